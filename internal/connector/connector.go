@@ -1,0 +1,43 @@
+// Package connector says what a request means: which action of which upstream,
+// on which resource, with which arguments. One folder per family of systems.
+//
+// A connector is pure: a request in, a [policy.Call] out. What it does not
+// recognise is refused, never guessed.
+package connector
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// ErrUnrecognised means that the upstream's description has no such request.
+// The caller must refuse it.
+var ErrUnrecognised = errors.New("request not recognised")
+
+// Request is a clean, bounded request: the gateway has already refused
+// ambiguous paths and headers. Path is relative to the upstream, with its
+// leading slash, escaped exactly as it will be sent.
+type Request struct {
+	Method string
+	Path   string // "/gmail/v1/users/me/messages"
+	Query  string // raw, as it will be sent
+	Header http.Header
+	Body   []byte // nil unless NeedsBody said so
+}
+
+// Connector recognises the requests of one upstream.
+type Connector interface {
+	// Actions lists all it can recognise; policies are validated against them.
+	Actions() []policy.Action
+	// Recognise says what r means, or returns an error wrapping ErrUnrecognised.
+	// The Call's Upstream is left for the caller to fill.
+	Recognise(r *Request) (policy.Call, error)
+}
+
+// Family makes connectors for one family of systems from an upstream's description.
+type Family struct {
+	Name string // google, openapi, patterns
+	Open func(description []byte) (Connector, error)
+}

@@ -1,0 +1,109 @@
+// Package feed is the one wire between the control plane and a gateway: changes
+// go down, events come up, and an upstream's credential is asked for.
+package feed
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// ErrCompacted means that a cursor is older than the feed keeps: start again from a snapshot (the zero Cursor).
+var ErrCompacted = errors.New("cursor is older than the feed keeps")
+
+// Cursor is a place in the feed. Epoch changes when the control plane's history does (a restore).
+type Cursor struct {
+	Epoch string `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+}
+
+// Change is one thing that changed. Exactly one of the pointers is set, or Synced.
+type Change struct {
+	Cursor     Cursor               `json:"cursor"`
+	Owner      *identity.Owner      `json:"owner,omitempty"`
+	Identity   *identity.Identity   `json:"identity,omitempty"`
+	Credential *identity.Credential `json:"credential,omitempty"`
+	Upstream   *policy.Upstream     `json:"upstream,omitempty"`
+	Grant      *policy.Grant        `json:"grant,omitempty"`
+	Guardrail  *policy.Guardrail    `json:"guardrail,omitempty"`
+	Token      *TokenRevocation     `json:"token,omitempty"`
+	Kill       *Kill                `json:"kill,omitempty"`
+	Keys       *Keys                `json:"keys,omitempty"`
+	Removed    bool                 `json:"removed,omitempty"` // the named thing is gone (grant, guardrail, upstream, owner)
+	Synced     bool                 `json:"synced,omitempty"`  // end of a snapshot: the view may serve
+}
+
+// TokenRevocation ends one token before its time. It can be forgotten after Expires.
+type TokenRevocation struct {
+	ID      string    `json:"id"` // jti
+	Expires time.Time `json:"expires"`
+}
+
+// Kill ends many identities at once: each is killed, its generation grows by
+// one, all its credentials are revoked. One change, however many.
+type Kill struct {
+	ID         string        `json:"id"` // "kill_..."
+	Identities []identity.ID `json:"identities,omitempty"`
+	Upstream   string        `json:"upstream,omitempty"` // or: this upstream is cut off
+	At         time.Time     `json:"at"`
+}
+
+// Keys is the set of public keys that tokens are verified with (a JWKS, RFC 7517).
+type Keys struct {
+	JWKS []byte `json:"jwks"`
+}
+
+// Secret is an upstream's credential, as a header to set. It never prints.
+type Secret struct {
+	Header  string
+	Value   string
+	Expires time.Time // zero: until the upstream changes
+}
+
+func (Secret) String() string               { return "[secret]" }
+func (Secret) GoString() string             { return "[secret]" }
+func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+
+// Source is the control plane as a gateway sees it.
+type Source interface {
+	// Watch yields what changed after the cursor, each change once and in order.
+	// After the zero Cursor it first yields a snapshot that ends with Synced.
+	// It ends with ctx, or with ErrCompacted.
+	Watch(ctx context.Context, after Cursor) iter.Seq2[Change, error]
+	// Ack says: I enforce everything up to here.
+	Ack(ctx context.Context, at Cursor) error
+	// Record returns nil once the events are durable in the ledger.
+	Record(ctx context.Context, events []ledger.Event) error
+	// Credential is asked for; control decides again before it answers.
+	Credential(ctx context.Context, upstream string, chain identity.Chain) (Secret, error)
+}
+
+// Receipt says which gateways enforce a change.
+type Receipt struct {
+	Cursor    Cursor               `json:"cursor"`
+	Committed time.Time            `json:"committed"`
+	Confirmed map[string]time.Time `json:"confirmed"`         // gateway → when it confirmed
+	Waiting   []string             `json:"waiting,omitempty"` // gateways that have not
+	Bound     time.Time            `json:"bound"`             // by then a silent gateway has stopped by itself
+}
+
+// Closed is the Source of a gateway that has not heard from its control plane: it refuses everything.
+type Closed struct{}
+
+var errClosed = errors.New("no control plane")
+
+func (Closed) Watch(context.Context, Cursor) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) { yield(Change{}, errClosed) }
+}
+func (Closed) Ack(context.Context, Cursor) error            { return errClosed }
+func (Closed) Record(context.Context, []ledger.Event) error { return errClosed }
+func (Closed) Credential(context.Context, string, identity.Chain) (Secret, error) {
+	return Secret{}, errClosed
+}
+
+var _ Source = Closed{}

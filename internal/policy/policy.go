@@ -1,0 +1,98 @@
+// Package policy says whether it may. See [Set.Decide].
+package policy
+
+import (
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// Class is what an action does to the world, the same four words for every upstream.
+type Class string
+
+const (
+	Read   Class = "read"
+	Write  Class = "write"
+	Delete Class = "delete"
+	Admin  Class = "admin" // changes who may do what: sharing, rules, settings, members
+)
+
+// Action is one thing that can be done on an upstream, in its own terms.
+type Action struct {
+	Name       string // gmail.users.messages.send
+	Class      Class
+	Parameters []Parameter // what context.args can hold
+	Summary    string      // one line for people
+}
+
+// Parameter is one argument of an action.
+type Parameter struct {
+	Name string
+	Type string // string, integer, boolean or strings (a set of string)
+}
+
+// Call is what is asked for, in the upstream's own terms.
+type Call struct {
+	Upstream  string
+	Action    string
+	Class     Class
+	Resource  string         // path-like, as in "users/me/messages/17c2"
+	Arguments map[string]any // string, int64, bool, []string
+}
+
+// Upstream is a system behind the boundary.
+type Upstream struct {
+	Name        string           `json:"name"`
+	URL         string           `json:"url"` // base; the request's path is appended
+	Owner       identity.OwnerID `json:"owner,omitempty"`
+	Environment string           `json:"environment"`
+	Family      string           `json:"family"`            // google, openapi, patterns
+	Description []byte           `json:"description"`       // the family's input: a document, or its name, or lines of patterns
+	Classes     map[string]Class `json:"classes,omitempty"` // operator's override, action or glob → class
+	Header      string           `json:"header,omitempty"`  // where the broker's secret goes; default Authorization
+	WebSocket   bool             `json:"websocket,omitempty"`
+	Killed      bool             `json:"killed,omitempty"` // the cord was pulled on it: every call is refused
+	Set         string           `json:"set,omitempty"`
+	Version     int64            `json:"version"`
+}
+
+// Grant is what one identity may do on one upstream, until when.
+type Grant struct {
+	ID        string               `json:"id"` // "<identity name>/<name>" in a manifest
+	Identity  identity.ID          `json:"identity"`
+	Upstream  string               `json:"upstream"`
+	Actions   []string             `json:"actions,omitempty"`    // class names, action names, or globs of action names
+	Resources []string             `json:"resources,omitempty"`  // Cedar like-patterns; empty means all
+	Where     map[string]Condition `json:"conditions,omitempty"` // by argument name
+	Cedar     string               `json:"cedar,omitempty"`      // instead of the plain fields; or what they compiled to
+	Plain     bool                 `json:"plain"`                // the plain fields are the source, Cedar was compiled from them
+	Record    string               `json:"record,omitempty"`     // before | within: event durable before the reply, or within 100 ms
+	Until     time.Time            `json:"until"`
+	Set       string               `json:"set,omitempty"`
+}
+
+// Condition is the plain form of a test on one argument; all given must hold.
+type Condition struct {
+	Is    string   `json:"is,omitempty"`
+	OneOf []string `json:"one_of,omitempty"`
+	Like  string   `json:"like,omitempty"` // Cedar like: * is any text
+	Min   *int64   `json:"min,omitempty"`
+	Max   *int64   `json:"max,omitempty"`
+}
+
+// Guardrail is an organisation-wide Cedar forbid that no grant can exceed.
+type Guardrail struct {
+	ID          string `json:"id"`
+	Description string `json:"description,omitempty"` // one sentence shown to who is refused
+	Cedar       string `json:"cedar"`
+	Set         string `json:"set,omitempty"`
+}
+
+// Decision is deny unless something said otherwise: the zero value denies.
+type Decision struct {
+	Allow     bool
+	Policies  []string // ids of the grants and guardrails that decided
+	Reason    string   // one sentence: for a denial what is missing and who can grant it
+	Guardrail bool     // a guardrail refused it: asking for a grant will not help
+	Before    bool     // the event must be durable before the request goes on
+}
