@@ -1,0 +1,41 @@
+# make run    the example office behind a running Lanyard, step by step
+# make test   everything that .ci/run runs; installs what it needs
+# make bench  the figures: lines `ratio <name> <value>` and `bench <name> <value> <unit>`
+# make fuzz   every fuzz target, FUZZTIME each (default 60s)
+# make lint   gofmt, go vet, staticcheck, govulncheck where its database can be reached
+SHELL := /bin/bash
+export GOTOOLCHAIN := local
+export CGO_ENABLED ?= 0
+FUZZTIME ?= 60s
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+
+.PHONY: all build run test lint bench fuzz generate interop-deps clean
+all: build
+
+# ---- build and run (room: cmd/lanyard) --------------------------------------
+build:
+	go build -o bin/lanyard ./cmd/lanyard
+
+# ---- checks (room: test) ------------------------------------------------------
+test:
+	test/run.sh
+
+lint:
+	test/lint.sh "$(STATICCHECK)" "$(GOVULNCHECK)"
+
+bench: build
+	go run ./test/bench
+
+fuzz:
+	test/fuzz.sh "$(FUZZTIME)"
+
+# What the tests written for Node need: pinned by test/interop/package-lock.json.
+interop-deps:
+	test/interop/install.sh
+
+generate:
+	go generate ./...
+
+clean:
+	rm -rf bin test/interop/node_modules
