@@ -1,0 +1,161 @@
+package token
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// SigningKey signs access tokens. It signs from From until a newer key's From,
+// and is published until Until, so that what it signed verifies to its end.
+type SigningKey struct {
+	ID      string // kid: the RFC 7638 thumbprint, so never reused
+	Created time.Time
+	From    time.Time
+	Until   time.Time // zero: not yet replaced
+	private ed25519.PrivateKey
+}
+
+// NewKey makes a key that may sign at once.
+func NewKey(rand io.Reader, now time.Time) (SigningKey, error) {
+	seed := make([]byte, ed25519.SeedSize)
+	if _, err := io.ReadFull(rand, seed); err != nil {
+		return SigningKey{}, fmt.Errorf("make signing key: %w", err)
+	}
+	return fromSeed(seed, now, now, time.Time{})
+}
+
+func fromSeed(seed []byte, created, from, until time.Time) (SigningKey, error) {
+	if len(seed) != ed25519.SeedSize {
+		return SigningKey{}, errors.New("signing key: seed has the wrong length")
+	}
+	k := SigningKey{Created: created, From: from, Until: until, private: ed25519.NewKeyFromSeed(seed)}
+	var err error
+	k.ID, err = Thumbprint([]byte(`{"kty":"OKP","crv":"Ed25519","x":"` + k.x() + `"}`))
+	return k, err
+}
+
+func (k SigningKey) x() string {
+	return strict64.EncodeToString(k.private.Public().(ed25519.PublicKey))
+}
+
+func (k SigningKey) String() string               { return "[signing key " + k.ID + "]" }
+func (k SigningKey) GoString() string             { return k.String() }
+func (k SigningKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnsafeSeed is the secret of the key, for sealing and nothing else; KeyFromSeed reverses it.
+func (k SigningKey) UnsafeSeed() []byte { return k.private.Seed() }
+
+// KeyFromSeed makes the key again that UnsafeSeed was taken from.
+func KeyFromSeed(seed []byte, created, from, until time.Time) (SigningKey, error) {
+	return fromSeed(seed, created, from, until)
+}
+
+// State says what the key is for at now: "next" (published, not yet signing),
+// "current", "retired" (still published) or "gone". newer is the next key's From, or zero.
+func (k SigningKey) State(now, newer time.Time) string {
+	switch {
+	case !k.Until.IsZero() && !now.Before(k.Until):
+		return "gone"
+	case now.Before(k.From):
+		return "next"
+	case !newer.IsZero() && !now.Before(newer):
+		return "retired"
+	}
+	return "current"
+}
+
+// Signer mints access tokens. It is immutable; after a rotation there is a new one.
+type Signer struct {
+	keys   []SigningKey // newest From first
+	header []string     // encoded header of each key
+	jwks   []byte
+}
+
+// NewSigner makes a Signer of keys, at least one.
+func NewSigner(keys ...SigningKey) (*Signer, error) {
+	if len(keys) == 0 {
+		return nil, errors.New("make signer: there is no key")
+	}
+	s := &Signer{keys: slices.Clone(keys)}
+	slices.SortStableFunc(s.keys, func(a, b SigningKey) int { return b.From.Compare(a.From) })
+	var set []string
+	for _, k := range s.keys {
+		if k.private == nil {
+			return nil, errors.New("make signer: a key is empty")
+		}
+		s.header = append(s.header, strict64.EncodeToString([]byte(`{"alg":"EdDSA","typ":"at+jwt","kid":"`+k.ID+`"}`))+".")
+		set = append(set, `{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"`+k.ID+`","x":"`+k.x()+`"}`)
+	}
+	s.jwks = []byte(`{"keys":[` + strings.Join(set, ",") + `]}`)
+	return s, nil
+}
+
+// JWKS is the set of public keys (RFC 7517 section 5), for ParseJWKS and for publishing.
+func (s *Signer) JWKS() []byte { return slices.Clone(s.jwks) }
+
+// wire is Claims in the order and spelling of the token.
+type wire struct {
+	Issuer     string        `json:"iss"`
+	Subject    string        `json:"sub"`
+	Audience   string        `json:"aud"`
+	Client     string        `json:"client_id"`
+	ID         string        `json:"jti"`
+	Issued     int64         `json:"iat"`
+	Expires    int64         `json:"exp"`
+	Scope      string        `json:"scope,omitempty"`
+	Chain      []string      `json:"chain,omitempty"`
+	Owner      string        `json:"owner,omitempty"`
+	Credential string        `json:"cred,omitempty"`
+	Generation uint64        `json:"gen,omitzero"`
+	Key        *Confirmation `json:"cnf,omitempty"`
+}
+
+// Mint signs c with the key that is current at c.Issued.
+func (s *Signer) Mint(c Claims) (string, error) {
+	w := wire{c.Issuer, c.Subject.String(), c.Audience, c.Client, c.ID, c.Issued.Unix(), c.Expires.Unix(),
+		c.Scope, nil, string(c.Owner), c.Credential, c.Generation, nil}
+	if w.Issuer == "" || w.Subject == "" || w.Audience == "" || w.Client == "" || w.ID == "" || w.Expires <= w.Issued {
+		return "", errors.New("mint token: a required claim is missing")
+	}
+	if c.Key != (Confirmation{}) {
+		w.Key = &c.Key
+	}
+	if len(c.Chain) > 1 || len(c.Chain) == 1 && c.Chain[0] != c.Subject {
+		if c.Chain[0] != c.Subject {
+			return "", errors.New("mint token: the chain does not begin with the subject")
+		}
+		w.Chain = texts(c.Chain)
+	}
+	at := slices.IndexFunc(s.keys, func(k SigningKey) bool { return !c.Issued.Before(k.From.Truncate(time.Second)) })
+	if at < 0 {
+		return "", errors.New("mint token: no key is current")
+	}
+	payload, err := json.Marshal(w)
+	if err != nil {
+		return "", fmt.Errorf("mint token: %w", err)
+	}
+	raw := make([]byte, 0, len(s.header[at])+len(payload)*4/3+100)
+	raw = strict64.AppendEncode(append(raw, s.header[at]...), payload)
+	sig := ed25519.Sign(s.keys[at].private, raw)
+	raw = strict64.AppendEncode(append(raw, '.'), sig)
+	if len(raw) > MaxToken {
+		return "", fmt.Errorf("mint token: it would be larger than %d bytes", MaxToken)
+	}
+	return string(raw), nil
+}
+
+func texts(c identity.Chain) []string {
+	list := make([]string, len(c))
+	for i, id := range c {
+		list[i] = id.String()
+	}
+	return list
+}

@@ -1,0 +1,151 @@
+package token
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// Verifier judges access tokens by a set of public keys. It is immutable.
+type Verifier struct{ keys map[string]publicKey }
+
+// ParseJWKS reads a key set. Keys that are not Ed25519 are refused: only ours belong in it.
+func ParseJWKS(data []byte) (*Verifier, error) {
+	if len(data) > 64<<10 {
+		return nil, errors.New("key set is too large")
+	}
+	o, err := parseObject(data)
+	if err != nil {
+		return nil, fmt.Errorf("key set %w", err)
+	}
+	var keys []jsontext.Value
+	if v := o.value("keys"); v == nil || json.Unmarshal(v, &keys) != nil {
+		return nil, errors.New("key set has no keys")
+	}
+	v := &Verifier{make(map[string]publicKey, len(keys))}
+	for _, raw := range keys {
+		k, err := parseJWK(raw)
+		if err != nil {
+			return nil, fmt.Errorf("key set: %w", err)
+		}
+		if _, ok := k.key.(ed25519.PublicKey); !ok || k.id == "" || v.keys[k.id].key != nil {
+			return nil, errors.New("key set: a key is not Ed25519, or has no kid of its own")
+		}
+		v.keys[k.id] = k
+	}
+	return v, nil
+}
+
+// Verify returns what raw says if one of our keys signed it, the issuer and the
+// audience are the ones wanted, and now is within its time. The empty audience
+// accepts any (introspection). Whether the token was revoked is not its question.
+// The error is an *Error with Code InvalidToken.
+func (v *Verifier) Verify(raw, issuer, audience string, now time.Time) (Claims, error) {
+	c, err := v.verify(raw, now)
+	if err == nil {
+		err = c.judge(issuer, audience, now)
+	}
+	if err != nil {
+		return Claims{}, &Error{InvalidToken, "access token " + err.Error()}
+	}
+	return c, nil
+}
+
+func (v *Verifier) verify(raw string, now time.Time) (Claims, error) {
+	j, err := parseJWS(raw, "kid")
+	if err != nil {
+		return Claims{}, err
+	}
+	r := reader{object: j.header}
+	kid := r.text("kid", true)
+	k, known := v.keys[kid]
+	switch {
+	case r.err != nil:
+		return Claims{}, r.err
+	case j.typ != "at+jwt": // RFC 9068 section 4: so no id token, proof or assertion passes for one
+		return Claims{}, fmt.Errorf("has typ %q, not at+jwt", j.typ)
+	case j.alg != "EdDSA":
+		return Claims{}, fmt.Errorf("has alg %q, not EdDSA", j.alg)
+	case !known:
+		return Claims{}, errors.New("is signed by a key we do not know")
+	case !j.verify(k):
+		return Claims{}, errors.New("has a wrong signature")
+	}
+	return readClaims(j.payload, now)
+}
+
+func readClaims(payload []byte, now time.Time) (Claims, error) {
+	o, err := parseObject(payload)
+	if err != nil {
+		return Claims{}, fmt.Errorf("payload %w", err)
+	}
+	r := reader{object: o}
+	c := Claims{
+		ID: r.text("jti", true), Issuer: r.text("iss", true), Client: r.text("client_id", true),
+		Audience: r.text("aud", true), Scope: r.text("scope", false),
+		Issued: r.date("iat", true), Expires: r.date("exp", true),
+		Owner: identity.OwnerID(r.text("owner", false)), Credential: r.text("cred", false), Generation: r.number("gen"),
+	}
+	if r.date("nbf", false).After(now.Add(Skew)) {
+		r.fail("nbf", "says that it is not valid yet")
+	}
+	if c.Subject, err = identity.ParseID(r.text("sub", true)); err != nil {
+		r.fail("sub", "is not an identity")
+	}
+	c.Chain = r.chain("chain", c.Subject)
+	c.Key = r.confirmation("cnf")
+	if len(c.ID) > maxID {
+		r.fail("jti", "is too long")
+	}
+	return c, r.err
+}
+
+func (r *reader) chain(name string, subject identity.ID) identity.Chain {
+	list := r.texts(name, false)
+	if list == nil {
+		return identity.Chain{subject}
+	}
+	chain := make(identity.Chain, len(list))
+	for i, s := range list {
+		id, err := identity.ParseID(s)
+		if err != nil || i == 0 && id != subject {
+			r.fail(name, "is not a chain of identities that begins with the subject")
+		}
+		chain[i] = id
+	}
+	return chain
+}
+
+func (r *reader) confirmation(name string) Confirmation {
+	v := r.value(name)
+	if v == nil {
+		return Confirmation{}
+	}
+	o, err := parseObject(v)
+	sub := reader{object: o}
+	c := Confirmation{sub.text("jkt", false), sub.text("x5t#S256", false)}
+	// A confirmation that we cannot check must not turn a bound token into a bearer one.
+	if err != nil || sub.err != nil || o.other("jkt", "x5t#S256") != "" || c == (Confirmation{}) {
+		r.fail(name, "is not a confirmation we know")
+	}
+	return c
+}
+
+func (c Claims) judge(issuer, audience string, now time.Time) error {
+	switch {
+	case c.Issuer != issuer:
+		return fmt.Errorf("is from issuer %q", c.Issuer)
+	case audience != "" && c.Audience != audience:
+		return fmt.Errorf("is for %q, not for %q", c.Audience, audience)
+	case !now.Before(c.Expires):
+		return fmt.Errorf("expired at %s", c.Expires.Format(time.RFC3339))
+	case c.Issued.After(now.Add(Skew)):
+		return errors.New("is not valid yet")
+	}
+	return nil
+}
