@@ -1,0 +1,188 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+)
+
+// forward sends the request on and the response back, both as streams. Before
+// anything is sent the request is known as a running one, and only then is it
+// asked once more whether the token still stands: who pulls the cord now either
+// finds it running or has it refused here.
+func (g *Gateway) forward(r *request) error {
+	r.ctx, r.cancel = context.WithCancelCause(r.in.Context())
+	defer r.cancel(nil)
+	g.streams.add(r)
+	defer g.streams.remove(r)
+	if r.decision.Before {
+		if err := g.intend(r); err != nil {
+			return err
+		}
+	}
+	if err := g.still(r); err != nil {
+		return err
+	}
+	r.proxy.ServeHTTP(r, r.in.WithContext(r.ctx))
+	if r.trailer {
+		scrub(r.w.Header()) // trailers are written after this handler has returned
+	}
+	return nil
+}
+
+// still asks again what could have changed since authenticate. It changes
+// nothing of r, because a stop asks it too, from its own goroutine.
+func (g *Gateway) still(r *request) error {
+	now := g.Now()
+	if err := g.View.Live(now); err != nil {
+		return unavailable("The gateway has not heard from its control plane, so nothing may pass.")
+	}
+	if err := g.View.Check(*r.claims, now); err != nil {
+		return unauthorized("invalid_token", "The access token is no longer good: "+err.Error()+".")
+	}
+	if !now.Before(r.claims.Expires) {
+		return unauthorized("invalid_token", "The access token has expired.")
+	}
+	if u, ok := g.View.Upstream(r.name); !ok || u.Killed {
+		return cutOff(r.name)
+	}
+	subject, ok := g.View.Subject(r.claims.Subject)
+	if !ok || subject == r.subject {
+		return nil
+	}
+	if d, err := g.judge(r, subject); err != nil { // something about the identity changed: decide as things are now
+		return err
+	} else if !d.Allow {
+		return denied(r, d)
+	}
+	return nil
+}
+
+// intend makes the intent durable before a privileged request goes on.
+func (g *Gateway) intend(r *request) error {
+	const detail = "The ledger cannot be written, so an action that must be recorded first may not pass."
+	if g.recorder.failing.Load() {
+		return unavailable(detail)
+	}
+	e := g.event(r)
+	id, err := g.fresh(r.start)
+	if err != nil {
+		return err
+	}
+	e.ID, e.Outcome, e.Status, e.Duration = "evt_"+id, ledger.Pending, 0, 0
+	if err := g.recorder.durable([]ledger.Event{e}); err != nil {
+		g.Log.Warn("recording an intent", "request", r.id, "error", err)
+		return unavailable(detail)
+	}
+	r.intended = true
+	return nil
+}
+
+// rewrite makes the outgoing request. ReverseProxy has already removed what is
+// for one hop, so nothing that is set here can be taken away by Connection.
+func (r *request) rewrite(p *httputil.ProxyRequest) {
+	b := r.backend
+	u := p.Out.URL
+	*u = b.base
+	u.Path, u.RawPath, u.RawQuery = "", "", ""
+	u.Opaque = b.prefix + r.target // sent as it is: not decoded, not encoded again
+	p.Out.Host = b.base.Host
+	h := p.Out.Header
+	setSecret(h, r.secret)
+	h["Traceparent"] = []string{r.tracing}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // or the transport would say it is Go
+	}
+	if len(p.In.Trailer) > 0 && p.Out.Body != nil {
+		p.Out.Trailer = make(http.Header, len(p.In.Trailer))
+		for name := range p.In.Trailer {
+			p.Out.Trailer[name] = nil
+		}
+		p.Out.Body = &trailing{p.Out.Body, p.In, p.Out.Trailer}
+	}
+}
+
+// trailing hands on the values of the declared trailers, which are there once the body has been read.
+type trailing struct {
+	io.ReadCloser
+	in  *http.Request
+	out http.Header
+}
+
+func (t *trailing) Read(b []byte) (int, error) {
+	n, err := t.ReadCloser.Read(b)
+	if errors.Is(err, io.EOF) {
+		for name := range t.out {
+			t.out[name] = t.in.Trailer[name]
+		}
+	}
+	return n, err
+}
+
+// RoundTrip makes r the proxy's transport: the one of its upstream.
+func (r *request) RoundTrip(out *http.Request) (*http.Response, error) {
+	return r.backend.transport.RoundTrip(out)
+}
+
+// transport makes the connections of one version of one upstream. They carry
+// plain requests and responses only: a connection that was upgraded or cut is
+// not used again.
+func (g *Gateway) transport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
+		MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second,
+		TLSHandshakeTimeout: 10 * time.Second, ExpectContinueTimeout: time.Second,
+		ResponseHeaderTimeout: g.Limits.Upstream, MaxResponseHeaderBytes: 256 << 10,
+	}
+}
+
+// failed answers when there is no response to hand back.
+func (r *request) failed(_ http.ResponseWriter, _ *http.Request, err error) {
+	cause := context.Cause(r.ctx)
+	var p *problem
+	switch {
+	case errors.As(err, &p), errors.As(cause, &p): // refused by inspect, or cut
+	case errors.Is(err, context.Canceled):
+		r.failure, r.status = "the caller went away", 499
+		panic(http.ErrAbortHandler)
+	case timeout(err):
+		p = &problem{status: http.StatusGatewayTimeout, kind: "upstream-slow", detail: r.name + " did not answer in time."}
+	default:
+		p = &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: r.name + " could not be reached, or hung up."}
+	}
+	r.failure = p.detail
+	r.g.Log.Debug("forwarding", "request", r.id, "upstream", r.name, "error", err)
+	r.refuse(p)
+}
+
+func timeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout() || err != nil && strings.Contains(err.Error(), "timeout awaiting response headers")
+}
+
+// buffers are what bodies are copied through.
+type buffers struct{ sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.Pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(p []byte) { b.Pool.Put(&p) }
+
+func (g *Gateway) errorLog() *log.Logger {
+	return slog.NewLogLogger(g.Log.Handler(), slog.LevelDebug)
+}

@@ -1,0 +1,244 @@
+// Package gateway enforces. It is an http.Handler that stands between agents and
+// the systems they use. Every request passes seven steps, one file each, in the
+// order of [Gateway.pass], with no going back; before them stands clean.go, which
+// refuses what two parsers could read differently. Each step fills its own
+// fields of one request value.
+//
+// A gateway decides from its own memory, a [feed.View]: no network hop. It asks
+// for an upstream's credential once and keeps it until the upstream changes. Its
+// events go up in batches; where the decision says so, a durable intent is
+// written before anything is sent. Running requests are known by whom they
+// serve, so that the cord cuts them.
+package gateway
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/token"
+)
+
+// Config is what a gateway needs. Name, URL, Issuer, Source, View and Families are required.
+type Config struct {
+	Name     string             // of this gateway, in events
+	URL      string             // public base: http://127.0.0.1:8441; audiences and proofs are built from it
+	Issuer   string             // whose tokens are accepted
+	Domain   string             // host-based routing: <upstream>.<Domain>; empty for none
+	Source   feed.Source        // control plane
+	View     *feed.View         // memory, applied by the caller
+	Families []connector.Family // how upstreams describe what they can do
+	Now      func() time.Time
+	Rand     io.Reader // safe for concurrent use, as crypto/rand.Reader is
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+	Limits   Limits
+}
+
+// Limits bounds what a gateway holds and how long it waits. Zero fields get the value in brackets.
+type Limits struct {
+	Events   int           // events not yet durable, and requests that will make one [16384]
+	Tokens   int           // verified tokens remembered [65536]
+	Proofs   int           // DPoP proofs remembered [1048576]
+	Record   time.Duration // wait for one durable write [5s]
+	Upstream time.Duration // wait for an upstream's response header [60s]
+	Drain    time.Duration // how long Close tries to deliver the events it holds [10s]
+}
+
+func (l Limits) filled() Limits {
+	or := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	orInt := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	orInt(&l.Events, 16384)
+	orInt(&l.Tokens, 65536)
+	orInt(&l.Proofs, 1<<20)
+	or(&l.Record, 5*time.Second)
+	or(&l.Upstream, 60*time.Second)
+	or(&l.Drain, 10*time.Second)
+	return l
+}
+
+// Gateway is the boundary.
+type Gateway struct {
+	Config
+	scheme   string // of URL
+	domain   string // "." + Domain, or empty
+	nonces   *token.Nonces
+	replay   *token.Replay
+	verified *verified
+	recorder *recorder
+	streams  streams
+	metrics  metrics
+	buffers  buffers
+	requests sync.Pool
+	closed   atomic.Bool
+	done     chan struct{} // closed by Close: the recorder drains and ends
+
+	mu       sync.RWMutex
+	backends map[string]*backend
+}
+
+var _ http.Handler = (*Gateway)(nil)
+
+// New makes a gateway. It serves nothing until its View is live.
+func New(c Config) (*Gateway, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "" {
+		return nil, fmt.Errorf("gateway URL %q: want scheme://host[:port] without a path", c.URL)
+	}
+	if c.Source == nil || c.View == nil || c.Issuer == "" {
+		return nil, errors.New("gateway: Source, View and Issuer are required")
+	}
+	g := &Gateway{Config: c, scheme: u.Scheme, backends: map[string]*backend{}, done: make(chan struct{})}
+	g.Limits = c.Limits.filled()
+	if g.Log == nil {
+		g.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Domain != "" {
+		g.domain = "." + strings.ToLower(c.Domain)
+	}
+	if g.nonces, err = token.NewNonces(c.Rand); err != nil {
+		return nil, err
+	}
+	g.replay = token.NewReplay(token.ReplayWindow, g.Limits.Proofs)
+	g.verified = newVerified(g.Limits.Tokens)
+	g.recorder = newRecorder(g)
+	if err := g.metrics.register(g); err != nil {
+		return nil, err
+	}
+	g.requests.New = func() any { return newRequest(g) }
+	c.View.OnStop(g.stop)
+	go g.recorder.run()
+	return g, nil
+}
+
+// Server returns an http.Server for the gateway: HTTP/1.1, and HTTP/2 over TLS
+// only. Give its plain listener to [Strict] first.
+func (g *Gateway) Server() *http.Server {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	return &http.Server{
+		Handler: g, Protocols: &p, DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(g.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Close refuses new requests, cuts the running ones and returns when every event
+// is durable, or with how many are not after Limits.Drain. Shut the server down
+// first to let requests end by themselves.
+func (g *Gateway) Close() error {
+	if g.closed.Swap(true) {
+		return nil
+	}
+	g.streams.cut(func(*request) error { return errClosing })
+	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.Drain)
+	defer cancel()
+	close(g.done)
+	err := g.recorder.wait(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, b := range g.backends {
+		b.transport.CloseIdleConnections()
+	}
+	return err
+}
+
+// ServeHTTP takes one request through the boundary.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, in *http.Request) {
+	if g.metadata(w, in) {
+		return
+	}
+	r := g.requests.Get().(*request)
+	r.begin(w, in)
+	defer r.end()
+	if g.closed.Load() || !g.recorder.reserve() {
+		r.refuse(unavailable("The ledger cannot be written and its buffer is full, so nothing may pass."))
+		return
+	}
+	r.reserved = true
+	defer g.record(r)
+	if err := g.pass(r); err != nil {
+		r.refuse(err)
+	}
+}
+
+// pass is the way of a request through the boundary. A step that returns an
+// error ends it. The response meets inspect on its way back, within forward.
+func (g *Gateway) pass(r *request) error {
+	if err := g.clean(r); err != nil {
+		return err
+	}
+	if err := g.authenticate(r); err != nil {
+		return err
+	}
+	if err := g.recognise(r); err != nil {
+		return err
+	}
+	if err := g.decide(r); err != nil {
+		return err
+	}
+	if err := g.inject(r); err != nil {
+		return err
+	}
+	return g.forward(r)
+}
+
+// fresh fills id with a new UUIDv7 (RFC 9562 section 5.7) and returns its text.
+func (g *Gateway) fresh(now time.Time) (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(g.Rand, b[6:]); err != nil {
+		return "", fmt.Errorf("reading randomness: %w", err)
+	}
+	return uuid(b, now), nil
+}
+
+func uuid(b [16]byte, now time.Time) string {
+	ms := now.UnixMilli()
+	for i := range 6 {
+		b[i] = byte(ms >> (40 - 8*i))
+	}
+	b[6], b[8] = b[6]&0x0f|0x70, b[8]&0x3f|0x80
+	var s [36]byte
+	hex.Encode(s[:8], b[:4])
+	hex.Encode(s[9:13], b[4:6])
+	hex.Encode(s[14:18], b[6:8])
+	hex.Encode(s[19:23], b[8:10])
+	hex.Encode(s[24:], b[10:])
+	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
+	return string(s[:])
+}
+
+// audience is what a token for the upstream must be for (RFC 8707).
+func (g *Gateway) audience(upstream string) string { return g.URL + "/" + upstream }
+
+const wellKnown = "/.well-known/oauth-protected-resource"
+
+func (g *Gateway) metadataURL(upstream string) string {
+	if !identity.ValidName(upstream) {
+		return g.URL + wellKnown
+	}
+	return g.URL + wellKnown + "/" + upstream
+}

@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// inject takes the caller's credential away and fetches the upstream's. The
+// header itself is set in rewrite, after everything that removes headers.
+func (g *Gateway) inject(r *request) error {
+	delete(r.in.Header, "Authorization")
+	delete(r.in.Header, "Dpop")
+	secret, err := r.backend.credential(g, r.start, r.chain())
+	if err != nil {
+		g.Log.Warn("upstream credential", "upstream", r.name, "request", r.id, "error", err)
+		return unavailable("The credential for " + r.name + " is not to be had right now.")
+	}
+	r.secret = *secret
+	if _, taken := r.in.Trailer[secret.Header]; taken {
+		return malformed("A trailer must not be called " + quote(secret.Header) + ".")
+	}
+	if r.in.Header["Upgrade"] != nil && !r.backend.upstream.WebSocket {
+		return malformed("WebSocket is not enabled for " + r.name + ".")
+	}
+	return g.trace(r)
+}
+
+// credential returns the upstream's secret: from memory until it expires or the
+// upstream changes, else from the control plane, one caller asking for all.
+func (b *backend) credential(g *Gateway, now time.Time, chain identity.Chain) (*feed.Secret, error) {
+	good := func(s *feed.Secret) bool { return s != nil && (s.Expires.IsZero() || now.Before(s.Expires)) }
+	if s := b.secret.Load(); good(s) {
+		return s, nil
+	}
+	b.asking.Lock()
+	defer b.asking.Unlock()
+	if s := b.secret.Load(); good(s) {
+		return s, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.Record)
+	defer cancel()
+	s, err := g.Source.Credential(ctx, b.upstream.Name, chain)
+	if err != nil {
+		return nil, err
+	}
+	if s.Header = textproto.CanonicalMIMEHeaderKey(s.Header); s.Header == "" {
+		return nil, fmt.Errorf("credential of %s names no header", b.upstream.Name)
+	}
+	b.secret.Store(&s)
+	return &s, nil
+}
+
+// trace sets the W3C trace context that goes on: the caller's trace with a span
+// of ours, or a trace of our own when the caller's is missing or invalid.
+func (g *Gateway) trace(r *request) error {
+	var b [24]byte
+	if _, err := io.ReadFull(g.Rand, b[:]); err != nil {
+		return fmt.Errorf("reading randomness: %w", err)
+	}
+	var out [55]byte
+	copy(out[:], "00-")
+	flags := "01"
+	if given := r.in.Header["Traceparent"]; len(given) == 1 && validTrace(given[0]) {
+		copy(out[3:35], given[0][3:35])
+		flags = given[0][53:55]
+	} else {
+		hex.Encode(out[3:35], b[:16])
+		delete(r.in.Header, "Tracestate")
+	}
+	out[35], out[52] = '-', '-'
+	hex.Encode(out[36:52], b[16:])
+	copy(out[53:], flags)
+	r.tracing = string(out[:])
+	return nil
+}
+
+// validTrace accepts version 00 of traceparent, and the part of it that later versions keep.
+func validTrace(s string) bool {
+	if len(s) < 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' || s[:2] == "ff" || (len(s) > 55 && (s[:2] == "00" || s[55] != '-')) {
+		return false
+	}
+	for i := range 55 {
+		if i == 2 || i == 35 || i == 52 {
+			continue
+		}
+		if c := s[i]; !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
+			return false
+		}
+	}
+	return strings.Trim(s[3:35], "0") != "" && strings.Trim(s[36:52], "0") != ""
+}
+
+// setSecret puts the upstream's credential on the outgoing headers.
+func setSecret(h http.Header, s feed.Secret) { h[s.Header] = []string{s.Value} }

@@ -1,0 +1,37 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// metadata serves the protected resource metadata of an upstream (RFC 9728
+// section 3.1), the one thing that needs no token. It reports whether it answered.
+func (g *Gateway) metadata(w http.ResponseWriter, in *http.Request) bool {
+	name, ok := strings.CutPrefix(in.RequestURI, wellKnown+"/")
+	if !ok {
+		return false
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if in.Method != http.MethodGet && in.Method != http.MethodHead {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return true
+	}
+	if _, known := g.View.Upstream(name); !known || !identity.ValidName(name) {
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{ // the caller may be gone
+		"resource":                                   g.audience(name),
+		"authorization_servers":                      []string{g.Issuer},
+		"bearer_methods_supported":                   []string{"header"},
+		"dpop_signing_alg_values_supported":          []string{"EdDSA", "ES256"},
+		"tls_client_certificate_bound_access_tokens": true,
+		"resource_name":                              name,
+	})
+	return true
+}

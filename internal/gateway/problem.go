@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// problem is a refusal, told to the caller as RFC 9457 problem details.
+type problem struct {
+	status int
+	kind   string // last word of the problem's type, and of the event's reason in the metrics
+	detail string // one sentence for people; never internal text
+	oauth  string // RFC 6750 section 3.1 error code, RFC 9449 section 9; only with 401 and 403
+	scope  string
+}
+
+func (p *problem) Error() string { return p.detail }
+
+func malformed(detail string) error {
+	return &problem{status: http.StatusBadRequest, kind: "malformed", detail: detail}
+}
+
+func unauthorized(oauth, detail string) error {
+	return &problem{status: http.StatusUnauthorized, kind: "unauthorized", oauth: oauth, detail: detail}
+}
+
+func unavailable(detail string) error {
+	return &problem{status: http.StatusServiceUnavailable, kind: "unavailable", detail: detail}
+}
+
+func cutOff(upstream string) error {
+	return &problem{status: http.StatusForbidden, kind: "killed", oauth: "insufficient_scope", detail: upstream + " is cut off: the cord was pulled on it."}
+}
+
+// quote shortens and quotes what a caller sent, so that it can be shown.
+func quote(s string) string { return strconv.QuoteToASCII(s[:min(len(s), 80)]) }
+
+// document is the problem as JSON. Clients that know Google's error model (and
+// many others) print error.message, so the sentence stands there too.
+type document struct {
+	Type     string      `json:"type"`
+	Title    string      `json:"title"`
+	Status   int         `json:"status"`
+	Detail   string      `json:"detail"`
+	Instance string      `json:"instance"`
+	Error    googleError `json:"error"`
+}
+
+type googleError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Status  string `json:"status"`
+}
+
+// codes maps a status to the title of the problem and Google's word for it.
+func codes(status int) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "UNAUTHENTICATED"
+	case http.StatusForbidden:
+		return "PERMISSION_DENIED"
+	case http.StatusNotFound:
+		return "NOT_FOUND"
+	case http.StatusBadGateway, http.StatusServiceUnavailable:
+		return "UNAVAILABLE"
+	case http.StatusGatewayTimeout:
+		return "DEADLINE_EXCEEDED"
+	case http.StatusInternalServerError:
+		return "INTERNAL"
+	}
+	return "INVALID_ARGUMENT"
+}
+
+// answer writes p as the reply of r.
+func (g *Gateway) answer(r *request, p *problem) {
+	h := r.w.Header()
+	clear(h)
+	if p.oauth != "" || p.status == http.StatusUnauthorized {
+		g.challenge(r, p)
+	}
+	if p.status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if p.status == http.StatusBadRequest {
+		h.Set("Connection", "close") // what follows on the connection may not be what it seems
+	}
+	d := document{"urn:lanyard:problem:" + p.kind, http.StatusText(p.status), p.status, p.detail, "urn:uuid:" + r.id,
+		googleError{p.status, p.detail, codes(p.status)}}
+	b, err := json.Marshal(d)
+	if err != nil {
+		b = []byte("{}")
+	}
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	r.w.WriteHeader(p.status)
+	if r.in.Method != http.MethodHead {
+		_, _ = r.w.Write(b) // the caller may be gone, the event says what it was told
+	}
+}
+
+// challenge says how to come back (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9728 section 5.1).
+func (g *Gateway) challenge(r *request, p *problem) {
+	var b strings.Builder
+	if p.oauth != "" {
+		b.WriteString(` error="` + p.oauth + `", error_description="` + headerText(p.detail) + `",`)
+	}
+	if p.scope != "" {
+		b.WriteString(` scope="` + headerText(p.scope) + `",`)
+	}
+	b.WriteString(` resource_metadata="` + g.metadataURL(r.name) + `"`)
+	h := r.w.Header()
+	h["Www-Authenticate"] = []string{`DPoP algs="EdDSA ES256",` + b.String()}
+	if p.oauth != "use_dpop_nonce" && p.oauth != "invalid_dpop_proof" {
+		h["Www-Authenticate"] = append(h["Www-Authenticate"], "Bearer"+b.String())
+	}
+	if p.status == http.StatusUnauthorized {
+		h.Set("DPoP-Nonce", g.nonces.Make(r.start))
+	}
+}
+
+// headerText keeps of s what may stand in a quoted error_description (RFC 6750 section 3).
+func headerText(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return '\''
+		}
+		return c
+	}, s)
+}

@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// recognise says what is asked for, in the upstream's own terms. What its
+// description does not have is refused, not guessed.
+func (g *Gateway) recognise(r *request) error {
+	b, err := g.backend(r.name)
+	if err != nil {
+		return err
+	}
+	r.backend = b
+	if b.upstream.Killed {
+		return cutOff(r.name)
+	}
+	call, err := b.connector.Recognise(&connector.Request{Method: r.in.Method, Path: r.path, Query: r.query, Header: r.in.Header})
+	if errors.Is(err, connector.ErrUnrecognised) {
+		return &problem{status: http.StatusForbidden, kind: "unrecognised",
+			detail: fmt.Sprintf("%s asked %s for something that its description does not have (%s %s): %v.", r.claims.Subject.Name(), r.name, r.in.Method, quote(r.path), err)}
+	}
+	if err != nil {
+		return malformed("The request cannot be understood: " + err.Error() + ".")
+	}
+	call.Upstream = r.name
+	call.Class = policy.ClassOf(*b.upstream, policy.Action{Name: call.Action, Class: call.Class})
+	r.call = call
+	return nil
+}
+
+// backend is one version of an upstream, opened: what it can do, how it is
+// reached, and its credential once known.
+type backend struct {
+	upstream  *policy.Upstream // as the view has it; another pointer is another version
+	connector connector.Connector
+	transport *http.Transport
+	base      url.URL
+	prefix    string // escaped path of the base, without a slash at its end
+
+	asking sync.Mutex
+	secret atomic.Pointer[feed.Secret]
+}
+
+// backend returns the upstream as it is now, opening it when it has changed.
+func (g *Gateway) backend(name string) (*backend, error) {
+	u, ok := g.View.Upstream(name)
+	if !ok {
+		return nil, &problem{status: http.StatusNotFound, kind: "unknown-upstream", detail: "There is no upstream " + quote(name) + "; paths begin with the name of one."}
+	}
+	g.mu.RLock()
+	b := g.backends[name]
+	g.mu.RUnlock()
+	if b != nil && b.upstream == u {
+		return b, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if b = g.backends[name]; b != nil && b.upstream == u {
+		return b, nil
+	}
+	fresh, err := g.open(u)
+	if err != nil {
+		return nil, err
+	}
+	if b != nil {
+		b.transport.CloseIdleConnections()
+	}
+	g.backends[name] = fresh
+	return fresh, nil
+}
+
+func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
+	base, err := url.Parse(u.URL)
+	if err != nil || base.Host == "" {
+		return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
+	}
+	for _, f := range g.Families {
+		if f.Name != u.Family {
+			continue
+		}
+		c, err := f.Open(u.Description)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %s: opening its description: %w", u.Name, err)
+		}
+		return &backend{upstream: u, connector: c, transport: g.transport(), base: *base, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}, nil
+	}
+	return nil, fmt.Errorf("upstream %s: unknown family %q", u.Name, u.Family)
+}

@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+)
+
+// record writes down how the request ended. It is deferred, so that refusals,
+// panics and streams cut short are on record too.
+func (g *Gateway) record(r *request) {
+	panicked := recover()
+	if panicked == http.ErrAbortHandler {
+		if r.failure == "" {
+			r.failure = r.name + " or the caller hung up in the middle of the response"
+		}
+	} else if panicked != nil {
+		g.Log.Error("panic", "request", r.id, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+		r.failure, r.status = "internal error", http.StatusInternalServerError
+	}
+	if r.cut.Load() {
+		if p, ok := context.Cause(r.ctx).(*problem); ok {
+			r.failure = p.detail
+		}
+	}
+	e := g.event(r)
+	g.recorder.queue(e)
+	g.metrics.ended(r, e)
+	if panicked != nil {
+		panic(http.ErrAbortHandler) // net/http drops the connection: half a response must not look whole
+	}
+}
+
+// event is what is known of r so far, in the ledger's words.
+func (g *Gateway) event(r *request) ledger.Event {
+	e := ledger.Event{
+		ID: "evt_" + r.id, Time: r.start.UTC().Truncate(time.Microsecond), Type: "request", Outcome: r.outcome(),
+		Action: r.call.Action, Class: string(r.call.Class), Upstream: r.name, Resource: r.call.Resource,
+		Reason: r.decision.Reason, Policies: r.decision.Policies,
+		Request: r.id, Source: r.source, Gateway: g.Name, Status: r.status, Duration: g.Now().Sub(r.start),
+	}
+	switch {
+	case r.failure != "":
+		e.Reason = r.failure
+	case r.refused != nil:
+		e.Reason = r.refused.detail
+	}
+	if e.Source == "" {
+		e.Source = r.in.RemoteAddr
+	}
+	if r.tracing != "" {
+		e.Trace = r.tracing[3:35]
+	}
+	if c := r.claims; c != nil {
+		e.Actor, e.Owner, e.Credential, e.Token = c.Subject.String(), string(c.Owner), c.Credential, c.ID
+		e.Chain = names(c.Chain)
+		if len(e.Chain) == 0 {
+			e.Chain = []string{e.Actor}
+		}
+	}
+	if r.subject != nil {
+		e.Owner = string(r.subject.Identity.Owner) // as it is now: the token may be older than a change of owner
+	}
+	if e.Action == "" && r.in != nil {
+		e.Detail = map[string]string{"method": clip(r.in.Method, 32), "path": clip(r.path, 512)}
+	}
+	return e
+}
+
+func names(chain identity.Chain) []string {
+	if len(chain) == 0 {
+		return nil
+	}
+	s := make([]string, len(chain))
+	for i, id := range chain {
+		s[i] = id.String()
+	}
+	return s
+}
+
+func clip(s string, n int) string { return s[:min(len(s), n)] }

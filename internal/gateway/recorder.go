@@ -1,0 +1,138 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+)
+
+const (
+	gather  = 20 * time.Millisecond // events wait so long for company: within 50 ms they are on their way
+	batch   = 512                   // events of one call to Source.Record
+	backoff = 100 * time.Millisecond
+)
+
+// recorder brings events to the ledger. It holds a bounded number of them; a
+// request gets its place before it is looked at, so no request that was let
+// through is ever without its event.
+type recorder struct {
+	g       *Gateway
+	held    atomic.Int64 // places taken: queued events and requests under way
+	failing atomic.Bool  // the last write failed; the next one that succeeds clears it
+	wake    chan struct{}
+	ended   chan struct{}
+
+	mu     sync.Mutex
+	events []ledger.Event
+}
+
+func newRecorder(g *Gateway) *recorder {
+	return &recorder{g: g, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+}
+
+// reserve takes a place for the event of one request. False means the buffer is full.
+func (q *recorder) reserve() bool {
+	if q.held.Add(1) > int64(q.g.Limits.Events) {
+		q.held.Add(-1)
+		return false
+	}
+	return true
+}
+
+// queue takes the event of a request that has reserved a place.
+func (q *recorder) queue(e ledger.Event) {
+	q.mu.Lock()
+	q.events = append(q.events, e)
+	first := len(q.events) == 1
+	q.mu.Unlock()
+	if first {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// durable returns nil once the events are in the ledger.
+func (q *recorder) durable(events []ledger.Event) error {
+	ctx, cancel := context.WithTimeout(context.Background(), q.g.Limits.Record)
+	defer cancel()
+	err := q.g.Source.Record(ctx, events)
+	if err == nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	q.failing.Store(err != nil)
+	if err != nil {
+		q.g.metrics.recordFailed.Inc()
+		return fmt.Errorf("recording %d events: %w", len(events), err)
+	}
+	return nil
+}
+
+// run brings queued events to the ledger, in order, until the gateway closes
+// and no place is taken any more.
+func (q *recorder) run() {
+	defer close(q.ended)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	closing := q.g.done
+	var deadline time.Time
+	for {
+		select {
+		case <-q.wake:
+			timer.Reset(gather)
+		case <-closing:
+			closing, deadline = nil, time.Now().Add(q.g.Limits.Drain)
+			timer.Reset(0)
+		case <-timer.C:
+			err := q.flush()
+			if err != nil {
+				q.g.Log.Warn("ledger", "error", err, "held", q.held.Load())
+				timer.Reset(backoff)
+			}
+			if closing == nil {
+				if q.held.Load() == 0 || time.Now().After(deadline) {
+					return
+				}
+				timer.Reset(backoff / 10)
+			}
+		}
+	}
+}
+
+// flush makes all that is queued durable. What fails stays first in the queue.
+// An event that arrives twice counts once: the ledger knows it by its id.
+func (q *recorder) flush() error {
+	q.mu.Lock()
+	events := q.events
+	q.events = nil
+	q.mu.Unlock()
+	for len(events) > 0 {
+		n := min(len(events), batch)
+		if err := q.durable(events[:n]); err != nil {
+			q.mu.Lock()
+			q.events = append(events, q.events...)
+			q.mu.Unlock()
+			return err
+		}
+		q.held.Add(-int64(n))
+		events = events[n:]
+	}
+	return nil
+}
+
+// wait returns when run has ended, with how many events did not become durable.
+func (q *recorder) wait(ctx context.Context) error {
+	select {
+	case <-q.ended:
+	case <-ctx.Done():
+	}
+	if n := q.held.Load(); n > 0 {
+		return fmt.Errorf("closing the gateway: %d events are not in the ledger", n)
+	}
+	return nil
+}

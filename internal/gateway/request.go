@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httputil"
+	"sync/atomic"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/token"
+)
+
+// request is one request on its way. Each step fills its own fields, once.
+// It also is the ResponseWriter that the proxy writes to.
+type request struct {
+	g *Gateway
+	state
+	proxy httputil.ReverseProxy // its hooks are bound to this value for its whole life
+	// The list of running requests, see streams.go.
+	next, prev *request
+	shard      *shard
+}
+
+// state is what is forgotten when a request ends.
+type state struct {
+	w        http.ResponseWriter
+	in       *http.Request
+	start    time.Time
+	id       string // of the request and, with "evt_", of its event
+	reserved bool   // room in the recorder for its event
+
+	// clean
+	name        string // of the upstream
+	byHost      bool
+	target      string // path and query as they will be sent
+	path, query string // parts of target
+
+	// authenticate
+	claims  *token.Claims // shared, never changed
+	subject *feed.Subject
+	source  string // peer address
+
+	// recognise
+	backend *backend
+	call    policy.Call
+
+	// decide
+	decision policy.Decision
+
+	// inject
+	secret   feed.Secret
+	tracing  string // W3C traceparent as sent
+	intended bool   // a durable intent was written
+
+	// forward
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	// inspect
+	status  int
+	trailer bool // the response has trailers
+
+	refused *problem
+	failure string
+	cut     atomic.Bool
+}
+
+func newRequest(g *Gateway) *request {
+	r := &request{g: g}
+	r.proxy = httputil.ReverseProxy{
+		Rewrite: r.rewrite, ModifyResponse: r.inspect, ErrorHandler: r.failed,
+		Transport: r, BufferPool: &g.buffers, ErrorLog: g.errorLog(),
+	}
+	return r
+}
+
+// begin takes the request in. Randomness that cannot be read is refused in ServeHTTP by the missing id.
+func (r *request) begin(w http.ResponseWriter, in *http.Request) {
+	r.w, r.in, r.start = w, in, r.g.Now()
+	r.id, _ = r.g.fresh(r.start)
+}
+
+// end forgets the request. Nobody holds r any more: it has left the list of running ones.
+func (r *request) end() {
+	r.clear()
+	r.g.requests.Put(r)
+}
+
+func (r *request) clear() {
+	r.w, r.in, r.start, r.id, r.reserved = nil, nil, time.Time{}, "", false
+	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
+	r.claims, r.subject, r.source = nil, nil, ""
+	r.backend, r.call, r.decision = nil, policy.Call{}, policy.Decision{}
+	r.secret, r.tracing, r.intended = feed.Secret{}, "", false
+	r.ctx, r.cancel = nil, nil
+	r.status, r.trailer, r.refused, r.failure = 0, false, nil, ""
+	r.cut.Store(false)
+}
+
+// refuse answers with the problem that err is; anything else is ours and is not shown.
+func (r *request) refuse(err error) {
+	var p *problem
+	if !errors.As(err, &p) {
+		r.g.Log.Error("request failed", "request", r.id, "error", err)
+		p = &problem{status: http.StatusInternalServerError, kind: "internal", detail: "The gateway could not handle the request; its log says why under this instance."}
+	}
+	r.refused, r.status = p, p.status
+	r.g.metrics.refused(p.kind)
+	r.g.answer(r, p)
+}
+
+// Header, Write, WriteHeader and Unwrap make r the proxy's ResponseWriter.
+func (r *request) Header() http.Header         { return r.w.Header() }
+func (r *request) Write(b []byte) (int, error) { return r.w.Write(b) }
+func (r *request) Unwrap() http.ResponseWriter { return r.w }
+func (r *request) WriteHeader(status int) {
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		scrub(r.w.Header()) // an interim response does not meet inspect
+	}
+	r.w.WriteHeader(status)
+}
+
+var _ http.ResponseWriter = (*request)(nil)
+
+// outcome is how the request ended, in the ledger's words.
+func (r *request) outcome() ledger.Outcome {
+	switch {
+	case r.failure != "":
+		return ledger.Failed
+	case r.refused != nil:
+		return ledger.Refused
+	}
+	return ledger.Allowed
+}
+
+// chain is who is behind the request, actor first.
+func (r *request) chain() identity.Chain {
+	if len(r.claims.Chain) > 0 {
+		return r.claims.Chain
+	}
+	return identity.Chain{r.claims.Subject}
+}
