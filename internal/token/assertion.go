@@ -62,17 +62,26 @@ func parseAssertion(raw string) (Assertion, error) {
 	return a, errors.Join(head.err, r.err)
 }
 
-// Verify returns nil if the holder of the public key jwk made a for one of the
+// Verify is SignedBy and Judge in one.
+func (a Assertion) Verify(jwk []byte, audiences []string, now time.Time) error {
+	if !a.SignedBy(jwk) {
+		return &Error{InvalidClient, "client assertion has a wrong signature"}
+	}
+	return a.Judge(audiences, now)
+}
+
+// SignedBy reports whether the holder of the public key jwk made a.
+func (a Assertion) SignedBy(jwk []byte) bool {
+	k, err := parseJWK(jwk)
+	return err == nil && a.jws.verify(k)
+}
+
+// Judge returns nil if a, once SignedBy has said whose it is, is for one of the
 // audiences and now is within its time. Whether it was used before, [Replay] says.
 // The error is an *Error with Code InvalidClient.
-func (a Assertion) Verify(jwk []byte, audiences []string, now time.Time) error {
+func (a Assertion) Judge(audiences []string, now time.Time) error {
 	bad := func(text string) error { return &Error{InvalidClient, "client assertion " + text} }
-	k, err := parseJWK(jwk)
 	switch {
-	case err != nil:
-		return bad(err.Error())
-	case !a.jws.verify(k):
-		return bad("has a wrong signature")
 	case len(a.audience) != 1 || !slices.Contains(audiences, a.audience[0]):
 		return bad(fmt.Sprintf("is for another audience; use %q", audiences))
 	case !now.Before(a.Expires):

@@ -1,0 +1,100 @@
+package issuer
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/token"
+)
+
+// introspection is RFC 7662 section 2.2. Of a token that is not good it says nothing but that.
+type introspection struct {
+	Active     bool                `json:"active"`
+	Issuer     string              `json:"iss,omitempty"`
+	Subject    string              `json:"sub,omitempty"`
+	Audience   string              `json:"aud,omitempty"`
+	Client     string              `json:"client_id,omitempty"`
+	ID         string              `json:"jti,omitempty"`
+	Scope      string              `json:"scope,omitempty"`
+	Type       string              `json:"token_type,omitempty"`
+	Issued     int64               `json:"iat,omitzero"`
+	Expires    int64               `json:"exp,omitzero"`
+	Owner      string              `json:"owner,omitempty"`
+	Credential string              `json:"cred,omitempty"`
+	Key        *token.Confirmation `json:"cnf,omitempty"`
+}
+
+// introspect tells any identity, or an operator, whether a token is good at this moment.
+func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
+	now := i.Now()
+	form, _, err := i.caller(w, r, now)
+	if err == nil && form["token"] == "" {
+		err = refuse("invalid_request", "token is missing.")
+	}
+	if err != nil {
+		replyError(w, r, err)
+		return
+	}
+	c, err := i.Ring.Verifier().Verify(form["token"], i.URL, "", now)
+	if err != nil || i.View.Live(now) != nil || i.View.Check(c, now) != nil {
+		reply(w, http.StatusOK, introspection{})
+		return
+	}
+	in := introspection{Active: true, Issuer: c.Issuer, Subject: c.Subject.String(), Audience: c.Audience, Client: c.Client,
+		ID: c.ID, Scope: c.Scope, Type: "Bearer", Issued: c.Issued.Unix(), Expires: c.Expires.Unix(),
+		Owner: string(c.Owner), Credential: c.Credential}
+	if c.Key != (token.Confirmation{}) {
+		in.Key = &c.Key
+	}
+	if c.Key.JKT != "" {
+		in.Type = "DPoP"
+	}
+	reply(w, http.StatusOK, in)
+}
+
+// revoke ends a token of the caller's own (RFC 7009 section 2). For one that is
+// unknown, expired or not ours the answer is the same 200: it is as dead as asked for.
+func (i *Issuer) revoke(w http.ResponseWriter, r *http.Request) {
+	now := i.Now()
+	form, c, err := i.caller(w, r, now)
+	if err == nil && form["token"] == "" {
+		err = refuse("invalid_request", "token is missing.")
+	}
+	if err != nil {
+		replyError(w, r, err)
+		return
+	}
+	claims, bad := i.Ring.Verifier().Verify(form["token"], i.URL, "", now)
+	actor := "operator:admin"
+	if c.subject != nil {
+		actor = c.subject.Identity.ID.String()
+	}
+	if bad == nil && c.subject != nil && claims.Subject != c.subject.Identity.ID {
+		replyError(w, r, refuse("unauthorized_client", "The token is another client's."))
+		return
+	}
+	if bad == nil && !i.View.TokenRevoked(claims.ID) {
+		if err := i.RevokeToken(r.Context(), claims, actor); err != nil {
+			replyError(w, r, err)
+			return
+		}
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+}
+
+// caller authenticates a client as the token endpoint does, or an operator, whose client is empty.
+func (i *Issuer) caller(w http.ResponseWriter, r *http.Request, now time.Time) (map[string]string, client, error) {
+	form, err := readForm(w, r)
+	if err != nil {
+		return nil, client{}, err
+	}
+	if i.Admin != nil && i.Admin(r) {
+		return form, client{}, nil
+	}
+	c, _, err := i.authenticate(r, form, now)
+	if err == nil {
+		err = i.onceAssertion(c, now)
+	}
+	return form, c, err
+}

@@ -1,0 +1,119 @@
+// Package issuer is the OAuth authorization server (RFC 6749, client_credentials
+// only): an identity shows a credential of its own and gets an access token for
+// one upstream, bound to a key that it holds.
+//
+// The token endpoint is one frame of fixed phases (token.go) that no grant type
+// can skip: read the form, authenticate the client, find the resource, bind the
+// sender, refuse what was used before, decide the scope, mint, record, reply.
+// Everything is decided from the [feed.View] in memory; the one thing waited for
+// is that the event is durable. A [KeyRing] holds the signing keys.
+//
+// Beside it are metadata (RFC 8414), keys (RFC 7517), introspection (RFC 7662)
+// and revocation (RFC 7009).
+package issuer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/token"
+)
+
+// The life of a token, when the configuration says nothing, and at most.
+const (
+	DefaultTTL = 5 * time.Minute
+	LongestTTL = 15 * time.Minute
+)
+
+// replayed bounds the memory for assertions and for proofs, each.
+const replayed = 1 << 20
+
+// Issuer serves OAuth. All fields but those with a default are required.
+type Issuer struct {
+	URL        string // iss, and the base of the endpoints; no slash at the end
+	GatewayURL string // an upstream's audience is GatewayURL/<upstream>
+	View       *feed.View
+	Ring       *KeyRing
+
+	// Record must return nil only once the events are durable; without that no token is given out.
+	Record func(context.Context, []ledger.Event) error
+	// RevokeToken ends one token before its time, durably. Actor is an identity or an operator.
+	RevokeToken func(ctx context.Context, c token.Claims, actor string) error
+	// Admin reports whether the request is an operator's, who may introspect; nil means nobody is.
+	Admin func(*http.Request) bool
+	// Touch notes that a credential was used; it must not wait.
+	Touch func(credential string, when time.Time)
+
+	Now         func() time.Time
+	Rand        io.Reader
+	Start       time.Time     // of this process: assertions made before it are refused, so a restart forgets no jti
+	TTL         time.Duration // default DefaultTTL
+	MaxTTL      time.Duration // default, and at most, LongestTTL
+	AllowBearer bool          // give unbound tokens to clients that could bind them
+
+	proofs, assertions *token.Replay
+	nonces             *token.Nonces
+}
+
+// Mount puts the endpoints on mux. The Issuer must not be changed after it.
+func (i *Issuer) Mount(mux *http.ServeMux) error {
+	if i.URL == "" || i.GatewayURL == "" || i.View == nil || i.Ring == nil || i.Record == nil ||
+		i.RevokeToken == nil || i.Touch == nil || i.Now == nil || i.Rand == nil || i.Start.IsZero() {
+		return errors.New("mount issuer: a field is missing")
+	}
+	if i.TTL <= 0 {
+		i.TTL = DefaultTTL
+	}
+	if i.MaxTTL <= 0 || i.MaxTTL > LongestTTL {
+		i.MaxTTL = LongestTTL
+	}
+	i.TTL = min(i.TTL, i.MaxTTL)
+	i.proofs = token.NewReplay(token.ReplayWindow, replayed)
+	i.assertions = token.NewReplay(token.MaxAssertion+2*token.Skew, replayed)
+	var err error
+	if i.nonces, err = token.NewNonces(i.Rand); err != nil {
+		return err
+	}
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server", i.metadata)
+	mux.HandleFunc("GET /oauth/jwks", i.jwks)
+	mux.HandleFunc("POST /oauth/token", i.token)
+	mux.HandleFunc("POST /oauth/introspect", i.introspect)
+	mux.HandleFunc("POST /oauth/revoke", i.revoke)
+	return nil
+}
+
+// metadata is RFC 8414 section 2, and only what works.
+func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
+	methods := []string{"private_key_jwt", "self_signed_tls_client_auth", "client_secret_basic", "client_secret_post"}
+	algs := []string{"EdDSA", "Ed25519", "ES256"}
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	reply(w, http.StatusOK, map[string]any{
+		"issuer":                                i.URL,
+		"token_endpoint":                        i.URL + "/oauth/token",
+		"jwks_uri":                              i.URL + "/oauth/jwks",
+		"introspection_endpoint":                i.URL + "/oauth/introspect",
+		"revocation_endpoint":                   i.URL + "/oauth/revoke",
+		"grant_types_supported":                 []string{"client_credentials"},
+		"response_types_supported":              []string{},
+		"scopes_supported":                      scopes,
+		"token_endpoint_auth_methods_supported": methods,
+		"token_endpoint_auth_signing_alg_values_supported":         algs,
+		"introspection_endpoint_auth_methods_supported":            methods,
+		"introspection_endpoint_auth_signing_alg_values_supported": algs,
+		"revocation_endpoint_auth_methods_supported":               methods,
+		"revocation_endpoint_auth_signing_alg_values_supported":    algs,
+		"dpop_signing_alg_values_supported":                        algs,
+		"tls_client_certificate_bound_access_tokens":               true,
+	})
+}
+
+func (i *Issuer) jwks(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age=60")
+	w.Write(i.Ring.Signer().JWKS())
+}

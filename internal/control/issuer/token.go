@@ -1,0 +1,191 @@
+package issuer
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/token"
+)
+
+// scopes are the classes of actions a client may limit its token to.
+var scopes = []string{"read", "write", "delete", "admin"}
+
+// issue is one request for a token on its way through the phases.
+type issue struct {
+	now      time.Time
+	form     map[string]string
+	client   client
+	claimed  string // who the client says it is
+	upstream string
+	proof    *token.Proof
+	claims   token.Claims
+}
+
+// token is the frame: the phases that every grant type goes through, in this
+// order. Proof and assertion count as used only when all else about them is
+// right, so that the answer to use_dpop_nonce may carry the same assertion.
+func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
+	q := &issue{now: i.Now()}
+	w.Header().Set("DPoP-Nonce", i.nonces.Make(q.now))
+	raw, err := i.issue(w, r, q)
+	if err := i.note(r, q, err); err != nil {
+		replyError(w, r, fmt.Errorf("record: %w", err)) // no record, no token
+		return
+	}
+	if err != nil {
+		replyError(w, r, err)
+		return
+	}
+	i.Touch(q.client.credential.ID, q.now)
+	kind := "DPoP"
+	if q.claims.Key.JKT == "" {
+		kind = "Bearer" // also when bound to a certificate, RFC 8705 section 3
+	}
+	reply(w, http.StatusOK, struct {
+		Token string `json:"access_token"`
+		Type  string `json:"token_type"`
+		Life  int64  `json:"expires_in"`
+		Scope string `json:"scope,omitempty"`
+	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope})
+}
+
+func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw string, err error) {
+	if err := i.View.Live(q.now); err != nil {
+		return "", refuse("temporarily_unavailable", "The server is starting; try again.")
+	}
+	if q.form, err = readForm(w, r); err != nil {
+		return "", err
+	}
+	switch q.form["grant_type"] {
+	case "client_credentials":
+	case "":
+		return "", refuse("invalid_request", "grant_type is missing.")
+	default:
+		return "", refuse("unsupported_grant_type", "Only grant_type=client_credentials is supported.")
+	}
+	if q.client, q.claimed, err = i.authenticate(r, q.form, q.now); err != nil {
+		return "", err
+	}
+	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.scope, i.bind, i.once} {
+		if err := phase(r, q); err != nil {
+			return "", err
+		}
+	}
+	return i.mint(q)
+}
+
+// resource finds the one upstream the token is for (RFC 8707 section 2).
+func (i *Issuer) resource(_ *http.Request, q *issue) error {
+	resource := q.form["resource"]
+	name, ours := strings.CutPrefix(resource, i.GatewayURL+"/")
+	if resource == "" || !ours {
+		return refuse("invalid_target", "resource must be the URL of an upstream at the gateway, as in "+i.GatewayURL+"/<upstream>.")
+	}
+	who := q.client.subject.Identity.ID.Name()
+	if _, ok := i.View.Upstream(name); ok {
+		for _, g := range q.client.subject.Grants {
+			if g.Upstream == name && (g.Until.IsZero() || q.now.Before(g.Until)) {
+				q.upstream, q.claims.Audience = name, resource
+				return nil
+			}
+		}
+	}
+	// The same whether there is no such upstream or no grant: what exists is not everybody's to know.
+	return refuse("invalid_target", fmt.Sprintf("%s holds no grant on %q that is still in force; an owner of that upstream can give one.", who, name))
+}
+
+// scope checks what the client limits the token to. Nothing means all that its grants allow.
+func (i *Issuer) scope(_ *http.Request, q *issue) error {
+	for s := range strings.FieldsSeq(q.form["scope"]) {
+		if !slices.Contains(scopes, s) {
+			return refuse("invalid_scope", "scope may hold read, write, delete and admin, or be left out for all that is granted.")
+		}
+	}
+	q.claims.Scope = strings.Join(strings.Fields(q.form["scope"]), " ")
+	return nil
+}
+
+// bind ties the token to a key the sender holds, whenever the client can.
+func (i *Issuer) bind(r *http.Request, q *issue) error {
+	headers := r.Header.Values("DPoP")
+	switch {
+	case len(headers) > 1:
+		return &token.Error{Code: token.InvalidProof, Text: "There is more than one DPoP header."}
+	case len(headers) == 1:
+		p, err := token.ParseProof(headers[0])
+		if err != nil {
+			return err
+		}
+		fresh := func(nonce string) bool { return i.nonces.Valid(nonce, q.now) }
+		jkt, err := p.Check(token.ProofWant{Method: r.Method, URL: i.URL + "/oauth/token", Nonce: fresh, Now: q.now})
+		if err != nil {
+			return err
+		}
+		q.proof, q.claims.Key.JKT = &p, jkt
+	case r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
+		q.claims.Key.X5TS256 = token.CertThumbprint(r.TLS.PeerCertificates[0].Raw)
+	case q.client.credential.Kind == identity.PrivateKeyJWT && !i.AllowBearer:
+		return &token.Error{Code: token.InvalidProof, Text: "A client with a key binds its tokens: send a DPoP header (RFC 9449) " +
+			"with htm=POST, htu=" + i.URL + "/oauth/token and the nonce of this response."}
+	}
+	return nil
+}
+
+// once refuses an assertion or a proof that was used before.
+func (i *Issuer) once(_ *http.Request, q *issue) error {
+	if q.proof != nil && i.proofs.Seen(q.proof.Key(), q.now) {
+		return &token.Error{Code: token.InvalidProof, Text: "The DPoP proof was used before; make a new one for each request."}
+	}
+	return i.onceAssertion(q.client, q.now)
+}
+
+func (i *Issuer) onceAssertion(c client, now time.Time) error {
+	if c.assertion != nil && i.assertions.Seen(c.assertion.Key(), now) {
+		return refuse("invalid_client", "The client assertion was used before; make a new one for each request.")
+	}
+	return nil
+}
+
+// mint signs. The token never outlives the identity, the credential or what it is limited to.
+func (i *Issuer) mint(q *issue) (string, error) {
+	id, cred := q.client.subject.Identity, q.client.credential
+	ends := q.now.Add(i.TTL)
+	for _, t := range []time.Time{id.Expires, cred.Expires} {
+		if t.Before(ends) {
+			ends = t
+		}
+	}
+	name, err := i.random()
+	if err != nil {
+		return "", err
+	}
+	c := &q.claims
+	c.ID, c.Issuer, c.Subject, c.Client = "tok_"+name, i.URL, id.ID, id.ID.String()
+	c.Issued, c.Expires = q.now.UTC().Truncate(time.Second), ends.UTC().Truncate(time.Second)
+	c.Chain, c.Owner, c.Credential, c.Generation = identity.Chain{id.ID}, id.Owner, cred.ID, id.Generation
+	if !c.Expires.After(c.Issued) {
+		return "", refuse("invalid_client", "The identity or its credential expires within the second.")
+	}
+	return i.Ring.Signer().Mint(*c)
+}
+
+func (i *Issuer) random() (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(i.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("make token id: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(b[:]), nil
+}
+
+// challenged reports whether err only asks the client to come again with a nonce.
+func challenged(err error) bool {
+	var t *token.Error
+	return errors.As(err, &t) && t.Code == token.UseNonce
+}
