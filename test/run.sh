@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# run.sh: every check, one after the other, each with its time; the last lines say what failed.
+# A step that fails does not hide the others, but fails the run.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export CI=${CI:-} CGO_ENABLED=0 GOTOOLCHAIN=local
+failed=()
+step() {
+	local name=$1 start=$SECONDS
+	shift
+	echo "=== $name"
+	if "$@"; then echo "--- $name: ok ($((SECONDS - start)) s)"; else
+		echo "--- $name: FAILED ($((SECONDS - start)) s)"
+		failed+=("$name")
+	fi
+}
+
+# The race detector needs cgo and a C compiler; the rooms named here share memory between requests.
+race() {
+	command -v gcc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc libc6-dev; } || return 1
+	local rooms=()
+	for d in internal/feed internal/gateway internal/token internal/control/store internal/control/issuer; do
+		ls "$d"/*_test.go >/dev/null 2>&1 && rooms+=("./$d/...")
+	done
+	CGO_ENABLED=1 go test -race -timeout 8m "${rooms[@]}"
+}
+
+step deps make -s interop-deps
+step lint make -s lint
+step build make -s build
+step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|interop)$")'
+step race race
+step interop go test -count=1 -timeout 6m -v ./test/interop
+step fault go test -count=1 -timeout 12m -v ./test/fault
+step fuzz test/fuzz.sh "${FUZZTIME:-3s}"
+
+if [ ${#failed[@]} -gt 0 ]; then
+	echo "FAIL: ${failed[*]} ($SECONDS s)"
+	exit 1
+fi
+echo "ok: everything ($SECONDS s)"
