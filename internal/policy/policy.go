@@ -1,4 +1,12 @@
-// Package policy says whether it may. See [Set.Decide].
+// Package policy says whether it may. A [Grant] says what one identity may do on
+// one upstream; a [Guardrail] what nobody may, whatever is granted. Both are Cedar,
+// checked against a schema made of the actions that the upstreams have
+// ([Schema]). [Compile] turns the plain fields of a grant into Cedar that people
+// can read. Each identity has its own precompiled [Set], so that a decision costs
+// the same with ten identities and with a million.
+//
+// [Set.Decide] is the one place where something becomes allowed. The zero
+// [Decision] denies; so does every error in a guardrail.
 package policy
 
 import (
@@ -45,6 +53,7 @@ type Upstream struct {
 	Name        string           `json:"name"`
 	URL         string           `json:"url"` // base; the request's path is appended
 	Owner       identity.OwnerID `json:"owner,omitempty"`
+	OwnerName   string           `json:"owner_name,omitempty"` // for people
 	Environment string           `json:"environment"`
 	Family      string           `json:"family"`            // google, openapi, patterns
 	Description []byte           `json:"description"`       // the family's input: a document, or its name, or lines of patterns

@@ -1,0 +1,289 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/ast"
+	"github.com/cedar-policy/cedar-go/types"
+	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// Compile checks a grant against what its upstream can do and, for the plain
+// form, fills in the Cedar that it means. Errors name the field and say what to do.
+func Compile(g Grant, d Described) (Grant, error) {
+	if g.Upstream != d.Upstream.Name {
+		return g, fmt.Errorf("upstream %q is not %q", g.Upstream, d.Upstream.Name)
+	}
+	if g.Until.IsZero() {
+		return g, errors.New("until: a grant needs an end date")
+	}
+	if g.Record != "" && g.Record != "before" && g.Record != "within" {
+		return g, fmt.Errorf("record %q: use before (durable before the reply) or within (100 ms)", g.Record)
+	}
+	if g.Plain {
+		text, err := g.plain(d)
+		if err != nil {
+			return g, err
+		}
+		g.Cedar = text
+	} else if len(g.Actions)+len(g.Resources)+len(g.Where) > 0 {
+		return g, errors.New("cedar: give either cedar or the plain fields (actions, resources, conditions), not both")
+	}
+	policies, err := parseList(g.Cedar)
+	if err != nil {
+		return g, fmt.Errorf("cedar: %w", err)
+	}
+	for _, p := range policies {
+		if p.Effect() != cedar.Permit {
+			return g, errors.New("cedar: a grant can only permit; to forbid, write a guardrail")
+		}
+		if err := g.scoped(p.AST()); err != nil {
+			return g, fmt.Errorf("cedar: %w", err)
+		}
+	}
+	if err := validateAll(policies, d); err != nil {
+		return g, fmt.Errorf("cedar: %w", err)
+	}
+	return g, nil
+}
+
+// scoped refuses a policy for another identity: it would never apply, and who wrote it meant something else.
+func (g Grant) scoped(p *ast.Policy) error {
+	if eq, ok := (*xast.Policy)(p).Principal.(xast.ScopeTypeEq); ok {
+		if want := types.NewEntityUID(principalType(g.Identity.Kind()), types.String(g.Identity.String())); eq.Entity != want {
+			return fmt.Errorf("principal %s is not this grant's identity %s", eq.Entity, want)
+		}
+	}
+	return nil
+}
+
+func parseList(text string) (cedar.PolicyList, error) {
+	list, err := cedar.NewPolicyListFromBytes("", []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no policy")
+	}
+	return list, nil
+}
+
+// CompileGuardrail checks a guardrail against all that can be done on the upstreams.
+func CompileGuardrail(g Guardrail, upstreams ...Described) error {
+	policies, err := parseList(g.Cedar)
+	if err != nil {
+		return fmt.Errorf("cedar: %w", err)
+	}
+	for _, p := range policies {
+		if p.Effect() != cedar.Forbid {
+			return errors.New("cedar: a guardrail can only forbid; to permit, write a grant")
+		}
+	}
+	if err := validateAll(policies, upstreams...); err != nil {
+		return fmt.Errorf("cedar: %w", err)
+	}
+	return nil
+}
+
+// plain is the Cedar that the plain fields mean.
+func (g Grant) plain(d Described) (string, error) {
+	selected, err := g.selected(d)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "@id(%s)\n", quote(g.ID))
+	if g.Record != "" {
+		fmt.Fprintf(&b, "@record(%s)\n", quote(g.Record))
+	}
+	fmt.Fprintf(&b, "permit (\n  principal == %s::%s,\n  action in [", principalType(g.Identity.Kind()), quote(g.Identity.String()))
+	for i, name := range g.actionNames(selected) {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s::%s", actionType, quote(name))
+	}
+	fmt.Fprintf(&b, "],\n  resource in %s::%s\n) when {\n  context.now < datetime(%s)", upstreamType, quote(g.Upstream), quote(g.Until.UTC().Format("2006-01-02T15:04:05Z")))
+	if len(g.Resources) > 0 {
+		b.WriteString(" &&\n  (")
+		for i, r := range g.Resources {
+			if i > 0 {
+				b.WriteString(" || ")
+			}
+			fmt.Fprintf(&b, "resource.path like %s", quote(r))
+		}
+		b.WriteString(")")
+	}
+	names := make([]string, 0, len(g.Where))
+	for name := range g.Where {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := g.Where[name].write(&b, name, selected); err != nil {
+			return "", fmt.Errorf("conditions.%s: %w", name, err)
+		}
+	}
+	b.WriteString("\n};\n")
+	return b.String(), nil
+}
+
+// selected returns the upstream's actions that the grant's action words name.
+func (g Grant) selected(d Described) ([]Action, error) {
+	if len(g.Actions) == 0 {
+		return nil, errors.New("actions: name at least one class (read, write, delete, admin) or action")
+	}
+	var out []Action
+	for _, word := range g.Actions {
+		found := false
+		for _, a := range d.Actions {
+			if selects(word, d.Upstream, a) {
+				found = true
+				out = append(out, a)
+			}
+		}
+		if !found && !slices.Contains(Classes, Class(word)) {
+			return nil, fmt.Errorf("actions: %s has no action %q%s", d.Upstream.Name, word, suggest(word, d.Actions))
+		}
+	}
+	return out, nil
+}
+
+func selects(word string, u Upstream, a Action) bool {
+	if word == string(ClassOf(u, a)) || word == a.Name {
+		return true
+	}
+	ok, _ := path.Match(word, a.Name)
+	return ok
+}
+
+// actionNames is what stands in the Cedar: classes as they are, patterns as what they select today.
+func (g Grant) actionNames(selected []Action) []string {
+	var names []string
+	for _, word := range g.Actions {
+		if !strings.ContainsAny(word, "*?[") {
+			names = append(names, word)
+			continue
+		}
+		for _, a := range selected {
+			if ok, _ := path.Match(word, a.Name); ok && !slices.Contains(names, a.Name) {
+				names = append(names, a.Name)
+			}
+		}
+	}
+	return names
+}
+
+// suggest names the action that shares the most with a word nobody knows.
+func suggest(word string, actions []Action) string {
+	best, most := "", 2
+	for _, a := range actions {
+		n := 0
+		for part := range strings.FieldsFuncSeq(strings.ToLower(word), func(r rune) bool { return r == '.' || r == '*' || r == '-' || r == '_' }) {
+			if strings.Contains(strings.ToLower(a.Name), part) {
+				n += len(part)
+			}
+		}
+		if n > most {
+			best, most = a.Name, n
+		}
+	}
+	if best == "" {
+		return "; use read, write, delete, admin or an action of its description"
+	}
+	return "; did you mean " + best + "?"
+}
+
+func (c Condition) write(b *strings.Builder, name string, selected []Action) error {
+	kind := ""
+	for _, a := range selected {
+		for _, p := range a.Parameters {
+			if p.Name == name {
+				if kind != "" && kind != p.Type {
+					return fmt.Errorf("is %s in one action and %s in another; make two grants", kind, p.Type)
+				}
+				kind = p.Type
+			}
+		}
+	}
+	if kind == "" {
+		return errors.New("none of the actions has this argument")
+	}
+	attr := "context.args[" + quote(name) + "]"
+	tests, err := c.tests(attr, kind)
+	if err != nil {
+		return err
+	}
+	if len(tests) == 0 {
+		return errors.New("say what must hold: is, one_of, like, min or max")
+	}
+	fmt.Fprintf(b, " &&\n  context.args has %s && %s", quote(name), strings.Join(tests, " && "))
+	return nil
+}
+
+func (c Condition) tests(attr, kind string) (tests []string, err error) {
+	literal := func(s string) (string, error) {
+		switch kind {
+		case "integer":
+			n, err := strconv.ParseInt(s, 10, 64)
+			if err != nil {
+				return "", fmt.Errorf("%q is no whole number", s)
+			}
+			return strconv.FormatInt(n, 10), nil
+		case "boolean":
+			if s != "true" && s != "false" {
+				return "", fmt.Errorf("%q is neither true nor false", s)
+			}
+			return s, nil
+		}
+		return quote(s), nil
+	}
+	list := c.OneOf
+	if c.Is != "" {
+		list = append([]string{c.Is}, list...)
+		if len(c.OneOf) > 0 {
+			return nil, errors.New("give is or one_of, not both")
+		}
+	}
+	if len(list) > 0 {
+		var set []string
+		for _, s := range list {
+			l, err := literal(s)
+			if err != nil {
+				return nil, err
+			}
+			set = append(set, l)
+		}
+		method := "contains"
+		if kind == "strings" {
+			method = "containsAll" // every value that is asked for must be in the list
+		}
+		tests = append(tests, fmt.Sprintf("[%s].%s(%s)", strings.Join(set, ", "), method, attr))
+	}
+	if c.Like != "" {
+		if kind != "string" {
+			return nil, fmt.Errorf("like is for text, and this argument is of type %s", kind)
+		}
+		tests = append(tests, attr+" like "+quote(c.Like))
+	}
+	if (c.Min != nil || c.Max != nil) && kind != "integer" {
+		return nil, fmt.Errorf("min and max are for numbers, and this argument is of type %s", kind)
+	}
+	if c.Min != nil {
+		tests = append(tests, fmt.Sprintf("%s >= %d", attr, *c.Min))
+	}
+	if c.Max != nil {
+		tests = append(tests, fmt.Sprintf("%s <= %d", attr, *c.Max))
+	}
+	return tests, nil
+}
+
+// Ended reports whether the grant's end date has come.
+func (g Grant) Ended(now time.Time) bool { return !now.Before(g.Until) }

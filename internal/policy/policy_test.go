@@ -1,0 +1,272 @@
+package policy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+var (
+	now  = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	bot  = identity.MustID("spiffe://lanyard.local/agent/invoice-bot")
+	mail = Described{
+		Upstream{Name: "mail", Environment: "production", OwnerName: "Priya Shah", Classes: map[string]Class{"messages.purge*": Admin}},
+		[]Action{
+			{Name: "messages.list", Class: Read, Parameters: []Parameter{{"userId", "string"}, {"maxResults", "integer"}, {"labelIds", "strings"}, {"spam", "boolean"}}},
+			{Name: "messages.get", Class: Read, Parameters: []Parameter{{"userId", "string"}, {"id", "string"}}},
+			{Name: "messages.send", Class: Write, Parameters: []Parameter{{"userId", "string"}}},
+			{Name: "messages.purgeAll", Class: Delete},
+		},
+	}
+)
+
+func set(t testing.TB, rails []Guardrail, grants ...Grant) *Set {
+	t.Helper()
+	for i := range grants {
+		grants[i].ID, grants[i].Identity, grants[i].Upstream = fmt.Sprint("g", i), bot, "mail"
+		grants[i].Plain = grants[i].Cedar == ""
+		if grants[i].Until.IsZero() {
+			grants[i].Until = now.Add(time.Hour)
+		}
+		g, err := Compile(grants[i], mail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grants[i] = g
+	}
+	g, err := NewGuardrails(rails)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSet(Subject{bot, "maya", "production"}, grants, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func ask(action string, class Class, args map[string]any) Request {
+	u := mail.Upstream
+	return Request{Call{"mail", action, class, "users/me/messages", args}, &u, now, "127.0.0.1"}
+}
+
+func TestDecide(t *testing.T) {
+	two := int64(2)
+	list := func(args map[string]any) Request { return ask("messages.list", Read, args) }
+	me := map[string]any{"userId": "me"}
+	for _, c := range []struct {
+		name  string
+		grant Grant
+		ask   Request
+		want  bool
+	}{
+		{"class", Grant{Actions: []string{"read"}}, list(me), true},
+		{"other class", Grant{Actions: []string{"read"}}, ask("messages.send", Write, me), false},
+		{"action", Grant{Actions: []string{"messages.send"}}, ask("messages.send", Write, me), true},
+		{"pattern", Grant{Actions: []string{"messages.*"}}, ask("messages.send", Write, me), true},
+		{"operator's class", Grant{Actions: []string{"delete"}}, ask("messages.purgeAll", Admin, nil), false},
+		{"is", Grant{Actions: []string{"read"}, Where: map[string]Condition{"userId": {Is: "me"}}}, list(me), true},
+		{"is not", Grant{Actions: []string{"read"}, Where: map[string]Condition{"userId": {Is: "me"}}}, list(map[string]any{"userId": "you"}), false},
+		{"missing argument", Grant{Actions: []string{"read"}, Where: map[string]Condition{"userId": {Is: "me"}}}, list(nil), false},
+		{"max", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"maxResults": {Max: &two}}}, list(map[string]any{"maxResults": int64(2)}), true},
+		{"over max", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"maxResults": {Max: &two}}}, list(map[string]any{"maxResults": int64(3)}), false},
+		{"like", Grant{Actions: []string{"read"}, Where: map[string]Condition{"userId": {Like: "m*"}}}, list(me), true},
+		{"all of a list", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"labelIds": {OneOf: []string{"A", "B"}}}}, list(map[string]any{"labelIds": []string{"A"}}), true},
+		{"one outside", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"labelIds": {OneOf: []string{"A", "B"}}}}, list(map[string]any{"labelIds": []string{"A", "C"}}), false},
+		{"boolean", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"spam": {Is: "false"}}}, list(map[string]any{"spam": true}), false},
+		{"resource", Grant{Actions: []string{"read"}, Resources: []string{"users/me/*"}}, list(me), true},
+		{"other resource", Grant{Actions: []string{"read"}, Resources: []string{"users/you/*"}}, list(me), false},
+		{"ended", Grant{Actions: []string{"read"}, Until: now}, list(me), false},
+		{"cedar", Grant{Cedar: `permit(principal, action == Lanyard::Action::"messages.list", resource) when { context.args has userId && context.args.userId == "me" };`}, list(me), true},
+		{"ended cedar", Grant{Until: now, Cedar: `permit(principal, action, resource);`}, list(me), false},
+	} {
+		d := set(t, nil, c.grant).Decide(c.ask)
+		if d.Allow != c.want {
+			t.Errorf("%s: %+v", c.name, d)
+		}
+		if d.Allow && !slices.Equal(d.Policies, []string{"g0"}) || d.Reason == "" {
+			t.Errorf("%s: policies %v, reason %q", c.name, d.Policies, d.Reason)
+		}
+		if d.Allow && d.Before != (c.ask.Call.Class != Read) {
+			t.Errorf("%s: record before is %v", c.name, d.Before)
+		}
+	}
+	if (Decision{}).Allow || set(t, nil).Decide(Request{}).Allow {
+		t.Error("the zero value allows")
+	}
+}
+
+func TestRecord(t *testing.T) {
+	write := ask("messages.send", Write, nil)
+	all := []string{"read", "write"}
+	if !set(t, nil, Grant{Actions: all, Record: "before"}).Decide(ask("messages.list", Read, nil)).Before {
+		t.Error("a grant cannot ask for durable reads")
+	}
+	if set(t, nil, Grant{Actions: all, Record: "within"}).Decide(write).Before {
+		t.Error("a grant cannot relax writes")
+	}
+	if !set(t, nil, Grant{Actions: all, Record: "within"}, Grant{Actions: all}).Decide(write).Before {
+		t.Error("one of two grants relaxed what the other did not")
+	}
+}
+
+func TestGuardrails(t *testing.T) {
+	everything := Grant{Cedar: "permit(principal, action, resource);"}
+	no := Guardrail{ID: "no-sending", Description: "People send mail, agents do not.", Cedar: `forbid(principal is Lanyard::Agent, action in Lanyard::Action::"write", resource);`}
+	if err := CompileGuardrail(no, mail); err != nil {
+		t.Fatal(err)
+	}
+	if err := CompileGuardrail(no); err != nil {
+		t.Fatalf("without upstreams: %v", err)
+	}
+	d := set(t, []Guardrail{no}, everything).Decide(ask("messages.send", Write, nil))
+	if d.Allow || !d.Guardrail || d.Policies[0] != "no-sending" || !strings.Contains(d.Reason, no.Description) {
+		t.Errorf("%+v", d)
+	}
+	errs := Guardrail{ID: "errs", Cedar: `forbid(principal, action, resource) when { context.args.userId == "x" };`}
+	d = set(t, []Guardrail{errs}, everything).Decide(ask("messages.list", Read, nil))
+	if d.Allow || !d.Guardrail || d.Policies[0] != "errs" {
+		t.Errorf("a guardrail that errs does not forbid: %+v", d)
+	}
+	r := ask("messages.list", Read, nil)
+	r.Upstream.Environment = "staging"
+	if d = set(t, nil, everything).Decide(r); d.Allow || d.Policies[0] != EnvironmentGuardrail {
+		t.Errorf("crossing environments: %+v", d)
+	}
+}
+
+func TestDenialIsASentence(t *testing.T) {
+	d := set(t, nil, Grant{Actions: []string{"read"}}).Decide(ask("messages.send", Write, nil))
+	if want := "invoice-bot may not do messages.send (write) on mail: its grants there cover only read; Priya Shah, owner of mail, can grant more."; d.Reason != want {
+		t.Errorf("got %q", d.Reason)
+	}
+}
+
+func TestCompileRefuses(t *testing.T) {
+	for want, g := range map[string]Grant{
+		"name at least one":    {Plain: true},
+		"did you mean":         {Plain: true, Actions: []string{"message.send"}},
+		"none of the actions":  {Plain: true, Actions: []string{"read"}, Where: map[string]Condition{"nope": {Is: "x"}}},
+		"no whole number":      {Plain: true, Actions: []string{"messages.list"}, Where: map[string]Condition{"maxResults": {Is: "many"}}},
+		"min and max":          {Plain: true, Actions: []string{"read"}, Where: map[string]Condition{"userId": {Min: new(int64)}}},
+		"say what must hold":   {Plain: true, Actions: []string{"read"}, Where: map[string]Condition{"userId": {}}},
+		"can only permit":      {Cedar: "forbid(principal, action, resource);"},
+		"is not this grant's":  {Cedar: `permit(principal == Lanyard::Agent::"spiffe://lanyard.local/agent/other", action, resource);`},
+		"no policy":            {Cedar: "// nothing"},
+		"cedar:":               {Cedar: "permit(principal, action, resource) when { context.args.nope == 1 };"},
+		"not both":             {Cedar: "permit(principal, action, resource);", Actions: []string{"read"}},
+		"record \"sometimes\"": {Plain: true, Actions: []string{"read"}, Record: "sometimes"},
+	} {
+		g.ID, g.Identity, g.Upstream, g.Until = "g", bot, "mail", now.Add(time.Hour)
+		if c, err := Compile(g, mail); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v\n%s", want, err, c.Cedar)
+		}
+	}
+	if _, err := Compile(Grant{ID: "g", Identity: bot, Upstream: "mail", Plain: true, Actions: []string{"read"}}, mail); err == nil {
+		t.Error("a grant without an end date")
+	}
+	for _, bad := range []string{"permit(principal, action, resource);", "", "forbid(", `forbid(principal, action == Lanyard::Action::"nope", resource);`} {
+		if CompileGuardrail(Guardrail{ID: "x", Cedar: bad}, mail) == nil {
+			t.Errorf("guardrail %q was taken", bad)
+		}
+	}
+}
+
+// FuzzPlain: whatever text the plain fields hold, the grant permits just what they say.
+func FuzzPlain(f *testing.F) {
+	f.Add("me", "you")
+	f.Add("\") || true || (\"", "x")
+	f.Add("*", "a*b")
+	f.Add("\\", "\\*\x00\"")
+	f.Fuzz(func(t *testing.T, is, asked string) {
+		if is == "" {
+			return
+		}
+		g := Grant{ID: "g\"\n" + is, Identity: bot, Upstream: "mail", Plain: true, Actions: []string{"read"}, Until: now.Add(time.Hour), Where: map[string]Condition{"userId": {Is: is}}}
+		g, err := Compile(g, mail)
+		if err != nil {
+			return
+		}
+		rails, _ := NewGuardrails(nil)
+		s, err := NewSet(Subject{bot, "maya", "production"}, []Grant{g}, rails)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := s.Decide(ask("messages.list", Read, map[string]any{"userId": asked}))
+		if d.Allow != (is == asked) && strings.ToValidUTF8(is, "\ufffd") != strings.ToValidUTF8(asked, "\ufffd") {
+			t.Fatalf("grant for %q, asked %q: %+v\n%s", is, asked, d, g.Cedar)
+		}
+	})
+}
+
+// TestSliceAgainstWhole: an identity's own slice decides as all policies of all identities would.
+func TestSliceAgainstWhole(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 9))
+	pick := func(s ...string) string { return s[random.IntN(len(s))] }
+	for range 400 {
+		var agents []identity.ID
+		for i := range 5 {
+			agents = append(agents, identity.MustID(fmt.Sprintf("spiffe://lanyard.local/agent/a%d", i)))
+		}
+		whole := cedar.NewPolicySet()
+		own := map[identity.ID][]Grant{}
+		for n := range 12 {
+			g := Grant{ID: fmt.Sprint("g", n), Identity: agents[random.IntN(5)], Upstream: "mail", Plain: true, Until: now.Add(time.Duration(random.IntN(3)-1) * time.Hour),
+				Actions: []string{pick("read", "write", "messages.list", "messages.*", "admin")}}
+			if random.IntN(2) == 0 {
+				g.Where = map[string]Condition{"userId": {Is: pick("me", "you")}}
+			}
+			g, err := Compile(g, mail)
+			if err != nil {
+				continue
+			}
+			own[g.Identity] = append(own[g.Identity], g)
+			list, _ := parseList(g.Cedar)
+			whole.Add(cedar.PolicyID(g.ID), list[0])
+		}
+		rails, err := NewGuardrails([]Guardrail{{ID: "r", Cedar: fmt.Sprintf(`forbid(principal, action in Lanyard::Action::%q, resource) when { principal.name == "a1" };`, pick("read", "write", "admin"))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range rails.compiled {
+			whole.Add(cedar.PolicyID(fmt.Sprint("rail", i)), c.policy)
+		}
+		for _, id := range agents {
+			s, err := NewSet(Subject{id, "maya", "production"}, own[id], rails)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := mail.Actions[random.IntN(len(mail.Actions))]
+			r := ask(a.Name, ClassOf(mail.Upstream, a), map[string]any{"userId": pick("me", "you")})
+			request, w, _ := s.world(r)
+			want, why := cedar.Authorize(whole, types.EntityGetter(w), request)
+			d := s.Decide(r)
+			if len(why.Errors) > 0 || d.Allow != bool(want) {
+				t.Fatalf("%s %s: slice %+v, whole %v %v", id.Name(), a.Name, d, want, why)
+			}
+		}
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	grants := make([]Grant, 10)
+	for i := range grants {
+		grants[i] = Grant{Actions: []string{"read"}, Where: map[string]Condition{"userId": {Is: fmt.Sprint("me", i)}}}
+	}
+	s := set(b, []Guardrail{{ID: "a", Cedar: `forbid(principal, action in Lanyard::Action::"admin", resource);`}}, grants...)
+	r := ask("messages.list", Read, map[string]any{"userId": "me9"})
+	b.ReportAllocs()
+	for b.Loop() {
+		if !s.Decide(r).Allow {
+			b.Fatal("denied")
+		}
+	}
+}
