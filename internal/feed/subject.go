@@ -1,0 +1,96 @@
+package feed
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// Subject is one identity with all that decides about it. It never changes: a
+// change makes another, so two of the same pointer are the same in every respect
+// but the guardrails. Its slices belong to the view.
+type Subject struct {
+	Identity    identity.Identity
+	Credentials []identity.Credential
+	Grants      []policy.Grant
+
+	of   *state
+	memo atomic.Pointer[memo]
+}
+
+// memo is a compiled set, and the guardrails it was compiled with.
+type memo struct {
+	set   *policy.Set
+	rails *policy.Guardrails
+	used  atomic.Bool // since the hand last came by
+}
+
+// Owner is the accountable owner as known now; the zero Owner if there is none.
+func (s *Subject) Owner() identity.Owner {
+	o, _ := s.of.owners.get(s.Identity.Owner)
+	return o
+}
+
+// Credential returns the credential of that id, if it is this identity's.
+func (s *Subject) Credential(id string) (identity.Credential, bool) {
+	for i := range s.Credentials {
+		if s.Credentials[i].ID == id {
+			return s.Credentials[i], true
+		}
+	}
+	return identity.Credential{}, false
+}
+
+// Set is what the identity may do, by its grants and the guardrails of now.
+// It is compiled when first asked for. An error means: deny.
+func (s *Subject) Set() (*policy.Set, error) {
+	rails := s.of.rails.Load()
+	if rails == nil {
+		return nil, errNotSynced
+	}
+	if m := s.memo.Load(); m != nil && m.rails == rails {
+		if !m.used.Load() {
+			m.used.Store(true)
+		}
+		return m.set, nil
+	}
+	i := &s.Identity
+	set, err := policy.NewSet(policy.Subject{ID: i.ID, Owner: i.Owner, Environment: i.Environment}, s.Grants, rails)
+	if err != nil {
+		return nil, err
+	}
+	if s.memo.Swap(&memo{set: set, rails: rails}) == nil {
+		s.of.view.compiled.keep(s)
+	}
+	return set, nil
+}
+
+// compiled bounds how many sets are in memory, however many identities there are
+// (a clock: who was used since the hand last came by stays for another round).
+type compiled struct {
+	mu   sync.Mutex
+	ring []*Subject
+	hand int
+}
+
+func (c *compiled) keep(s *Subject) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range 16 {
+		old := c.ring[c.hand]
+		if old == nil {
+			break
+		}
+		if m := old.memo.Load(); m == nil || !m.used.Swap(false) {
+			break
+		}
+		c.hand = (c.hand + 1) % len(c.ring)
+	}
+	if old := c.ring[c.hand]; old != nil {
+		old.memo.Store(nil)
+	}
+	c.ring[c.hand] = s
+	c.hand = (c.hand + 1) % len(c.ring)
+}

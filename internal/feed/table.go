@@ -1,0 +1,61 @@
+package feed
+
+import (
+	"hash/maphash"
+	"sync"
+)
+
+// table is a map in shards, so that readers of one key rarely meet a writer of another.
+type table[K comparable, V any] struct {
+	seed   maphash.Seed
+	shards [256]struct {
+		sync.RWMutex
+		m map[K]V
+		_ [32]byte // a cache line of its own
+	}
+}
+
+func newTable[K comparable, V any]() *table[K, V] {
+	return &table[K, V]{seed: maphash.MakeSeed()}
+}
+
+func (t *table[K, V]) get(k K) (V, bool) {
+	s := &t.shards[maphash.Comparable(t.seed, k)%256]
+	s.RLock()
+	v, ok := s.m[k]
+	s.RUnlock()
+	return v, ok
+}
+
+func (t *table[K, V]) put(k K, v V) {
+	s := &t.shards[maphash.Comparable(t.seed, k)%256]
+	s.Lock()
+	defer s.Unlock()
+	if s.m == nil {
+		s.m = map[K]V{}
+	}
+	s.m[k] = v
+}
+
+func (t *table[K, V]) drop(k K) {
+	s := &t.shards[maphash.Comparable(t.seed, k)%256]
+	s.Lock()
+	defer s.Unlock()
+	delete(s.m, k)
+}
+
+// sweep removes what gone reports and returns how many stay.
+func (t *table[K, V]) sweep(gone func(V) bool) (n int) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.Lock()
+		for k, v := range s.m {
+			if gone(v) {
+				delete(s.m, k)
+			}
+		}
+		n += len(s.m)
+		s.Unlock()
+	}
+	return n
+}

@@ -1,0 +1,197 @@
+package feed
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/token"
+)
+
+// maxSets is how many identities have their policies compiled at one time. One
+// that has not is compiled when it next asks, in tens of microseconds.
+const maxSets = 1 << 14
+
+// View is what a gateway knows, in memory: the whole of the feed so far. One
+// goroutine applies changes, any number read, and no reader waits for another.
+// Until a snapshot is complete, and after a change that could not be applied, it
+// is not [View.Live] and nothing may be decided from it.
+type View struct {
+	Now func() time.Time // to forget revoked tokens that have expired
+
+	applying sync.Mutex
+	onStop   []func(Stop)
+	next     *state // a snapshot being read beside the one in use; nil if there is none
+
+	now      atomic.Pointer[state]
+	trouble  atomic.Pointer[error] // why it is not live; nil if it is
+	compiled compiled
+}
+
+// state is one history of the feed from its snapshot on.
+type state struct {
+	view       *View
+	subjects   *table[identity.ID, *Subject]
+	prints     *table[string, identity.ID] // thumbprint of a credential → whose
+	owners     *table[identity.OwnerID, identity.Owner]
+	revoked    *table[string, time.Time] // jti → when it can be forgotten
+	revocation int                       // how many revoked tokens before the next sweep
+	upstreams  atomic.Pointer[map[string]*policy.Upstream]
+	guardrails atomic.Pointer[map[string]policy.Guardrail]
+	rails      atomic.Pointer[policy.Guardrails] // compiled; nil until synced
+	keys       atomic.Pointer[token.Verifier]
+	failed     error // a change that could not be applied: only another snapshot makes that good
+}
+
+var errNotSynced = errors.New("the view has not been filled yet")
+
+// NewView returns a view that knows nothing and is not live.
+func NewView() *View {
+	v := &View{Now: time.Now, compiled: compiled{ring: make([]*Subject, maxSets)}}
+	v.now.Store(v.newState())
+	v.trouble.Store(&errNotSynced)
+	return v
+}
+
+func (v *View) newState() *state {
+	s := &state{view: v, subjects: newTable[identity.ID, *Subject](), prints: newTable[string, identity.ID](),
+		owners: newTable[identity.OwnerID, identity.Owner](), revoked: newTable[string, time.Time](), revocation: 1024}
+	s.upstreams.Store(&map[string]*policy.Upstream{})
+	s.guardrails.Store(&map[string]policy.Guardrail{})
+	return s
+}
+
+// OnStop has f called by Apply, in its goroutine, for every change that may take
+// something away. f must be quick and must not call Apply.
+func (v *View) OnStop(f func(Stop)) {
+	v.applying.Lock()
+	defer v.applying.Unlock()
+	v.onStop = append(v.onStop, f)
+}
+
+// Live returns nil when decisions may be made from v at now, else why not.
+// (Here a lease will end when the control plane has been silent for too long.)
+func (v *View) Live(_ time.Time) error {
+	if err := v.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Subject returns the identity of that ID with all that decides about it.
+func (v *View) Subject(id identity.ID) (*Subject, bool) {
+	s, ok := v.now.Load().subjects.get(id)
+	if !ok || s.Identity.ID.IsZero() {
+		return nil, false
+	}
+	return s, true
+}
+
+// Credential finds a credential by thumbprint. Whether it may still be used is its own question.
+func (v *View) Credential(thumbprint string) (identity.Credential, bool) {
+	st := v.now.Load()
+	if id, ok := st.prints.get(thumbprint); ok {
+		if s, ok := st.subjects.get(id); ok {
+			for i := range s.Credentials {
+				if s.Credentials[i].Thumbprint == thumbprint {
+					return s.Credentials[i], true
+				}
+			}
+		}
+	}
+	return identity.Credential{}, false
+}
+
+// CredentialByID finds a credential of one identity.
+func (v *View) CredentialByID(of identity.ID, id string) (identity.Credential, bool) {
+	if s, ok := v.Subject(of); ok {
+		return s.Credential(id)
+	}
+	return identity.Credential{}, false
+}
+
+// Upstream returns the upstream of that name: the same pointer until it changes.
+func (v *View) Upstream(name string) (*policy.Upstream, bool) {
+	u, ok := (*v.now.Load().upstreams.Load())[name]
+	return u, ok
+}
+
+// Upstreams lists them by name.
+func (v *View) Upstreams() []*policy.Upstream {
+	var list []*policy.Upstream
+	for _, u := range *v.now.Load().upstreams.Load() {
+		list = append(list, u)
+	}
+	slices.SortFunc(list, func(a, b *policy.Upstream) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Guardrails lists them by id.
+func (v *View) Guardrails() []policy.Guardrail { return v.now.Load().listGuardrails() }
+
+func (st *state) listGuardrails() []policy.Guardrail {
+	var list []policy.Guardrail
+	for _, g := range *st.guardrails.Load() {
+		list = append(list, g)
+	}
+	slices.SortFunc(list, func(a, b policy.Guardrail) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}
+
+// Owner returns an owner.
+func (v *View) Owner(id identity.OwnerID) (identity.Owner, bool) { return v.now.Load().owners.get(id) }
+
+// Keys are what tokens are verified with: the same pointer until they change, nil before there are any.
+func (v *View) Keys() *token.Verifier { return v.now.Load().keys.Load() }
+
+// TokenRevoked reports whether the token of that jti was ended before its time.
+func (v *View) TokenRevoked(jti string) bool {
+	_, ok := v.now.Load().revoked.get(jti)
+	return ok
+}
+
+// Check says whether a token that was verified is still good at now: the one
+// place that knows what ends a token before its time. The error says why, for people.
+func (v *View) Check(c token.Claims, now time.Time) error {
+	st := v.now.Load()
+	if !now.Before(c.Expires) {
+		return errors.New("it has expired")
+	}
+	if _, gone := st.revoked.get(c.ID); gone {
+		return errors.New("it was revoked")
+	}
+	s, err := st.usable(c.Subject, now)
+	if err != nil {
+		return err
+	}
+	if s.Identity.Generation != c.Generation {
+		return fmt.Errorf("%s was stopped since it was issued", c.Subject.Name())
+	}
+	k, _ := s.Credential(c.Credential)
+	if err := k.Usable(now); err != nil {
+		return fmt.Errorf("it was obtained with another proof than is good now: %w", err)
+	}
+	for _, id := range c.Chain {
+		if id == c.Subject {
+			continue
+		}
+		if _, err := st.usable(id, now); err != nil {
+			return fmt.Errorf("it acts for another: %w", err)
+		}
+	}
+	return nil
+}
+
+func (st *state) usable(id identity.ID, now time.Time) (*Subject, error) {
+	s, ok := st.subjects.get(id)
+	if !ok {
+		return nil, identity.ErrUnknown
+	}
+	return s, s.Identity.Usable(now)
+}
