@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/ast"
@@ -42,7 +41,7 @@ func Compile(g Grant, d Described) (Grant, error) {
 	}
 	for _, p := range policies {
 		if p.Effect() != cedar.Permit {
-			return g, errors.New("cedar: a grant can only permit; to forbid, write a guardrail")
+			return g, fmt.Errorf("cedar: %w", errForbids)
 		}
 		if err := g.scoped(p.AST()); err != nil {
 			return g, fmt.Errorf("cedar: %w", err)
@@ -64,6 +63,11 @@ func (g Grant) scoped(p *ast.Policy) error {
 	return nil
 }
 
+var (
+	errForbids = errors.New("a grant can only permit; to forbid, write a guardrail")
+	errPermits = errors.New("a guardrail can only forbid; to permit, write a grant")
+)
+
 func parseList(text string) (cedar.PolicyList, error) {
 	list, err := cedar.NewPolicyListFromBytes("", []byte(text))
 	if err != nil {
@@ -83,7 +87,7 @@ func CompileGuardrail(g Guardrail, upstreams ...Described) error {
 	}
 	for _, p := range policies {
 		if p.Effect() != cedar.Forbid {
-			return errors.New("cedar: a guardrail can only forbid; to permit, write a grant")
+			return fmt.Errorf("cedar: %w", errPermits)
 		}
 	}
 	if err := validateAll(policies, upstreams...); err != nil {
@@ -284,6 +288,3 @@ func (c Condition) tests(attr, kind string) (tests []string, err error) {
 	}
 	return tests, nil
 }
-
-// Ended reports whether the grant's end date has come.
-func (g Grant) Ended(now time.Time) bool { return !now.Before(g.Until) }

@@ -1,0 +1,118 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go"
+)
+
+// Explanation is a decision with everything that was looked at for it.
+type Explanation struct {
+	Decision   Decision  `json:"decision"`
+	Guardrails []Verdict `json:"guardrails"`
+	Grants     []Verdict `json:"grants"`
+}
+
+// Verdict is what one grant or guardrail said to one call.
+type Verdict struct {
+	ID      string `json:"id"`
+	Matched bool   `json:"matched"`
+	Why     string `json:"why"` // for people: what matched, or the first thing that did not
+}
+
+// Explain decides and says what each grant and guardrail had to do with it.
+func (s *Set) Explain(r Request) Explanation {
+	e := Explanation{Decision: s.Decide(r), Guardrails: []Verdict{}, Grants: []Verdict{}}
+	if s == nil || s.rails == nil || r.Upstream == nil {
+		return e
+	}
+	q, err := s.question(&r)
+	if err != nil {
+		return e
+	}
+	crosses := s.subject.Environment != r.Upstream.Environment
+	e.Guardrails = append(e.Guardrails, Verdict{EnvironmentGuardrail, crosses, fmt.Sprintf("%s is in %s, %s in %s", s.subject.ID.Name(), s.subject.Environment, r.Upstream.Name, r.Upstream.Environment)})
+	for i := range s.rails.rules {
+		e.Guardrails = append(e.Guardrails, q.verdict(&s.rails.rules[i]))
+	}
+	for i := range s.rules {
+		e.Grants = append(e.Grants, q.verdict(&s.rules[i]))
+	}
+	return e
+}
+
+// verdict asks one rule alone.
+func (q *question) verdict(r *rule) Verdict {
+	v := Verdict{ID: r.id}
+	switch g := r.grant; {
+	case g != nil && g.Upstream != q.Call.Upstream:
+		v.Why = "is for upstream " + g.Upstream
+	case g != nil && g.Ended(q.Now):
+		v.Why = "ended on " + g.Until.UTC().Format("2006-01-02 15:04")
+	case !r.scope[1].covers(q.action, q.class):
+		v.Why = "is not about this action"
+	case !r.concerns(q):
+		v.Why = "is not about this identity or this resource"
+	default:
+		why := q.ask([]rule{*r}, nil)
+		switch {
+		case len(why.Errors) > 0:
+			v.Matched, v.Why = g == nil, "could not be evaluated: "+why.Errors[0].Message
+		case len(why.Reasons) > 0:
+			v.Matched, v.Why = true, "covers the call"
+		default:
+			v.Why = "its conditions do not hold for this resource and these arguments"
+		}
+	}
+	return v
+}
+
+// denial says in one sentence what is missing and who can grant it.
+func (s *Set) denial(q *question) string {
+	c := &q.Call
+	var may []string
+	var ended string
+	near := false // a grant is about this action, but not with these arguments
+	for i := range s.rules {
+		r := &s.rules[i]
+		if r.grant.Upstream != c.Upstream {
+			continue
+		}
+		if r.grant.Ended(q.Now) {
+			ended = r.grant.ID
+			continue
+		}
+		near = near || r.scope[1].covers(q.action, q.class)
+		may = append(may, r.grant.words()...)
+	}
+	who := "an operator"
+	if q.Upstream.OwnerName != "" {
+		who = q.Upstream.OwnerName + ", owner of " + c.Upstream + ","
+	}
+	start := fmt.Sprintf("%s may not do %s (%s) on %s", s.subject.ID.Name(), c.Action, c.Class, c.Upstream)
+	switch {
+	case len(may) == 0 && ended != "":
+		return fmt.Sprintf("%s: its grant %s has ended; %s can renew it.", start, ended, who)
+	case len(may) == 0:
+		return fmt.Sprintf("%s: it has no grant there; %s can give one.", start, who)
+	case near:
+		return fmt.Sprintf("%s with this resource or these arguments (%s): the conditions of its grants do not cover them; %s can widen them.", start, c.Resource, who)
+	}
+	slices.Sort(may)
+	if may = slices.Compact(may); len(may) > 5 {
+		may = append(may[:5], fmt.Sprintf("%d more", len(may)-5))
+	}
+	return fmt.Sprintf("%s: its grants there cover only %s; %s can grant more.", start, strings.Join(may, ", "), who)
+}
+
+// words is what the grant is about, for people.
+func (g *Grant) words() []string {
+	if len(g.Actions) > 0 {
+		return g.Actions
+	}
+	return []string{"what grant " + g.ID + " says"}
+}
+
+var _ cedar.PolicyIterator = (*evaluation)(nil)

@@ -1,0 +1,203 @@
+package policy
+
+import (
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/ast"
+	"github.com/cedar-policy/cedar-go/types"
+	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// rule is one policy, taken apart: its scope is compared here, before Cedar is
+// asked about its conditions. Most policies do not concern a call, and a
+// comparison costs a fiftieth of an evaluation.
+type rule struct {
+	id         string         // of its grant or guardrail
+	key        cedar.PolicyID // id, marked if it is a guardrail's
+	scope      [3]scope       // principal, action, resource
+	conditions *cedar.Policy  // the policy without its scope
+	grant      *Grant         // nil for a guardrail
+	before     bool           // @record("before")
+	within     bool           // @record("within")
+}
+
+// railMark begins the key of a guardrail, so that it is told from a grant of the same id.
+const railMark = "\x00"
+
+func compileRule(id string, p *cedar.Policy) (rule, error) {
+	r := rule{id: id, key: cedar.PolicyID(id)}
+	if p.Effect() == cedar.Forbid {
+		r.key = railMark + r.key
+	}
+	free := *(*xast.Policy)(p.AST())
+	for i, s := range []xast.IsScopeNode{free.Principal, free.Action, free.Resource} {
+		var err error
+		if r.scope[i], err = compileScope(s); err != nil {
+			return r, err
+		}
+	}
+	free.Principal, free.Action, free.Resource = xast.ScopeTypeAll{}, xast.ScopeTypeAll{}, xast.ScopeTypeAll{}
+	r.conditions = cedar.NewPolicyFromAST((*ast.Policy)(&free))
+	return r, nil
+}
+
+// scope is the head of a policy for one of principal, action and resource.
+type scope struct {
+	of   types.EntityType // "is": only entities of this type; empty: any
+	in   []types.EntityUID
+	many map[types.EntityUID]bool // in, when it is long
+	any  bool                     // no entity is named
+	deep bool                     // what is in one of them counts too
+}
+
+func compileScope(s xast.IsScopeNode) (scope, error) {
+	var c scope
+	switch s := s.(type) {
+	case xast.ScopeTypeAll:
+		c.any = true
+	case xast.ScopeTypeEq:
+		c.in = []types.EntityUID{s.Entity}
+	case xast.ScopeTypeIn:
+		c.in, c.deep = []types.EntityUID{s.Entity}, true
+	case xast.ScopeTypeInSet:
+		c.in, c.deep = s.Entities, true
+	case xast.ScopeTypeIs:
+		c.of, c.any = s.Type, true
+	case xast.ScopeTypeIsIn:
+		c.of, c.in, c.deep = s.Type, []types.EntityUID{s.Entity}, true
+	default:
+		return c, fmt.Errorf("scope of a kind that is unknown here: %T", s)
+	}
+	if len(c.in) > 8 {
+		c.many = make(map[types.EntityUID]bool, len(c.in))
+		for _, uid := range c.in {
+			c.many[uid] = true
+		}
+	}
+	return c, nil
+}
+
+// covers reports whether uid, whose one parent it is given, is in the scope.
+func (s *scope) covers(uid, parent types.EntityUID) bool {
+	if s.of != "" && uid.Type != s.of {
+		return false
+	}
+	if s.any {
+		return true
+	}
+	if s.many != nil {
+		return s.many[uid] || s.deep && s.many[parent]
+	}
+	for _, in := range s.in {
+		if in == uid || s.deep && in == parent {
+			return true
+		}
+	}
+	return false
+}
+
+// concerns reports whether r is about the call of q: scope, upstream and end date.
+func (r *rule) concerns(q *question) bool {
+	if g := r.grant; g != nil && (g.Upstream != q.Call.Upstream || g.Ended(q.Now)) {
+		return false
+	}
+	return r.scope[1].covers(q.action, q.class) && r.scope[2].covers(q.resource, q.upstream) && r.scope[0].covers(q.principal.UID, types.EntityUID{})
+}
+
+// evaluation is the rules that concern q, for Cedar to go through.
+type evaluation struct {
+	rails, grants []rule
+	q             *question
+}
+
+func (e *evaluation) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for _, rules := range [2][]rule{e.rails, e.grants} {
+			for i := range rules {
+				if r := &rules[i]; r.concerns(e.q) && !yield(r.key, r.conditions) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ask evaluates the rules that concern q.
+func (q *question) ask(rails, grants []rule) cedar.Diagnostic {
+	_, why := cedar.Authorize(&evaluation{rails, grants, q}, q, cedar.Request{Principal: q.principal.UID, Action: q.action, Resource: q.resource, Context: q.context()})
+	return why
+}
+
+// question is one request in the words of Cedar. What Cedar may not ask for is made when it asks.
+type question struct {
+	*Request
+	principal                         *types.Entity
+	action, class, resource, upstream types.EntityUID
+	args                              types.Record
+}
+
+func (s *Set) question(r *Request) (*question, error) {
+	c := &r.Call
+	q := &question{Request: r, principal: &s.principal,
+		action:   types.EntityUID{Type: actionType, ID: types.String(c.Action)},
+		class:    types.EntityUID{Type: actionType, ID: types.String(c.Class)},
+		resource: types.EntityUID{Type: resourceType, ID: types.String(c.Upstream + "/" + c.Resource)},
+		upstream: types.EntityUID{Type: upstreamType, ID: types.String(c.Upstream)},
+	}
+	if len(c.Arguments) == 0 {
+		return q, nil
+	}
+	args := make(types.RecordMap, len(c.Arguments))
+	for name, value := range c.Arguments {
+		v, err := cedarValue(value)
+		if err != nil {
+			return nil, fmt.Errorf("argument %s is of a kind that no policy can judge", name)
+		}
+		args[types.String(name)] = v
+	}
+	q.args = types.NewRecord(args)
+	return q, nil
+}
+
+func (q *question) context() types.Record {
+	return types.NewRecord(types.RecordMap{"now": types.NewDatetime(q.Now), "source": types.String(q.Source), "args": q.args})
+}
+
+// Get is the three entities that a request has, and no others.
+func (q *question) Get(uid types.EntityUID) (types.Entity, bool) {
+	switch uid {
+	case q.principal.UID:
+		return *q.principal, true
+	case q.action:
+		return types.Entity{UID: uid, Parents: types.NewEntityUIDSet(q.class)}, true
+	case q.resource:
+		return types.Entity{UID: uid, Parents: types.NewEntityUIDSet(q.upstream), Attributes: types.NewRecord(types.RecordMap{
+			"path": types.String(q.Call.Resource), "upstream": types.String(q.Call.Upstream), "environment": types.String(q.Upstream.Environment),
+		})}, true
+	}
+	return types.Entity{}, false
+}
+
+func cedarValue(v any) (types.Value, error) {
+	switch v := v.(type) {
+	case string:
+		return types.String(v), nil
+	case int64:
+		return types.Long(v), nil
+	case bool:
+		return types.Boolean(v), nil
+	case []string:
+		values := make([]types.Value, len(v))
+		for i, s := range v {
+			values[i] = types.String(s)
+		}
+		return types.NewSet(values...), nil
+	}
+	return nil, fmt.Errorf("%T", v)
+}
+
+// Ended reports whether the grant's end date has come.
+func (g *Grant) Ended(now time.Time) bool { return !now.Before(g.Until) }
