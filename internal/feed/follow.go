@@ -73,8 +73,9 @@ func (f *follower) run(ctx context.Context) error {
 func (f *follower) take(ctx context.Context, c Change) error {
 	first := f.at == (Cursor{})
 	if !first && (c.Synced || c.Cursor.Epoch != f.at.Epoch || c.Cursor.Seq <= f.at.Seq) {
+		err := fmt.Errorf("%w: %v after %v", errOrder, c.Cursor, f.at)
 		f.at = Cursor{}
-		return fmt.Errorf("%w: %v after %v", errOrder, c.Cursor, f.at)
+		return err
 	}
 	if err := f.view.Apply(c); err != nil {
 		f.at = Cursor{}
