@@ -1,0 +1,106 @@
+package manifest
+
+import (
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
+	u := upstream{at: r.at(key), ownerAt: r.at(key), descriptionAt: r.at(key),
+		value: policy.Upstream{Name: name, Environment: "production"}}
+	v := &u.value
+	r.object(n, "an upstream", fields{
+		"url": func(n *yaml.Node) {
+			v.URL = r.text(n, "url")
+			if p, err := url.Parse(v.URL); v.URL != "" && (err != nil || p.Scheme != "http" && p.Scheme != "https" || p.Host == "") {
+				r.wrong(n, "url is to be http://host or https://host")
+			}
+		},
+		"owner":       func(n *yaml.Node) { u.ownerAt, v.Owner = r.at(n), identity.OwnerID(r.text(n, "owner")) },
+		"environment": func(n *yaml.Node) { v.Environment = r.name(n, "environment") },
+		"websocket":   &v.WebSocket,
+		"description": func(n *yaml.Node) { u.descriptionAt = r.at(n); m.description(r, n, v) },
+		"credential":  func(n *yaml.Node) { u.secret = m.secret(r, n) },
+		"classes": func(n *yaml.Node) {
+			v.Classes = map[string]policy.Class{}
+			r.members(n, "classes", func(key, value *yaml.Node) {
+				class := policy.Class(r.text(value, "a class"))
+				if class != "" && !slices.Contains(policy.Classes, class) {
+					r.wrong(value, "class %q: use read, write, delete or admin", class)
+				}
+				if _, err := path.Match(key.Value, ""); err != nil {
+					r.wrong(key, "%q is no pattern", key.Value)
+				}
+				v.Classes[key.Value] = class
+			})
+		},
+	})
+	if v.URL == "" {
+		r.wrong(key, "upstream %s needs a url", name)
+	}
+	if v.Family == "" {
+		r.wrong(key, "upstream %s needs a description, as in description: {google: gmail/v1}", name)
+	}
+	m.upstreams = append(m.upstreams, u)
+}
+
+// description reads {family: name, ./file or list of lines}.
+func (m *Manifest) description(r *reader, n *yaml.Node, u *policy.Upstream) {
+	r.members(n, "description", func(key, value *yaml.Node) {
+		if u.Family != "" {
+			r.wrong(key, "a description is of one family; it is already of %s", u.Family)
+			return
+		}
+		u.Family = key.Value
+		switch {
+		case value.Kind == yaml.SequenceNode:
+			u.Description = []byte(strings.Join(r.list(value, key.Value), "\n"))
+		case isPath(value.Value):
+			u.Description = m.file(r, value)
+		default:
+			u.Description = []byte(r.text(value, key.Value))
+		}
+	})
+}
+
+// secret reads what the gateway shows the upstream: never the value itself, only where it is.
+func (m *Manifest) secret(r *reader, n *yaml.Node) *secret {
+	s := &secret{at: r.at(n)}
+	from := 0
+	r.object(n, "a credential", fields{
+		"header": &s.header, "prefix": &s.prefix,
+		"value": func(n *yaml.Node) {
+			r.wrong(n, "a secret does not belong in a manifest; use value_from: {env: NAME} or {file: ./path}")
+		},
+		"value_from": func(n *yaml.Node) {
+			r.object(n, "value_from", fields{
+				"env": func(n *yaml.Node) {
+					from++
+					v := r.text(n, "env")
+					s.at, s.ref = r.at(n), SecretRef{Name: "env:" + v, Env: v, At: r.at(n).String()}
+				},
+				"file": func(n *yaml.Node) {
+					from++
+					p := r.text(n, "file")
+					if !path.IsAbs(p) {
+						p = path.Join(path.Dir(r.file), p)
+					}
+					s.at, s.ref = r.at(n), SecretRef{Name: "file:" + p, File: p, At: r.at(n).String()}
+				},
+			})
+		},
+	})
+	if from != 1 {
+		r.wrong(n, "a credential needs value_from with env or file")
+		return nil
+	}
+	m.secrets = append(m.secrets, s.ref)
+	return s
+}

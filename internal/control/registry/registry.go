@@ -1,0 +1,2 @@
+// Package registry is every change of state.
+package registry
