@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"fmt"
@@ -52,10 +53,7 @@ func serve(h http.Handler, conf *tls.Config) error {
 		return err
 	}
 	fmt.Println(l.Addr())
-	go func() { // stdin ends with the parent
-		os.Stdin.Read(make([]byte, 1))
-		os.Exit(0)
-	}()
+	go exitWithParent()
 	s := &http.Server{Handler: h, TLSConfig: conf}
 	if conf != nil {
 		l = tls.NewListener(l, conf)
@@ -63,12 +61,22 @@ func serve(h http.Handler, conf *tls.Config) error {
 	return s.Serve(l)
 }
 
-// process is a child: it ends with us, or when life is closed.
+// exitWithParent waits for the end of stdin, which ends with the parent.
+func exitWithParent() {
+	os.Stdin.Read(make([]byte, 1))
+	os.Exit(0)
+}
+
+// process is a child: it ends with us, or by end.
 type process struct {
 	addr string
+	more []string // what else it printed on its first line
 	pid  int
 	life *os.File // our end of its stdin
 }
+
+// end ends it. It must be called: a lifeline that nobody refers to is closed by the collector.
+func (p process) end() { p.life.Close() }
 
 // child starts this program in a role.
 func child(args ...string) (process, error) {
@@ -85,7 +93,10 @@ func child(args ...string) (process, error) {
 	if err := c.Start(); err != nil {
 		return process{}, err
 	}
-	b := make([]byte, 64)
-	n, err := out.Read(b)
-	return process{strings.TrimSpace(string(b[:n])), c.Process.Pid, w}, err
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return process{}, fmt.Errorf("start %s: %w", args[0], err)
+	}
+	f := strings.Fields(line)
+	return process{f[0], f[1:], c.Process.Pid, w}, nil
 }

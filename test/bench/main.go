@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"os"
 	"time"
 )
 
@@ -29,32 +28,29 @@ func main() {
 
 func run(args []string, conns, rounds int, each time.Duration) error {
 	if len(args) > 0 {
-		switch args[0] {
-		case "upstream":
-			return upstream()
-		case "bare":
-			return bare(args[1], nil)
-		}
-		return fmt.Errorf("role %q", args[0])
+		return role(args)
 	}
-	up, err := child("upstream")
-	if err != nil {
-		return err
-	}
-	proxy, err := child("bare", "http://"+up.addr)
-	if err != nil {
-		return err
-	}
-	get := func(path, header string) func(int) []byte {
-		return func(int) []byte { return []byte("GET " + path + " HTTP/1.1\r\nHost: bench\r\n" + header + "\r\n") }
-	}
-	got, err := compare(conns, rounds, each,
-		target{name: "direct", addr: up.addr, request: get("/things/17c2", "")},
-		target{name: "bare", addr: proxy.addr, pid: proxy.pid, request: get("/things/17c2", "")},
-	)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(os.Stderr, "direct %.0f/s, bare %.0f/s, bare CPU %.4f s per 1000\n", rate(got["direct"]), rate(got["bare"]), cpu(got["bare"]))
-	return nil
+	return proxies(conns, rounds, each)
 }
+
+// role is what a child does.
+func role(args []string) error {
+	switch {
+	case args[0] == "upstream":
+		return upstream()
+	case args[0] == "bare" && len(args) == 2:
+		return bare(args[1], nil)
+	case args[0] == "bare-tls" && len(args) == 2:
+		conf, _, err := serverTLS()
+		if err != nil {
+			return err
+		}
+		return bare(args[1], conf)
+	case args[0] == "gateway" && len(args) == 4:
+		return runWing(args[1], args[2], args[3])
+	}
+	return fmt.Errorf("role %q", args)
+}
+
+func ratio(name string, v float64)               { fmt.Printf("ratio %s %.3f\n", name, v) }
+func figure(name string, v float64, unit string) { fmt.Printf("bench %s %.4g %s\n", name, v, unit) }
