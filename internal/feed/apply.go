@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 	"unique"
@@ -188,7 +189,7 @@ func (st *state) grant(g policy.Grant, removed bool) (*Stop, error) {
 	if g.ID == "" || g.Identity.IsZero() {
 		return nil, errors.New("grant without an id or an identity")
 	}
-	share(&g.Upstream, &g.Record, &g.Set)
+	st.alike(&g)
 	same := func(o policy.Grant) bool { return o.ID == g.ID }
 	old, known := st.subjects.get(g.Identity)
 	if known && old.Identity.State == identity.Retired || removed && !known {
@@ -209,6 +210,21 @@ func (st *state) grant(g policy.Grant, removed bool) (*Stop, error) {
 		return nil, nil
 	}
 	return &Stop{Identities: []identity.ID{g.Identity}, Grant: g.ID}, nil
+}
+
+// alike has g hold what it has in common with another grant in the same memory.
+func (st *state) alike(g *policy.Grant) {
+	share(&g.Upstream, &g.Record, &g.Set)
+	g.Cedar = g.Common()
+	o, ok := st.shapes[g.Cedar]
+	if ok && slices.Equal(o.Actions, g.Actions) && slices.Equal(o.Resources, g.Resources) && reflect.DeepEqual(o.Where, g.Where) {
+		g.Cedar, g.Actions, g.Resources, g.Where = o.Cedar, o.Actions, o.Resources, o.Where
+		return
+	}
+	if st.shapes == nil || len(st.shapes) >= 4096 { // so many are not alike; do not hold on to them
+		st.shapes = map[string]policy.Grant{}
+	}
+	st.shapes[g.Cedar] = policy.Grant{Cedar: g.Cedar, Actions: g.Actions, Resources: g.Resources, Where: g.Where}
 }
 
 // name is id in the memory that the identity itself uses, so that each is held once.

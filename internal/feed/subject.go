@@ -10,7 +10,8 @@ import (
 
 // Subject is one identity with all that decides about it. It never changes: a
 // change makes another, so two of the same pointer are the same in every respect
-// but the guardrails. Its slices belong to the view.
+// but the guardrails. Its slices belong to the view. The Cedar of its grants is
+// what they have in common with others ([policy.Grant.Common]).
 type Subject struct {
 	Identity    identity.Identity
 	Credentials []identity.Credential

@@ -46,7 +46,8 @@ type state struct {
 	guardrails atomic.Pointer[map[string]policy.Guardrail]
 	rails      atomic.Pointer[policy.Guardrails] // compiled; nil until synced
 	keys       atomic.Pointer[token.Verifier]
-	failed     error // a change that could not be applied: only another snapshot makes that good
+	shapes     map[string]policy.Grant // of the grants of now, some of each sort, for others to share; Apply's own
+	failed     error                   // a change that could not be applied: only another snapshot makes that good
 }
 
 var errNotSynced = errors.New("the view has not been filled yet")

@@ -1,12 +1,14 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/ast"
@@ -19,6 +21,12 @@ import (
 func Compile(g Grant, d Described) (Grant, error) {
 	if g.Upstream != d.Upstream.Name {
 		return g, fmt.Errorf("upstream %q is not %q", g.Upstream, d.Upstream.Name)
+	}
+	if err := d.check(); err != nil {
+		return g, err
+	}
+	if err := g.text(); err != nil {
+		return g, err
 	}
 	if g.Until.IsZero() {
 		return g, errors.New("until: a grant needs an end date")
@@ -53,11 +61,44 @@ func Compile(g Grant, d Described) (Grant, error) {
 	return g, nil
 }
 
-// scoped refuses a policy for another identity: it would never apply, and who wrote it meant something else.
+// text refuses what Cedar could not hold as it is written.
+func (g Grant) text() error {
+	check := func(field string, list ...string) error {
+		for _, s := range list {
+			if !utf8.ValidString(s) {
+				return fmt.Errorf("%s: %q is not UTF-8", field, s)
+			}
+		}
+		return nil
+	}
+	if slices.Contains(g.Resources, "") {
+		return errors.New("resources: an empty pattern covers nothing; leave the list away to cover all, or write users/me/*")
+	}
+	err := cmp.Or(check("id", g.ID), check("actions", g.Actions...), check("resources", g.Resources...))
+	for name, c := range g.Where {
+		err = cmp.Or(err, check("conditions", name), check("conditions."+name, append([]string{c.Is, c.Like}, c.OneOf...)...))
+	}
+	return err
+}
+
+// scoped refuses a policy for another identity or another upstream: it would never
+// apply, and who wrote it meant something else.
 func (g Grant) scoped(p *ast.Policy) error {
-	if eq, ok := (*xast.Policy)(p).Principal.(xast.ScopeTypeEq); ok {
-		if want := types.NewEntityUID(principalType(g.Identity.Kind()), types.String(g.Identity.String())); eq.Entity != want {
-			return fmt.Errorf("principal %s is not this grant's identity %s", eq.Entity, want)
+	self := types.NewEntityUID(principalType(g.Identity.Kind()), types.String(g.Identity.String()))
+	s, err := compileScope((*xast.Policy)(p).Principal)
+	if err != nil {
+		return err
+	}
+	if !s.covers(self, types.EntityUID{}) {
+		return fmt.Errorf("its principal is not this grant's identity; write principal, or principal == %s", self)
+	}
+	if s, err = compileScope((*xast.Policy)(p).Resource); err != nil {
+		return err
+	}
+	for _, in := range s.in {
+		ok := in.Type == upstreamType && string(in.ID) == g.Upstream || in.Type == resourceType && strings.HasPrefix(string(in.ID), g.Upstream+"/")
+		if !ok {
+			return fmt.Errorf("resource %s is not of upstream %s; write resource, or resource in %s::%s", in, g.Upstream, upstreamType, quote(g.Upstream))
 		}
 	}
 	return nil
@@ -103,18 +144,15 @@ func (g Grant) plain(d Described) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "@id(%s)\n", quote(g.ID))
-	if g.Record != "" {
-		fmt.Fprintf(&b, "@record(%s)\n", quote(g.Record))
-	}
-	fmt.Fprintf(&b, "permit (\n  principal == %s::%s,\n  action in [", principalType(g.Identity.Kind()), quote(g.Identity.String()))
+	b.WriteString(g.head())
+	b.WriteString("action in [")
 	for i, name := range g.actionNames(selected) {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		fmt.Fprintf(&b, "%s::%s", actionType, quote(name))
 	}
-	fmt.Fprintf(&b, "],\n  resource in %s::%s\n) when {\n  context.now < datetime(%s)", upstreamType, quote(g.Upstream), quote(g.Until.UTC().Format("2006-01-02T15:04:05Z")))
+	fmt.Fprintf(&b, "],\n  resource in %s::%s\n) %s", upstreamType, quote(g.Upstream), g.when())
 	if len(g.Resources) > 0 {
 		b.WriteString(" &&\n  (")
 		for i, r := range g.Resources {
@@ -137,6 +175,38 @@ func (g Grant) plain(d Described) (string, error) {
 	}
 	b.WriteString("\n};\n")
 	return b.String(), nil
+}
+
+// head and when are what a plain grant's Cedar has of its own; the rest it has in common with others.
+func (g Grant) head() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "@id(%s)\n", quote(g.ID))
+	if g.Record != "" {
+		fmt.Fprintf(&b, "@record(%s)\n", quote(g.Record))
+	}
+	fmt.Fprintf(&b, "permit (\n  principal == %s::%s,\n  ", principalType(g.Identity.Kind()), quote(g.Identity.String()))
+	return b.String()
+}
+
+// when begins the conditions. No quoted text holds a line break, so it is in the Cedar once.
+func (g Grant) when() string {
+	return fmt.Sprintf("when {\n  context.now < datetime(%s)", quote(g.Until.UTC().Format("2006-01-02T15:04:05Z")))
+}
+
+// Common is the Cedar that g has in common with all grants alike but for id,
+// identity, end date and record, all of which a [Set] minds by itself: a million
+// identities of ten sorts have ten such texts. It decides as g's own Cedar does,
+// in the Set of g's identity.
+func (g Grant) Common() string {
+	rest, ok := strings.CutPrefix(g.Cedar, g.head())
+	if !g.Plain || !ok {
+		return g.Cedar
+	}
+	scope, conditions, ok := strings.Cut(rest, g.when())
+	if !ok {
+		return g.Cedar
+	}
+	return "permit (\n  principal,\n  " + scope + "when {\n  true" + conditions
 }
 
 // selected returns the upstream's actions that the grant's action words name.
@@ -218,7 +288,7 @@ func (c Condition) write(b *strings.Builder, name string, selected []Action) err
 		}
 	}
 	if kind == "" {
-		return errors.New("none of the actions has this argument")
+		return fmt.Errorf("none of the actions has this argument; they have %s", arguments(selected))
 	}
 	attr := "context.args[" + quote(name) + "]"
 	tests, err := c.tests(attr, kind)
@@ -230,6 +300,25 @@ func (c Condition) write(b *strings.Builder, name string, selected []Action) err
 	}
 	fmt.Fprintf(b, " &&\n  context.args has %s && %s", quote(name), strings.Join(tests, " && "))
 	return nil
+}
+
+// arguments lists what can be tested of the actions.
+func arguments(selected []Action) string {
+	var names []string
+	for _, a := range selected {
+		for _, p := range a.Parameters {
+			names = append(names, p.Name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return "none"
+	}
+	if len(names) > 12 {
+		names = append(names[:12], fmt.Sprintf("%d more", len(names)-12))
+	}
+	return strings.Join(names, ", ")
 }
 
 func (c Condition) tests(attr, kind string) (tests []string, err error) {

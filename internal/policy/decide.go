@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
@@ -39,8 +40,9 @@ type Subject struct {
 
 // Guardrails is all of them, compiled once and shared by every Set.
 type Guardrails struct {
-	rules []rule
-	text  map[string]string // id → description
+	rules  []rule
+	text   map[string]string // id → description
+	grants programs
 }
 
 // NewGuardrails compiles guardrails that [CompileGuardrail] accepted. The built-in ones come on their own.
@@ -50,19 +52,12 @@ func NewGuardrails(list []Guardrail) (*Guardrails, error) {
 		g.text[r.ID] = r.Description
 	}
 	for _, r := range list {
-		policies, err := parseList(r.Cedar)
+		list, err := compileText(r.Cedar, cedar.Forbid)
 		if err != nil {
 			return nil, fmt.Errorf("guardrail %s: %w", r.ID, err)
 		}
-		for _, p := range policies {
-			if p.Effect() != cedar.Forbid {
-				return nil, fmt.Errorf("guardrail %s: %w", r.ID, errPermits)
-			}
-			c, err := compileRule(r.ID, p)
-			if err != nil {
-				return nil, fmt.Errorf("guardrail %s: %w", r.ID, err)
-			}
-			g.rules = append(g.rules, c)
+		for _, p := range list {
+			g.rules = append(g.rules, rule{program: p, key: cedar.PolicyID(railMark + r.ID)})
 		}
 		g.text[r.ID] = r.Description
 	}
@@ -73,38 +68,40 @@ func NewGuardrails(list []Guardrail) (*Guardrails, error) {
 // The zero Set denies everything.
 type Set struct {
 	subject   Subject
-	principal types.Entity
+	principal types.EntityUID
 	rails     *Guardrails
 	rules     []rule
-	grants    []Grant // for the sentence of a denial
+	known     atomic.Pointer[types.Entity] // principal with its attributes, once a policy asks for them
 }
 
-// NewSet compiles the grants of one identity.
+// NewSet compiles the grants of one identity, which must not change afterwards.
 func NewSet(s Subject, grants []Grant, rails *Guardrails) (*Set, error) {
-	uid := types.NewEntityUID(principalType(s.ID.Kind()), types.String(s.ID.String()))
-	set := &Set{subject: s, rails: rails, grants: grants, principal: types.Entity{UID: uid, Attributes: types.NewRecord(types.RecordMap{
-		"name": types.String(s.ID.Name()), "owner": types.String(s.Owner), "environment": types.String(s.Environment),
-	})}}
+	set := &Set{subject: s, rails: rails, principal: types.NewEntityUID(principalType(s.ID.Kind()), types.String(s.ID.String())),
+		rules: make([]rule, 0, len(grants))}
 	for i := range grants {
 		g := &grants[i]
-		policies, err := parseList(g.Cedar)
+		if g.Identity != s.ID {
+			return nil, fmt.Errorf("grant %s is of %s, not of %s", g.ID, g.Identity, s.ID)
+		}
+		list, err := rails.grants.compile(g.Common())
 		if err != nil {
 			return nil, fmt.Errorf("grant %s: %w", g.ID, err)
 		}
-		for _, p := range policies {
-			if p.Effect() != cedar.Permit {
-				return nil, fmt.Errorf("grant %s: %w", g.ID, errForbids)
-			}
-			r, err := compileRule(g.ID, p)
-			if err != nil {
-				return nil, fmt.Errorf("grant %s: %w", g.ID, err)
-			}
-			record := p.Annotations()["record"]
-			r.grant, r.before, r.within = g, g.Record == "before" || record == "before", g.Record == "within" || record == "within"
-			set.rules = append(set.rules, r)
+		for _, p := range list {
+			set.rules = append(set.rules, rule{program: p, key: cedar.PolicyID(g.ID), grant: g})
 		}
 	}
 	return set, nil
+}
+
+func (s *Set) entity() types.Entity {
+	e := s.known.Load()
+	if e == nil {
+		e = &types.Entity{UID: s.principal, Attributes: types.NewRecord(types.RecordMap{"name": types.String(s.subject.ID.Name()),
+			"owner": types.String(s.subject.Owner), "environment": types.String(s.subject.Environment)})}
+		s.known.Store(e)
+	}
+	return *e
 }
 
 // Decide says whether the identity may make the call now. A guardrail that
@@ -159,11 +156,11 @@ func (s *Set) forbidden(ids ...string) Decision {
 func (s *Set) before(decided []string, class Class) bool {
 	relaxed := true
 	for i := range s.rules {
-		if r := &s.rules[i]; slices.Contains(decided, r.id) {
-			if r.before {
+		if r := &s.rules[i]; slices.Contains(decided, string(r.key)) {
+			if r.record == "before" || r.grant.Record == "before" {
 				return true
 			}
-			relaxed = relaxed && r.within
+			relaxed = relaxed && (r.record == "within" || r.grant.Record == "within")
 		}
 	}
 	return class != Read && !relaxed

@@ -45,7 +45,7 @@ func (s *Set) Explain(r Request) Explanation {
 
 // verdict asks one rule alone.
 func (q *question) verdict(r *rule) Verdict {
-	v := Verdict{ID: r.id}
+	v := Verdict{ID: r.id()}
 	switch g := r.grant; {
 	case g != nil && g.Upstream != q.Call.Upstream:
 		v.Why = "is for upstream " + g.Upstream

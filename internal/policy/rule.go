@@ -3,6 +3,9 @@ package policy
 import (
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
@@ -11,37 +14,91 @@ import (
 	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
-// rule is one policy, taken apart: its scope is compared here, before Cedar is
-// asked about its conditions. Most policies do not concern a call, and a
-// comparison costs a fiftieth of an evaluation.
+// rule is one policy of a grant or of a guardrail.
 type rule struct {
-	id         string         // of its grant or guardrail
-	key        cedar.PolicyID // id, marked if it is a guardrail's
-	scope      [3]scope       // principal, action, resource
-	conditions *cedar.Policy  // the policy without its scope
-	grant      *Grant         // nil for a guardrail
-	before     bool           // @record("before")
-	within     bool           // @record("within")
+	*program
+	key   cedar.PolicyID // id, marked if it is a guardrail's
+	grant *Grant         // nil for a guardrail
 }
 
 // railMark begins the key of a guardrail, so that it is told from a grant of the same id.
 const railMark = "\x00"
 
-func compileRule(id string, p *cedar.Policy) (rule, error) {
-	r := rule{id: id, key: cedar.PolicyID(id)}
-	if p.Effect() == cedar.Forbid {
-		r.key = railMark + r.key
+func (r *rule) id() string { return strings.TrimPrefix(string(r.key), railMark) }
+
+// program is one policy, taken apart: its scope is compared here, before Cedar is
+// asked about its conditions. Most policies do not concern a call, and a
+// comparison costs a fiftieth of an evaluation.
+type program struct {
+	scope      [3]scope      // principal, action, resource
+	conditions *cedar.Policy // the policy without its scope
+	always     bool          // there are no conditions
+	record     string        // its annotation: before, within or nothing
+}
+
+// compileText parses and takes apart the policies of one text, all of one effect.
+func compileText(text string, effect cedar.Effect) ([]*program, error) {
+	policies, err := parseList(text)
+	if err != nil {
+		return nil, err
 	}
+	list := make([]*program, len(policies))
+	for i, p := range policies {
+		if p.Effect() != effect && effect == cedar.Permit {
+			return nil, errForbids
+		} else if p.Effect() != effect {
+			return nil, errPermits
+		}
+		if list[i], err = compileProgram(p); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func compileProgram(p *cedar.Policy) (*program, error) {
+	c := &program{record: string(p.Annotations()["record"])}
 	free := *(*xast.Policy)(p.AST())
+	c.always = !slices.ContainsFunc(free.Conditions, func(k xast.ConditionType) bool {
+		body, ok := k.Body.(xast.NodeValue)
+		return !ok || body.Value != types.True || k.Condition != xast.ConditionWhen
+	})
 	for i, s := range []xast.IsScopeNode{free.Principal, free.Action, free.Resource} {
 		var err error
-		if r.scope[i], err = compileScope(s); err != nil {
-			return r, err
+		if c.scope[i], err = compileScope(s); err != nil {
+			return nil, err
 		}
 	}
 	free.Principal, free.Action, free.Resource = xast.ScopeTypeAll{}, xast.ScopeTypeAll{}, xast.ScopeTypeAll{}
-	r.conditions = cedar.NewPolicyFromAST((*ast.Policy)(&free))
-	return r, nil
+	c.conditions = cedar.NewPolicyFromAST((*ast.Policy)(&free))
+	return c, nil
+}
+
+// programs remembers what the texts of grants compile to, so that alike grants of
+// many identities are compiled and held once. When it is full it begins anew.
+type programs struct {
+	mu sync.RWMutex
+	of map[string][]*program
+}
+
+func (m *programs) compile(text string) ([]*program, error) {
+	m.mu.RLock()
+	list, ok := m.of[text]
+	m.mu.RUnlock()
+	if ok {
+		return list, nil
+	}
+	list, err := compileText(text, cedar.Permit)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.of == nil || len(m.of) >= 4096 {
+		m.of = map[string][]*program{}
+	}
+	m.of[text] = list
+	return list, nil
 }
 
 // scope is the head of a policy for one of principal, action and resource.
@@ -104,7 +161,7 @@ func (r *rule) concerns(q *question) bool {
 	if g := r.grant; g != nil && (g.Upstream != q.Call.Upstream || g.Ended(q.Now)) {
 		return false
 	}
-	return r.scope[1].covers(q.action, q.class) && r.scope[2].covers(q.resource, q.upstream) && r.scope[0].covers(q.principal.UID, types.EntityUID{})
+	return r.scope[1].covers(q.action, q.class) && r.scope[2].covers(q.resource, q.upstream) && r.scope[0].covers(q.set.principal, types.EntityUID{})
 }
 
 // evaluation is the rules that concern q, for Cedar to go through.
@@ -125,23 +182,36 @@ func (e *evaluation) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	}
 }
 
-// ask evaluates the rules that concern q.
+// ask evaluates the rules that concern q. Cedar is not needed where none of them has a condition.
 func (q *question) ask(rails, grants []rule) cedar.Diagnostic {
-	_, why := cedar.Authorize(&evaluation{rails, grants, q}, q, cedar.Request{Principal: q.principal.UID, Action: q.action, Resource: q.resource, Context: q.context()})
+	var why cedar.Diagnostic
+	simple := true
+	for _, rules := range [2][]rule{rails, grants} {
+		for i := range rules {
+			if r := &rules[i]; simple && r.concerns(q) {
+				simple = r.always && r.grant != nil
+				why.Reasons = append(why.Reasons, cedar.DiagnosticReason{PolicyID: r.key})
+			}
+		}
+	}
+	if simple {
+		return why
+	}
+	_, why = cedar.Authorize(&evaluation{rails, grants, q}, q, cedar.Request{Principal: q.set.principal, Action: q.action, Resource: q.resource, Context: q.context()})
 	return why
 }
 
 // question is one request in the words of Cedar. What Cedar may not ask for is made when it asks.
 type question struct {
 	*Request
-	principal                         *types.Entity
+	set                               *Set
 	action, class, resource, upstream types.EntityUID
 	args                              types.Record
 }
 
 func (s *Set) question(r *Request) (*question, error) {
 	c := &r.Call
-	q := &question{Request: r, principal: &s.principal,
+	q := &question{Request: r, set: s,
 		action:   types.EntityUID{Type: actionType, ID: types.String(c.Action)},
 		class:    types.EntityUID{Type: actionType, ID: types.String(c.Class)},
 		resource: types.EntityUID{Type: resourceType, ID: types.String(c.Upstream + "/" + c.Resource)},
@@ -169,8 +239,8 @@ func (q *question) context() types.Record {
 // Get is the three entities that a request has, and no others.
 func (q *question) Get(uid types.EntityUID) (types.Entity, bool) {
 	switch uid {
-	case q.principal.UID:
-		return *q.principal, true
+	case q.set.principal:
+		return q.set.entity(), true
 	case q.action:
 		return types.Entity{UID: uid, Parents: types.NewEntityUIDSet(q.class)}, true
 	case q.resource:

@@ -2,9 +2,11 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -54,10 +56,46 @@ func ClassOf(u Upstream, a Action) Class {
 	return class
 }
 
-// Described is an upstream with what can be done on it.
+// Described is an upstream with what can be done on it. One made by [Describe]
+// is checked, and compiles many grants quicker than one made by hand.
 type Described struct {
 	Upstream Upstream
 	Actions  []Action
+
+	validator func() (*validate.Validator, error)
+}
+
+// Describe puts together an upstream and what its connector says can be done on it.
+func Describe(u Upstream, actions []Action) (Described, error) {
+	d := Described{Upstream: u, Actions: actions}
+	d.validator = sync.OnceValues(func() (*validate.Validator, error) { return newValidator(d) })
+	return d, d.check()
+}
+
+// check refuses what policies could not speak of, or would take for something else.
+func (d Described) check() error {
+	for _, a := range d.Actions {
+		switch {
+		case isClass(a.Name):
+			return fmt.Errorf("upstream %s: action %q has the name of a class; its description must name it otherwise", d.Upstream.Name, a.Name)
+		case !slices.Contains(Classes, a.Class):
+			return fmt.Errorf("upstream %s: action %s has class %q; use read, write, delete or admin", d.Upstream.Name, a.Name, a.Class)
+		}
+		for _, p := range a.Parameters {
+			if cedarTypes[p.Type] == "" {
+				return fmt.Errorf("upstream %s: parameter %s of %s has type %q; use string, integer, boolean or strings", d.Upstream.Name, p.Name, a.Name, p.Type)
+			}
+		}
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(d.Upstream.Classes)) {
+		if c := d.Upstream.Classes[pattern]; !slices.Contains(Classes, c) {
+			return fmt.Errorf("upstream %s: classes.%s: %q is no class; use read, write, delete or admin", d.Upstream.Name, pattern, c)
+		}
+		if !slices.ContainsFunc(d.Actions, func(a Action) bool { ok, err := path.Match(pattern, a.Name); return ok && err == nil }) {
+			return fmt.Errorf("upstream %s: classes.%s: it has no such action%s", d.Upstream.Name, pattern, suggest(pattern, d.Actions))
+		}
+	}
+	return nil
 }
 
 // Schema is the Cedar schema that policies on those upstreams are checked against.
@@ -75,39 +113,41 @@ func Schema(upstreams ...Described) string {
 	for _, c := range Classes {
 		writeAction(&b, string(c), nil, nil)
 	}
-	done := map[string]bool{"read": true, "write": true, "delete": true, "admin": true}
+	var order []string
+	of := map[string]*declared{}
 	for _, d := range upstreams {
 		for _, a := range d.Actions {
-			if done[a.Name] {
-				continue
+			if of[a.Name] == nil {
+				of[a.Name] = &declared{types: map[string]string{}}
+				order = append(order, a.Name)
 			}
-			done[a.Name] = true
-			parents, parameters := merged(a.Name, upstreams)
-			writeAction(&b, a.Name, parents, parameters)
+			of[a.Name].add(ClassOf(d.Upstream, a), a)
 		}
+	}
+	for _, name := range order {
+		writeAction(&b, name, of[name].parents, of[name].parameters)
 	}
 	b.WriteString("}\n")
 	return b.String()
 }
 
-// merged joins the actions of one name of several upstreams: a policy over all may meet any of them.
-func merged(name string, upstreams []Described) (parents []Class, parameters []Parameter) {
-	for _, d := range upstreams {
-		for _, a := range d.Actions {
-			if a.Name != name {
-				continue
-			}
-			if c := ClassOf(d.Upstream, a); !slices.Contains(parents, c) {
-				parents = append(parents, c)
-			}
-			for _, p := range a.Parameters {
-				if !slices.ContainsFunc(parameters, func(q Parameter) bool { return q.Name == p.Name }) {
-					parameters = append(parameters, p)
-				}
-			}
+// declared joins the actions of one name of several upstreams: a policy over all may meet any of them.
+type declared struct {
+	parents    []Class
+	parameters []Parameter
+	types      map[string]string // of parameters, by name
+}
+
+func (d *declared) add(c Class, a Action) {
+	if !slices.Contains(d.parents, c) {
+		d.parents = append(d.parents, c)
+	}
+	for _, p := range a.Parameters {
+		if d.types[p.Name] == "" {
+			d.types[p.Name] = p.Type
+			d.parameters = append(d.parameters, p)
 		}
 	}
-	return parents, parameters
 }
 
 func writeAction(b *strings.Builder, name string, parents []Class, parameters []Parameter) {
@@ -133,20 +173,59 @@ var cedarTypes = map[string]string{"string": "String", "integer": "Long", "boole
 
 func quote(s string) string { return string(types.String(s).MarshalCedar()) }
 
-// validateAll checks policies against the schema of upstreams.
-func validateAll(policies cedar.PolicyList, upstreams ...Described) error {
+func newValidator(upstreams ...Described) (*validate.Validator, error) {
 	var s schema.Schema
 	if err := s.UnmarshalCedar([]byte(Schema(upstreams...))); err != nil {
-		return fmt.Errorf("schema of the upstreams: %w", err)
+		return nil, fmt.Errorf("schema of the upstreams: %w", err)
 	}
 	resolved, err := s.Resolve()
 	if err != nil {
-		return fmt.Errorf("schema of the upstreams: %w", err)
+		return nil, fmt.Errorf("schema of the upstreams: %w", err)
 	}
-	v := validate.New(resolved)
+	return validate.New(resolved), nil
+}
+
+// validateAll checks policies against the schema of upstreams.
+func validateAll(policies cedar.PolicyList, upstreams ...Described) error {
+	var v *validate.Validator
+	var err error
+	if len(upstreams) == 1 && upstreams[0].validator != nil {
+		v, err = upstreams[0].validator()
+	} else {
+		v, err = newValidator(upstreams...)
+	}
+	if err != nil {
+		return err
+	}
 	for i, p := range policies {
+		if err := known((*xast.Policy)(p.AST()), upstreams); err != nil {
+			return err
+		}
 		if err := v.Policy(fmt.Sprint("policy ", i+1), (*xast.Policy)(p.AST())); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// known says better than the validator which action of the scope there is not.
+func known(p *xast.Policy, upstreams []Described) error {
+	s, err := compileScope(p.Action)
+	if err != nil {
+		return err
+	}
+	for _, uid := range s.in {
+		name, found := string(uid.ID), isClass(string(uid.ID))
+		var all []Action
+		for _, d := range upstreams {
+			all = append(all, d.Actions...)
+		}
+		found = found || slices.ContainsFunc(all, func(a Action) bool { return a.Name == name })
+		if uid.Type != actionType {
+			return fmt.Errorf("action %s: write %s::%s", uid, actionType, quote(name))
+		}
+		if !found {
+			return fmt.Errorf("there is no action %q%s", name, suggest(name, all))
 		}
 	}
 	return nil

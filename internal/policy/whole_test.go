@@ -60,7 +60,7 @@ func (w *whole) decide(s Subject, r Request) bool {
 func TestSliceAgainstWhole(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 9))
 	pick := func(s ...string) string { return s[random.IntN(len(s))] }
-	crm := Described{Upstream{Name: "crm", Environment: "staging"}, mail.Actions}
+	crm := Described{Upstream: Upstream{Name: "crm", Environment: "staging"}, Actions: mail.Actions}
 	var everyone []Subject
 	for i := range 5 {
 		everyone = append(everyone, Subject{identity.MustID(fmt.Sprintf("spiffe://lanyard.local/%s/a%d", identity.Kinds[i], i)),
