@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // template is a parsed path template.
@@ -52,8 +53,8 @@ func parseTemplate(text string) (template, error) {
 	if !strings.HasPrefix(text, "/") {
 		return t, errors.New("a path begins with a slash")
 	}
-	if strings.ContainsAny(text, "?#") {
-		return t, errors.New("a path has no ? and no #")
+	if strings.ContainsAny(text, "?#") || !utf8.ValidString(text) {
+		return t, errors.New("a path has no ? and no #, and is UTF-8")
 	}
 	parts := splitTemplate(text[1:])
 	for i, s := range parts {
@@ -114,6 +115,13 @@ func (t *template) parameter(s string) error {
 	if strings.ContainsAny(suffix, "{}") {
 		return fmt.Errorf("segment %q: one parameter a segment is what can be told apart", s)
 	}
+	prefix, err := affixed(prefix)
+	if err != nil {
+		return err
+	}
+	if suffix, err = affixed(suffix); err != nil {
+		return err
+	}
 	name, pattern, given := strings.Cut(inner, "=")
 	if plain, ok := strings.CutPrefix(name, "+"); ok && !given {
 		name, pattern = plain, "**"
@@ -132,6 +140,9 @@ func (t *template) parameter(s string) error {
 	forms := strings.Split(pattern, "/")
 	for i, f := range forms {
 		g := segment{kind: literal, text: f}
+		if g.text, err = affixed(f); err != nil {
+			return err
+		}
 		switch f {
 		case "*":
 			g = segment{kind: wild}
@@ -149,7 +160,7 @@ func (t *template) parameter(s string) error {
 		if i == len(forms)-1 {
 			g.suffix = suffix
 			if g.kind == literal {
-				g.text, g.suffix = f+suffix, ""
+				g.text, g.suffix = g.text+suffix, ""
 			}
 		}
 		t.segments = append(t.segments, g)
@@ -157,6 +168,15 @@ func (t *template) parameter(s string) error {
 	c.to = len(t.segments) - 1
 	t.captures = append(t.captures, c)
 	return nil
+}
+
+// affixed is literal text that stands beside a parameter, decoded.
+func affixed(s string) (string, error) {
+	text, _, err := decode("x" + s)
+	if err != nil {
+		return "", fmt.Errorf("%q: no request can have it", s)
+	}
+	return text[1:], nil
 }
 
 // relation says how the paths of two templates, or segments, lie to each other.
