@@ -170,6 +170,7 @@ type PlanResult struct {
 	Create  int             `json:"create"`
 	Change  int             `json:"change"`
 	Remove  int             `json:"remove"`
+	Notes   []string        `json:"notes,omitempty" doc:"What the files cannot change, as in: invoice-bot is killed"`
 	Applied bool            `json:"applied"`
 	Receipt *feed.Receipt   `json:"receipt,omitempty"`
 }

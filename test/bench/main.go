@@ -9,6 +9,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -30,7 +31,11 @@ func run(args []string, conns, rounds int, each time.Duration) error {
 	if len(args) > 0 {
 		return role(args)
 	}
-	return proxies(conns, rounds, each)
+	record, err := book()
+	if err != nil {
+		return err
+	}
+	return errors.Join(proxies(conns, rounds, each), issuing(conns, rounds, each), deciding(), verifying(), appending(record, each))
 }
 
 // role is what a child does.
@@ -48,6 +53,10 @@ func role(args []string) error {
 		return bare(args[1], conf)
 	case args[0] == "gateway" && len(args) == 4:
 		return runWing(args[1], args[2], args[3])
+	case args[0] == "issuer" && len(args) == 2:
+		return runIssuer(args[1])
+	case args[0] == "decide" && len(args) == 2:
+		return runDecide(args[1])
 	}
 	return fmt.Errorf("role %q", args)
 }
