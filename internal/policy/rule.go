@@ -184,20 +184,22 @@ func (e *evaluation) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 
 // ask evaluates the rules that concern q. Cedar is not needed where none of them has a condition.
 func (q *question) ask(rails, grants []rule) cedar.Diagnostic {
+	all := evaluation{rails, grants, q}
 	var why cedar.Diagnostic
 	simple := true
-	for _, rules := range [2][]rule{rails, grants} {
-		for i := range rules {
-			if r := &rules[i]; simple && r.concerns(q) {
-				simple = r.always && r.grant != nil
-				why.Reasons = append(why.Reasons, cedar.DiagnosticReason{PolicyID: r.key})
-			}
-		}
+	for i := range rails {
+		simple = simple && !rails[i].concerns(q)
+	}
+	for i := range grants {
+		simple = simple && (grants[i].always || !grants[i].concerns(q))
 	}
 	if simple {
+		for key := range all.All() {
+			why.Reasons = append(why.Reasons, cedar.DiagnosticReason{PolicyID: key})
+		}
 		return why
 	}
-	_, why = cedar.Authorize(&evaluation{rails, grants, q}, q, cedar.Request{Principal: q.set.principal, Action: q.action, Resource: q.resource, Context: q.context()})
+	_, why = cedar.Authorize(&all, q, cedar.Request{Principal: q.set.principal, Action: q.action, Resource: q.resource, Context: q.context()})
 	return why
 }
 
