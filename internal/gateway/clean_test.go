@@ -202,7 +202,7 @@ func FuzzStrict(f *testing.F) {
 			rest = rest[n:]
 		}
 		if (good == len(s)) != (total == len(s)) {
-			t.Fatal(fmt.Sprintf("%q: %d at once, %d in steps of %d", s, good, total, step))
+			t.Fatalf("%q: %d at once, %d in steps of %d", s, good, total, step)
 		}
 	})
 }

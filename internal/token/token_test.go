@@ -105,7 +105,7 @@ func TestMintVerify(t *testing.T) {
 		if err := json.Unmarshal(s.JWKS(), &set); err != nil || len(set.Keys) != 1 {
 			t.Fatal(err)
 		}
-		j, err := jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.EdDSA})
+		j, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.EdDSA})
 		if err != nil {
 			t.Fatal(err)
 		}
