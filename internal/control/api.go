@@ -165,7 +165,7 @@ type ApplyRequest struct {
 
 // PlanResult is its answer: the plan, and whether it was carried out. Mistakes come as a Problem instead.
 type PlanResult struct {
-	Set     string          `json:"set,omitempty"`
+	Sets    []string        `json:"sets,omitempty"`
 	Steps   []manifest.Step `json:"steps"`
 	Create  int             `json:"create"`
 	Change  int             `json:"change"`
@@ -267,6 +267,9 @@ type ExplainResult struct {
 	Resource  string         `json:"resource,omitempty"`
 	Arguments map[string]any `json:"args,omitempty"`
 	Owner     string         `json:"owner,omitempty" doc:"Who can grant it"`
+	// What each policy that was looked at had to do with it.
+	Guardrails []policy.Verdict `json:"guardrails"`
+	Grants     []policy.Verdict `json:"grants"`
 }
 
 // Entry is one event of the ledger: its leaf, an OCSF 1.9 event. ledger.Parse reads it.

@@ -3,7 +3,7 @@
 //
 // Only what says how a request looks is read: paths, methods, parameters, and
 // references among them. The upstream's URL stands for the document's servers. An
-// action is an operationId or, without one, "get /invoices/{id}". GET and HEAD
+// action is an operationId or, without one, get.invoices.{id}. GET and HEAD
 // read, DELETE deletes, all others write; x-lanyard-class on an operation says
 // otherwise. A parameter whose style is not known here, and a credential in the
 // query, is as good as not described: a request with one is refused.
@@ -137,7 +137,7 @@ func (i *pathItem) methods() []methodOperation {
 func (d *document) operation(method, path string, item *pathItem, o *operation) (connector.Operation, error) {
 	out := connector.Operation{Method: method, Path: path, Action: policy.Action{Name: o.ID, Class: o.Class, Summary: o.Summary}}
 	if out.Action.Name == "" {
-		out.Action.Name = strings.ToLower(method) + " " + path
+		out.Action.Name = strings.ToLower(method) + strings.ReplaceAll(path, "/", ".") // so that globs work on it
 	}
 	if out.Action.Class == "" {
 		out.Action.Class = class(method)
