@@ -1,0 +1,73 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// Selector says which identities a kill stops. Exactly one field is set.
+type Selector struct {
+	Identity identity.ID
+	Owner    identity.OwnerID
+	All      bool
+}
+
+// killable are the states from which an identity can be killed.
+const killable = "state IN ('active', 'suspended', 'expired')"
+
+func (s Selector) where() (string, []any) {
+	switch {
+	case s.All:
+		return killable, []any{}
+	case s.Owner != "":
+		return "owner = $1 AND " + killable, []any{string(s.Owner)}
+	}
+	return "id = $1 AND " + killable, []any{s.Identity.String()}
+}
+
+func scanID(row scanner) (id identity.ID, err error) {
+	var s string
+	if err := row.Scan(&s); err != nil {
+		return id, err
+	}
+	return identity.ParseID(s)
+}
+
+// Killable lists what Kill would stop.
+func (tx *Tx) Killable(s Selector) ([]identity.ID, error) {
+	where, args := s.where()
+	return list(tx, scanID, "SELECT id FROM identities WHERE "+where+" ORDER BY id", args...)
+}
+
+// Kill stops all that s selects and is not stopped for good already, however
+// many, in one statement and one change: state, generation and credentials.
+func (tx *Tx) Kill(kill string, s Selector) (ids []identity.ID, credentials int, err error) {
+	if ids, err = tx.Killable(s); err != nil || len(ids) == 0 {
+		return ids, 0, err
+	}
+	where, args := s.where()
+	set := fmt.Sprintf("UPDATE identities SET state = 'killed', generation = generation + 1, version = version + 1, killed_by = $%d WHERE ", len(args)+1)
+	if _, err = tx.exec(set+where, append(args, kill)...); err != nil {
+		return nil, 0, err
+	}
+	n, err := tx.exec("UPDATE credentials SET revoked = $1 WHERE revoked = 0 AND identity IN (SELECT id FROM identities WHERE killed_by = $2)", micros(tx.now), kill)
+	tx.change(feed.Change{Kill: &feed.Kill{ID: kill, Identities: ids, At: tx.now}})
+	return ids, int(n), err
+}
+
+// KillUpstream cuts an upstream off.
+func (tx *Tx) KillUpstream(kill, name string) error {
+	u, err := tx.Upstream(name)
+	if err != nil {
+		return err
+	}
+	u.Killed = true
+	u.Version++
+	if _, err := tx.exec("UPDATE upstreams SET killed = 1, version = $1, doc = $2 WHERE name = $3", u.Version, encode(u), name); err != nil {
+		return err
+	}
+	tx.change(feed.Change{Kill: &feed.Kill{ID: kill, Upstream: name, At: tx.now}})
+	return nil
+}

@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+)
+
+// queued is how many callers of Record wait for a commit before more wait for a place; maxBatch
+// bounds the events of one commit.
+const (
+	queued   = 1024
+	maxBatch = 4096
+)
+
+// batch is what one caller of Record brings.
+type batch struct {
+	events []ledger.Event
+	done   chan error // has room for one
+}
+
+// Record returns nil once the events are on disk. Callers that wait at the same
+// time share one commit. An event that is in the ledger already is not added again.
+func (db *DB) Record(ctx context.Context, events []ledger.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	b := &batch{events, make(chan error, 1)}
+	select {
+	case db.queue <- b:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-db.ctx.Done():
+		return ErrClosed
+	}
+	select {
+	case err := <-b.done:
+		return err
+	case <-ctx.Done(): // it may yet be written; the same event recorded again counts once
+		return ctx.Err()
+	}
+}
+
+// recordLoop commits what waits. After Close it refuses what still waits.
+func (db *DB) recordLoop() {
+	defer db.ended.Done()
+	for {
+		select {
+		case b := <-db.queue:
+			db.commit(db.gather(b))
+		case <-db.ctx.Done():
+			for {
+				select {
+				case b := <-db.queue:
+					b.done <- ErrClosed
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather takes whoever else is waiting.
+func (db *DB) gather(b *batch) []*batch {
+	all, n := []*batch{b}, len(b.events)
+	for n < maxBatch {
+		select {
+		case b := <-db.queue:
+			all, n = append(all, b), n+len(b.events)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+func (db *DB) commit(all []*batch) {
+	err := db.acquire(context.Background())
+	if err == nil {
+		err = db.record(all, false)
+		if errors.Is(err, ErrExists) { // seldom: a gateway tried again
+			err = db.record(all, true)
+		}
+		db.release()
+	}
+	for _, b := range all {
+		b.done <- err
+	}
+}
+
+// record writes the events of all; known tells it to leave out what is there already.
+func (db *DB) record(all []*batch, known bool) error {
+	return db.write(context.Background(), func(tx *Tx) error {
+		seen := map[string]bool{}
+		for _, b := range all {
+			for _, e := range b.events {
+				if known {
+					if seen[e.ID] {
+						continue
+					}
+					seen[e.ID] = true
+					var one int
+					err := tx.row("SELECT 1 FROM events WHERE id = $1", []any{e.ID}, &one)
+					if err == nil {
+						continue
+					}
+					if !errors.Is(err, ErrNotFound) {
+						return err
+					}
+				}
+				tx.Record(e)
+			}
+		}
+		return nil
+	})
+}
+
+// touched holds when credentials were last used, until that is written.
+type touched struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// TouchCredential notes that a credential was used. It does not wait for the disk.
+func (db *DB) TouchCredential(id string, when time.Time) {
+	db.touched.mu.Lock()
+	defer db.touched.mu.Unlock()
+	if db.touched.last == nil {
+		db.touched.last = map[string]time.Time{}
+	}
+	if when.After(db.touched.last[id]) {
+		db.touched.last[id] = when
+	}
+}
+
+func (db *DB) touchLoop() {
+	defer db.ended.Done()
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if db.acquire(db.ctx) == nil {
+				_ = db.flushTouched() // what was not written is seen again with the next use
+				db.release()
+			}
+		case <-db.ctx.Done():
+			return
+		}
+	}
+}
+
+// flushTouched writes when credentials were last used. That is no change of
+// state and has no event of its own: what they were used for has.
+func (db *DB) flushTouched() error {
+	db.touched.mu.Lock()
+	last := db.touched.last
+	db.touched.last = nil
+	db.touched.mu.Unlock()
+	if len(last) == 0 {
+		return nil
+	}
+	return db.judge(db.inTx(context.Background(), func(tx *sql.Tx) error {
+		for id, when := range last {
+			if _, err := tx.Exec("UPDATE credentials SET last_used = $1 WHERE id = $2 AND last_used < $1", when.UnixMicro(), id); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}

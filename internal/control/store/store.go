@@ -1,0 +1,240 @@
+// Package store keeps state, feed and ledger in one transaction.
+//
+// [DB.Write] is the only way to change state: what the function puts, the feed's
+// changes that say so and the ledger's events that record it commit together or
+// not at all. Every Put writes its own [feed.Change]; without a [ledger.Event] the
+// whole is refused. [DB.Record] is for events alone: callers that wait at the same time
+// share one commit. There is one writer at a time, so there is nothing to retry,
+// and the feed's numbers appear in order. Whatever returned without error is on
+// disk.
+//
+// The Merkle tree over the events grows with them: its root is in the row that
+// every commit writes. [Open] rebuilds the tree and compares; a store that is not
+// what it was does not open, and no checkpoint is signed over an event that
+// cannot be read back as it was recorded.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/seal"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+)
+
+var (
+	// ErrNotFound means that what was asked for, or referred to, is not there.
+	ErrNotFound = errors.New("not found")
+	// ErrExists means that the name, or the credential's thumbprint, is taken.
+	ErrExists = errors.New("already exists")
+	// ErrInUse means that something still refers to what should go.
+	ErrInUse = errors.New("still in use")
+	// ErrFull means that the disk is full: nothing was changed, and the same works once there is space.
+	ErrFull = errors.New("disk is full")
+	// ErrUnrecorded means that a Write changed state and recorded no event: a mistake of the caller's.
+	ErrUnrecorded = errors.New("state changed without an event in the ledger")
+	// ErrClosed means that the store is closing.
+	ErrClosed = errors.New("store is closed")
+)
+
+// Config is what a store needs. Dir, Now, Rand, Seal and Fatal are required.
+type Config struct {
+	Dir    string // data folder; made if it is not there
+	Now    func() time.Time
+	Rand   io.Reader
+	Seal   *seal.Box   // seals the key that signs checkpoints
+	Origin string      // the ledger's name in checkpoints; default "lanyard.local/ledger"
+	Keep   uint64      // changes kept for followers; default 100 000
+	Fatal  func(error) // called when a write may or may not be on disk (an I/O error): it must end the process
+}
+
+// DB is the store. It is safe for concurrent use.
+type DB struct {
+	Config
+	engine engine
+	lock   *os.File
+	w, r   *sql.DB // the one writing connection; those that read
+
+	writing  chan struct{} // holds a value while someone writes
+	head     atomic.Pointer[head]
+	bell     bell // rings after each commit
+	queue    chan *batch
+	inserts  map[int]*sql.Stmt // events, by how many rows
+	verifier string            // of checkpoints
+	signed   atomic.Pointer[signed]
+	touched  touched
+	full     atomic.Bool // the last write found the disk full
+
+	closed atomic.Bool
+	ctx    context.Context // ends with Close
+	close  context.CancelFunc
+	ended  sync.WaitGroup
+}
+
+// head is the row that every commit writes: how far feed and ledger are.
+type head struct {
+	epoch     string
+	seq, kept uint64
+	tree      ledger.Tree
+}
+
+// Exists reports whether a store was made in that folder.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "lanyard.db"))
+	return err == nil
+}
+
+// Open opens the store in c.Dir and makes it on the first start. A second
+// process is refused, and so are a store of a newer version, one that another
+// seal key belongs to, and one whose ledger is damaged, with the place.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	if c.Dir == "" || c.Now == nil || c.Rand == nil || c.Seal == nil || c.Fatal == nil {
+		return nil, errors.New("opening the store: a field of its configuration is missing")
+	}
+	if c.Origin == "" {
+		c.Origin = "lanyard.local/ledger"
+	}
+	if c.Keep == 0 {
+		c.Keep = 100_000
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data folder: %w", err)
+	}
+	db := &DB{Config: c, engine: sqlite, writing: make(chan struct{}, 1), queue: make(chan *batch, queued),
+		inserts: map[int]*sql.Stmt{}}
+	db.bell.ring()
+	db.ctx, db.close = context.WithCancel(context.Background())
+	if err := db.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", c.Dir, err), db.shut())
+	}
+	db.ended.Add(2)
+	go db.recordLoop()
+	go db.touchLoop()
+	return db, nil
+}
+
+func (db *DB) open(ctx context.Context) (err error) {
+	if db.lock, err = lock(filepath.Join(db.Dir, "lock")); err != nil {
+		return err
+	}
+	if db.w, db.r, err = db.engine.open(db.Dir); err != nil {
+		return err
+	}
+	if err := db.migrate(ctx); err != nil {
+		return db.mapped(err)
+	}
+	if err := db.load(ctx); err != nil {
+		return db.mapped(err)
+	}
+	for _, rows := range insertRows {
+		if db.inserts[rows], err = db.w.PrepareContext(ctx, insertEvents(rows)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close ends everything that waits, writes what is left to write, and gives the folder free.
+func (db *DB) Close() error {
+	if db.closed.Swap(true) {
+		return nil
+	}
+	db.close()
+	db.ended.Wait()
+	db.writing <- struct{}{} // a Write under way ends first; none starts after
+	err := db.flushTouched()
+	return errors.Join(err, db.shut())
+}
+
+func (db *DB) shut() (err error) {
+	db.close()
+	for _, pool := range []*sql.DB{db.r, db.w} { // the last to close brings the log into the database
+		if pool != nil {
+			err = errors.Join(err, pool.Close())
+		}
+	}
+	if db.lock != nil {
+		err = errors.Join(err, db.lock.Close())
+	}
+	return err
+}
+
+// Ready returns why the store cannot be written, or nil.
+func (db *DB) Ready() error {
+	if db.ctx.Err() != nil {
+		return ErrClosed
+	}
+	if db.full.Load() {
+		return ErrFull
+	}
+	return nil
+}
+
+// acquire makes the caller the one writer.
+func (db *DB) acquire(ctx context.Context) error {
+	select {
+	case <-db.ctx.Done():
+		return ErrClosed
+	default:
+	}
+	select {
+	case db.writing <- struct{}{}:
+		if db.ctx.Err() != nil {
+			<-db.writing
+			return ErrClosed
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-db.ctx.Done():
+		return ErrClosed
+	}
+}
+
+func (db *DB) release() { <-db.writing }
+
+// mapped turns an engine's error into ours.
+func (db *DB) mapped(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrFull):
+		return err
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case db.engine.unique(err):
+		return ErrExists
+	case db.engine.foreign(err):
+		return fmt.Errorf("%w: it refers to something that is not there", ErrNotFound)
+	case db.engine.full(err):
+		return fmt.Errorf("%w (%s)", ErrFull, db.Dir)
+	}
+	return err
+}
+
+// bell wakes everyone who waits.
+type bell struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func (b *bell) listen() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ch
+}
+
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+	}
+	b.ch = make(chan struct{})
+}

@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+)
+
+// Tx is one transaction. It has one time, and its reads see what it wrote. It is
+// for one goroutine and ends with the function it was given to.
+type Tx struct {
+	db      *DB
+	ctx     context.Context
+	sql     *sql.Tx
+	now     time.Time
+	changed bool // something was put
+	changes []feed.Change
+	events  []ledger.Event
+}
+
+// Now is the time of the transaction, in microseconds UTC.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+// Record adds an event, which commits with everything else.
+func (tx *Tx) Record(e ledger.Event) { tx.events = append(tx.events, e) }
+
+func (tx *Tx) change(c feed.Change) {
+	tx.changed = true
+	tx.changes = append(tx.changes, c)
+}
+
+func (tx *Tx) exec(query string, args ...any) (int64, error) {
+	res, err := tx.sql.ExecContext(tx.ctx, query, args...)
+	if err != nil {
+		return 0, tx.db.mapped(err)
+	}
+	return res.RowsAffected()
+}
+
+func (tx *Tx) row(query string, args []any, to ...any) error {
+	return tx.db.mapped(tx.sql.QueryRowContext(tx.ctx, query, args...).Scan(to...))
+}
+
+// Write runs f and commits all it did, or nothing. When it returns without error
+// the changes are on disk, and the cursor is where followers will find the last.
+func (db *DB) Write(ctx context.Context, f func(*Tx) error) (feed.Cursor, error) {
+	if err := db.acquire(ctx); err != nil {
+		return feed.Cursor{}, err
+	}
+	defer db.release()
+	// Once begun it is not left halfway because the caller went away.
+	err := db.write(context.WithoutCancel(ctx), f)
+	return db.Head(), err
+}
+
+func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
+	stx, err := db.w.BeginTx(ctx, nil)
+	if err != nil {
+		return db.judge(err)
+	}
+	defer stx.Rollback()
+	tx := &Tx{db: db, ctx: ctx, sql: stx, now: db.now()}
+	if err := f(tx); err != nil {
+		return db.judge(err)
+	}
+	if len(tx.events) == 0 {
+		if tx.changed {
+			return ErrUnrecorded
+		}
+		return nil
+	}
+	next := *db.head.Load()
+	if err := tx.append(&next); err != nil {
+		return db.judge(err)
+	}
+	if err := stx.Commit(); err != nil {
+		return db.judge(err)
+	}
+	db.full.Store(false)
+	db.head.Store(&next)
+	db.bell.ring()
+	return nil
+}
+
+func (db *DB) now() time.Time { return db.Now().UTC().Truncate(time.Microsecond) }
+
+// judge maps an error. After one that leaves open what is on disk there is no
+// going on: a second fsync would say that all is well. The process ends, and
+// the next start reads what is there.
+func (db *DB) judge(err error) error {
+	if db.engine.broken(err) {
+		db.Fatal(fmt.Errorf("writing to %s: %w", db.Dir, err))
+	}
+	err = db.mapped(err)
+	if db.engine.full(err) {
+		db.full.Store(true)
+	}
+	return err
+}
+
+// append writes changes and events after h and moves h to their end.
+func (tx *Tx) append(h *head) error {
+	for i := range tx.changes {
+		h.seq++
+		doc, err := json.Marshal(tx.changes[i])
+		if err != nil {
+			return err
+		}
+		if _, err := tx.sql.ExecContext(tx.ctx, "INSERT INTO changes (seq, doc) VALUES ($1, $2)", h.seq, doc); err != nil {
+			return err
+		}
+	}
+	if h.seq > h.kept+tx.db.Keep+tx.db.Keep/4 { // now and then, not each time
+		h.kept = h.seq - tx.db.Keep
+		if _, err := tx.sql.ExecContext(tx.ctx, "DELETE FROM changes WHERE seq <= $1", h.kept); err != nil {
+			return err
+		}
+	}
+	if err := tx.appendEvents(h); err != nil {
+		return err
+	}
+	root := h.tree.Root()
+	_, err := tx.sql.ExecContext(tx.ctx, "UPDATE head SET seq = $1, kept = $2, size = $3, root = $4", h.seq, h.kept, h.tree.Size(), root[:])
+	return err
+}
+
+// insertRows is how many events one statement inserts, the most first.
+var insertRows = []int{64, 8, 1}
+
+func insertEvents(rows int) string {
+	return "INSERT INTO events (seq, id, leaf) VALUES (?, ?, ?)" + strings.Repeat(", (?, ?, ?)", rows-1)
+}
+
+func (tx *Tx) appendEvents(h *head) error {
+	events := tx.events
+	args := make([]any, 0, 3*min(len(events), insertRows[0]))
+	for _, rows := range insertRows {
+		for ; len(events) >= rows; events = events[rows:] {
+			args = args[:0]
+			for i := range events[:rows] {
+				leaf := events[i].Leaf()
+				args = append(args, h.tree.Size(), events[i].ID, leaf)
+				for _, t := range h.tree.Append(leaf) {
+					if _, err := tx.sql.ExecContext(tx.ctx, "INSERT INTO tiles (level, n, data) VALUES ($1, $2, $3)", t.Level, t.Index, t.Data()); err != nil {
+						return err
+					}
+				}
+			}
+			if _, err := tx.sql.StmtContext(tx.ctx, tx.db.inserts[rows]).ExecContext(tx.ctx, args...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Read runs f on one state of the store; nothing that others write shows in it.
+func (db *DB) Read(ctx context.Context, f func(*Tx) error) error {
+	stx, err := db.r.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return db.mapped(err)
+	}
+	defer stx.Rollback()
+	return db.mapped(f(&Tx{db: db, ctx: ctx, sql: stx, now: db.now()}))
+}
+
+// UnsafeExec runs a statement past all rules: for tests that do what an intruder would.
+func (db *DB) UnsafeExec(query string) error {
+	_, err := db.w.Exec(query)
+	return err
+}
