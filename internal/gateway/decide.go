@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
-	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -11,11 +13,19 @@ import (
 // decide asks whether it may. Every link of the chain must be allowed, so a
 // chain is as strong as its weakest link and a delegation can only narrow.
 func (g *Gateway) decide(r *request) error {
-	d, err := g.judge(r, r.subject)
+	set, err := r.subject.Set()
 	if err != nil {
 		return err
 	}
-	r.decision = d
+	d, err := g.judge(r, set, r.start)
+	if err != nil {
+		return err
+	}
+	if d.Allow && !inScope(r.claims.Scope, r.call.Class) {
+		d = policy.Decision{Reason: fmt.Sprintf("%s may do this, but its token is limited to the scope %q and %s is a %s: a token with that in its scope, or with none, is needed.",
+			r.claims.Subject.Name(), r.claims.Scope, r.call.Action, r.call.Class)}
+	}
+	r.set, r.decision = set, d
 	if !d.Allow {
 		return denied(r, d)
 	}
@@ -27,7 +37,7 @@ func denied(r *request, d policy.Decision) error {
 	if d.Guardrail {
 		p.kind = "forbidden"
 	} else {
-		p.scope = r.call.Action
+		p.scope = string(r.call.Class) // what the issuer takes as a scope
 	}
 	if p.detail == "" {
 		p.detail = "No grant covers it."
@@ -35,15 +45,27 @@ func denied(r *request, d policy.Decision) error {
 	return p
 }
 
-// judge is the decision as things are now; it is asked again for a running
-// request when a grant goes.
-func (g *Gateway) judge(r *request, subject *feed.Subject) (policy.Decision, error) {
-	ask := policy.Request{Call: r.call, Upstream: r.backend.upstream, Now: r.start, Source: r.source}
-	set, err := subject.Set()
-	if err != nil {
-		return policy.Decision{}, err
+// inScope reports whether a token of that scope reaches actions of class c: a
+// scope names classes and can only narrow what is granted (RFC 6749 section
+// 3.3). A token without one reaches all that is granted.
+func inScope(scope string, c policy.Class) bool {
+	if scope == "" {
+		return true
 	}
+	for s := range strings.FieldsSeq(scope) {
+		if s == string(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// judge is the decision at now, by what set allows the subject; it is asked
+// again for a running request when something it stood on may have gone.
+func (g *Gateway) judge(r *request, set *policy.Set, now time.Time) (policy.Decision, error) {
+	ask := policy.Request{Call: r.call, Upstream: r.backend.upstream, Now: now, Source: r.source}
 	d := set.Decide(ask)
+	var err error
 	for _, id := range r.claims.Chain {
 		if !d.Allow {
 			return d, nil

@@ -33,6 +33,9 @@ func (g *Gateway) forward(r *request) error {
 	if err := g.still(r); err != nil {
 		return err
 	}
+	if r.in.ProtoMajor == 1 && r.in.ContentLength != 0 { // or net/http would read all of the request before it answers
+		_ = http.NewResponseController(r.w).EnableFullDuplex() // a writer that cannot is none of net/http
+	}
 	r.proxy.ServeHTTP(r, r.in.WithContext(r.ctx))
 	if r.trailer {
 		scrub(r.w.Header()) // trailers are written after this handler has returned
@@ -57,10 +60,17 @@ func (g *Gateway) still(r *request) error {
 		return cutOff(r.name)
 	}
 	subject, ok := g.View.Subject(r.claims.Subject)
-	if !ok || subject == r.subject {
+	if !ok {
+		return unauthorized("invalid_token", "The access token is no longer good: its identity is unknown.")
+	}
+	set, err := subject.Set()
+	if err != nil {
+		return err
+	}
+	if set == r.set && r.alone() { // the same grants under the same guardrails
 		return nil
 	}
-	if d, err := g.judge(r, subject); err != nil { // something about the identity changed: decide as things are now
+	if d, err := g.judge(r, set, now); err != nil {
 		return err
 	} else if !d.Allow {
 		return denied(r, d)
@@ -74,17 +84,14 @@ func (g *Gateway) intend(r *request) error {
 	if g.recorder.failing.Load() {
 		return unavailable(detail)
 	}
-	e := g.event(r)
-	id, err := g.fresh(r.start)
+	e, err := g.intent(r)
 	if err != nil {
 		return err
 	}
-	e.ID, e.Outcome, e.Status, e.Duration = "evt_"+id, ledger.Pending, 0, 0
 	if err := g.recorder.durable([]ledger.Event{e}); err != nil {
 		g.Log.Warn("recording an intent", "request", r.id, "error", err)
 		return unavailable(detail)
 	}
-	r.intended = true
 	return nil
 }
 

@@ -130,6 +130,7 @@ func New(c Config) (*Gateway, error) {
 	g.requests.New = func() any { return newRequest(g) }
 	c.View.OnStop(g.stop)
 	go g.recorder.run()
+	go g.note()
 	return g, nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -99,6 +100,49 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestScope: a token's scope narrows what is granted, and never widens it.
+func TestScope(t *testing.T) {
+	up := &seen{}
+	w := newWorld(t, up)
+	reader := all("reader")
+	w.enrol("reader")
+	reader.Cedar = `permit(principal, action == Lanyard::Action::"things.read", resource);`
+	w.apply(feed.Change{Grant: reader})
+	for _, c := range []struct {
+		name, scope, method string
+		want                int
+		challenge           string
+	}{
+		{"bot", "", "POST", 200, ""}, {"bot", "write", "POST", 200, ""}, {"bot", "read write", "POST", 200, ""}, {"bot", "read", "GET", 200, ""}, {"bot", "delete read admin", "HEAD", 200, ""},
+		{"bot", "read", "POST", 403, "write"}, {"bot", "delete admin", "POST", 403, "write"}, {"bot", "write", "GET", 403, "read"},
+		{"bot", "things.write writes Write", "POST", 403, "write"}, {"bot", "rea", "GET", 403, "read"}, {"bot", "READ", "GET", 403, "read"},
+		{"reader", "write", "POST", 403, "write"}, {"reader", "read", "GET", 200, ""},
+	} {
+		claims := w.claims(c.name)
+		claims.Scope = c.scope
+		res, body := w.do(w.request(c.method, "/mail/x", w.mint(claims), nil))
+		reached := len(up.take())
+		if res.StatusCode != c.want || (reached == 1) != (c.want == 200) {
+			t.Errorf("%s with scope %q, %s: %d, %d upstream, %s", c.name, c.scope, c.method, res.StatusCode, reached, body)
+		}
+		challenge := strings.Join(res.Header["Www-Authenticate"], "\n")
+		if c.want == 403 && (!strings.Contains(challenge, `error="insufficient_scope"`) || !strings.Contains(challenge, ` scope="`+c.challenge+`"`)) {
+			t.Errorf("%s with scope %q, %s: challenge %s", c.name, c.scope, c.method, challenge)
+		}
+		if limited := strings.Contains(body, "limited to the scope"); limited != (c.want == 403 && c.name == "bot") {
+			t.Errorf("%s with scope %q, %s: %s", c.name, c.scope, c.method, body)
+		}
+	}
+	if err := w.g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range w.plane.recorded() {
+		if e.Outcome == ledger.Refused && e.Reason == "" {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
 func TestUpstreamFails(t *testing.T) {
 	w := newWorld(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -113,6 +157,18 @@ func TestUpstreamFails(t *testing.T) {
 		}
 	}), func(c *Config) { c.Limits.Upstream = 200 * time.Millisecond })
 	raw := w.mint(w.claims("bot"))
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent.Close() // nobody listens there now
+	w.apply(feed.Change{Upstream: &policy.Upstream{Name: "drive", URL: "http://" + silent.Addr().String(), Owner: "maya", Environment: "production", Family: "any", Version: 2}})
+	down, grant := w.claims("bot"), all("bot")
+	down.Audience, grant.ID, grant.Upstream = testScope+"/drive", "bot/drive", "drive"
+	w.apply(feed.Change{Grant: grant})
+	if res, body := w.do(w.request("POST", "/drive/x", w.mint(down), strings.NewReader("x"))); res.StatusCode != 502 || strings.Contains(body, "127.0.0.1") {
+		t.Errorf("down: %d %s", res.StatusCode, body)
+	}
 	for path, want := range map[string]int{"/slow": 504, "/hangup": 502} {
 		if res, body := w.do(w.request("GET", "/mail"+path, raw, nil)); res.StatusCode != want {
 			t.Errorf("%s: %d %s", path, res.StatusCode, body)
@@ -126,14 +182,14 @@ func TestUpstreamFails(t *testing.T) {
 	if err == nil {
 		t.Error("half a response looks whole")
 	}
-	eventually(t, "three failures on record", func() bool {
+	eventually(t, "four failures on record", func() bool {
 		n := 0
 		for _, e := range w.plane.recorded() {
 			if e.Outcome == ledger.Failed {
 				n++
 			}
 		}
-		return n == 3
+		return n == 4
 	})
 }
 

@@ -46,14 +46,21 @@ func (b *backend) credential(g *Gateway, now time.Time, chain identity.Chain) (*
 	if s := b.secret.Load(); good(s) {
 		return s, nil
 	}
+	if b.failure != nil && now.Before(b.failed) { // there was no answer while this caller waited
+		return nil, b.failure
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.Record)
 	defer cancel()
 	s, err := g.Source.Credential(ctx, b.upstream.Name, chain)
-	if err != nil {
-		return nil, err
+	if s.Header = textproto.CanonicalMIMEHeaderKey(s.Header); err == nil && s.Header == "" {
+		err = fmt.Errorf("credential of %s names no header", b.upstream.Name)
 	}
-	if s.Header = textproto.CanonicalMIMEHeaderKey(s.Header); s.Header == "" {
-		return nil, fmt.Errorf("credential of %s names no header", b.upstream.Name)
+	b.failure = nil
+	if err != nil {
+		if ctx.Err() != nil { // a quick no may be about this chain alone
+			b.failure, b.failed = err, g.Now()
+		}
+		return nil, err
 	}
 	b.secret.Store(&s)
 	return &s, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -48,8 +49,10 @@ type backend struct {
 	base      url.URL
 	prefix    string // escaped path of the base, without a slash at its end
 
-	asking sync.Mutex
-	secret atomic.Pointer[feed.Secret]
+	secret  atomic.Pointer[feed.Secret]
+	asking  sync.Mutex
+	failure error     // the last ask had no answer in time
+	failed  time.Time // until then
 }
 
 // backend returns the upstream as it is now, opening it when it has changed.

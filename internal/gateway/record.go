@@ -36,19 +36,34 @@ func (g *Gateway) record(r *request) {
 	}
 }
 
-// event is what is known of r so far, in the ledger's words.
+// event is how r ended, in the ledger's words.
 func (g *Gateway) event(r *request) ledger.Event {
-	e := ledger.Event{
-		ID: "evt_" + r.id, Time: r.start.UTC().Truncate(time.Microsecond), Type: "request", Outcome: r.outcome(),
-		Action: r.call.Action, Class: string(r.call.Class), Upstream: r.name, Resource: r.call.Resource,
-		Reason: r.decision.Reason, Policies: r.decision.Policies,
-		Request: r.id, Source: r.source, Gateway: g.Name, Status: r.status, Duration: g.Now().Sub(r.start),
-	}
+	e := g.known(r)
+	e.ID, e.Outcome, e.Status, e.Duration = "evt_"+r.id, r.outcome(), r.status, g.Now().Sub(r.start)
 	switch {
 	case r.failure != "":
 		e.Reason = r.failure
 	case r.refused != nil:
 		e.Reason = r.refused.detail
+	}
+	return e
+}
+
+// intent is that r goes on, told before its end is known. It reads of r only
+// what no longer changes once r is a running request.
+func (g *Gateway) intent(r *request) (ledger.Event, error) {
+	id, err := g.fresh(r.start)
+	e := g.known(r)
+	e.ID, e.Outcome = "evt_"+id, ledger.Pending
+	return e, err
+}
+
+func (g *Gateway) known(r *request) ledger.Event {
+	e := ledger.Event{
+		Time: r.start.UTC().Truncate(time.Microsecond), Type: "request",
+		Action: r.call.Action, Class: string(r.call.Class), Upstream: r.name, Resource: r.call.Resource,
+		Reason: r.decision.Reason, Policies: r.decision.Policies,
+		Request: r.id, Source: r.source, Gateway: g.Name,
 	}
 	if e.Source == "" {
 		e.Source = r.in.RemoteAddr
@@ -70,6 +85,35 @@ func (g *Gateway) event(r *request) ledger.Event {
 		e.Detail = map[string]string{"method": clip(r.in.Method, 32), "path": clip(r.path, 512)}
 	}
 	return e
+}
+
+// sweep is the time between two looks at the running requests.
+const sweep = 25 * time.Millisecond
+
+// note puts requests that take long on record while they run, so that a read is
+// there within 100 ms even if it is a stream without an end. What is privileged
+// is on record already. It returns when the gateway closes.
+func (g *Gateway) note() {
+	t := time.NewTicker(sweep)
+	defer t.Stop()
+	for {
+		select {
+		case <-g.done:
+			return
+		case <-t.C:
+			g.streams.each(func(r *request) {
+				if r.sweeps++; r.sweeps < 2 || r.noted || r.decision.Before || !g.recorder.reserve() {
+					return
+				}
+				e, err := g.intent(r)
+				if r.noted = err == nil; err != nil {
+					g.recorder.held.Add(-1)
+					return
+				}
+				g.recorder.queue(e)
+			})
+		}
+	}
 }
 
 func names(chain identity.Chain) []string {

@@ -24,6 +24,8 @@ type request struct {
 	// The list of running requests, see streams.go.
 	next, prev *request
 	shard      *shard
+	sweeps     int  // seen running so many times; both are of note alone
+	noted      bool // on record while it runs
 }
 
 // state is what is forgotten when a request ends.
@@ -51,11 +53,11 @@ type state struct {
 
 	// decide
 	decision policy.Decision
+	set      *policy.Set // of the subject, that decided
 
 	// inject
-	secret   feed.Secret
-	tracing  string // W3C traceparent as sent
-	intended bool   // a durable intent was written
+	secret  feed.Secret
+	tracing string // W3C traceparent as sent
 
 	// forward
 	ctx    context.Context
@@ -95,8 +97,9 @@ func (r *request) clear() {
 	r.w, r.in, r.start, r.id, r.reserved = nil, nil, time.Time{}, "", false
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
 	r.claims, r.subject, r.source = nil, nil, ""
-	r.backend, r.call, r.decision = nil, policy.Call{}, policy.Decision{}
-	r.secret, r.tracing, r.intended = feed.Secret{}, "", false
+	r.backend, r.call, r.decision, r.set = nil, policy.Call{}, policy.Decision{}, nil
+	r.secret, r.tracing = feed.Secret{}, ""
+	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel = nil, nil
 	r.status, r.trailer, r.refused, r.failure = 0, false, nil, ""
 	r.cut.Store(false)
@@ -144,4 +147,14 @@ func (r *request) chain() identity.Chain {
 		return r.claims.Chain
 	}
 	return identity.Chain{r.claims.Subject}
+}
+
+// alone reports whether the subject acts for nobody but itself.
+func (r *request) alone() bool {
+	for _, id := range r.claims.Chain {
+		if id != r.claims.Subject {
+			return false
+		}
+	}
+	return true
 }

@@ -53,23 +53,30 @@ func (s *streams) remove(r *request) {
 	h.n--
 }
 
-// cut ends the running requests for which there is a why, and returns how many. A
-// request cannot leave, and be used for another, while its shard is locked.
-func (s *streams) cut(why func(*request) error) (n int) {
+// each calls f for every running request. A request cannot leave, and be used
+// for another, while its shard is locked.
+func (s *streams) each(f func(*request)) {
 	for i := range s.shards {
 		h := &s.shards[i]
 		h.mu.Lock()
 		for r := h.head; r != nil; r = r.next {
-			if r.cut.Load() {
-				continue
-			}
-			if err := why(r); err != nil {
-				r.sever(err)
-				n++
-			}
+			f(r)
 		}
 		h.mu.Unlock()
 	}
+}
+
+// cut ends the running requests for which there is a why, and returns how many.
+func (s *streams) cut(why func(*request) error) (n int) {
+	s.each(func(r *request) {
+		if r.cut.Load() {
+			return
+		}
+		if err := why(r); err != nil {
+			r.sever(err)
+			n++
+		}
+	})
 	return n
 }
 
@@ -96,7 +103,7 @@ func (s *streams) running() (n int) {
 // applied the change, so the question is the one asked before forwarding.
 func (g *Gateway) stop(s feed.Stop) {
 	n := g.streams.cut(func(r *request) error {
-		if !touches(s, r) {
+		if !s.Touches(r.claims, r.name) {
 			return nil
 		}
 		return g.still(r)
@@ -106,8 +113,3 @@ func (g *Gateway) stop(s feed.Stop) {
 
 // errClosing cuts what still runs when the gateway closes.
 var errClosing = &problem{status: http.StatusServiceUnavailable, kind: "unavailable", detail: "The gateway is closing."}
-
-// touches reports whether s may concern r; whether it ends r, still says.
-func touches(s feed.Stop, r *request) bool {
-	return true
-}

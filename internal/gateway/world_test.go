@@ -35,11 +35,21 @@ type plane struct {
 	mu     sync.Mutex
 	events []ledger.Event
 	down   atomic.Bool
+	hung   atomic.Pointer[chan struct{}] // writes wait until it is closed
+	asked  atomic.Int64                  // for a credential
+	secret func(context.Context) (feed.Secret, error)
 }
 
 func (p *plane) Watch(context.Context, feed.Cursor) iter.Seq2[feed.Change, error] { return nil }
 func (p *plane) Ack(context.Context, feed.Cursor) error                           { return nil }
-func (p *plane) Record(_ context.Context, e []ledger.Event) error {
+func (p *plane) Record(ctx context.Context, e []ledger.Event) error {
+	if hung := p.hung.Load(); hung != nil {
+		select {
+		case <-*hung:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	if p.down.Load() {
 		return errors.New("disk full")
 	}
@@ -48,7 +58,11 @@ func (p *plane) Record(_ context.Context, e []ledger.Event) error {
 	p.events = append(p.events, e...)
 	return nil
 }
-func (p *plane) Credential(context.Context, string, identity.Chain) (feed.Secret, error) {
+func (p *plane) Credential(ctx context.Context, _ string, _ identity.Chain) (feed.Secret, error) {
+	p.asked.Add(1)
+	if p.secret != nil {
+		return p.secret(ctx)
+	}
 	return feed.Secret{Header: "Authorization", Value: "Bearer " + canary}, nil
 }
 
@@ -82,6 +96,7 @@ type world struct {
 	view   *feed.View
 	g      *Gateway
 	front  *httptest.Server
+	back   *httptest.Server
 	addr   string
 	signer *token.Signer
 }
@@ -89,7 +104,7 @@ type world struct {
 func newWorld(t testing.TB, upstream http.Handler, change ...func(*Config)) *world {
 	t.Helper()
 	back := httptest.NewServer(upstream)
-	w := &world{t: t, plane: &plane{}, view: feed.NewView()}
+	w := &world{t: t, plane: &plane{}, view: feed.NewView(), back: back}
 	c := Config{Name: "gw-1", URL: testScope, Issuer: issuer, Source: w.plane, View: w.view, Now: time.Now, Rand: rand.Reader,
 		Families: []connector.Family{{Name: "any", Open: func([]byte) (connector.Connector, error) { return anything{}, nil }}}}
 	for _, f := range change {
@@ -108,6 +123,7 @@ func newWorld(t testing.TB, upstream http.Handler, change ...func(*Config)) *wor
 	w.apply(feed.Change{Keys: &feed.Keys{JWKS: w.signer.JWKS()}})
 	w.apply(feed.Change{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive}})
 	w.apply(feed.Change{Upstream: &policy.Upstream{Name: "mail", URL: back.URL, Owner: "maya", Environment: "production", Family: "any", WebSocket: true, Version: 1}})
+	w.apply(feed.Change{Upstream: &policy.Upstream{Name: "drive", URL: back.URL, Owner: "maya", Environment: "production", Family: "any", Version: 1}})
 	w.enrol("bot")
 	w.apply(feed.Change{Synced: true})
 	w.front = httptest.NewUnstartedServer(w.g)
@@ -140,8 +156,13 @@ func (w *world) enrol(name string) {
 	w.t.Helper()
 	w.apply(feed.Change{Identity: &identity.Identity{ID: id(name), Owner: "maya", Purpose: "tests", Environment: "production", State: identity.Active, Expires: time.Now().Add(time.Hour)}})
 	w.apply(feed.Change{Credential: &identity.Credential{ID: "cred_" + name, Identity: id(name), Kind: identity.PrivateKeyJWT, Thumbprint: "t-" + name, Expires: time.Now().Add(time.Hour)}})
-	w.apply(feed.Change{Grant: &policy.Grant{ID: name + "/all", Identity: id(name), Upstream: "mail", Actions: []string{"read", "write"},
-		Cedar: `permit(principal, action, resource);`, Until: time.Now().Add(time.Hour)}})
+	w.apply(feed.Change{Grant: all(name)})
+}
+
+// all lets an identity do anything on every upstream.
+func all(name string) *policy.Grant {
+	return &policy.Grant{ID: name + "/all", Identity: id(name), Upstream: "mail", Actions: []string{"read", "write"},
+		Cedar: `permit(principal, action, resource);`, Until: time.Now().Add(time.Hour)}
 }
 
 func (w *world) claims(name string) token.Claims {
