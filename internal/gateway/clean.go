@@ -163,21 +163,16 @@ func cleanQuery(q string) error {
 			return malformed("The query has a character that must not stand there unencoded.")
 		}
 	}
-	if strings.Contains(q, "method") && overridesMethod(q) {
-		return malformed("The query overrides the method.")
-	}
-	return nil
-}
-
-func overridesMethod(q string) bool {
 	for part := range strings.SplitSeq(q, "&") {
 		name, _, _ := strings.Cut(part, "=")
 		switch strings.ToLower(unescape(name)) {
 		case "_method", "x-http-method-override", "x-http-method", "x-method-override", "$httpmethod":
-			return true
+			return malformed("The query overrides the method.")
+		case "access_token": // RFC 9700 section 4.3.2; it would be another credential than the one decided on
+			return malformed("An access token must not stand in the query.")
 		}
 	}
-	return false
+	return nil
 }
 
 // cleanHeader refuses what is ambiguous and drops what is not the caller's to say.
@@ -272,14 +267,23 @@ func droppedHeader(name string) bool {
 func ownHeader(name string) bool {
 	switch name {
 	case "Authorization", "Dpop", "Dpop-Nonce", "Cookie", "Cookie2", "Set-Cookie", "Set-Cookie2", "Forwarded", "Via", "Traceparent",
-		"X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "X-Cluster-Client-Ip", "X-Remote-User", "Remote-User",
-		"X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Original-Host", "X-Rewrite-Url", "X-Host", "X-Goog-Authenticated-User-Email",
-		"Client-Cert", "Client-Cert-Chain", "Ssl-Client-Cert", "X-Ssl-Client-Cert", "X-Client-Cert",
+		"True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Azure-Clientip", "X-Originating-Ip",
+		"Remote-User", "X-Rewrite-Url", "X-Override-Url", "X-Host", "X-Http-Host-Override", "Client-Cert", "Client-Cert-Chain", "Ssl-Client-Cert", "X-Ssl-Client-Cert", "X-Client-Cert",
 		"Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Te", "Trailer", "Upgrade":
 		return true
 	}
-	return strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X-Lanyard-") || strings.HasPrefix(name, "Proxy-") || strings.HasPrefix(name, "X-Envoy-")
+	if strings.HasPrefix(name, "X-") {
+		for _, family := range ownFamilies {
+			if strings.HasPrefix(name, family) {
+				return true
+			}
+		}
+	}
+	return strings.HasPrefix(name, "Proxy-")
 }
+
+// ownFamilies begin the headers in which proxies tell an upstream who is asking for what.
+var ownFamilies = [...]string{"X-Lanyard-", "X-Forwarded", "X-Original-", "X-Remote-", "X-Envoy-", "X-Auth-Request-", "X-Goog-Authenticated-", "X-Goog-Iap-", "X-Amzn-Oidc-", "X-Ms-Client-Principal"}
 
 // pathByte is pchar of RFC 3986 section 3.3 without "%" and ";".
 var pathByte = func() (t [256]bool) {

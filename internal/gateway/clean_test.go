@@ -48,7 +48,7 @@ func TestHostile(t *testing.T) {
 	for _, target := range []string{
 		"/mail/public/../admin", "/mail/..", "/mail/.", "/mail/./x", "/mail/public/%2e%2e/admin", "/mail/%2E%2E/admin", "/mail/.%2e/a", "/mail/public%2f..%2fadmin", "/mail/a%2Fb",
 		"/mail/a%5Cb", "/mail/a%5cb", `/mail/a\b`, "//mail/admin", "/mail//admin", "/mail/x//", "/mail/public;/../admin", "/mail/..;/admin", "/mail/a;b=c", "/mail/a%3Bb", "/mail/%00", "/mail/%0d%0aX:y", "/mail/%7F",
-		"/mail/%252e%252e/admin", "/mail/%252F", "/mail/a%41", "/mail/a%7Eb", "/mail/%e4%bd", "/mail/%C0%AE", "/mail/%", "/mail/%2", "/mail/%zz", "/mail/a#b", "/mail/a|b", "/mail/<x>", "/mail/\x80", "/mail/a?b;c", "/mail/a?x=%00", "/mail/a?x=%", "/mail/a?_method=DELETE", "/mail/a?%5Fmethod=DELETE",
+		"/mail/%252e%252e/admin", "/mail/%252F", "/mail/a%41", "/mail/a%7Eb", "/mail/%e4%bd", "/mail/%C0%AE", "/mail/%", "/mail/%2", "/mail/%zz", "/mail/a#b", "/mail/a|b", "/mail/<x>", "/mail/\x80", "/mail/a?b;c", "/mail/a?x=%00", "/mail/a?x=%", "/mail/a?_method=DELETE", "/mail/a?%5Fmethod=DELETE", "/mail/a?x=1&_%6Dethod=DELETE", "/mail/a?_METHOD=DELETE", "/mail/a?$httpMethod=DELETE",
 		"/mail/a?" + strings.Repeat("a=1&", 300), "http://evil.test/mail/x", "*", "/mail/" + strings.Repeat("a", 9000),
 	} {
 		refused = append(refused, get(target, ""))

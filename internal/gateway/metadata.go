@@ -17,6 +17,9 @@ func (g *Gateway) metadata(w http.ResponseWriter, in *http.Request) bool {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if in.Header["Upgrade"] != nil {
+		w.Header().Set("Connection", "close") // Strict has stopped following it
+	}
 	if in.Method != http.MethodGet && in.Method != http.MethodHead {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return true

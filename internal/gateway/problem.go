@@ -86,8 +86,8 @@ func (g *Gateway) answer(r *request, p *problem) {
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if p.status == http.StatusBadRequest {
-		h.Set("Connection", "close") // what follows on the connection may not be what it seems
+	if p.status == http.StatusBadRequest || r.in.Header["Upgrade"] != nil {
+		h.Set("Connection", "close") // what follows on the connection may not be what it seems, or is not followed by Strict
 	}
 	d := document{"urn:lanyard:problem:" + p.kind, http.StatusText(p.status), p.status, p.detail, "urn:uuid:" + r.id,
 		googleError{p.status, p.detail, codes(p.status)}}

@@ -64,6 +64,7 @@ type framing struct {
 	length           int64  // of the body, once the head has said so
 	sized, chunked   bool
 	upgrade, started bool
+	old              bool // not HTTP/1.1: it has no chunks (RFC 9112 section 6.1)
 }
 
 type place byte
@@ -161,7 +162,7 @@ func (f *framing) header(line []byte) bool {
 	case line[0] == ' ' || line[0] == '\t':
 		return false
 	case !f.started:
-		f.started = true
+		f.started, f.old = true, !bytes.HasSuffix(line, []byte(" HTTP/1.1"))
 		return true
 	}
 	colon := bytes.IndexByte(line, ':')
@@ -179,7 +180,7 @@ func (f *framing) header(line []byte) bool {
 		}
 	case len("Transfer-Encoding"):
 		if bytes.EqualFold(line[:colon], []byte("Transfer-Encoding")) {
-			if f.chunked || !bytes.EqualFold(value, []byte("chunked")) {
+			if f.chunked || f.old || !bytes.EqualFold(value, []byte("chunked")) {
 				return false
 			}
 			f.chunked = true

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -234,4 +235,19 @@ func ids(names ...string) (out []identity.ID) {
 		out = append(out, id(n))
 	}
 	return out
+}
+
+func (w *world) applyUpstream(u *policy.Upstream) {
+	w.t.Helper()
+	w.apply(feed.Change{Upstream: u})
+}
+
+// tls serves the same gateway on another listener, over TLS and HTTP/2.
+func (w *world) tls(c *tls.Config) *httptest.Server {
+	w.t.Helper()
+	s := httptest.NewUnstartedServer(w.g)
+	s.Config, s.TLS, s.EnableHTTP2 = w.g.Server(), c, true
+	s.StartTLS()
+	w.t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s
 }
