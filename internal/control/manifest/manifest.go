@@ -2,9 +2,10 @@
 // is, and applies the difference in one transaction.
 //
 // [Parse] reads files and reports every mistake at once, each with its place.
-// [Make] resolves them against the current state into a [Plan]: what would be
-// created, changed and removed. [Plan.Apply] does it through the registry, whose
-// rules hold here as everywhere. A plan of what was just applied is empty.
+// [Manifest.Apply] brings the state to what they say, through the registry, whose
+// rules hold here as everywhere, and returns the [Plan]: what was created, changed
+// and removed. To see a plan, apply it in a transaction of which nothing is kept.
+// A plan of what was just applied is empty.
 //
 // The files a manifest names and the secrets it takes are read by whoever holds
 // them, the CLI; [References] says which. A secret's value is never in a plan.
@@ -13,6 +14,8 @@ package manifest
 import (
 	"fmt"
 	"strings"
+
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 )
 
 // File is one manifest as it was read. Paths that it names are relative to its folder.
@@ -81,8 +84,4 @@ type Step struct {
 }
 
 // Diff is one field that differs. Secrets show as "set" and "changed" only.
-type Diff struct {
-	Field string `json:"field"`
-	From  string `json:"from,omitempty"`
-	To    string `json:"to,omitempty"`
-}
+type Diff = registry.Diff

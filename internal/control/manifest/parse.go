@@ -51,6 +51,7 @@ type subject struct {
 	expires                          registry.End
 	credentials                      []credential
 	grants                           []grant
+	declared                         bool // credentials are listed
 }
 
 type credential struct {
@@ -62,11 +63,11 @@ type credential struct {
 }
 
 type grant struct {
-	at, upstreamAt, untilAt place
-	fieldAt                 map[string]place // actions, conditions, cedar, ...
-	name                    string
-	value                   policy.Grant // without ID, Identity and Until
-	until                   registry.End
+	at      place
+	fieldAt map[string]place // upstream, until, actions, conditions, cedar, ...
+	name    string
+	value   policy.Grant // without ID, Identity and Until
+	until   registry.End
 }
 
 type guardrail struct {
@@ -247,7 +248,7 @@ func (m *Manifest) identity(r *reader, name string, key, n *yaml.Node) {
 		"purpose":     &d.value.Purpose,
 		"environment": func(n *yaml.Node) { d.value.Environment = r.name(n, "environment") },
 		"expires":     func(n *yaml.Node) { d.expiresAt, d.expires = r.at(n), r.end(n, "expires") },
-		"credentials": func(n *yaml.Node) { d.credentials = m.credentials(r, n) },
+		"credentials": func(n *yaml.Node) { d.declared, d.credentials = true, m.credentials(r, n) },
 		"grants": r.named("grant", func(name string, key, value *yaml.Node) {
 			d.grants = append(d.grants, r.grant(name, key, value))
 		}),
@@ -290,13 +291,13 @@ func (r *reader) end(n *yaml.Node, what string) registry.End {
 }
 
 func (r *reader) grant(name string, key, n *yaml.Node) grant {
-	g := grant{at: r.at(key), upstreamAt: r.at(key), untilAt: r.at(key), name: name, fieldAt: map[string]place{}}
+	g := grant{at: r.at(key), name: name, fieldAt: map[string]place{}}
 	v := &g.value
 	list := func(field string, to *[]string) func(*yaml.Node) {
 		return func(n *yaml.Node) { g.fieldAt[field], *to = r.at(n), r.list(n, field) }
 	}
 	r.object(n, "a grant", fields{
-		"upstream":  func(n *yaml.Node) { g.upstreamAt, v.Upstream = r.at(n), r.text(n, "upstream") },
+		"upstream":  func(n *yaml.Node) { g.fieldAt["upstream"], v.Upstream = r.at(n), r.text(n, "upstream") },
 		"actions":   list("actions", &v.Actions),
 		"resources": list("resources", &v.Resources),
 		"conditions": func(n *yaml.Node) {
@@ -307,7 +308,7 @@ func (r *reader) grant(name string, key, n *yaml.Node) grant {
 		},
 		"cedar":  func(n *yaml.Node) { g.fieldAt["cedar"], v.Cedar = r.at(n), r.text(n, "cedar") },
 		"record": func(n *yaml.Node) { g.fieldAt["record"], v.Record = r.at(n), r.text(n, "record") },
-		"until":  func(n *yaml.Node) { g.untilAt, g.until = r.at(n), r.end(n, "until") },
+		"until":  func(n *yaml.Node) { g.fieldAt["until"], g.until = r.at(n), r.end(n, "until") },
 	})
 	v.Plain = v.Cedar == ""
 	if v.Upstream == "" {

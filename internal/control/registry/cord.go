@@ -1,0 +1,191 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// Aim says what the cord is pulled on. Exactly one field is set.
+type Aim struct {
+	Identity string // name, kind/name or SPIFFE ID
+	Owner    identity.OwnerID
+	Upstream string
+	Kill     string // restore only: what that kill stopped
+	All      bool
+}
+
+func (a Aim) check(verb string) error {
+	n := 0
+	for _, set := range []bool{a.Identity != "", a.Owner != "", a.Upstream != "", a.Kill != "", a.All} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		return &Invalid{verb, "", "say what: exactly one of identity, owner, upstream" + map[string]string{"restore": ", kill"}[verb] + " and all"}
+	}
+	return nil
+}
+
+// Killed is what a kill stopped.
+type Killed struct {
+	ID          string
+	Identities  []identity.ID
+	Credentials int
+	Upstream    string
+}
+
+// Kill pulls the cord: identities stop, their tokens and credentials are dead
+// for good; or every call to an upstream stops.
+func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
+	if a.Kill != "" {
+		return k, &Invalid{"kill", "kill", "a kill is restored, not killed"}
+	}
+	if err := a.check("kill"); err != nil {
+		return k, err
+	}
+	if strings.TrimSpace(reason) == "" {
+		return k, &Invalid{"kill", "reason", "say why, in a few words: it stands in the record"}
+	}
+	if k.ID, err = c.newID("kill_"); err != nil {
+		return k, err
+	}
+	detail := map[string]string{"kill": k.ID}
+	resource, owner := "", ""
+	switch {
+	case a.Upstream != "":
+		u, err := c.Upstream(a.Upstream)
+		if err != nil {
+			return k, missing(err, "upstream", a.Upstream)
+		}
+		k.Upstream = u.Name
+		if err := c.KillUpstream(k.ID, u.Name); err != nil {
+			return k, err
+		}
+		return k, c.record("upstream.kill", u.Name, string(u.Owner), reason, detail)
+	case a.Identity != "":
+		i, err := FindIdentity(c.Tx, a.Identity)
+		if err != nil {
+			return k, err
+		}
+		if i.State == identity.Pending || i.State == identity.Retired {
+			return k, &Conflict{fmt.Sprintf("%s is %s: it cannot act, there is nothing to stop", i.ID.Name(), i.State)}
+		}
+		resource, owner = i.ID.String(), string(i.Owner)
+		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{Identity: i.ID})
+		if err != nil {
+			return k, err
+		}
+	case a.Owner != "":
+		if _, err := c.Owner(a.Owner); err != nil {
+			return k, missing(err, "owner", string(a.Owner))
+		}
+		resource, owner = "owner/"+string(a.Owner), string(a.Owner)
+		if k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{Owner: a.Owner}); err != nil {
+			return k, err
+		}
+	default:
+		resource = "all"
+		if k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{All: true}); err != nil {
+			return k, err
+		}
+	}
+	detail["count"], detail["credentials"] = strconv.Itoa(len(k.Identities)), strconv.Itoa(k.Credentials)
+	names := make([]string, 0, 100)
+	for _, id := range k.Identities[:min(len(k.Identities), 100)] {
+		names = append(names, id.Name())
+	}
+	if detail["identities"] = strings.Join(names, " "); len(k.Identities) > 100 {
+		detail["identities"] += " …"
+	}
+	return k, c.record("identity.kill", resource, owner, reason, detail)
+}
+
+// Left is an identity that a restore did not bring back.
+type Left struct {
+	Identity identity.ID
+	Why      string
+}
+
+// Restored is what a restore brought back, and what not.
+type Restored struct {
+	Identities []identity.ID
+	Left       []Left
+	Upstream   string
+}
+
+// Restore brings back what was killed: active again, without any of the old
+// credentials and tokens.
+func (c *Change) Restore(a Aim, reason string) (r Restored, err error) {
+	if err := a.check("restore"); err != nil {
+		return r, err
+	}
+	if strings.TrimSpace(reason) == "" {
+		return r, &Invalid{"restore", "reason", "say why, in a few words: it stands in the record"}
+	}
+	if a.Upstream != "" {
+		u, err := c.Upstream(a.Upstream)
+		if err != nil {
+			return r, missing(err, "upstream", a.Upstream)
+		}
+		if r.Upstream = u.Name; !u.Killed {
+			return r, nil
+		}
+		u.Killed = false
+		u.Version++
+		return r, errors.Join(c.Tx.PutUpstream(u), c.record("upstream.restore", u.Name, string(u.Owner), reason, nil))
+	}
+	var list []identity.Identity
+	switch {
+	case a.Identity != "":
+		i, err := FindIdentity(c.Tx, a.Identity)
+		if err != nil {
+			return r, err
+		}
+		if i.State != identity.Killed {
+			return r, &Conflict{fmt.Sprintf("%s is %s, not killed: there is nothing to restore", i.ID.Name(), i.State)}
+		}
+		list = []identity.Identity{i}
+	default:
+		if list, err = c.Identities(store.Filter{State: identity.Killed, Owner: a.Owner, Kill: a.Kill}); err != nil {
+			return r, err
+		}
+	}
+	for _, old := range list {
+		owner, err := c.Owner(old.Owner)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return r, err
+		}
+		i, err := old.Transition(identity.Active, owner, c.Now())
+		var no *identity.TransitionError
+		if errors.As(err, &no) {
+			r.Left = append(r.Left, Left{old.ID, no.Why})
+			continue
+		} else if err != nil {
+			return r, err
+		}
+		i.Version++
+		if err := errors.Join(c.Tx.PutIdentity(i), c.record("identity.restore", i.ID.String(), string(i.Owner), reason, map[string]string{"kill": old.KilledBy})); err != nil {
+			return r, err
+		}
+		r.Identities = append(r.Identities, i.ID)
+	}
+	return r, nil
+}
+
+// RevokeToken ends one token before its time.
+func (c *Change) RevokeToken(jti string, expires time.Time, subject identity.ID, reason string) error {
+	owner := ""
+	if i, err := c.Identity(subject); err == nil {
+		owner = string(i.Owner)
+	}
+	return errors.Join(c.Tx.RevokeToken(feed.TokenRevocation{ID: jti, Expires: expires}),
+		c.record("token.revoke", subject.String(), owner, reason, map[string]string{"token": jti}))
+}

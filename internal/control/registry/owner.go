@@ -1,0 +1,171 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"strings"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// PutOwner adds or changes an owner. One that becomes gone hands what it owns to
+// its backup; what has no living backup is suspended.
+func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
+	what := "owner " + string(o.ID)
+	if o.State == "" {
+		o.State = identity.OwnerActive
+	}
+	var wrong []error
+	bad := func(field, text string) { wrong = append(wrong, &Invalid{what, field, text}) }
+	if !identity.ValidName(string(o.ID)) {
+		bad("", "a name is 1 to 64 of a-z 0-9 . _ -, beginning and ending with a letter or digit")
+	}
+	if strings.TrimSpace(o.Name) == "" {
+		bad("name", "an owner needs the name people know it by")
+	}
+	if a, err := mail.ParseAddress(o.Email); err != nil || a.Address != o.Email {
+		bad("email", fmt.Sprintf("%q is no email address", o.Email))
+	}
+	if o.Backup == o.ID && o.ID != "" {
+		bad("backup", "an owner cannot stand in for itself; name another, or nobody")
+	}
+	if len(wrong) > 0 {
+		return Outcome{}, errors.Join(wrong...)
+	}
+	old, err := c.Owner(o.ID)
+	created := errors.Is(err, store.ErrNotFound)
+	if err != nil && !created {
+		return Outcome{}, err
+	}
+	out := compare(old, o, created)
+	if old.State != o.State && !created {
+		out.Fields = append(out.Fields, Diff{"state", string(old.State), string(o.State)})
+	}
+	if !out.Changed() {
+		return out, nil
+	}
+	c.backups = append(c.backups, o)
+	kind := "owner.change"
+	if created {
+		kind = "owner.add"
+	}
+	if err := errors.Join(c.Tx.PutOwner(o), c.record(kind, string(o.ID), string(o.ID), "", out.detail())); err != nil {
+		return out, err
+	}
+	if old.State == identity.OwnerActive && o.State == identity.OwnerGone {
+		return out, c.offboard(o)
+	}
+	return out, c.rename(o)
+}
+
+// checkBackups: two owners may stand in for each other, so this is looked at when both are there.
+func (c *Change) checkBackups() (wrong []error) {
+	for _, o := range c.backups {
+		if o.Backup == "" {
+			continue
+		}
+		b, err := c.Owner(o.Backup)
+		if errors.Is(err, store.ErrNotFound) {
+			err = &Invalid{"owner " + string(o.ID), "backup", fmt.Sprintf("there is no owner %q", o.Backup)}
+		} else if err == nil && b.State != identity.OwnerActive {
+			err = &Invalid{"owner " + string(o.ID), "backup", string(o.Backup) + " has left; name another, or nobody"}
+		}
+		wrong = append(wrong, err)
+	}
+	c.backups = nil
+	return wrong
+}
+
+// rename brings the owner's name to the upstreams, which show it to who is refused.
+func (c *Change) rename(o identity.Owner) error {
+	list, err := c.Upstreams()
+	if err != nil {
+		return err
+	}
+	for _, u := range list {
+		if u.Owner == o.ID && u.OwnerName != o.Name {
+			u.OwnerName = o.Name
+			u.Version++
+			if err := c.Tx.PutUpstream(u); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// offboard hands over what a leaving owner owns.
+func (c *Change) offboard(o identity.Owner) error {
+	heir := func(first identity.OwnerID) (identity.Owner, bool) {
+		for _, id := range []identity.OwnerID{first, o.Backup} {
+			if b, err := c.Owner(id); id != "" && err == nil && b.State == identity.OwnerActive {
+				return b, true
+			}
+		}
+		return identity.Owner{}, false
+	}
+	list, err := c.Identities(store.Filter{Owner: o.ID})
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		if i.State == identity.Retired {
+			continue
+		}
+		detail := map[string]string{"owner": string(o.ID) + " → nobody"}
+		kind, reason := "identity.suspend", o.Name+" has left and there is no living backup."
+		if b, ok := heir(i.Backup); ok {
+			i.Owner, i.Backup = b.ID, ""
+			kind, reason, detail["owner"] = "identity.assign", o.Name+" has left.", string(o.ID)+" → "+string(b.ID)
+		} else if i.State == identity.Active {
+			if i, err = i.Transition(identity.Suspended, o, c.Now()); err != nil {
+				return err
+			}
+		} else {
+			continue
+		}
+		i.Version++
+		if err := errors.Join(c.Tx.PutIdentity(i), c.record(kind, i.ID.String(), string(i.Owner), reason, detail)); err != nil {
+			return err
+		}
+	}
+	ups, err := c.Upstreams()
+	if err != nil {
+		return err
+	}
+	for _, u := range ups {
+		b, ok := heir("")
+		if u.Owner != o.ID || !ok {
+			continue
+		}
+		u.Owner, u.OwnerName = b.ID, b.Name
+		u.Version++
+		if err := errors.Join(c.Tx.PutUpstream(u), c.record("upstream.assign", u.Name, string(b.ID), o.Name+" has left.", map[string]string{"owner": string(o.ID) + " → " + string(b.ID)})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveOwner removes an owner that owns nothing and stands in for nobody.
+func (c *Change) RemoveOwner(id identity.OwnerID) error {
+	all, err := c.Owners()
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		if o.Backup == id {
+			return &Conflict{fmt.Sprintf("owner %s is the backup of %s; give that one another first", id, o.ID)}
+		}
+	}
+	err = c.DeleteOwner(id)
+	if errors.Is(err, store.ErrInUse) {
+		return &Conflict{fmt.Sprintf("owner %s still owns something; assign that to another owner first, or mark it gone: its backup takes over", id)}
+	}
+	if err != nil {
+		return missing(err, "owner", string(id))
+	}
+	return c.record("owner.remove", string(id), string(id), "", nil)
+}

@@ -1,0 +1,165 @@
+package registry
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"sync"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// Secret is an upstream's credential: the whole value of a header.
+type Secret struct {
+	Header string // default Authorization
+	Value  string
+}
+
+func (Secret) String() string   { return "[secret]" }
+func (Secret) GoString() string { return "[secret]" }
+
+// SecretName is where an upstream's credential is kept.
+func SecretName(upstream string) string { return "upstream/" + upstream }
+
+// PutUpstream adds or changes an upstream. With no secret, the one it has stays.
+func (c *Change) PutUpstream(u policy.Upstream, secret *Secret) (Outcome, error) {
+	if u.Environment == "" {
+		u.Environment = "production"
+	}
+	old, err := c.Upstream(u.Name)
+	created := errors.Is(err, store.ErrNotFound)
+	if err != nil && !created {
+		return Outcome{}, err
+	}
+	u.Killed, u.Version, u.Header = old.Killed, old.Version, old.Header
+	if secret != nil {
+		if u.Header = textproto.CanonicalMIMEHeaderKey(secret.Header); u.Header == "" {
+			u.Header = "Authorization"
+		}
+	}
+	if err := c.checkUpstream(&u, secret); err != nil {
+		return Outcome{}, err
+	}
+	out := compare(old, u, created)
+	if secret != nil {
+		kept, err := c.Secret(SecretName(u.Name))
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			out.Fields = append(out.Fields, Diff{"credential", "", "set"})
+		case err != nil:
+			return out, err
+		case string(kept) != secret.Value:
+			out.Fields = append(out.Fields, Diff{"credential", "set", "changed"})
+		default:
+			secret = nil
+		}
+	}
+	if !out.Changed() && u.OwnerName == old.OwnerName {
+		return out, nil
+	}
+	u.Version++
+	kind := "upstream.change"
+	if created {
+		kind = "upstream.add"
+	}
+	if secret != nil {
+		if err := c.PutSecret(SecretName(u.Name), []byte(secret.Value)); err != nil {
+			return out, err
+		}
+	}
+	c.rails, c.moved[u.Name] = true, true
+	return out, errors.Join(c.Tx.PutUpstream(u), c.record(kind, u.Name, string(u.Owner), "", out.detail()))
+}
+
+func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
+	var wrong []error
+	bad := func(field, text string) { wrong = append(wrong, &Invalid{"upstream " + u.Name, field, text}) }
+	if !identity.ValidName(u.Name) {
+		bad("", "a name is 1 to 64 of a-z 0-9 . _ -, beginning and ending with a letter or digit")
+	}
+	if p, err := url.Parse(u.URL); err != nil || p.Scheme != "http" && p.Scheme != "https" || p.Host == "" || p.User != nil || p.RawQuery != "" || p.Fragment != "" {
+		bad("url", "it is to be http://host or https://host, with a path if need be, and nothing more")
+	}
+	u.URL = strings.TrimSuffix(u.URL, "/")
+	if u.OwnerName = ""; u.Owner != "" {
+		o, err := c.Owner(u.Owner)
+		if errors.Is(err, store.ErrNotFound) {
+			bad("owner", fmt.Sprintf("there is no owner %q", u.Owner))
+		} else if err != nil {
+			return err
+		}
+		u.OwnerName = o.Name
+	}
+	if !identity.ValidName(u.Environment) {
+		bad("environment", fmt.Sprintf("%q is no name: 1 to 64 of a-z 0-9 . _ -", u.Environment))
+	}
+	if secret != nil && (!httpguts.ValidHeaderFieldName(u.Header) || !httpguts.ValidHeaderFieldValue(secret.Value) || secret.Value == "") {
+		bad("credential", "the header's name or its value cannot be sent in HTTP")
+	}
+	if _, err := c.r.Describe(*u); err != nil {
+		bad("description", err.Error())
+	}
+	return errors.Join(wrong...)
+}
+
+// RemoveUpstream removes an upstream on which there are no grants, and its credential.
+func (c *Change) RemoveUpstream(name string) error {
+	u, err := c.Upstream(name)
+	if err != nil {
+		return missing(err, "upstream", name)
+	}
+	grants, err := c.GrantsOn(name)
+	if err != nil {
+		return err
+	}
+	if len(grants) > 0 {
+		return &Conflict{fmt.Sprintf("upstream %s still has grants on it (%s); revoke them first", name, grants[0].ID)}
+	}
+	c.rails = true
+	return errors.Join(c.DeleteSecret(SecretName(name)), c.DeleteUpstream(name), c.record("upstream.remove", name, string(u.Owner), "", nil))
+}
+
+// described remembers what was read from descriptions, some of which are long.
+type described struct {
+	mu    sync.Mutex
+	known map[[32]byte]policy.Described
+}
+
+// Describe says what can be done on an upstream.
+func (r *Registry) Describe(u policy.Upstream) (policy.Described, error) {
+	key := sha256.Sum256(fmt.Appendf(nil, "%q %q %v %q", u.Name, u.Family, u.Classes, u.Description))
+	r.described.mu.Lock()
+	d, ok := r.described.known[key]
+	r.described.mu.Unlock()
+	if ok {
+		return d, nil
+	}
+	var names []string
+	for _, f := range r.Families {
+		if names = append(names, f.Name); f.Name != u.Family {
+			continue
+		}
+		conn, err := f.Open(u.Description)
+		if err != nil {
+			return d, err
+		}
+		if d, err = policy.Describe(policy.Upstream{Name: u.Name, Classes: u.Classes}, conn.Actions()); err != nil {
+			return d, err
+		}
+		r.described.mu.Lock()
+		defer r.described.mu.Unlock()
+		if r.described.known == nil || len(r.described.known) > 1000 {
+			r.described.known = map[[32]byte]policy.Described{}
+		}
+		r.described.known[key] = d
+		return d, nil
+	}
+	return d, fmt.Errorf("family %q: there is %s", u.Family, strings.Join(names, ", "))
+}
