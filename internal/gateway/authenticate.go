@@ -151,7 +151,7 @@ func (g *Gateway) proof(r *request, raw, access string) error {
 		return &token.Error{Code: token.InvalidProof, Text: "DPoP proof was used before; make a new one for each request"}
 	}
 	if current := g.nonces.Make(r.start); current != p.Nonce {
-		r.w.Header().Set("DPoP-Nonce", current)
+		r.nonce = current
 	}
 	return nil
 }

@@ -22,9 +22,8 @@ func (r *request) inspect(res *http.Response) error {
 		}
 	}
 	r.trailer = len(res.Trailer) > 0 || res.ContentLength < 0
-	if nonce := r.w.Header().Get("Dpop-Nonce"); nonce != "" {
-		res.Header["Dpop-Nonce"] = []string{nonce}
-		r.w.Header().Del("Dpop-Nonce")
+	if r.nonce != "" {
+		res.Header["Dpop-Nonce"] = []string{r.nonce}
 	}
 	return nil
 }

@@ -77,6 +77,9 @@ func codes(status int) string {
 func (g *Gateway) answer(r *request, p *problem) {
 	h := r.w.Header()
 	clear(h)
+	if r.nonce != "" {
+		h.Set("DPoP-Nonce", r.nonce)
+	}
 	if p.oauth != "" || p.status == http.StatusUnauthorized {
 		g.challenge(r, p)
 	}

@@ -46,6 +46,7 @@ type state struct {
 	claims  *token.Claims // shared, never changed
 	subject *feed.Subject
 	source  string // peer address
+	nonce   string // for the caller's next proof, when it should take another
 
 	// recognise
 	backend *backend
@@ -96,7 +97,7 @@ func (r *request) end() {
 func (r *request) clear() {
 	r.w, r.in, r.start, r.id, r.reserved = nil, nil, time.Time{}, "", false
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
-	r.claims, r.subject, r.source = nil, nil, ""
+	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.call, r.decision, r.set = nil, policy.Call{}, policy.Decision{}, nil
 	r.secret, r.tracing = feed.Secret{}, ""
 	r.sweeps, r.noted = 0, false
