@@ -279,6 +279,10 @@ func TestNonceSurvivesInterim(t *testing.T) {
 	if next := res.Header.Get("DPoP-Nonce"); res.StatusCode != 200 || next == "" || next == old || next == "evil" {
 		t.Errorf("%d %s, nonce %q after %q", res.StatusCode, body, next, old)
 	}
+	_, answer := w.raw("GET /mail/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + w.mint(w.claims("bot")) + "\r\n\r\n")
+	if !strings.HasPrefix(answer, "HTTP/1.1 103") || !strings.Contains(answer, "HTTP/1.1 200") || strings.Contains(answer, "evil") {
+		t.Errorf("%q", answer)
+	}
 }
 
 // TestWebSocket makes the handshake of RFC 6455 by hand and sends a frame each way.
@@ -300,7 +304,8 @@ func TestWebSocket(t *testing.T) {
 		_, _ = io.ReadFull(b, frame)
 		_, _ = c.Write(frame)
 	}))
-	head := "GET /mail/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + w.mint(w.claims("bot")) + "\r\nCookie: evil=1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+	bot := w.mint(w.claims("bot"))
+	head := "GET /mail/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + bot + "\r\nCookie: evil=1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
 	c, b := w.dial(fmt.Sprintf(head, "ws"))
 	res, err := http.ReadResponse(b, nil)
 	if err != nil || res.StatusCode != 101 || res.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" || res.Header.Get("Sec-WebSocket-Protocol") != "chat" || res.Header.Get("Set-Cookie") != "" {
@@ -322,5 +327,12 @@ func TestWebSocket(t *testing.T) {
 	if res, err := http.ReadResponse(b, nil); err != nil || res.StatusCode != 401 || !res.Close {
 		t.Errorf("an upgrade with a token for another: %v %v", res, err)
 	}
-	eventually(t, "three events", func() bool { return len(w.plane.recorded()) == 3 })
+	drive, grant := w.claims("bot"), all("bot")
+	drive.Audience, grant.ID, grant.Upstream = testScope+"/drive", "bot/drive", "drive"
+	w.apply(feed.Change{Grant: grant})
+	_, b = w.dial(fmt.Sprintf(strings.NewReplacer("/mail/", "/drive/", bot, w.mint(drive)).Replace(head), "ws"))
+	if res, err := http.ReadResponse(b, nil); err != nil || res.StatusCode != 400 || !res.Close {
+		t.Errorf("an upgrade where it is not enabled: %v %v", res, err)
+	}
+	eventually(t, "four events", func() bool { return len(w.plane.recorded()) == 4 })
 }

@@ -64,6 +64,7 @@ func TestHostile(t *testing.T) {
 		post("Content-Length: 4\r\n"+chunked, "0\r\n\r\n"), post(chunked+"Content-Length: 4\r\n", "0\r\n\r\n"), post(chunked+chunked, "0\r\n\r\n"), post("Transfer-Encoding: xchunked\r\n", ""), post("Transfer-Encoding: identity, chunked\r\n", "0\r\n\r\n"), post("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"),
 		post("Trailer: Authorization\r\n"+chunked, "0\r\nAuthorization: x\r\n\r\n"), post("Trailer: X-Lanyard-Identity\r\n"+chunked, "0\r\n\r\n"), post("Trailer: X_Y\r\n"+chunked, "0\r\n\r\n"), post("Trailer: Content-Length\r\n"+chunked, "0\r\n\r\n"),
 		"CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test\r\n"+auth+"\r\n", strings.Replace(get("/mail/x", ""), "GET", "TRACE", 1), strings.Replace(get("/mail/x", ""), "GET", "get", 1), strings.Replace(get("/mail/x", ""), "GET", "PROPFIND", 1),
+		strings.Replace(post("Connection: keep-alive\r\n"+chunked, "0\r\n\r\n"), "HTTP/1.1", "HTTP/1.0", 1),
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\r\n"+get("/mail/x", ""), "GET /mail/x\r\n\r\n", "GET /mail/x HTTP/1.1\n\n", "GET  /mail/x HTTP/1.1\r\n\r\n",
 	)
 	for _, raw := range refused {

@@ -38,12 +38,17 @@ type plane struct {
 	down   atomic.Bool
 	hung   atomic.Pointer[chan struct{}] // writes wait until it is closed
 	asked  atomic.Int64                  // for a credential
-	secret func(context.Context) (feed.Secret, error)
+
+	intents atomic.Int64 // that were asked to be written
+	secret  func(context.Context) (feed.Secret, error)
 }
 
 func (p *plane) Watch(context.Context, feed.Cursor) iter.Seq2[feed.Change, error] { return nil }
 func (p *plane) Ack(context.Context, feed.Cursor) error                           { return nil }
 func (p *plane) Record(ctx context.Context, e []ledger.Event) error {
+	if e[0].Outcome == ledger.Pending {
+		p.intents.Add(1)
+	}
 	if hung := p.hung.Load(); hung != nil {
 		select {
 		case <-*hung:
@@ -65,6 +70,12 @@ func (p *plane) Credential(ctx context.Context, _ string, _ identity.Chain) (fee
 		return p.secret(ctx)
 	}
 	return feed.Secret{Header: "Authorization", Value: "Bearer " + canary}, nil
+}
+
+func (p *plane) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = nil
 }
 
 func (p *plane) recorded() []ledger.Event {
