@@ -29,6 +29,8 @@ type Problem struct {
 	Detail   string             `json:"detail"`
 	Errors   []ProblemError     `json:"errors,omitempty"`   // of a malformed request
 	Mistakes []manifest.Mistake `json:"mistakes,omitempty"` // of a manifest
+
+	cause error // what is not the caller's to know
 }
 
 // ProblemError is one member of a request that is not as it must be.

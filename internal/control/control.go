@@ -1,4 +1,277 @@
 // Package control is the doors of the control plane: REST for operators, OAuth
 // for identities, the feed for gateways. Behind them one [Plane] holds the
 // rooms: store, registry, broker, issuer, and a view of its own state.
+//
+// Every change goes the same way: a door knows who asks, the registry writes
+// state, change and event in one transaction, the gateways confirm, and the
+// answer carries the receipt.
 package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/control/broker"
+	"github.com/lanyard-dev/lanyard/internal/control/issuer"
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/token"
+)
+
+// Config is what a control plane needs. Fields without a default are required.
+type Config struct {
+	Store         *store.DB
+	View          *feed.View         // its memory; the caller keeps it up to date with feed.Follow
+	Domain        string             // trust domain
+	URL           string             // public base of this control plane, and the issuer's name
+	GatewayURL    string             // public base of the gateways
+	Families      []connector.Family // how upstreams describe themselves
+	Version       string
+	Now           func() time.Time
+	Rand          io.Reader
+	Log           *slog.Logger
+	Metrics       *prometheus.Registry
+	DefaultExpiry time.Duration // of identities; default 90 days
+	MaxExpiry     time.Duration // default 365 days
+	TokenTTL      time.Duration // default 5 minutes, at most 15
+	AllowBearer   bool          // give unbound tokens to clients that could bind them
+}
+
+// Plane is a control plane.
+type Plane struct {
+	Config
+	started  time.Time
+	registry *registry.Registry
+	ring     *issuer.KeyRing
+	issuer   *issuer.Issuer
+	acks     acks
+	wake     chan struct{} // something's end may have come nearer
+}
+
+// Open makes a control plane over a store, and its first signing key on the first start.
+func Open(ctx context.Context, c Config) (*Plane, error) {
+	p := &Plane{Config: c, started: c.Now(), wake: make(chan struct{}, 1)}
+	p.acks.of = map[string]ack{}
+	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
+		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry}
+	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
+	if err := p.ring.Open(ctx); err != nil {
+		return nil, err
+	}
+	p.issuer = &issuer.Issuer{URL: c.URL, GatewayURL: c.GatewayURL, View: c.View, Ring: p.ring, Now: c.Now, Rand: c.Rand, Start: p.started,
+		TTL: c.TokenTTL, AllowBearer: c.AllowBearer, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
+		RevokeToken: func(ctx context.Context, t token.Claims, actor string) error {
+			_, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
+				return c.RevokeToken(t.ID, t.Expires, t.Subject, "")
+			})
+			return err
+		}}
+	return p, p.metrics()
+}
+
+// vault keeps the signing keys sealed in the store.
+func vault(db *store.DB) issuer.Vault {
+	const prefix = "key/"
+	return issuer.Vault{
+		Load: func(ctx context.Context) (map[string][]byte, error) {
+			keys := map[string][]byte{}
+			return keys, db.Read(ctx, func(tx *store.Tx) error {
+				names, err := tx.Secrets(prefix)
+				for _, name := range names {
+					if keys[strings.TrimPrefix(name, prefix)], err = tx.Secret(name); err != nil {
+						return err
+					}
+				}
+				return err
+			})
+		},
+		Save: func(ctx context.Context, put map[string][]byte, drop []string, keys feed.Keys, e ledger.Event) error {
+			_, err := db.Write(ctx, func(tx *store.Tx) error {
+				err := tx.PutKeys(keys)
+				for id, key := range put {
+					err = errors.Join(err, tx.PutSecret(prefix+id, key))
+				}
+				for _, id := range drop {
+					err = errors.Join(err, tx.DeleteSecret(prefix+id))
+				}
+				tx.Record(e)
+				return err
+			})
+			return err
+		},
+	}
+}
+
+// Run does what happens by itself until ctx ends: identities expire, old signing keys go.
+func (p *Plane) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait := time.Minute
+		next, err := p.registry.Expire(ctx)
+		if err == nil {
+			err = p.ring.Prune(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			p.Log.Error("what happens by itself", "error", err)
+		} else if until := next.Sub(p.Now()); !next.IsZero() && until < wait {
+			wait = max(until, 10*time.Millisecond)
+		}
+		select {
+		case <-ctx.Done():
+		case <-p.wake:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// do runs a change and wakes what depends on the time something ends.
+func (p *Plane) do(ctx context.Context, by registry.Actor, f func(*registry.Change) error) (feed.Cursor, error) {
+	at, err := p.registry.Do(ctx, by, f)
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	return at, err
+}
+
+// Source is the control plane as the gateway of that name sees it, in the same process.
+func (p *Plane) Source(gateway string) feed.Source { return source{p, gateway} }
+
+type source struct {
+	p       *Plane
+	gateway string
+}
+
+var _ feed.Source = source{}
+
+func (s source) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Change, error] {
+	return s.p.Store.Watch(ctx, after)
+}
+
+func (s source) Ack(_ context.Context, at feed.Cursor) error {
+	s.p.acks.put(s.gateway, at, s.p.Now())
+	return nil
+}
+
+func (s source) Record(ctx context.Context, events []ledger.Event) error {
+	return s.p.Store.Record(ctx, events)
+}
+
+func (s source) Credential(ctx context.Context, upstream string, chain identity.Chain) (feed.Secret, error) {
+	return broker.Credential(ctx, s.p.Store, upstream, chain)
+}
+
+// acks is how far each gateway has come.
+type acks struct {
+	mu   sync.Mutex
+	of   map[string]ack
+	bell chan struct{} // closed with the next ack
+}
+
+type ack struct {
+	cursor feed.Cursor
+	at     time.Time
+}
+
+func (a *acks) put(gateway string, at feed.Cursor, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.of[gateway] = ack{at, now}
+	if a.bell != nil {
+		close(a.bell)
+		a.bell = nil
+	}
+}
+
+// reached says who enforces everything up to a cursor, since when, and who does not; more closes with the next ack.
+func (a *acks) reached(at feed.Cursor) (confirmed map[string]time.Time, waiting []string, more <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	confirmed = map[string]time.Time{}
+	for gateway, k := range a.of {
+		if k.cursor.Epoch == at.Epoch && k.cursor.Seq >= at.Seq {
+			confirmed[gateway] = k.at
+		} else {
+			waiting = append(waiting, gateway)
+		}
+	}
+	if a.bell == nil {
+		a.bell = make(chan struct{})
+	}
+	return confirmed, waiting, a.bell
+}
+
+// patience is how long a change waits for gateways to confirm it.
+const patience = 2 * time.Second
+
+// receipt waits a little for every gateway to enforce what was committed at a cursor.
+func (p *Plane) receipt(ctx context.Context, at feed.Cursor) feed.Receipt {
+	r := feed.Receipt{Cursor: at, Committed: p.Now().UTC()}
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		var more <-chan struct{}
+		if r.Confirmed, r.Waiting, more = p.acks.reached(at); len(r.Waiting) == 0 && len(r.Confirmed) > 0 {
+			return r
+		}
+		select {
+		case <-more:
+		case <-timeout.C:
+			return r
+		case <-ctx.Done():
+			return r
+		}
+	}
+}
+
+// Ready returns why this control plane cannot do its work, or nil.
+func (p *Plane) Ready() error {
+	if err := p.Store.Ready(); err != nil {
+		return err
+	}
+	return p.View.Live(p.Now())
+}
+
+func (p *Plane) metrics() error {
+	for name, f := range map[string]func() float64{
+		"lanyard_ledger_events": func() float64 { return float64(p.Store.Size()) },
+		"lanyard_feed_sequence": func() float64 { return float64(p.Store.Head().Seq) },
+		"lanyard_ready": func() float64 {
+			if p.Ready() != nil {
+				return 0
+			}
+			return 1
+		},
+	} {
+		help := map[string]string{"lanyard_ledger_events": "Events in the ledger.", "lanyard_feed_sequence": "Number of the last change.", "lanyard_ready": "1 when tokens are given out and changes are taken."}[name]
+		if err := p.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+// Health serves /healthz, /readyz and /metrics.
+func (p *Plane) health(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := p.Ready(); err != nil {
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "ready\n")
+	})
+}

@@ -1,10 +1,6 @@
 package issuer
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -17,10 +13,11 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 	if challenged(err) {
 		return nil
 	}
-	e, bad := newEvent(i.Rand, q.now, "token.issue")
+	id, bad := ledger.NewID(i.Rand, q.now)
 	if bad != nil {
 		return bad
 	}
+	e := ledger.Event{ID: id, Time: q.now.UTC().Truncate(time.Microsecond), Type: "token.issue"}
 	e.Source, e.Outcome, e.Status = r.RemoteAddr, ledger.Allowed, http.StatusOK
 	e.Upstream, e.Detail = q.upstream, map[string]string{}
 	if s := q.client.subject; s != nil {
@@ -47,20 +44,6 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 	put("x5t#S256", q.claims.Key.X5TS256)
 	put("expires", q.claims.Expires.Format(time.RFC3339))
 	return i.Record(r.Context(), []ledger.Event{e})
-}
-
-// newEvent makes an event with its UUIDv7 (RFC 9562 section 5.7).
-func newEvent(rand io.Reader, now time.Time, kind string) (ledger.Event, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(rand, b[6:]); err != nil {
-		return ledger.Event{}, fmt.Errorf("make event id: %w", err)
-	}
-	binary.BigEndian.PutUint32(b[0:], uint32(now.UnixMilli()>>16))
-	binary.BigEndian.PutUint16(b[4:], uint16(now.UnixMilli()))
-	b[6], b[8] = b[6]&0x0f|0x70, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b[:])
-	id := "evt_" + h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
-	return ledger.Event{ID: id, Time: now.UTC().Truncate(time.Microsecond), Type: kind}, nil
 }
 
 func clip(s string) string {

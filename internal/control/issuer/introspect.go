@@ -27,7 +27,7 @@ type introspection struct {
 // introspect tells any identity, or an operator, whether a token is good at this moment.
 func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	now := i.Now()
-	form, _, err := i.caller(w, r, now)
+	form, _, _, err := i.caller(w, r, now)
 	if err == nil && form["token"] == "" {
 		err = refuse("invalid_request", "token is missing.")
 	}
@@ -56,7 +56,7 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 // unknown, expired or not ours the answer is the same 200: it is as dead as asked for.
 func (i *Issuer) revoke(w http.ResponseWriter, r *http.Request) {
 	now := i.Now()
-	form, c, err := i.caller(w, r, now)
+	form, c, actor, err := i.caller(w, r, now)
 	if err == nil && form["token"] == "" {
 		err = refuse("invalid_request", "token is missing.")
 	}
@@ -65,10 +65,6 @@ func (i *Issuer) revoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	claims, bad := i.Ring.Verifier().Verify(form["token"], i.URL, "", now)
-	actor := "operator:admin"
-	if c.subject != nil {
-		actor = c.subject.Identity.ID.String()
-	}
 	if bad == nil && c.subject != nil && claims.Subject != c.subject.Identity.ID {
 		replyError(w, r, refuse("unauthorized_client", "The token is another client's."))
 		return
@@ -84,17 +80,20 @@ func (i *Issuer) revoke(w http.ResponseWriter, r *http.Request) {
 }
 
 // caller authenticates a client as the token endpoint does, or an operator, whose client is empty.
-func (i *Issuer) caller(w http.ResponseWriter, r *http.Request, now time.Time) (map[string]string, client, error) {
-	form, err := readForm(w, r)
-	if err != nil {
-		return nil, client{}, err
+func (i *Issuer) caller(w http.ResponseWriter, r *http.Request, now time.Time) (form map[string]string, c client, actor string, err error) {
+	if form, err = readForm(w, r); err != nil {
+		return nil, client{}, "", err
 	}
-	if i.Admin != nil && i.Admin(r) {
-		return form, client{}, nil
+	if i.Admin != nil {
+		if operator, ok := i.Admin(r); ok {
+			return form, client{}, "operator:" + operator, nil
+		}
 	}
-	c, _, err := i.authenticate(r, form, now)
-	if err == nil {
+	if c, _, err = i.authenticate(r, form, now); err == nil {
 		err = i.onceAssertion(c, now)
 	}
-	return form, c, err
+	if c.subject != nil {
+		actor = c.subject.Identity.ID.String()
+	}
+	return form, c, actor, err
 }

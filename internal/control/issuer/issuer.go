@@ -44,8 +44,8 @@ type Issuer struct {
 	Record func(context.Context, []ledger.Event) error
 	// RevokeToken ends one token before its time, durably. Actor is an identity or an operator.
 	RevokeToken func(ctx context.Context, c token.Claims, actor string) error
-	// Admin reports whether the request is an operator's, who may introspect; nil means nobody is.
-	Admin func(*http.Request) bool
+	// Admin says which operator a request is from, who may introspect and revoke; nil means none is.
+	Admin func(*http.Request) (operator string, ok bool)
 	// Touch notes that a credential was used; it must not wait.
 	Touch func(credential string, when time.Time)
 

@@ -277,7 +277,7 @@ func TestAPIKey(t *testing.T) {
 func TestIntrospectRevokeKill(t *testing.T) {
 	o := newOffice(t)
 	active := func(raw string) bool {
-		o.Admin = func(*http.Request) bool { return true }
+		o.Admin = func(*http.Request) (string, bool) { return "admin", true }
 		defer func() { o.Admin = nil }()
 		return o.post(t, "/oauth/introspect", url.Values{"token": {raw}}).body["active"] == true
 	}

@@ -82,7 +82,7 @@ func (r *KeyRing) Open(ctx context.Context) error {
 		r.keys = append(r.keys, k)
 	}
 	if len(r.keys) == 0 {
-		_, err := r.rotate(ctx, "operator:system", 0)
+		_, err := r.rotate(ctx, "lanyard", 0)
 		return err
 	}
 	return r.use(r.keys)
@@ -105,35 +105,56 @@ func (r *KeyRing) rotate(ctx context.Context, actor string, lead time.Duration) 
 		return "", err
 	}
 	next.From = now.Add(lead)
-	e, err := newEvent(r.Rand, now, "key.rotate")
-	if err != nil {
-		return "", err
-	}
-	e.Actor, e.Outcome, e.Resource = actor, ledger.Allowed, "keys/"+next.ID
-	keys, put, drop := []token.SigningKey{next}, map[string][]byte{}, []string(nil)
+	keys := []token.SigningKey{next}
 	for _, k := range r.keys {
-		if !k.Until.IsZero() && !now.Before(k.Until) {
-			drop = append(drop, k.ID)
-			continue
-		}
 		if k.Until.IsZero() {
 			k.Until = next.From.Add(r.longest() + token.Skew)
 		}
 		keys = append(keys, k)
 	}
-	for _, k := range keys {
-		if put[k.ID], err = json.Marshal(sealedKey{k.UnsafeSeed(), k.Created, k.From, k.Until}); err != nil {
-			return "", fmt.Errorf("rotate signing key: %w", err)
+	return next.ID, r.keep(ctx, keys, ledger.Event{Type: "key.rotate", Actor: actor, Resource: "keys/" + next.ID})
+}
+
+// Prune drops the keys whose last token has expired, if there are any.
+func (r *KeyRing) Prune(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.keys {
+		if r.over(k) {
+			return r.keep(ctx, r.keys, ledger.Event{Type: "key.drop", Actor: "lanyard", Resource: "keys/" + k.ID})
 		}
 	}
-	signer, err := token.NewSigner(keys...)
+	return nil
+}
+
+func (r *KeyRing) over(k token.SigningKey) bool { return !k.Until.IsZero() && !r.Now().Before(k.Until) }
+
+// keep saves those of keys that are not over, publishes them and uses them.
+func (r *KeyRing) keep(ctx context.Context, keys []token.SigningKey, e ledger.Event) (err error) {
+	now := r.Now().UTC()
+	e.Time, e.Outcome = now.Truncate(time.Microsecond), ledger.Allowed
+	if e.ID, err = ledger.NewID(r.Rand, now); err != nil {
+		return err
+	}
+	put, drop, good := map[string][]byte{}, []string(nil), []token.SigningKey(nil)
+	for _, k := range keys {
+		if r.over(k) {
+			drop = append(drop, k.ID)
+			continue
+		}
+		good = append(good, k)
+		if put[k.ID], err = json.Marshal(sealedKey{k.UnsafeSeed(), k.Created, k.From, k.Until}); err != nil {
+			return fmt.Errorf("saving signing keys: %w", err)
+		}
+	}
+	signer, err := token.NewSigner(good...)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := r.Vault.Save(ctx, put, drop, feed.Keys{JWKS: signer.JWKS()}, e); err != nil {
-		return "", fmt.Errorf("rotate signing key: %w", err)
+		return fmt.Errorf("saving signing keys: %w", err)
 	}
-	return next.ID, r.use(keys)
+	return r.use(good)
 }
 
 func (r *KeyRing) longest() time.Duration {

@@ -1,0 +1,71 @@
+// Package broker gives a gateway what an upstream wants to see: its credential.
+// The secrets lie sealed in the store and leave it here only, and only for a
+// chain of identities that may use that upstream at this moment: the gateway's
+// word for it is not taken.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// ErrRefused means that the chain may not use the upstream.
+var ErrRefused = errors.New("refused")
+
+// Credential returns the upstream's credential for a request that chain is
+// behind, the zero Secret for an upstream that needs none.
+func Credential(ctx context.Context, db *store.DB, upstream string, chain identity.Chain) (s feed.Secret, err error) {
+	err = db.Read(ctx, func(tx *store.Tx) error {
+		u, err := tx.Upstream(upstream)
+		if err != nil {
+			return err
+		}
+		if u.Killed {
+			return fmt.Errorf("%w: the upstream is cut off", ErrRefused)
+		}
+		if err := usable(tx, u.Name, chain); err != nil {
+			return err
+		}
+		value, err := tx.Secret(registry.SecretName(upstream))
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		s = feed.Secret{Header: u.Header, Value: string(value)}
+		return err
+	})
+	if err != nil {
+		return feed.Secret{}, fmt.Errorf("credential of %s for %v: %w", upstream, chain, err)
+	}
+	return s, nil
+}
+
+func usable(tx *store.Tx, upstream string, chain identity.Chain) error {
+	if len(chain) == 0 {
+		return fmt.Errorf("%w: nobody asks", ErrRefused)
+	}
+	for _, id := range chain {
+		i, err := tx.Identity(id)
+		if err == nil {
+			err = i.Usable(tx.Now())
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+	}
+	grants, err := tx.Grants(chain[0])
+	if err != nil {
+		return err
+	}
+	for i := range grants {
+		if grants[i].Upstream == upstream && !grants[i].Ended(tx.Now()) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s holds no grant there", ErrRefused, chain[0].Name())
+}

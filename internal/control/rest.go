@@ -1,0 +1,232 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/lanyard-dev/lanyard/internal/control/manifest"
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// Handler serves the network: OAuth, REST with the admin token, health and metrics.
+func (p *Plane) Handler() (http.Handler, error) {
+	mux := http.NewServeMux()
+	if err := p.issuer.Mount(mux); err != nil {
+		return nil, err
+	}
+	p.health(mux)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Write([]byte("Lanyard " + p.Version + ", control plane.\n\n  " + p.URL + "/openapi.json                               the REST API\n  " +
+			p.URL + "/.well-known/oauth-authorization-server     the token issuer\n  " + p.URL + "/healthz /readyz /metrics\n"))
+	})
+	p.rest(mux, p.networkOperator)
+	return hardened(mux), nil
+}
+
+// LocalHandler serves operators over the socket of [LocalListener].
+func (p *Plane) LocalHandler() http.Handler {
+	mux := http.NewServeMux()
+	p.health(mux)
+	p.rest(mux, localOperator)
+	return hardened(mux)
+}
+
+func hardened(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// rest puts the REST API on mux, for whom who knows.
+func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool)) {
+	inner := http.NewServeMux()
+	p.api(inner)
+	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del(operatorHeader) // ours alone to set
+		name, ok := who(r)
+		if !ok {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			writeProblem(w, &Problem{Title: "Unauthorized", Status: http.StatusUnauthorized,
+				Detail: "This needs the admin token (Authorization: Bearer lyd_admin_...). It was shown at the first start; on the machine itself, lanyard token admin makes another."})
+			return
+		}
+		r.Header.Set(operatorHeader, "operator:"+name)
+		inner.ServeHTTP(w, r)
+	})
+	mux.Handle("/v1/", guarded)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{}))
+	for _, path := range []string{"/openapi.json", "/openapi.yaml"} { // what can be asked is no secret
+		mux.Handle("GET "+path, inner)
+	}
+}
+
+// OpenAPI is the description of the REST API, as JSON (OpenAPI 3.1).
+func (p *Plane) OpenAPI() ([]byte, error) { return p.api(http.NewServeMux()).OpenAPI().MarshalJSON() }
+
+func (p *Plane) api(mux *http.ServeMux) huma.API {
+	config := huma.DefaultConfig("Lanyard", p.Version)
+	config.Info.Description = "Identities, owners, upstreams, grants, guardrails, the cord and the ledger. Over the network it needs the admin token; on the machine itself the Unix socket serves the same."
+	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"admin": {Type: "http", Scheme: "bearer", Description: "The admin token"}}
+	config.Security = []map[string][]string{{"admin": {}}}
+	// What was sent may hold a secret: a mistake in it is told by its place alone.
+	config.Transformers = append(config.Transformers, func(_ huma.Context, _ string, v any) (any, error) {
+		if e, ok := v.(*huma.ErrorModel); ok {
+			for _, d := range e.Errors {
+				d.Value = nil
+			}
+		}
+		return v, nil
+	})
+	api := humago.New(mux, config)
+	p.routes(door{api, p.Log})
+	return api
+}
+
+// door is the API while its operations are registered.
+type door struct {
+	huma.API
+	log *slog.Logger
+}
+
+// answer turns an error into what the caller is told; what is kept back goes to the log.
+func (d door) answer(operation string, err error) error {
+	told := problem(err)
+	var p *Problem
+	if errors.As(told, &p) && p.cause != nil {
+		d.log.Error("request", "operation", operation, "error", p.cause)
+	}
+	return told
+}
+
+// caller is in every input: who asks, as the guard in front found out.
+type caller struct {
+	Operator string `header:"Lanyard-Operator" hidden:"true"`
+	remote   string
+}
+
+func (c *caller) Resolve(ctx huma.Context) []error {
+	c.remote = ctx.RemoteAddr()
+	return nil
+}
+
+func (c *caller) actor() registry.Actor {
+	a := registry.Actor{Name: c.Operator, Source: c.remote}
+	if strings.HasPrefix(c.remote, localPrefix) {
+		a.Source = ""
+	}
+	return a
+}
+
+type none struct{ caller }
+type byName struct {
+	caller
+	Name string `path:"name" maxLength:"512"`
+}
+type body[T any] struct {
+	caller
+	Body T
+}
+type namedBody[T any] struct {
+	caller
+	Name string `path:"name" maxLength:"512"`
+	Body T
+}
+type reply[T any] struct{ Body T }
+
+// handle registers one operation. Its errors become problems here and nowhere else.
+func handle[I, O any](api door, method, path, id, tag, summary string, f func(context.Context, *I) (O, error)) {
+	huma.Register(api, huma.Operation{Method: method, Path: "/v1" + path, OperationID: id, Tags: []string{tag}, Summary: summary, MaxBodyBytes: 24 << 20, RejectUnknownQueryParameters: true},
+		func(ctx context.Context, in *I) (*reply[O], error) {
+			out, err := f(ctx, in)
+			if err != nil {
+				return nil, api.answer(id, err)
+			}
+			return &reply[O]{out}, nil
+		})
+}
+
+// problem is the one place where errors become RFC 9457 problems. What is not
+// known here stays inside: the caller learns only that it did not work.
+func problem(err error) error {
+	p := &Problem{Status: http.StatusInternalServerError, Detail: "It did not work, and nothing was changed. The log of lanyard serve says why."}
+	var invalid *registry.Invalid
+	var conflict *registry.Conflict
+	var state *identity.TransitionError
+	var mistakes manifest.Mistakes
+	var own *Problem
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &mistakes):
+		p.Status, p.Mistakes = http.StatusUnprocessableEntity, mistakes
+		p.Detail = "The files have mistakes; nothing was changed."
+	case errors.As(err, &invalid):
+		p.Status, p.Detail = http.StatusUnprocessableEntity, err.Error()
+	case errors.As(err, &conflict), errors.As(err, &state), errors.Is(err, store.ErrExists), errors.Is(err, store.ErrInUse):
+		p.Status, p.Detail = http.StatusConflict, err.Error()
+	case errors.Is(err, store.ErrNotFound):
+		p.Status, p.Detail = http.StatusNotFound, err.Error()
+	case errors.Is(err, store.ErrFull):
+		p.Status, p.Detail = http.StatusInsufficientStorage, "The disk is full, so nothing was changed. Make space and try again."
+	case errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		p.Status, p.Detail = http.StatusServiceUnavailable, "The control plane is stopping; try again in a moment."
+	default:
+		p.cause = err
+	}
+	p.Title = http.StatusText(p.Status)
+	return p
+}
+
+func (p *Problem) Error() string             { return p.Detail }
+func (p *Problem) GetStatus() int            { return p.Status }
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+func invalid(detail string) *Problem         { return refusal(http.StatusUnprocessableEntity, detail) }
+func refusal(status int, detail string) *Problem {
+	return &Problem{Title: http.StatusText(status), Status: status, Detail: detail}
+}
+
+// sinceOrUntil reads a time that people write: an RFC 3339 time, a date, or how long ago (90m, 12h, 7d).
+func sinceOrUntil(s string, now time.Time) (time.Time, error) {
+	e, err := registry.ParseEnd(s)
+	if err != nil {
+		return time.Time{}, invalid(strings.Replace(err.Error(), "is no end", "is no time", 1))
+	}
+	if e.Zero() {
+		return time.Time{}, nil
+	}
+	at := e.From(now)
+	if fixed := e.From(time.Time{}); !fixed.Equal(at) { // it is a duration: back from now
+		at = now.Add(-at.Sub(now))
+	}
+	return at, nil
+}
+
+func unescape(s string) string {
+	if u, err := url.PathUnescape(s); err == nil {
+		return u
+	}
+	return s
+}
+
+func writeProblem(w http.ResponseWriter, p *Problem) {
+	w.Header().Set("Content-Type", p.ContentType(""))
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the caller may be gone
+}

@@ -1,0 +1,152 @@
+package control
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/issuer"
+	"github.com/lanyard-dev/lanyard/internal/control/manifest"
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// shown is how many identities an answer names.
+const shown = 1000
+
+func (p *Plane) cordRoutes(api door) {
+	const tag = "cord"
+	handle(api, "POST", "/kill", "kill", tag, "Pull the cord: on an identity, an owner's, an upstream, or all", func(ctx context.Context, in *body[KillRequest]) (KillResult, error) {
+		b := in.Body
+		var k registry.Killed
+		kill := func(c *registry.Change) (err error) {
+			k, err = c.Kill(registry.Aim{Identity: b.Identity, Owner: identity.OwnerID(b.Owner), Upstream: b.Upstream, All: b.All}, b.Reason)
+			return err
+		}
+		at, err := p.doOrTry(ctx, in.caller, b.DryRun, kill)
+		if err != nil {
+			return KillResult{}, err
+		}
+		out := KillResult{ID: k.ID, DryRun: b.DryRun, Identities: k.Identities[:min(len(k.Identities), shown)], Count: len(k.Identities), Credentials: k.Credentials, Upstream: k.Upstream, Reason: b.Reason}
+		if out.Identities == nil {
+			out.Identities = []identity.ID{}
+		}
+		if b.DryRun {
+			out.ID = ""
+		} else {
+			out.Receipt = p.receipt(ctx, at)
+		}
+		return out, nil
+	})
+	handle(api, "POST", "/restore", "restore", tag, "Bring back what was killed, with new credentials only", func(ctx context.Context, in *body[RestoreRequest]) (RestoreResult, error) {
+		b := in.Body
+		var r registry.Restored
+		at, err := p.doOrTry(ctx, in.caller, b.DryRun, func(c *registry.Change) (err error) {
+			r, err = c.Restore(registry.Aim{Identity: b.Identity, Owner: identity.OwnerID(b.Owner), Upstream: b.Upstream, Kill: b.Kill, All: b.All}, b.Reason)
+			return err
+		})
+		if err != nil {
+			return RestoreResult{}, err
+		}
+		out := RestoreResult{DryRun: b.DryRun, Restored: append([]identity.ID{}, r.Identities[:min(len(r.Identities), shown)]...), Count: len(r.Identities), Upstream: r.Upstream}
+		for _, l := range r.Left {
+			out.Left = append(out.Left, NotRestored(l))
+		}
+		if !b.DryRun {
+			out.Receipt = p.receipt(ctx, at)
+		}
+		return out, nil
+	})
+	handle(api, "POST", "/revoke", "revoke", tag, "Revoke one token, credential or grant", func(ctx context.Context, in *body[RevokeRequest]) (RevokeResult, error) {
+		b := in.Body
+		out := RevokeResult{}
+		var f func(*registry.Change) error
+		n := 0
+		if b.Credential != "" {
+			n++
+			out.What, out.ID = "credential", b.Credential
+			f = func(c *registry.Change) error { return c.RevokeCredential(b.Credential, b.Reason) }
+		}
+		if b.Grant != "" {
+			n++
+			out.What, out.ID = "grant", b.Grant
+			f = func(c *registry.Change) error { return c.RevokeGrant(b.Grant, b.Reason) }
+		}
+		if b.Token != "" {
+			n++
+			jti, expires, subject, err := p.tokenOf(b.Token)
+			if err != nil {
+				return out, err
+			}
+			out.What, out.ID = "token", jti
+			f = func(c *registry.Change) error { return c.RevokeToken(jti, expires, subject, b.Reason) }
+		}
+		if n != 1 {
+			return out, invalid("give exactly one of token, credential and grant")
+		}
+		at, err := p.do(ctx, in.actor(), f)
+		if err != nil {
+			return out, err
+		}
+		out.Receipt = p.receipt(ctx, at)
+		return out, nil
+	})
+	handle(api, "POST", "/apply", "apply", "manifests", "Bring the state to what manifests say, or show what that would change", func(ctx context.Context, in *body[ApplyRequest]) (PlanResult, error) {
+		return p.apply(ctx, in)
+	})
+}
+
+func (p *Plane) doOrTry(ctx context.Context, who caller, dry bool, f func(*registry.Change) error) (feed.Cursor, error) {
+	if dry {
+		return feed.Cursor{}, p.registry.Try(ctx, who.actor(), f)
+	}
+	return p.do(ctx, who.actor(), f)
+}
+
+// tokenOf finds what is needed to revoke a token: all of it from the token itself, or its jti alone.
+func (p *Plane) tokenOf(s string) (jti string, expires time.Time, subject identity.ID, err error) {
+	now := p.Now()
+	if strings.HasPrefix(s, "tok_") {
+		return s, now.Add(issuer.LongestTTL), subject, nil // whenever it was minted, it has ended by then
+	}
+	c, err := p.ring.Verifier().Verify(s, p.URL, "", now)
+	if err != nil {
+		return "", expires, subject, invalid("this is no token of ours that is still good (" + err.Error() + "): there is nothing to revoke")
+	}
+	return c.ID, c.Expires, c.Subject, nil
+}
+
+func (p *Plane) apply(ctx context.Context, in *body[ApplyRequest]) (PlanResult, error) {
+	m, err := manifest.Parse(manifest.Inputs{Files: in.Body.Files, Attachments: in.Body.Attachments, Secrets: in.Body.Secrets})
+	if err != nil {
+		return PlanResult{}, err
+	}
+	var plan manifest.Plan
+	at, err := p.doOrTry(ctx, in.caller, in.Body.DryRun, func(c *registry.Change) (err error) {
+		plan, err = m.Apply(c)
+		return err
+	})
+	if err != nil {
+		return PlanResult{}, err
+	}
+	out := PlanResult{Sets: plan.Sets, Steps: plan.Steps, Notes: plan.Notes, Applied: !in.Body.DryRun}
+	if out.Steps == nil {
+		out.Steps = []manifest.Step{}
+	}
+	for _, s := range plan.Steps {
+		switch s.Op {
+		case manifest.Create:
+			out.Create++
+		case manifest.Change:
+			out.Change++
+		case manifest.Remove:
+			out.Remove++
+		}
+	}
+	if out.Applied {
+		r := p.receipt(ctx, at)
+		out.Receipt = &r
+	}
+	return out, nil
+}

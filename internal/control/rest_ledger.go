@@ -1,0 +1,187 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+)
+
+type eventQuery struct {
+	caller
+	Identity string `query:"identity" maxLength:"512"`
+	Owner    string `query:"owner" maxLength:"64"`
+	Upstream string `query:"upstream" maxLength:"64"`
+	Action   string `query:"action" doc:"Exact, or with a trailing *" maxLength:"512"`
+	Class    string `query:"class" enum:"read,write,delete,admin"`
+	Type     string `query:"type" doc:"As in request, identity.kill; a noun selects all of its kind" maxLength:"64"`
+	Outcome  string `query:"outcome" enum:"allowed,refused,failed,pending"`
+	Text     string `query:"text" doc:"Anywhere in the event" maxLength:"256"`
+	Since    string `query:"since" doc:"RFC 3339, a date, or how long ago: 90m, 12h, 7d" maxLength:"64"`
+	Until    string `query:"until" maxLength:"64"`
+}
+
+func (q *eventQuery) query(p *Plane) (l ledger.Query, err error) {
+	l = ledger.Query{Identity: q.Identity, Owner: q.Owner, Upstream: q.Upstream, Action: q.Action, Class: q.Class, Type: q.Type, Outcome: ledger.Outcome(q.Outcome), Text: q.Text}
+	if l.Since, err = sinceOrUntil(q.Since, p.Now()); err == nil {
+		l.Until, err = sinceOrUntil(q.Until, p.Now())
+	}
+	return l, err
+}
+
+type eventSearch struct {
+	eventQuery
+	After string `query:"after" doc:"Next of the page before" maxLength:"20"`
+	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
+}
+
+type eventTail struct {
+	eventQuery
+	From int64 `query:"from" default:"-1" doc:"Index to begin at; negative: so many before the end" minimum:"-10000"`
+}
+
+type exportInput struct {
+	caller
+	Size int64 `query:"size" doc:"How many events: those under a checkpoint" minimum:"0"`
+}
+
+func entry(e store.Entry) Entry { return Entry{e.Index, json.RawMessage(e.Leaf)} }
+
+func (p *Plane) ledgerRoutes(api door) {
+	const tag = "ledger"
+	handle(api, "GET", "/ledger/events", "search-events", tag, "Events, the newest first", func(ctx context.Context, in *eventSearch) (Page[Entry], error) {
+		q, err := in.query(p)
+		if err != nil {
+			return Page[Entry]{}, err
+		}
+		before := int64(0)
+		if in.After != "" {
+			if before, err = strconv.ParseInt(in.After, 10, 64); err != nil || before <= 0 {
+				return Page[Entry]{}, invalid("after: this is not the next of a page before")
+			}
+		}
+		found, err := p.Store.Search(ctx, q, before, in.Limit)
+		out := page[Entry](nil)
+		for _, e := range found {
+			out.Items = append(out.Items, entry(e))
+		}
+		if n := len(found); n == in.Limit && found[n-1].Index > 0 {
+			out.Next = strconv.FormatInt(found[n-1].Index, 10)
+		}
+		return out, err
+	})
+	stream(api, "/ledger/tail", "tail-events", "application/x-ndjson", "Events as they come, one JSON object {index, event} a line", func(in *eventTail) (streamer, error) {
+		q, err := in.query(p)
+		from := in.From
+		if from < 0 {
+			from = max(0, p.Store.Size()+from)
+		}
+		return func(ctx context.Context, w writer) error {
+			for e, err := range p.Store.Tail(ctx, from) {
+				if err != nil {
+					return err
+				}
+				if !q.Match(e.Event, e.Leaf) {
+					continue
+				}
+				line, err := json.Marshal(entry(e))
+				if err != nil {
+					return err
+				}
+				if _, err := w.Write(append(line, '\n')); err != nil {
+					return err
+				}
+				w.Flush()
+			}
+			return nil
+		}, err
+	})
+	stream(api, "/ledger/export", "export-events", "application/x-ndjson", "The events as they were recorded, one a line: the leaves of the Merkle tree", func(in *exportInput) (streamer, error) {
+		size := in.Size
+		if size == 0 {
+			size = p.Store.Size()
+		}
+		return func(ctx context.Context, w writer) error { return p.Store.Export(ctx, size, w) }, nil
+	})
+	stream(api, "/ledger/checkpoint", "get-checkpoint", "text/plain; charset=utf-8", "A signed checkpoint of the ledger as it is (C2SP tlog-checkpoint)", func(in *none) (streamer, error) {
+		return func(ctx context.Context, w writer) error {
+			note, err := p.Store.Checkpoint(ctx)
+			if err == nil {
+				_, err = w.Write(note)
+			}
+			return err
+		}, nil
+	})
+	handle(api, "GET", "/ledger/key", "get-ledger-key", tag, "The key that checkpoints are verified with", func(ctx context.Context, in *none) (struct {
+		Key string `json:"key"`
+	}, error) {
+		return struct {
+			Key string `json:"key"`
+		}{p.Store.Verifier()}, nil
+	})
+	handle(api, "GET", "/ledger/proof/{name}", "prove-event", tag, "An event with the proof that it is in the ledger; by id or index", func(ctx context.Context, in *byName) (ledger.Inclusion, error) {
+		index, err := strconv.ParseInt(in.Name, 10, 64)
+		if strings.HasPrefix(in.Name, "evt_") {
+			index, err = p.Store.Index(ctx, in.Name)
+		} else if err != nil {
+			return ledger.Inclusion{}, invalid("an event is named by its id (evt_...) or its index")
+		}
+		if err != nil {
+			return ledger.Inclusion{}, refusal(http.StatusNotFound, fmt.Sprintf("there is no event %s in the ledger", in.Name))
+		}
+		proof, err := p.Store.Prove(ctx, index)
+		if err != nil {
+			return proof, missingEvent(err, in.Name)
+		}
+		return proof, nil
+	})
+	handle(api, "POST", "/ledger/verify", "verify-ledger", tag, "Read the whole ledger and compare it with its tree", func(ctx context.Context, in *none) (VerifyResult, error) {
+		r, err := p.Store.Verify(ctx)
+		return VerifyResult{OK: r.OK(), Key: p.Store.Verifier(), Report: r}, err
+	})
+}
+
+func missingEvent(err error, name string) error {
+	if p := problem(err).(*Problem); p.Status == http.StatusNotFound {
+		return refusal(http.StatusNotFound, fmt.Sprintf("there is no event %s in the ledger", name))
+	}
+	return err
+}
+
+type writer interface {
+	Write([]byte) (int, error)
+	Flush()
+}
+
+type streamer func(context.Context, writer) error
+
+// stream registers an operation whose answer is written as it comes.
+func stream[I any](api door, path, id, kind, summary string, open func(*I) (streamer, error)) {
+	huma.Register(api, huma.Operation{Method: "GET", Path: "/v1" + path, OperationID: id, Tags: []string{"ledger"}, Summary: summary, RejectUnknownQueryParameters: true,
+		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{kind: {}}}}},
+		func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
+			send, err := open(in)
+			if err != nil {
+				return nil, api.answer(id, err)
+			}
+			return &huma.StreamResponse{Body: func(hc huma.Context) {
+				hc.SetHeader("Content-Type", kind)
+				w, ok := hc.BodyWriter().(writer)
+				if !ok {
+					hc.SetStatus(http.StatusInternalServerError)
+					return
+				}
+				w.Flush()
+				if err := send(hc.Context(), w); err != nil {
+					panic(http.ErrAbortHandler) // what was sent so far must not look whole
+				}
+			}}, nil
+		})
+}

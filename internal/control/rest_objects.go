@@ -1,0 +1,426 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+func (p *Plane) routes(api door) {
+	p.ownerRoutes(api)
+	p.identityRoutes(api)
+	p.upstreamRoutes(api)
+	p.guardrailRoutes(api)
+	p.cordRoutes(api)
+	p.ledgerRoutes(api)
+	p.systemRoutes(api)
+}
+
+// change runs f and answers with the receipt.
+func (p *Plane) change(ctx context.Context, who caller, f func(*registry.Change) error) (Changed, error) {
+	at, err := p.do(ctx, who.actor(), f)
+	if err != nil {
+		return Changed{}, err
+	}
+	return Changed{p.receipt(ctx, at)}, nil
+}
+
+// read answers from one state of the store.
+func read[T any](ctx context.Context, p *Plane, f func(*store.Tx) (T, error)) (out T, err error) {
+	err = p.Store.Read(ctx, func(tx *store.Tx) error { out, err = f(tx); return err })
+	return out, err
+}
+
+func page[T any](items []T) Page[T] {
+	if items == nil {
+		items = []T{}
+	}
+	return Page[T]{Items: items}
+}
+
+func (p *Plane) ownerRoutes(api door) {
+	view := func(tx *store.Tx, o identity.Owner) (OwnerView, error) {
+		n, err := tx.CountIdentities(o.ID)
+		v := OwnerView{Owner: o}
+		for state, count := range n {
+			if state != identity.Retired {
+				v.Identities += count
+			}
+		}
+		return v, err
+	}
+	handle(api, "GET", "/owners", "list-owners", "owners", "Owners, with how much they own", func(ctx context.Context, in *none) (Page[OwnerView], error) {
+		return read(ctx, p, func(tx *store.Tx) (Page[OwnerView], error) {
+			all, err := tx.Owners()
+			var list []OwnerView
+			for _, o := range all {
+				v, e := view(tx, o)
+				list, err = append(list, v), errors.Join(err, e)
+			}
+			return page(list), err
+		})
+	})
+	handle(api, "GET", "/owners/{name}", "get-owner", "owners", "An owner", func(ctx context.Context, in *byName) (OwnerView, error) {
+		return read(ctx, p, func(tx *store.Tx) (OwnerView, error) {
+			o, err := tx.Owner(identity.OwnerID(in.Name))
+			if err != nil {
+				return OwnerView{}, missing(err, "owner", in.Name)
+			}
+			return view(tx, o)
+		})
+	})
+	handle(api, "PUT", "/owners/{name}", "put-owner", "owners", "Add or change an owner; one marked gone hands over what it owns", func(ctx context.Context, in *namedBody[OwnerInput]) (Changed, error) {
+		return p.change(ctx, in.caller, func(c *registry.Change) error {
+			b, state := in.Body, identity.OwnerActive
+			if b.Gone {
+				state = identity.OwnerGone
+			}
+			old, err := c.Owner(identity.OwnerID(in.Name))
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			_, err = c.PutOwner(identity.Owner{ID: identity.OwnerID(in.Name), Name: b.Name, Email: b.Email, Team: b.Team, Backup: identity.OwnerID(b.Backup), State: state, Set: old.Set})
+			return err
+		})
+	})
+	handle(api, "DELETE", "/owners/{name}", "remove-owner", "owners", "Remove an owner that owns nothing", func(ctx context.Context, in *byName) (Changed, error) {
+		return p.change(ctx, in.caller, func(c *registry.Change) error { return c.RemoveOwner(identity.OwnerID(in.Name)) })
+	})
+}
+
+func missing(err error, noun, name string) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return &registry.Missing{Noun: noun, Name: name}
+	}
+	return err
+}
+
+// identityView is an identity with all that belongs to it.
+func (p *Plane) identityView(tx *store.Tx, i identity.Identity) (IdentityView, error) {
+	v := IdentityView{Identity: i, Name: i.ID.Name(), Kind: i.ID.Kind()}
+	var err1, err2, err3 error
+	v.Credentials, err1 = tx.Credentials(i.ID)
+	v.Grants, err2 = tx.Grants(i.ID)
+	owner, err3 := tx.Owner(i.Owner)
+	if errors.Is(err3, store.ErrNotFound) {
+		err3 = nil
+	}
+	v.OwnerName = owner.Name
+	usable, last := 0, v.LastUsed
+	for _, k := range v.Credentials {
+		if k.Usable(tx.Now()) == nil {
+			usable++
+		}
+		if k.LastUsed.After(last) {
+			last = k.LastUsed
+		}
+	}
+	v.LastUsed = last
+	switch err := i.Usable(tx.Now()); {
+	case err != nil:
+		v.Why = err.Error()
+	case usable == 0:
+		v.Why = i.ID.Name() + " has no credential that is still good"
+	default:
+		v.Usable = true
+	}
+	return v, errors.Join(err1, err2, err3)
+}
+
+type identityList struct {
+	caller
+	Owner string `query:"owner" maxLength:"64"`
+	State string `query:"state" enum:"pending,active,suspended,killed,expired,retired"`
+	Kind  string `query:"kind" enum:"agent,service,bot,api_key,oauth_client"`
+	Query string `query:"query" doc:"Part of the name" maxLength:"64"`
+	After string `query:"after" doc:"Next of the page before" maxLength:"64"`
+	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
+}
+
+type identityPart struct {
+	caller
+	Name string `path:"name" maxLength:"512"`
+	Part string `path:"part" maxLength:"128"`
+}
+
+type identityGrant struct {
+	caller
+	Name string `path:"name" maxLength:"512"`
+	Part string `path:"part" maxLength:"64"`
+	Body GrantInput
+}
+
+func (p *Plane) identityRoutes(api door) {
+	const tag = "identities"
+	handle(api, "GET", "/identities", "list-identities", tag, "Identities by name", func(ctx context.Context, in *identityList) (Page[IdentityView], error) {
+		return read(ctx, p, func(tx *store.Tx) (Page[IdentityView], error) {
+			list, err := tx.Identities(store.Filter{Owner: identity.OwnerID(in.Owner), State: identity.State(in.State), Kind: identity.Kind(in.Kind), Query: in.Query, After: in.After, Limit: in.Limit})
+			out := page[IdentityView](nil)
+			for _, i := range list {
+				v, e := p.identityView(tx, i)
+				out.Items, err = append(out.Items, v), errors.Join(err, e)
+			}
+			if len(list) == in.Limit {
+				out.Next = list[len(list)-1].ID.Name()
+			}
+			return out, err
+		})
+	})
+	get := func(ctx context.Context, name string) (IdentityView, error) {
+		return read(ctx, p, func(tx *store.Tx) (IdentityView, error) {
+			i, err := registry.FindIdentity(tx, unescape(name))
+			if err != nil {
+				return IdentityView{}, err
+			}
+			return p.identityView(tx, i)
+		})
+	}
+	handle(api, "GET", "/identities/{name}", "get-identity", tag, "An identity with its credentials and grants", func(ctx context.Context, in *byName) (IdentityView, error) {
+		return get(ctx, in.Name)
+	})
+	handle(api, "PUT", "/identities/{name}", "put-identity", tag, "Register or change an identity", func(ctx context.Context, in *namedBody[IdentityInput]) (Changed, error) {
+		b := in.Body
+		end, err := registry.ParseEnd(b.Expires)
+		if err != nil {
+			return Changed{}, invalid("expires: " + err.Error())
+		}
+		return p.change(ctx, in.caller, func(c *registry.Change) error {
+			old, err := c.IdentityByName(in.Name)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			_, _, err = c.PutIdentity(registry.Wanted{Kind: identity.Kind(b.Kind), Name: in.Name, Owner: identity.OwnerID(b.Owner), Backup: identity.OwnerID(b.Backup),
+				Purpose: b.Purpose, Environment: b.Environment, Expires: end, Pending: b.Pending, Set: old.Set})
+			return err
+		})
+	})
+	for verb, to := range map[string]identity.State{"activate": identity.Active, "suspend": identity.Suspended, "resume": identity.Active, "retire": identity.Retired, "renew": identity.Active} {
+		summary := map[string]string{"activate": "Let a pending identity act", "suspend": "Stop an identity for now; its credentials stay", "resume": "End a suspension",
+			"retire": "End an identity for good; its name stays taken", "renew": "Give an identity a later end"}[verb]
+		handle(api, "POST", "/identities/{name}/"+verb, verb+"-identity", tag, summary, func(ctx context.Context, in *namedBody[StateInput]) (Changed, error) {
+			end, err := registry.ParseEnd(in.Body.Expires)
+			if err != nil {
+				return Changed{}, invalid("expires: " + err.Error())
+			}
+			if verb == "renew" && end.Zero() {
+				end = registry.For(p.registry.Default())
+			}
+			return p.change(ctx, in.caller, func(c *registry.Change) error {
+				to := to
+				if verb == "renew" {
+					i, err := registry.FindIdentity(c.Tx, unescape(in.Name))
+					if err != nil {
+						return err
+					}
+					if to = i.State; to == identity.Expired {
+						to = identity.Active
+					}
+				}
+				_, err := c.Transition(unescape(in.Name), to, verb, in.Body.Reason, end)
+				return err
+			})
+		})
+	}
+	handle(api, "POST", "/identities/{name}/credentials", "add-credential", tag, "Add a credential; an API key is shown this once", func(ctx context.Context, in *namedBody[CredentialInput]) (CredentialCreated, error) {
+		b := in.Body
+		end, err := registry.ParseEnd(b.Expires)
+		if err != nil {
+			return CredentialCreated{}, invalid("expires: " + err.Error())
+		}
+		n := 0
+		for _, given := range []bool{len(b.PublicKey) > 0, b.Certificate != "", b.APIKey} {
+			if given {
+				n++
+			}
+		}
+		if n != 1 {
+			return CredentialCreated{}, invalid("give exactly one of public_key, certificate and api_key")
+		}
+		proof := registry.Proof{Expires: end}
+		if len(b.PublicKey) > 0 {
+			proof.PublicKey = publicKey(b.PublicKey)
+		}
+		if b.Certificate != "" {
+			proof.Certificate = []byte(b.Certificate)
+		}
+		var out CredentialCreated
+		at, err := p.do(ctx, in.actor(), func(c *registry.Change) (err error) {
+			out.Credential, out.APIKey, err = c.AddCredential(unescape(in.Name), proof)
+			return err
+		})
+		if err != nil {
+			return CredentialCreated{}, err
+		}
+		out.Receipt = p.receipt(ctx, at)
+		return out, nil
+	})
+	handle(api, "PUT", "/identities/{name}/grants/{part}", "put-grant", tag, "Give a grant, or change it", func(ctx context.Context, in *identityGrant) (Changed, error) {
+		b := in.Body
+		until, err := registry.ParseEnd(b.Until)
+		if err != nil {
+			return Changed{}, invalid("until: " + err.Error())
+		}
+		return p.change(ctx, in.caller, func(c *registry.Change) error {
+			_, _, err := c.PutGrant(unescape(in.Name), in.Part, policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
+				Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record}, until)
+			return err
+		})
+	})
+	handle(api, "DELETE", "/identities/{name}/grants/{part}", "revoke-grant", tag, "Take a grant away", func(ctx context.Context, in *identityPart) (Changed, error) {
+		return p.change(ctx, in.caller, func(c *registry.Change) error {
+			i, err := registry.FindIdentity(c.Tx, unescape(in.Name))
+			if err != nil {
+				return err
+			}
+			return c.RevokeGrant(i.ID.Name()+"/"+in.Part, "")
+		})
+	})
+}
+
+// publicKey accepts a JWK as JSON, and as a string that holds one.
+func publicKey(raw json.RawMessage) []byte {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return []byte(s)
+	}
+	return raw
+}
+
+func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, error) {
+	v := UpstreamView{Upstream: u, Description: string(u.Description), Audience: p.GatewayURL + "/" + u.Name}
+	if len(u.Description) > 2000 {
+		v.Description = fmt.Sprintf("%d bytes", len(u.Description))
+	}
+	d, err := p.registry.Describe(u)
+	v.Actions = len(d.Actions)
+	_, secretErr := tx.Secret(registry.SecretName(u.Name))
+	if v.Secret = secretErr == nil; errors.Is(secretErr, store.ErrNotFound) {
+		secretErr = nil
+	}
+	return v, errors.Join(err, secretErr)
+}
+
+func (p *Plane) upstreamRoutes(api door) {
+	const tag = "upstreams"
+	handle(api, "GET", "/upstreams", "list-upstreams", tag, "Upstreams by name", func(ctx context.Context, in *none) (Page[UpstreamView], error) {
+		return read(ctx, p, func(tx *store.Tx) (Page[UpstreamView], error) {
+			all, err := tx.Upstreams()
+			var list []UpstreamView
+			for _, u := range all {
+				v, e := p.upstreamView(tx, u)
+				list, err = append(list, v), errors.Join(err, e)
+			}
+			return page(list), err
+		})
+	})
+	handle(api, "GET", "/upstreams/{name}", "get-upstream", tag, "An upstream", func(ctx context.Context, in *byName) (UpstreamView, error) {
+		return read(ctx, p, func(tx *store.Tx) (UpstreamView, error) {
+			u, err := tx.Upstream(in.Name)
+			if err != nil {
+				return UpstreamView{}, missing(err, "upstream", in.Name)
+			}
+			return p.upstreamView(tx, u)
+		})
+	})
+	handle(api, "GET", "/upstreams/{name}/actions", "list-actions", tag, "What can be done on an upstream", func(ctx context.Context, in *byName) (Page[ActionView], error) {
+		return read(ctx, p, func(tx *store.Tx) (Page[ActionView], error) {
+			u, err := tx.Upstream(in.Name)
+			if err != nil {
+				return Page[ActionView]{}, missing(err, "upstream", in.Name)
+			}
+			d, err := p.registry.Describe(u)
+			var list []ActionView
+			for _, a := range d.Actions {
+				v := ActionView{Name: a.Name, Class: policy.ClassOf(u, a), Summary: a.Summary, Parameters: map[string]string{}}
+				for _, q := range a.Parameters {
+					v.Parameters[q.Name] = q.Type
+				}
+				list = append(list, v)
+			}
+			return page(list), err
+		})
+	})
+	handle(api, "PUT", "/upstreams/{name}", "put-upstream", tag, "Add or change an upstream", func(ctx context.Context, in *namedBody[UpstreamInput]) (Changed, error) {
+		b := in.Body
+		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket}
+		for name, class := range b.Classes {
+			if u.Classes == nil {
+				u.Classes = map[string]policy.Class{}
+			}
+			u.Classes[name] = policy.Class(class)
+		}
+		var secret *registry.Secret
+		if b.Secret != nil {
+			secret = &registry.Secret{Header: b.Secret.Header, Value: b.Secret.Value}
+		}
+		return p.change(ctx, in.caller, func(c *registry.Change) error {
+			old, err := c.Upstream(in.Name)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			u.Set = old.Set
+			_, err = c.PutUpstream(u, secret)
+			return err
+		})
+	})
+	handle(api, "DELETE", "/upstreams/{name}", "remove-upstream", tag, "Remove an upstream without grants", func(ctx context.Context, in *byName) (Changed, error) {
+		return p.change(ctx, in.caller, func(c *registry.Change) error { return c.RemoveUpstream(in.Name) })
+	})
+}
+
+func (p *Plane) guardrailRoutes(api door) {
+	const tag = "guardrails"
+	handle(api, "GET", "/guardrails", "list-guardrails", tag, "Guardrails, the built-in ones first", func(ctx context.Context, in *none) (Page[policy.Guardrail], error) {
+		return read(ctx, p, func(tx *store.Tx) (Page[policy.Guardrail], error) {
+			list, err := tx.Guardrails()
+			return page(append(policy.Builtin(), list...)), err
+		})
+	})
+	handle(api, "GET", "/guardrails/{name}", "get-guardrail", tag, "A guardrail", func(ctx context.Context, in *byName) (policy.Guardrail, error) {
+		return read(ctx, p, func(tx *store.Tx) (policy.Guardrail, error) {
+			for _, g := range policy.Builtin() {
+				if g.ID == in.Name {
+					return g, nil
+				}
+			}
+			g, err := tx.Guardrail(in.Name)
+			return g, missing(err, "guardrail", in.Name)
+		})
+	})
+	handle(api, "PUT", "/guardrails/{name}", "put-guardrail", tag, "Add or change a guardrail", func(ctx context.Context, in *namedBody[GuardrailInput]) (Changed, error) {
+		return p.change(ctx, in.caller, func(c *registry.Change) error {
+			old, err := c.Guardrail(in.Name)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			_, err = c.PutGuardrail(policy.Guardrail{ID: in.Name, Description: in.Body.Description, Cedar: in.Body.Cedar, Set: old.Set})
+			return err
+		})
+	})
+	handle(api, "DELETE", "/guardrails/{name}", "remove-guardrail", tag, "Remove a guardrail", func(ctx context.Context, in *byName) (Changed, error) {
+		return p.change(ctx, in.caller, func(c *registry.Change) error { return c.RemoveGuardrail(in.Name) })
+	})
+	handle(api, "GET", "/schema", "get-schema", tag, "The Cedar schema that grants and guardrails are checked against", func(ctx context.Context, in *none) (struct {
+		Cedar string `json:"cedar"`
+	}, error) {
+		return read(ctx, p, func(tx *store.Tx) (out struct {
+			Cedar string `json:"cedar"`
+		}, err error) {
+			ups, err := tx.Upstreams()
+			var all []policy.Described
+			for _, u := range ups {
+				d, e := p.registry.Describe(u)
+				all, err = append(all, d), errors.Join(err, e)
+			}
+			out.Cedar = strings.TrimSpace(policy.Schema(all...)) + "\n"
+			return out, err
+		})
+	})
+}
