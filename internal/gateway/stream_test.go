@@ -35,6 +35,14 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 	return v
 }
 
+// cutShort reads to the end and returns what ended it, nil if it was whole.
+func cutShort(t testing.TB, r io.Reader) error {
+	t.Helper()
+	end := make(chan error, 1)
+	go func() { _, err := io.Copy(io.Discard, r); end <- err }()
+	return within(t, "the stream ends", end)
+}
+
 // TestServerSentEvents: an event arrives when it is sent, not when the response ends.
 func TestServerSentEvents(t *testing.T) {
 	more := make(chan struct{})
@@ -259,7 +267,7 @@ func TestStopCutsStream(t *testing.T) {
 		began := time.Now()
 		ended.Until = began // later than the stream
 		w.apply(c.stop)
-		if _, err := io.Copy(io.Discard, b); err == nil {
+		if cutShort(t, b) == nil {
 			t.Errorf("%s: the stream ended as if it were whole", c.name)
 		}
 		took := time.Since(began)
@@ -551,7 +559,7 @@ func TestChain(t *testing.T) {
 			t.Fatalf("what both may: %d", res.StatusCode)
 		}
 		w.apply(stop)
-		if _, err := io.Copy(io.Discard, res.Body); err == nil {
+		if cutShort(t, res.Body) == nil {
 			t.Errorf("the stream ended as if it were whole after %+v", stop)
 		}
 	}
