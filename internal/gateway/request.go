@@ -123,6 +123,9 @@ func (r *request) Header() http.Header         { return r.w.Header() }
 func (r *request) Write(b []byte) (int, error) { return r.w.Write(b) }
 func (r *request) Unwrap() http.ResponseWriter { return r.w }
 func (r *request) WriteHeader(status int) {
+	if status == http.StatusContinue {
+		return // net/http says it by itself when the body is first read
+	}
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		scrub(r.w.Header()) // an interim response does not meet inspect
 	}
