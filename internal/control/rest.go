@@ -105,7 +105,7 @@ type door struct {
 	log *slog.Logger
 }
 
-// answer turns an error into what the caller is told; what is kept back goes to the log.
+// answer turns an error into what the Caller is told; what is kept back goes to the log.
 func (d door) answer(operation string, err error) error {
 	told := problem(err)
 	var p *Problem
@@ -115,18 +115,18 @@ func (d door) answer(operation string, err error) error {
 	return told
 }
 
-// caller is in every input: who asks, as the guard in front found out.
-type caller struct {
+// Caller is in every input: who asks, as the guard in front found out.
+type Caller struct {
 	Operator string `header:"Lanyard-Operator" hidden:"true"`
 	remote   string
 }
 
-func (c *caller) Resolve(ctx huma.Context) []error {
+func (c *Caller) Resolve(ctx huma.Context) []error {
 	c.remote = ctx.RemoteAddr()
 	return nil
 }
 
-func (c *caller) actor() registry.Actor {
+func (c *Caller) actor() registry.Actor {
 	a := registry.Actor{Name: c.Operator, Source: c.remote}
 	if strings.HasPrefix(c.remote, localPrefix) {
 		a.Source = ""
@@ -134,17 +134,17 @@ func (c *caller) actor() registry.Actor {
 	return a
 }
 
-type none struct{ caller }
+type none struct{ Caller }
 type byName struct {
-	caller
+	Caller
 	Name string `path:"name" maxLength:"512"`
 }
 type body[T any] struct {
-	caller
+	Caller
 	Body T
 }
 type namedBody[T any] struct {
-	caller
+	Caller
 	Name string `path:"name" maxLength:"512"`
 	Body T
 }

@@ -24,7 +24,7 @@ func (p *Plane) cordRoutes(api door) {
 			k, err = c.Kill(registry.Aim{Identity: b.Identity, Owner: identity.OwnerID(b.Owner), Upstream: b.Upstream, All: b.All}, b.Reason)
 			return err
 		}
-		at, err := p.doOrTry(ctx, in.caller, b.DryRun, kill)
+		at, err := p.doOrTry(ctx, in.Caller, b.DryRun, kill)
 		if err != nil {
 			return KillResult{}, err
 		}
@@ -42,7 +42,7 @@ func (p *Plane) cordRoutes(api door) {
 	handle(api, "POST", "/restore", "restore", tag, "Bring back what was killed, with new credentials only", func(ctx context.Context, in *body[RestoreRequest]) (RestoreResult, error) {
 		b := in.Body
 		var r registry.Restored
-		at, err := p.doOrTry(ctx, in.caller, b.DryRun, func(c *registry.Change) (err error) {
+		at, err := p.doOrTry(ctx, in.Caller, b.DryRun, func(c *registry.Change) (err error) {
 			r, err = c.Restore(registry.Aim{Identity: b.Identity, Owner: identity.OwnerID(b.Owner), Upstream: b.Upstream, Kill: b.Kill, All: b.All}, b.Reason)
 			return err
 		})
@@ -97,7 +97,7 @@ func (p *Plane) cordRoutes(api door) {
 	})
 }
 
-func (p *Plane) doOrTry(ctx context.Context, who caller, dry bool, f func(*registry.Change) error) (feed.Cursor, error) {
+func (p *Plane) doOrTry(ctx context.Context, who Caller, dry bool, f func(*registry.Change) error) (feed.Cursor, error) {
 	if dry {
 		return feed.Cursor{}, p.registry.Try(ctx, who.actor(), f)
 	}
@@ -123,7 +123,7 @@ func (p *Plane) apply(ctx context.Context, in *body[ApplyRequest]) (PlanResult, 
 		return PlanResult{}, err
 	}
 	var plan manifest.Plan
-	at, err := p.doOrTry(ctx, in.caller, in.Body.DryRun, func(c *registry.Change) (err error) {
+	at, err := p.doOrTry(ctx, in.Caller, in.Body.DryRun, func(c *registry.Change) (err error) {
 		plan, err = m.Apply(c)
 		return err
 	})

@@ -15,7 +15,7 @@ import (
 )
 
 type eventQuery struct {
-	caller
+	Caller
 	Identity string `query:"identity" maxLength:"512"`
 	Owner    string `query:"owner" maxLength:"64"`
 	Upstream string `query:"upstream" maxLength:"64"`
@@ -48,7 +48,7 @@ type eventTail struct {
 }
 
 type exportInput struct {
-	caller
+	Caller
 	Size int64 `query:"size" doc:"How many events: those under a checkpoint" minimum:"0"`
 }
 

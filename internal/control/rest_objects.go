@@ -24,7 +24,7 @@ func (p *Plane) routes(api door) {
 }
 
 // change runs f and answers with the receipt.
-func (p *Plane) change(ctx context.Context, who caller, f func(*registry.Change) error) (Changed, error) {
+func (p *Plane) change(ctx context.Context, who Caller, f func(*registry.Change) error) (Changed, error) {
 	at, err := p.do(ctx, who.actor(), f)
 	if err != nil {
 		return Changed{}, err
@@ -77,7 +77,7 @@ func (p *Plane) ownerRoutes(api door) {
 		})
 	})
 	handle(api, "PUT", "/owners/{name}", "put-owner", "owners", "Add or change an owner; one marked gone hands over what it owns", func(ctx context.Context, in *namedBody[OwnerInput]) (Changed, error) {
-		return p.change(ctx, in.caller, func(c *registry.Change) error {
+		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			b, state := in.Body, identity.OwnerActive
 			if b.Gone {
 				state = identity.OwnerGone
@@ -91,7 +91,7 @@ func (p *Plane) ownerRoutes(api door) {
 		})
 	})
 	handle(api, "DELETE", "/owners/{name}", "remove-owner", "owners", "Remove an owner that owns nothing", func(ctx context.Context, in *byName) (Changed, error) {
-		return p.change(ctx, in.caller, func(c *registry.Change) error { return c.RemoveOwner(identity.OwnerID(in.Name)) })
+		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveOwner(identity.OwnerID(in.Name)) })
 	})
 }
 
@@ -135,7 +135,7 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity) (IdentityView, e
 }
 
 type identityList struct {
-	caller
+	Caller
 	Owner string `query:"owner" maxLength:"64"`
 	State string `query:"state" enum:"pending,active,suspended,killed,expired,retired"`
 	Kind  string `query:"kind" enum:"agent,service,bot,api_key,oauth_client"`
@@ -145,13 +145,13 @@ type identityList struct {
 }
 
 type identityPart struct {
-	caller
+	Caller
 	Name string `path:"name" maxLength:"512"`
 	Part string `path:"part" maxLength:"128"`
 }
 
 type identityGrant struct {
-	caller
+	Caller
 	Name string `path:"name" maxLength:"512"`
 	Part string `path:"part" maxLength:"64"`
 	Body GrantInput
@@ -191,7 +191,7 @@ func (p *Plane) identityRoutes(api door) {
 		if err != nil {
 			return Changed{}, invalid("expires: " + err.Error())
 		}
-		return p.change(ctx, in.caller, func(c *registry.Change) error {
+		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			old, err := c.IdentityByName(in.Name)
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
@@ -212,7 +212,7 @@ func (p *Plane) identityRoutes(api door) {
 			if verb == "renew" && end.Zero() {
 				end = registry.For(p.registry.Default())
 			}
-			return p.change(ctx, in.caller, func(c *registry.Change) error {
+			return p.change(ctx, in.Caller, func(c *registry.Change) error {
 				to := to
 				if verb == "renew" {
 					i, err := registry.FindIdentity(c.Tx, unescape(in.Name))
@@ -267,14 +267,14 @@ func (p *Plane) identityRoutes(api door) {
 		if err != nil {
 			return Changed{}, invalid("until: " + err.Error())
 		}
-		return p.change(ctx, in.caller, func(c *registry.Change) error {
+		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			_, _, err := c.PutGrant(unescape(in.Name), in.Part, policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
 				Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record}, until)
 			return err
 		})
 	})
 	handle(api, "DELETE", "/identities/{name}/grants/{part}", "revoke-grant", tag, "Take a grant away", func(ctx context.Context, in *identityPart) (Changed, error) {
-		return p.change(ctx, in.caller, func(c *registry.Change) error {
+		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			i, err := registry.FindIdentity(c.Tx, unescape(in.Name))
 			if err != nil {
 				return err
@@ -360,7 +360,7 @@ func (p *Plane) upstreamRoutes(api door) {
 		if b.Secret != nil {
 			secret = &registry.Secret{Header: b.Secret.Header, Value: b.Secret.Value}
 		}
-		return p.change(ctx, in.caller, func(c *registry.Change) error {
+		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			old, err := c.Upstream(in.Name)
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
@@ -371,7 +371,7 @@ func (p *Plane) upstreamRoutes(api door) {
 		})
 	})
 	handle(api, "DELETE", "/upstreams/{name}", "remove-upstream", tag, "Remove an upstream without grants", func(ctx context.Context, in *byName) (Changed, error) {
-		return p.change(ctx, in.caller, func(c *registry.Change) error { return c.RemoveUpstream(in.Name) })
+		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveUpstream(in.Name) })
 	})
 }
 
@@ -395,7 +395,7 @@ func (p *Plane) guardrailRoutes(api door) {
 		})
 	})
 	handle(api, "PUT", "/guardrails/{name}", "put-guardrail", tag, "Add or change a guardrail", func(ctx context.Context, in *namedBody[GuardrailInput]) (Changed, error) {
-		return p.change(ctx, in.caller, func(c *registry.Change) error {
+		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			old, err := c.Guardrail(in.Name)
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
@@ -405,7 +405,7 @@ func (p *Plane) guardrailRoutes(api door) {
 		})
 	})
 	handle(api, "DELETE", "/guardrails/{name}", "remove-guardrail", tag, "Remove a guardrail", func(ctx context.Context, in *byName) (Changed, error) {
-		return p.change(ctx, in.caller, func(c *registry.Change) error { return c.RemoveGuardrail(in.Name) })
+		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveGuardrail(in.Name) })
 	})
 	handle(api, "GET", "/schema", "get-schema", tag, "The Cedar schema that grants and guardrails are checked against", func(ctx context.Context, in *none) (struct {
 		Cedar string `json:"cedar"`

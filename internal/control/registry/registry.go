@@ -160,3 +160,9 @@ func FindIdentity(tx *store.Tx, ref string) (identity.Identity, error) {
 	}
 	return i, missing(err, "identity", ref)
 }
+
+// Default is how long an identity may act when nothing else is said; Longest is the most that may be said.
+func (r *Registry) Default() time.Duration { return r.defaultExpiry() }
+
+// Longest is the longest that an identity may act without being renewed.
+func (r *Registry) Longest() time.Duration { return r.maxExpiry() }

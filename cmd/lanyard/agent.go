@@ -1,0 +1,197 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/spf13/cobra"
+
+	"github.com/lanyard-dev/lanyard/client"
+	"github.com/lanyard-dev/lanyard/internal/control"
+)
+
+func (a *app) keygen() *cobra.Command {
+	var dir, alg string
+	c := &cobra.Command{Use: "keygen NAME", Short: "Make a key pair for an identity", Args: cobra.ExactArgs(1),
+		Long: `Make NAME.key.jwk, the private key that stays with the agent (mode 0600), and
+NAME.jwk, the public key for a manifest or lanyard credential add. Lanyard never
+sees the private key. An existing key is not replaced.`,
+		Example: "  lanyard keygen invoice-bot\n  lanyard keygen invoice-bot --alg ES256 --dir /etc/invoice-bot",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var private, public any
+			switch alg {
+			case "EdDSA":
+				p, k, err := ed25519.GenerateKey(rand.Reader)
+				if err != nil {
+					return err
+				}
+				private, public = k, p
+			case "ES256":
+				k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+				if err != nil {
+					return err
+				}
+				private, public = k, k.Public()
+			default:
+				return usage("--alg %q: use EdDSA or ES256", alg)
+			}
+			if strings.ContainsAny(args[0], `/\`) || args[0] == "" {
+				return usage("the name %q names a folder too; use --dir", args[0])
+			}
+			paths := []string{filepath.Join(dir, args[0]+".key.jwk"), filepath.Join(dir, args[0]+".jwk")}
+			for i, key := range []any{private, public} {
+				b, err := json.Marshal(jose.JSONWebKey{Key: key, Algorithm: alg, Use: "sig"})
+				if err != nil {
+					return err
+				}
+				f, err := os.OpenFile(paths[i], os.O_WRONLY|os.O_CREATE|os.O_EXCL, os.FileMode([]uint32{0o600, 0o644}[i]))
+				if errors.Is(err, os.ErrExist) {
+					return fmt.Errorf("%s is there already; a key is not replaced: take another name, or move it away", paths[i])
+				}
+				if err != nil {
+					return err
+				}
+				_, err = f.Write(append(b, '\n'))
+				if err := errors.Join(err, f.Close()); err != nil {
+					return err
+				}
+			}
+			return a.show(map[string]string{"private": paths[0], "public": paths[1]}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s  private: it stays with the agent\n%s  public: for the manifest, or lanyard credential add %s --public-key %s\n", paths[0], paths[1], args[0], paths[1])
+			})
+		}}
+	c.Flags().StringVar(&dir, "dir", ".", "folder to write to")
+	c.Flags().StringVar(&alg, "alg", "EdDSA", "EdDSA (Ed25519) or ES256 (P-256)")
+	return c
+}
+
+func (a *app) call() *cobra.Command {
+	var issuer, gateway, who, key, body string
+	var headers []string
+	c := &cobra.Command{Use: "call UPSTREAM METHOD PATH --as IDENTITY --key FILE", Short: "Call an upstream through the gateway as an identity would", Args: cobra.ExactArgs(3),
+		Long: `Get a token with an identity's key, bind it to a fresh one (DPoP), and send one
+request through the gateway: to try a grant, or to see why it does not do.
+With an API key instead of --key, set LANYARD_API_KEY.`,
+		Example: `  lanyard call mail GET "/gmail/v1/users/me/messages?q=invoice" --as invoice-bot --key invoice-bot.key.jwk`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id := who
+			if !strings.HasPrefix(id, "spiffe://") {
+				kind, name, both := strings.Cut(who, "/")
+				if !both {
+					kind, name = "agent", who
+				}
+				domain, err := cmd.Flags().GetString("trust-domain")
+				if err != nil {
+					return err
+				}
+				id = "spiffe://" + domain + "/" + kind + "/" + name
+			}
+			badge, err := client.New(client.Config{Issuer: issuer, Identity: id, KeyFile: key, APIKey: os.Getenv("LANYARD_API_KEY")})
+			if err != nil {
+				return err
+			}
+			base := strings.TrimSuffix(gateway, "/") + "/" + args[0]
+			var content io.Reader
+			if body != "" {
+				content = strings.NewReader(body)
+			}
+			req, err := http.NewRequestWithContext(cmd.Context(), strings.ToUpper(args[1]), base+args[2], content)
+			if err != nil {
+				return err
+			}
+			if body != "" {
+				req.Header.Set("Content-Type", "application/json")
+			}
+			for _, h := range headers {
+				name, value, ok := strings.Cut(h, ":")
+				if !ok {
+					return usage("--header %q: want Name: value", h)
+				}
+				req.Header.Set(name, strings.TrimSpace(value))
+			}
+			res, err := badge.HTTPClient(base).Do(req)
+			if err != nil {
+				var refused *client.Error
+				if errors.As(err, &refused) {
+					return exit{exitRefused, refused}
+				}
+				return err
+			}
+			defer res.Body.Close()
+			if res.StatusCode >= 400 {
+				b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+				if err != nil {
+					return err
+				}
+				var p control.Problem
+				if json.Unmarshal(b, &p) == nil && p.Detail != "" {
+					return exit{exitRefused, fmt.Errorf("%s: %s", res.Status, p.Detail)}
+				}
+				return exit{exitRefused, fmt.Errorf("%s: %s", res.Status, b)}
+			}
+			_, err = io.Copy(a.out, res.Body)
+			return err
+		}}
+	f := c.Flags()
+	f.StringVar(&who, "as", "", "name (of an agent), kind/name, or SPIFFE ID")
+	f.StringVar(&key, "key", "", "file of its private key")
+	f.StringVar(&issuer, "issuer", "http://127.0.0.1:8440", "URL of the control plane")
+	f.StringVar(&gateway, "gateway", "http://127.0.0.1:8441", "URL of the gateway")
+	f.String("trust-domain", "lanyard.local", "trust domain of the SPIFFE ID")
+	f.StringVarP(&body, "body", "d", "", "JSON to send")
+	f.StringArrayVarP(&headers, "header", "H", nil, `"Name: value" to send; can be given again`)
+	_ = c.MarkFlagRequired("as") // the flag is there
+	return c
+}
+
+func (a *app) token() *cobra.Command {
+	admin := &cobra.Command{Use: "admin", Short: "Make a new admin token, on the machine itself; the old one is dead", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		t, err := ask[control.AdminToken](cmd.Context(), a, "POST", "/v1/admin/token", struct{}{})
+		if err != nil {
+			return err
+		}
+		return a.show(t, func(w io.Writer) { fmt.Fprintf(w, "The admin token. It is shown this once:\n\n  %s\n", t.Token) })
+	}}
+	return noun("token", "Tokens of operators", admin)
+}
+
+func (a *app) keys() *cobra.Command {
+	text := func(list []control.KeyView) func(io.Writer) {
+		return func(w io.Writer) {
+			var rows [][]string
+			for _, k := range list {
+				rows = append(rows, []string{k.ID, k.State, day(k.Created), day(k.Until)})
+			}
+			table(w, "KEY STATE CREATED GONE", rows)
+		}
+	}
+	list := &cobra.Command{Use: "list", Short: "The keys that sign tokens", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		all, err := pages[control.KeyView](cmd.Context(), a, "/v1/keys", nil)
+		if err != nil {
+			return err
+		}
+		return a.show(all, text(all))
+	}}
+	rotate := &cobra.Command{Use: "rotate", Short: "Make a new signing key; tokens of the old one stay good until they end", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		r, err := ask[control.Rotated](cmd.Context(), a, "POST", "/v1/keys/rotate", struct{}{})
+		if err != nil {
+			return err
+		}
+		return a.show(r, func(w io.Writer) {
+			fmt.Fprintf(w, "%s signs from a few seconds from now on\n\n", r.ID)
+			text(r.Keys)(w)
+		})
+	}}
+	return noun("keys", "The keys that sign tokens", list, rotate)
+}

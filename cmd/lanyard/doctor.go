@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanyard-dev/lanyard/internal/control"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+func (a *app) status() *cobra.Command {
+	return &cobra.Command{Use: "status", Short: "How everything stands", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		s, err := ask[control.Status](cmd.Context(), a, "GET", "/v1/status", nil)
+		if err != nil {
+			return err
+		}
+		return a.show(s, func(w io.Writer) {
+			line := func(name, format string, args ...any) {
+				fmt.Fprintf(w, "%-12s %s\n", name, printable(fmt.Sprintf(format, args...)))
+			}
+			line("lanyard", "%s, up since %s, trust domain %s", s.Version, s.Started.Format(time.RFC3339), s.TrustDomain)
+			line("control", "%s", s.URL)
+			line("gateway", "%s", s.GatewayURL)
+			for _, g := range s.Gateways {
+				line("", "%s: %d changes behind", g.Name, g.Behind)
+			}
+			writable := "writable"
+			if !s.Ledger.Writable {
+				writable = "NOT writable: " + s.Ledger.Why
+			}
+			line("ledger", "%d events, %s", s.Ledger.Size, writable)
+			var states []string
+			for state, n := range s.Identities {
+				states = append(states, fmt.Sprintf("%d %s", n, state))
+			}
+			sort.Strings(states)
+			line("identities", "%s", or(strings.Join(states, ", "), "none"))
+			line("owners", "%d", s.Owners)
+			for _, u := range s.Upstreams {
+				state := ""
+				if u.Killed {
+					state = "  (killed)"
+				}
+				line("upstream", "%s at %s%s", u.Name, u.URL, state)
+			}
+		})
+	}}
+}
+
+// finding is one thing that doctor looked at.
+type finding struct {
+	OK   bool   `json:"ok"`
+	Warn bool   `json:"warning,omitempty"` // it works, but look at it
+	What string `json:"what"`
+	Fix  string `json:"fix,omitempty"`
+}
+
+func (a *app) doctor() *cobra.Command {
+	return &cobra.Command{Use: "doctor", Short: "Check a setup and say what to fix", Args: cobra.NoArgs,
+		Long: "Check the data folder, the server, its clock, the upstreams and the identities, and say what to fix. Exits 1 when something does not work.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list := a.examine(cmd.Context())
+			bad := 0
+			for _, f := range list {
+				if !f.OK {
+					bad++
+				}
+			}
+			err := a.show(list, func(w io.Writer) {
+				for _, f := range list {
+					mark := "ok  "
+					if !f.OK {
+						mark = "FIX "
+					} else if f.Warn {
+						mark = "look"
+					}
+					fmt.Fprintln(w, mark+"  "+printable(f.What))
+					if f.Fix != "" {
+						fmt.Fprintln(w, "        "+printable(f.Fix))
+					}
+				}
+			})
+			if err == nil && bad > 0 {
+				err = exit{exitError, fmt.Errorf("%d things to fix", bad)}
+			}
+			return err
+		}}
+}
+
+func (a *app) examine(ctx context.Context) (list []finding) {
+	good := func(format string, args ...any) {
+		list = append(list, finding{OK: true, What: fmt.Sprintf(format, args...)})
+	}
+	look := func(what, fix string) { list = append(list, finding{OK: true, Warn: true, What: what, Fix: fix}) }
+	bad := func(what, fix string) { list = append(list, finding{What: what, Fix: fix}) }
+	if a.server == "" {
+		if info, err := os.Stat(a.data); err != nil {
+			bad("there is no data folder "+a.data, "start lanyard serve --data "+a.data+", or name its folder with --data")
+			return list
+		} else if info.Mode().Perm()&0o077 != 0 {
+			bad(fmt.Sprintf("others may look into %s (mode %v)", a.data, info.Mode().Perm()), "chmod 700 "+a.data)
+		} else {
+			good("the data folder %s is ours alone", a.data)
+		}
+		key := filepath.Join(a.data, "seal.key")
+		if info, err := os.Stat(key); err != nil {
+			bad("the seal key is missing: "+key, "put it back from where you keep it; without it the store cannot be opened")
+		} else if info.Mode().Perm()&0o077 != 0 {
+			bad(fmt.Sprintf("others may read %s (mode %v)", key, info.Mode().Perm()), "chmod 600 "+key+"; if anyone may have read it, rotate keys and upstream credentials")
+		} else {
+			look("keep a copy of "+key+" elsewhere, apart from copies of the database", "")
+		}
+	}
+	s, err := ask[control.Status](ctx, a, "GET", "/v1/status", nil)
+	if err != nil {
+		bad("the server does not answer: "+err.Error(), "")
+		return list
+	}
+	good("the server answers: %s, version %s", s.URL, s.Version)
+	if s.Version != version {
+		look("the server is version "+s.Version+", this command "+version, "use the same")
+	}
+	if drift := time.Since(s.Now).Abs(); drift > 20*time.Second {
+		bad(fmt.Sprintf("the clocks differ by %s", drift.Round(time.Second)), "tokens and proofs are refused when clocks differ by more than 30 s: run NTP on both machines")
+	} else {
+		good("the clocks agree")
+	}
+	if s.Ledger.Writable {
+		good("the ledger can be written, %d events", s.Ledger.Size)
+	} else {
+		bad("the ledger cannot be written: "+s.Ledger.Why, "make space on the disk of the data folder")
+	}
+	web := &http.Client{Timeout: 5 * time.Second}
+	for name, at := range map[string]string{"the token issuer": s.URL + "/.well-known/oauth-authorization-server", "the gateway": s.GatewayURL + "/.well-known/oauth-protected-resource/-"} {
+		if res, err := web.Get(at); err != nil {
+			bad(name+" cannot be reached from here: "+err.Error(), "check --url and --gateway-url of lanyard serve, and what stands between")
+		} else {
+			res.Body.Close()
+			good("%s can be reached", name)
+		}
+	}
+	for _, g := range s.Gateways {
+		if g.Behind > 0 {
+			bad(fmt.Sprintf("gateway %s is %d changes behind", g.Name, g.Behind), "see its log")
+		}
+	}
+	if len(s.Upstreams) == 0 {
+		look("there is no upstream yet", "lanyard upstream put --help")
+	}
+	for _, u := range s.Upstreams {
+		if !u.Secret {
+			look("upstream "+u.Name+" is called without a credential", "if it needs one: lanyard upstream put "+u.Name+" --credential-env NAME")
+		}
+		if err := dial(ctx, u.URL); err != nil {
+			bad("upstream "+u.Name+" cannot be reached from here: "+err.Error(), "is "+u.URL+" right, and is it running?")
+		} else {
+			good("upstream %s can be reached", u.Name)
+		}
+	}
+	all, err := pages[control.IdentityView](ctx, a, "/v1/identities", nil)
+	if err != nil {
+		bad("identities: "+err.Error(), "")
+	}
+	for _, i := range all {
+		switch {
+		case i.State == identity.Active && !i.Usable:
+			look(i.Name+" is active but cannot act: "+i.Why, "lanyard credential add "+i.Name+" --help")
+		case i.State == identity.Active && time.Until(i.Expires) < 14*24*time.Hour:
+			look(i.Name+" ends on "+day(i.Expires), "lanyard identity renew "+i.Name)
+		case i.State == identity.Active && len(i.Grants) == 0:
+			look(i.Name+" may do nothing: it has no grant", "lanyard grant put "+i.Name+" --help")
+		case i.State == identity.Suspended:
+			look(i.Name+" is suspended", "lanyard identity resume "+i.Name+", or retire it")
+		}
+	}
+	if err == nil {
+		good("%d identities looked at", len(all))
+	}
+	return list
+}
+
+func dial(ctx context.Context, at string) error {
+	u, err := url.Parse(at)
+	if err != nil {
+		return err
+	}
+	port := or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err == nil {
+		c.Close()
+	}
+	return err
+}

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/connector/google"
+	"github.com/lanyard-dev/lanyard/internal/connector/openapi"
+	"github.com/lanyard-dev/lanyard/internal/connector/patterns"
+	"github.com/lanyard-dev/lanyard/internal/control"
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/seal"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/gateway"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// families are how upstreams can describe themselves.
+func families() []connector.Family {
+	return []connector.Family{google.Family(), openapi.Family(), patterns.Family()}
+}
+
+// server is the configuration of lanyard serve.
+type server struct {
+	listen, gatewayListen   string
+	url, gatewayURL         string
+	domain, gatewayDomain   string
+	cert, key               string
+	insecure, bearer        bool
+	maxExpiry, defaultEnd   string
+	tokenTTL                time.Duration
+	logFormat, logLevel     string
+	data                    string
+	log                     *slog.Logger
+	controlL, gatewayL, unx net.Listener
+}
+
+func (a *app) serve() *cobra.Command {
+	s := &server{}
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the control plane and the gateway", Args: cobra.NoArgs,
+		Long: `Run the control plane (registry, token issuer, ledger) and the gateway (the
+boundary that agents call through) in one process, on SQLite in the data folder.
+
+The first start makes the folder, the keys and an admin token, which is printed
+this once. Operators on this machine need no token: they use the Unix socket in
+the folder. A second serve on the same folder is refused.`,
+		Example: `  lanyard serve
+  lanyard serve --data /var/lib/lanyard --trust-domain example.com
+  lanyard serve --listen 0.0.0.0:8440 --gateway-listen 0.0.0.0:8441 --tls-cert tls.crt --tls-key tls.key \
+      --url https://lanyard.example.com:8440 --gateway-url https://lanyard.example.com:8441`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.data = a.data
+			return s.run(cmd.Context(), a.errs)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&s.listen, "listen", "127.0.0.1:8440", "address of the control plane")
+	f.StringVar(&s.gatewayListen, "gateway-listen", "127.0.0.1:8441", "address of the gateway")
+	f.StringVar(&s.url, "url", "", "public URL of the control plane, the issuer of tokens (default from --listen)")
+	f.StringVar(&s.gatewayURL, "gateway-url", "", "public URL of the gateway (default from --gateway-listen)")
+	f.StringVar(&s.domain, "trust-domain", "lanyard.local", "trust domain of the SPIFFE IDs; it cannot change later")
+	f.StringVar(&s.gatewayDomain, "gateway-domain", "", "also route <upstream>.<this domain> to upstreams")
+	f.StringVar(&s.cert, "tls-cert", "", "certificate chain (PEM); with it both listen with TLS, and clients may use certificates")
+	f.StringVar(&s.key, "tls-key", "", "its private key (PEM)")
+	f.BoolVar(&s.insecure, "insecure-http", false, "listen without TLS beyond loopback: only behind a proxy that has it")
+	f.BoolVar(&s.bearer, "allow-bearer", false, "give tokens that are bound to no key to clients that could bind them")
+	f.StringVar(&s.maxExpiry, "max-expiry", "365d", "the longest that an identity may run without being renewed")
+	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
+	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
+	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
+	return c
+}
+
+// check fills what follows from other fields and refuses what cannot be.
+func (s *server) check() error {
+	scheme := "http"
+	if (s.cert == "") != (s.key == "") {
+		return usage("--tls-cert and --tls-key belong together")
+	}
+	if s.cert != "" {
+		scheme = "https"
+	}
+	for _, l := range []struct {
+		address, flag string
+		to            *string
+	}{{s.listen, "listen", &s.url}, {s.gatewayListen, "gateway-listen", &s.gatewayURL}} {
+		host, port, err := net.SplitHostPort(l.address)
+		if err != nil {
+			return usage("--%s %q: want host:port", l.flag, l.address)
+		}
+		ip := net.ParseIP(host)
+		if local := host == "localhost" || ip != nil && ip.IsLoopback(); !local && scheme == "http" && !s.insecure {
+			return usage("--%s %s is reachable from other machines, without TLS: give --tls-cert and --tls-key, or --insecure-http behind a proxy that has them", l.flag, l.address)
+		}
+		if *l.to == "" {
+			if host == "" || ip != nil && ip.IsUnspecified() {
+				return usage("--%s %s: say under which URL others reach it, with --%s", l.flag, l.address, map[string]string{"listen": "url", "gateway-listen": "gateway-url"}[l.flag])
+			}
+			*l.to = scheme + "://" + net.JoinHostPort(host, port)
+		}
+		if u, err := url.Parse(*l.to); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" {
+			return usage("%q is no URL like https://lanyard.example.com:8440", *l.to)
+		}
+		*l.to = strings.TrimSuffix(*l.to, "/")
+	}
+	if _, err := identity.NewID(s.domain, identity.Agent, "x"); err != nil {
+		return exit{exitUsage, err}
+	}
+	if s.tokenTTL < 10*time.Second || s.tokenTTL > 15*time.Minute {
+		return usage("--token-ttl %s: from 10s to 15m", s.tokenTTL)
+	}
+	return nil
+}
+
+func life(flag, s string) (time.Duration, error) {
+	e, err := registry.ParseEnd(s)
+	if d := e.From(time.Unix(0, 0)).Sub(time.Unix(0, 0)); err == nil && d > 0 && d < 200*365*24*time.Hour {
+		return d, nil
+	}
+	return 0, usage("--%s %q: write 90d (or h, w, y)", flag, s)
+}
+
+func (s *server) logger(w io.Writer) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.logLevel)); err != nil {
+		return usage("--log-level %q: use debug, info, warn or error", s.logLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch s.logFormat {
+	case "text":
+		s.log = slog.New(slog.NewTextHandler(w, options))
+	case "json":
+		s.log = slog.New(slog.NewJSONHandler(w, options))
+	default:
+		return usage("--log-format %q: use text or json", s.logFormat)
+	}
+	return nil
+}
+
+// sealBox opens the key that secrets are sealed with, and makes one only where there is no store yet.
+func (s *server) sealBox() (*seal.Box, error) {
+	path := filepath.Join(s.data, "seal.key")
+	box, err := seal.Open(path)
+	if !errors.Is(err, seal.ErrMissing) {
+		return box, err
+	}
+	if store.Exists(s.data) {
+		return nil, fmt.Errorf("%w: the store in %s was sealed with it; put it back from where you keep it", err, s.data)
+	}
+	if err := os.MkdirAll(s.data, 0o700); err != nil {
+		return nil, err
+	}
+	return seal.Create(path)
+}
+
+// run starts everything from the ground up and stops it in the opposite order.
+func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
+	if err := errors.Join(s.check(), s.logger(errs)); err != nil {
+		return err
+	}
+	longest, err := life("max-expiry", s.maxExpiry)
+	if err != nil {
+		return err
+	}
+	usual, err := life("default-expiry", s.defaultEnd)
+	if err != nil {
+		return err
+	}
+	box, err := s.sealBox()
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, store.Config{Dir: s.data, Now: time.Now, Rand: rand.Reader, Seal: box, Origin: s.domain + "/ledger", Fatal: func(err error) {
+		s.log.Error("the disk failed: what it holds is not certain, so this process ends; the next start reads what is there", "error", err)
+		os.Exit(exitError)
+	}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := s.sameDomain(ctx, db); err != nil {
+		return err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	view := feed.NewView()
+	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer})
+	if err != nil {
+		return err
+	}
+	const name = "gateway-1"
+	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), View: view,
+		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics})
+	if err != nil {
+		return err
+	}
+	handler, err := plane.Handler()
+	if err != nil {
+		return err
+	}
+	if err := s.open(); err != nil {
+		return err
+	}
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	go feed.Follow(background, plane.Source(name), view, func(err error) { s.log.Warn("the view fell behind", "error", err) })
+	go plane.Run(background)
+	for view.Live(time.Now()) != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	if err := firstToken(ctx, plane, errs); err != nil {
+		return err
+	}
+	return s.answer(ctx, g, handler, plane.LocalHandler())
+}
+
+// sameDomain keeps the trust domain as it was at the first start: it is part of every identity's name.
+func (s *server) sameDomain(ctx context.Context, db *store.DB) error {
+	return db.Read(ctx, func(tx *store.Tx) error {
+		list, err := tx.Identities(store.Filter{Limit: 1})
+		if err == nil && len(list) == 1 && list[0].ID.TrustDomain() != s.domain {
+			return fmt.Errorf("the identities in %s are of trust domain %s; start with --trust-domain %s", s.data, list[0].ID.TrustDomain(), list[0].ID.TrustDomain())
+		}
+		return err
+	})
+}
+
+func (s *server) open() (err error) {
+	if s.controlL, err = net.Listen("tcp", s.listen); err != nil {
+		return fmt.Errorf("%w; is something else there? --listen takes another address", err)
+	}
+	if s.gatewayL, err = net.Listen("tcp", s.gatewayListen); err != nil {
+		return fmt.Errorf("%w; is something else there? --gateway-listen takes another address", err)
+	}
+	s.unx, err = control.LocalListener(filepath.Join(s.data, "lanyard.sock"))
+	return err
+}
+
+// firstToken makes the admin token on the first start and prints it this once.
+func firstToken(ctx context.Context, plane *control.Plane, w io.Writer) error {
+	has, err := plane.HasAdminToken(ctx)
+	if has || err != nil {
+		return err
+	}
+	secret, err := plane.NewAdminToken(ctx, registry.Self)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nThe admin token, for operators on other machines. It is shown this once:\n\n  %s\n\n", secret)
+	return nil
+}
+
+// answer serves until ctx ends, then lets what runs end by itself for a while.
+func (s *server) answer(ctx context.Context, g *gateway.Gateway, handler, local http.Handler) error {
+	plain := func(h http.Handler) *http.Server {
+		return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	}
+	front, controlS, localS := g.Server(), plain(handler), plain(local)
+	controlL, gatewayL := s.controlL, gateway.Strict(s.gatewayL)
+	if s.cert != "" {
+		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
+		if err != nil {
+			return fmt.Errorf("--tls-cert: %w", err)
+		}
+		// A client's certificate is looked up by its thumbprint (RFC 8705 section 2.2), not by who signed it.
+		config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"}}
+		controlL, gatewayL = tls.NewListener(s.controlL, config), tls.NewListener(s.gatewayL, config.Clone())
+	}
+	failed := make(chan error, 3)
+	for _, l := range []struct {
+		s *http.Server
+		l net.Listener
+	}{{controlS, controlL}, {front, gatewayL}, {localS, s.unx}} {
+		go func() {
+			if err := l.s.Serve(l.l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		}()
+	}
+	s.log.Info("lanyard is ready", "version", version, "control", s.url, "gateway", s.gatewayURL, "data", s.data)
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.log.Info("lanyard is stopping")
+	quiet, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, server := range []*http.Server{front, controlS, localS} {
+		if server.Shutdown(quiet) != nil {
+			server.Close()
+		}
+	}
+	return errors.Join(err, g.Close())
+}
