@@ -17,6 +17,12 @@ all: build
 build:
 	go build -o bin/lanyard ./cmd/lanyard
 
+# RUN takes flags, as in make run RUN=--once
+run: build
+	go build -o bin/office ./examples/office/server
+	go build -o bin/office-agent ./examples/office/agent
+	go run ./examples/run $(RUN)
+
 # ---- checks (room: test) ------------------------------------------------------
 test:
 	test/run.sh

@@ -105,7 +105,7 @@ type door struct {
 	log *slog.Logger
 }
 
-// answer turns an error into what the Caller is told; what is kept back goes to the log.
+// answer turns an error into what the caller is told; what is kept back goes to the log.
 func (d door) answer(operation string, err error) error {
 	told := problem(err)
 	var p *Problem
@@ -115,7 +115,8 @@ func (d door) answer(operation string, err error) error {
 	return told
 }
 
-// Caller is in every input: who asks, as the guard in front found out.
+// Caller is in every input: who asks, as the guard in front found out. It is exported for
+// huma, which fills only fields it can see.
 type Caller struct {
 	Operator string `header:"Lanyard-Operator" hidden:"true"`
 	remote   string

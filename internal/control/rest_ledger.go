@@ -14,7 +14,8 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
-type eventQuery struct {
+// EventQuery is exported for huma, which fills only fields it can see.
+type EventQuery struct {
 	Caller
 	Identity string `query:"identity" maxLength:"512"`
 	Owner    string `query:"owner" maxLength:"64"`
@@ -28,7 +29,7 @@ type eventQuery struct {
 	Until    string `query:"until" maxLength:"64"`
 }
 
-func (q *eventQuery) query(p *Plane) (l ledger.Query, err error) {
+func (q *EventQuery) query(p *Plane) (l ledger.Query, err error) {
 	l = ledger.Query{Identity: q.Identity, Owner: q.Owner, Upstream: q.Upstream, Action: q.Action, Class: q.Class, Type: q.Type, Outcome: ledger.Outcome(q.Outcome), Text: q.Text}
 	if l.Since, err = sinceOrUntil(q.Since, p.Now()); err == nil {
 		l.Until, err = sinceOrUntil(q.Until, p.Now())
@@ -37,13 +38,13 @@ func (q *eventQuery) query(p *Plane) (l ledger.Query, err error) {
 }
 
 type eventSearch struct {
-	eventQuery
+	EventQuery
 	After string `query:"after" doc:"Next of the page before" maxLength:"20"`
 	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
 }
 
 type eventTail struct {
-	eventQuery
+	EventQuery
 	From int64 `query:"from" default:"-1" doc:"Index to begin at; negative: so many before the end" minimum:"-10000"`
 }
 
