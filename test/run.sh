@@ -19,16 +19,18 @@ step() {
 race() {
 	command -v gcc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc libc6-dev; } || return 1
 	local rooms=()
-	for d in internal/feed internal/gateway internal/token internal/control/store internal/control/issuer; do
+	for d in internal/feed internal/gateway internal/token internal/control/store internal/control/issuer internal/control; do
 		ls "$d"/*_test.go >/dev/null 2>&1 && rooms+=("./$d/...")
 	done
 	CGO_ENABLED=1 go test -race -timeout 8m "${rooms[@]}"
 }
 
-# Until the binary is built from cmd/lanyard there is nothing for outside clients to talk to.
+step deps make -s interop-deps
 step lint make -s lint
-step build go build ./...
-step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|interop)$")'
+step build make -s build
+step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|interop|e2e)$")'
+step e2e go test -count=1 -timeout 6m ./test/e2e
+step interop go test -count=1 -timeout 6m ./test/interop
 step race race
 step fault go test -count=1 -timeout 12m -v ./test/fault
 step fuzz test/fuzz.sh "${FUZZTIME:-3s}"
