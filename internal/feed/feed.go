@@ -79,7 +79,8 @@ type Source interface {
 	Ack(ctx context.Context, at Cursor) error
 	// Record returns nil once the events are durable in the ledger.
 	Record(ctx context.Context, events []ledger.Event) error
-	// Credential is asked for; control decides again before it answers.
+	// Credential is asked for; control decides again before it answers. The zero
+	// Secret means that the upstream needs none.
 	Credential(ctx context.Context, upstream string, chain identity.Chain) (Secret, error)
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"bufio"
 	"crypto/rand"
 	"fmt"
@@ -397,4 +398,18 @@ func BenchmarkGateway(b *testing.B) {
 		w := newWorld(b, up)
 		run(b, w.front.URL+"/mail/x", "Bearer "+w.mint(w.claims("bot")))
 	})
+}
+
+// TestNoCredential: an upstream that needs none gets none, the caller's least of all.
+func TestNoCredential(t *testing.T) {
+	var seen http.Header
+	w := newWorld(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header.Clone() }))
+	w.plane.secret = func(context.Context) (feed.Secret, error) { return feed.Secret{}, nil }
+	r := w.request("GET", "/mail/things/1", w.mint(w.claims("bot")), nil)
+	if res, body := w.do(r); res.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", res.Status, body)
+	}
+	if _, there := seen["Authorization"]; there || seen.Get("") != "" {
+		t.Errorf("the upstream saw %v", seen)
+	}
 }

@@ -52,8 +52,8 @@ func (b *backend) credential(g *Gateway, now time.Time, chain identity.Chain) (*
 	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.Record)
 	defer cancel()
 	s, err := g.Source.Credential(ctx, b.upstream.Name, chain)
-	if s.Header = textproto.CanonicalMIMEHeaderKey(s.Header); err == nil && s.Header == "" {
-		err = fmt.Errorf("credential of %s names no header", b.upstream.Name)
+	if s.Header = textproto.CanonicalMIMEHeaderKey(s.Header); err == nil && (s.Header == "") != (s.Value == "") {
+		err = fmt.Errorf("credential of %s is half a header", b.upstream.Name)
 	}
 	b.failure = nil
 	if err != nil {
@@ -106,5 +106,9 @@ func validTrace(s string) bool {
 	return strings.Trim(s[3:35], "0") != "" && strings.Trim(s[36:52], "0") != ""
 }
 
-// setSecret puts the upstream's credential on the outgoing headers.
-func setSecret(h http.Header, s feed.Secret) { h[s.Header] = []string{s.Value} }
+// setSecret puts the upstream's credential, if it needs one, on the outgoing headers.
+func setSecret(h http.Header, s feed.Secret) {
+	if s.Header != "" {
+		h[s.Header] = []string{s.Value}
+	}
+}

@@ -2,21 +2,30 @@ package main
 
 import (
 	"context"
-	"sync"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/seal"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
-// book records events into a tree in memory.
-func book() (func(context.Context, []ledger.Event) error, error) {
-	var mu sync.Mutex
-	var tree ledger.Tree
-	return func(_ context.Context, events []ledger.Event) error {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, e := range events {
-			tree.Append(e.Leaf())
-		}
-		return nil
-	}, nil
+// book opens a ledger as lanyard serve has it, on disk and synced before it
+// returns, in a folder that close removes.
+func book() (record func(context.Context, []ledger.Event) error, close func(), err error) {
+	dir, err := os.MkdirTemp("", "lanyard-bench-")
+	if err != nil {
+		return nil, nil, err
+	}
+	box, err := seal.New()
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := store.Open(context.Background(), store.Config{Dir: dir, Now: time.Now, Rand: rand.Reader, Seal: box, Fatal: func(err error) { panic(err) }})
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	return db.Record, func() { db.Close(); os.RemoveAll(dir) }, nil
 }

@@ -20,7 +20,7 @@ import (
 // runIssuer is the role: the authorization server over a ledger that is durable before each reply.
 func runIssuer(jwk string) error {
 	view := feed.NewView()
-	record, err := book()
+	record, _, err := book()
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,12 @@ func verifying() error {
 }
 
 // appending records events that are durable when record returns, from many callers at once.
-func appending(record func(context.Context, []ledger.Event) error, d time.Duration) error {
+func appending(d time.Duration) error {
+	record, closeBook, err := book()
+	if err != nil {
+		return err
+	}
+	defer closeBook()
 	const callers = 256
 	var wg sync.WaitGroup
 	counts, errs := make([]int, callers), make([]error, callers)

@@ -13,6 +13,8 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -21,21 +23,33 @@ func main() {
 	conns := flag.Int("conns", 32, "connections")
 	rounds := flag.Int("rounds", 7, "rounds of each comparison")
 	each := flag.Duration("each", 2*time.Second, "time of one round")
+	only := flag.String("only", "", "one part: proxies, issue, decide, kill, verify or append")
 	flag.Parse()
-	if err := run(flag.Args(), *conns, *rounds, *each); err != nil {
+	if err := run(flag.Args(), *only, *conns, *rounds, *each); err != nil {
 		log.Fatal("bench: ", err)
 	}
 }
 
-func run(args []string, conns, rounds int, each time.Duration) error {
+func run(args []string, only string, conns, rounds int, each time.Duration) error {
 	if len(args) > 0 {
 		return role(args)
 	}
-	record, err := book()
-	if err != nil {
-		return err
+	parts := map[string]func() error{
+		"proxies": func() error { return proxies(conns, rounds, each) },
+		"issue":   func() error { return issuing(conns, rounds, each) },
+		"decide":  deciding, "kill": killing, "verify": verifying, "append": func() error { return appending(each) },
 	}
-	return errors.Join(proxies(conns, rounds, each), issuing(conns, rounds, each), deciding(), verifying(), appending(record, each))
+	if only != "" {
+		if parts[only] == nil {
+			return fmt.Errorf("-only %s: there is %v", only, slices.Sorted(maps.Keys(parts)))
+		}
+		return parts[only]()
+	}
+	var failed error
+	for _, name := range []string{"proxies", "issue", "decide", "kill", "verify", "append"} {
+		failed = errors.Join(failed, parts[name]())
+	}
+	return failed
 }
 
 // role is what a child does.

@@ -99,7 +99,7 @@ func runWing(to, jkt, x5t string) error {
 	if w.signer, err = token.NewSigner(key); err != nil {
 		return err
 	}
-	if w.record, err = book(); err != nil {
+	if w.record, _, err = book(); err != nil {
 		return err
 	}
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
