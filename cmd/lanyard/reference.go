@@ -43,7 +43,10 @@ func commands(w io.Writer, c *cobra.Command) {
 		return
 	}
 	c.InitDefaultHelpFlag()
-	fmt.Fprintf(w, "## %s\n\n%s\n\n", c.CommandPath(), or(c.Long, c.Short+"."))
+	fmt.Fprintf(w, "## %s\n\n%s.\n\n", c.CommandPath(), c.Short)
+	if c.Long != "" {
+		fmt.Fprintf(w, "```text\n%s\n```\n\n", c.Long)
+	}
 	if c.Runnable() {
 		fmt.Fprintf(w, "```\n%s\n```\n\n", c.UseLine())
 	}
