@@ -29,6 +29,9 @@ func (db *DB) Record(ctx context.Context, events []ledger.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
+	if db.ctx.Err() != nil {
+		return ErrClosed
+	}
 	b := &batch{events, make(chan error, 1)}
 	select {
 	case db.queue <- b:
@@ -42,12 +45,20 @@ func (db *DB) Record(ctx context.Context, events []ledger.Event) error {
 		return err
 	case <-ctx.Done(): // it may yet be written; the same event recorded again counts once
 		return ctx.Err()
+	case <-db.recorded: // the last commit was made: was this in it?
+		select {
+		case err := <-b.done:
+			return err
+		default:
+			return ErrClosed
+		}
 	}
 }
 
 // recordLoop commits what waits. After Close it refuses what still waits.
 func (db *DB) recordLoop() {
 	defer db.ended.Done()
+	defer close(db.recorded)
 	for {
 		select {
 		case b := <-db.queue:

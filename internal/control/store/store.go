@@ -67,6 +67,7 @@ type DB struct {
 	head     atomic.Pointer[head]
 	bell     bell // rings after each commit
 	queue    chan *batch
+	recorded chan struct{}     // closed when nothing more will be taken from queue
 	inserts  map[int]*sql.Stmt // events, by how many rows
 	verifier string            // of checkpoints
 	signed   atomic.Pointer[signed]
@@ -108,7 +109,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data folder: %w", err)
 	}
-	db := &DB{Config: c, engine: sqlite, writing: make(chan struct{}, 1), queue: make(chan *batch, queued),
+	db := &DB{Config: c, engine: sqlite, writing: make(chan struct{}, 1), queue: make(chan *batch, queued), recorded: make(chan struct{}),
 		inserts: map[int]*sql.Stmt{}}
 	db.bell.ring()
 	db.ctx, db.close = context.WithCancel(context.Background())
