@@ -16,6 +16,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lanyard-dev/lanyard/internal/control"
 )
 
@@ -197,8 +199,8 @@ func or(s, otherwise string) string {
 func (a *app) confirm(question string) (bool, error) {
 	f, ok := a.in.(*os.File)
 	if ok {
-		info, err := f.Stat()
-		ok = err == nil && info.Mode()&os.ModeCharDevice != 0
+		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+		ok = err == nil
 	}
 	if !ok {
 		return false, usage("there is no terminal to ask at; give --yes to go on, or --dry-run to look only")

@@ -100,6 +100,7 @@ func (d *demo) run(once bool) error {
 		}
 	}
 	d.say("All of it is on record, with whose agent it is")
+	time.Sleep(200 * time.Millisecond) // what was only read is on record within 100 ms, not before the reply
 	if err := d.lanyard("audit", "search", "--identity", "invoice-bot", "--type", "request", "--limit", "3"); err != nil {
 		return err
 	}

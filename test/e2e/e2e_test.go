@@ -1,0 +1,379 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestDemonstration is make run, twice on one data folder: after the cord was
+// pulled, the second must bring the agent back with a new key.
+func TestDemonstration(t *testing.T) {
+	dir, err := os.MkdirTemp("", "lyd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	manifest, err := os.ReadFile("../../examples/office/office.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	desk := free(t)
+	text := strings.NewReplacer("http://127.0.0.1:8442", "http://"+desk, "../../data/office/", "./data/office/").Replace(string(manifest))
+	if err := os.WriteFile(filepath.Join(dir, "office.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		c := exec.Command(filepath.Join(bin, "run"), "--once", "--bin", bin, "--data", "data", "--manifests", "office.yaml",
+			"--listen", free(t), "--gateway-listen", free(t), "--office-listen", desk)
+		c.Dir = dir
+		b, err := c.CombinedOutput()
+		out := string(b)
+		if err != nil {
+			t.Fatalf("round %d: %v\n%s", round, err, out)
+		}
+		at := 0
+		for _, want := range []string{
+			"3 messages about invoices", "403 invoice-bot may not do gmail.users.messages.send (write) on mail", "Priya Shah, owner of mail, can grant more",
+			"403 Guardrail no-mail-rules refuses this", "invoice-bot (maya)  gmail.users.settings.updateAutoForwarding on mail", "invoice-bot (maya)  gmail.users.messages.get on mail",
+			"killed  spiffe://lanyard.local/agent/invoice-bot", "in force at gateway-1", "It did not work: ", "events are what was recorded",
+		} {
+			i := strings.Index(out[at:], want)
+			if i < 0 {
+				t.Fatalf("round %d: %q is missing, or not in its place:\n%s", round, want, out)
+			}
+			at += i
+		}
+		if round == 1 && !strings.Contains(out, "restored  spiffe://lanyard.local/agent/invoice-bot") {
+			t.Errorf("the second run did not restore:\n%s", out)
+		}
+	}
+}
+
+// TestGuarded: what is granted goes through, all else is refused with a reason, and all of it is on record.
+func TestGuarded(t *testing.T) {
+	h := build(t)
+	h.settle()
+	if out := h.do(h.asReader("GET", profile)...); !strings.Contains(out, "maya@example.com") {
+		t.Errorf("profile: %s", out)
+	}
+	h.fails(3, "reader may not do gmail.users.messages.delete (delete) on mail: its grants there cover only read; Maya Lind, owner of mail, can grant more.", h.asReader("DELETE", "/gmail/v1/users/me/messages/1")...)
+	h.fails(3, "the conditions of its grants do not cover them", h.asReader("GET", "/gmail/v1/users/other/profile")...)
+	h.fails(3, "description does not have", h.asReader("GET", "/admin")...)
+	h.fails(3, "holds no grant", h.call("drive", "GET", "/drive/v3/files", "--as", "reader", "--key", "reader.key.jwk")...)
+	for _, want := range []string{"allowed  reader (maya)  gmail.users.getProfile on mail", "refused  reader (maya)  gmail.users.messages.delete on mail"} {
+		h.eventually(want, func() bool { return strings.Contains(h.do("audit", "search", "--identity", "reader"), want) })
+	}
+	if out := h.do("explain", "reader", "mail", "GET", profile); !strings.HasPrefix(out, "allowed: Granted by reader/read-mail") {
+		t.Error(out)
+	}
+	if out := h.do("explain", "reader", "mail", "--action", "gmail.users.messages.send"); !strings.HasPrefix(out, "refused: reader may not do") {
+		t.Error(out)
+	}
+	b, err := os.ReadFile(filepath.Join(h.data, "lanyard.db"))
+	wal, _ := os.ReadFile(filepath.Join(h.data, "lanyard.db-wal"))
+	if err != nil || strings.Contains(string(b)+string(wal)+h.log.String(), h.secret) {
+		t.Errorf("the office's secret lies about unsealed (%v)", err)
+	}
+}
+
+// TestCord: the very next call is refused, for each of the ways to end something, by the gateway itself.
+func TestCord(t *testing.T) {
+	h := build(t, "--allow-bearer")
+	h.settle()
+	h.do("identity", "register", "keyed", "--kind", "api_key", "--owner", "maya", "--purpose", "Old client")
+	keyed := func() string {
+		return h.first(`(lyd_\S+)`, h.do("credential", "add", "keyed", "--api-key"))
+	}
+	h.do("grant", "put", "keyed", "read-mail", "--upstream", "mail", "--action", "read")
+	badge := func(key string) string {
+		form := url.Values{"grant_type": {"client_credentials"}, "resource": {h.gate + "/mail"}}
+		req, _ := http.NewRequest("POST", h.control+"/oauth/token", strings.NewReader(form.Encode()))
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.SetBasicAuth(url.QueryEscape("spiffe://lanyard.local/api_key/keyed"), key)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var token struct {
+			Access string `json:"access_token"`
+		}
+		if err := json.NewDecoder(res.Body).Decode(&token); err != nil || token.Access == "" {
+			t.Fatalf("token: %s", res.Status)
+		}
+		return token.Access
+	}
+	works := func(token string, want bool) {
+		t.Helper()
+		if status, body := h.get(h.gate+"/mail"+profile, token); (status == 200) != want {
+			t.Errorf("status %d %s, want it to work: %v", status, body, want)
+		}
+	}
+	key := keyed()
+	token := badge(key)
+	works(token, true)
+	for name, end := range map[string]struct{ stop, undo []string }{
+		"identity": {[]string{"kill", "keyed"}, []string{"restore", "keyed"}},
+		"owner":    {[]string{"kill", "--owner", "maya"}, []string{"restore", "--owner", "maya"}},
+		"all":      {[]string{"kill", "--all"}, []string{"restore", "--all"}},
+		"upstream": {[]string{"kill", "--upstream", "mail"}, []string{"restore", "--upstream", "mail"}},
+	} {
+		works(token, true)
+		if out := h.do(append(end.stop, "--reason", "test")...); !strings.Contains(out, "in force at gateway-1") || strings.Contains(out, "NOT yet") {
+			t.Errorf("%s: the receipt says\n%s", name, out)
+		}
+		works(token, false)
+		h.do(append(end.undo, "--reason", "test")...)
+		works(token, name == "upstream") // an identity's old token stays dead
+		if name != "upstream" {
+			h.fails(3, "revoked", h.call("mail", "GET", profile, "--as", "reader", "--key", "reader.key.jwk")...)
+			key = keyed()
+			token = badge(key)
+		}
+	}
+	works(token, true)
+	h.do("revoke", "token", token, "--reason", "seen in a log")
+	works(token, false)
+	token = badge(key)
+	h.do("revoke", "grant", "keyed/read-mail", "--reason", "over")
+	works(token, false)
+	h.do("grant", "put", "keyed", "read-mail", "--upstream", "mail", "--action", "read")
+	works(token, true)
+	var who struct {
+		Credentials []struct{ ID, Revoked string }
+	}
+	h.json(&who, "identity", "show", "keyed")
+	for _, c := range who.Credentials {
+		if c.Revoked == "" {
+			h.do("revoke", "credential", c.ID, "--reason", "rotated")
+		}
+	}
+	works(token, false)
+	key = keyed()
+	token = badge(key)
+	h.do("identity", "suspend", "keyed")
+	works(token, false)
+	h.do("identity", "resume", "keyed")
+	works(token, true)
+	h.do("keys", "rotate")
+	works(token, true)
+	works(badge(key), true)
+	h.stop()
+	h.start()
+	works(token, true) // a restart forgets neither keys nor what is good
+	h.do("kill", "keyed", "--reason", "the end")
+	h.stop()
+	h.start()
+	works(token, false)
+	h.do("audit", "verify")
+}
+
+// TestExpiry: an identity stops by itself at its end.
+func TestExpiry(t *testing.T) {
+	h := build(t)
+	h.settle()
+	h.do("identity", "register", "reader", "--owner", "maya", "--purpose", "Reads mail", "--expires", time.Now().Add(3*time.Second).UTC().Format(time.RFC3339))
+	h.eventually("reader has expired", func() bool { return h.try(h.asReader("GET", profile)...).code == 3 })
+	h.eventually("the state says so", func() bool { return strings.Contains(h.do("identity", "show", "reader"), "expired") })
+	h.do("identity", "renew", "reader", "--expires", "10d")
+	h.do(h.asReader("GET", profile)...)
+}
+
+// TestOwnerGone: what a leaving owner owned goes to the backup; without one it stops.
+func TestOwnerGone(t *testing.T) {
+	h := build(t)
+	h.settle()
+	h.do("owner", "gone", "maya")
+	if out := h.do("identity", "show", "reader"); !strings.Contains(out, "ben  Ben Okafor") {
+		t.Error(out)
+	}
+	h.do(h.asReader("GET", profile)...)
+	h.do("owner", "gone", "ben")
+	h.fails(3, "suspended", h.asReader("GET", profile)...)
+}
+
+// TestApply: dry runs, mistakes with their places, all or nothing, and nothing the second time.
+func TestApply(t *testing.T) {
+	h := build(t)
+	h.do("keygen", "bot")
+	write := func(text string) {
+		if err := os.WriteFile(filepath.Join(h.dir, "m.yaml"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := `set: test
+owners:
+  maya: {name: Maya Lind, email: maya@example.com}
+upstreams:
+  mail:
+    url: ` + h.office + `
+    owner: maya
+    description: {google: gmail/v1}
+    credential: {prefix: "Bearer ", value_from: {env: OFFICE_SECRET}}
+identities:
+  bot:
+    kind: agent
+    owner: maya
+    purpose: Reads mail
+    credentials: [{public_key: ./bot.jwk}]
+    grants:
+      read: {upstream: mail, actions: [read], until: 30d}
+guardrails:
+  no-admin: {cedar: 'forbid(principal, action in Lanyard::Action::"admin", resource);'}
+`
+	bad := strings.NewReplacer("email: maya@example.com", "emial: maya@example.com", "kind: agent", "kind: agnet", "upstream: mail,", "upstream: nail,",
+		`Action::"admin"`, `Action::"admin`, "owner: maya\n    purpose", "owner: mya\n    purpose").Replace(good)
+	write(bad)
+	r := h.try("apply", "-f", "m.yaml", "--yes")
+	if r.code != 3 || strings.Count(r.err, "m.yaml:") < 3 {
+		t.Errorf("mistakes: exit %d\n%s", r.code, r.err)
+	}
+	for _, want := range []string{"m.yaml:3:", "did you mean email?", "m.yaml:12:", "did you mean agent?"} {
+		if !strings.Contains(r.err, want) {
+			t.Errorf("%q is missing in\n%s", want, r.err)
+		}
+	}
+	if out := h.do("owner", "list"); strings.Contains(out, "maya") {
+		t.Errorf("something was kept:\n%s", out)
+	}
+	write(good)
+	h.fails(2, "+ identity bot", "apply", "-f", "m.yaml", "--dry-run")
+	h.fails(64, "--yes", "apply", "-f", "m.yaml")
+	h.do("apply", "-f", "m.yaml", "--yes")
+	if out := h.do("apply", "-f", "m.yaml", "--dry-run"); !strings.Contains(out, "nothing to do") {
+		t.Errorf("the second time: %s", out)
+	}
+	write(strings.Replace(good, "      read: {upstream: mail, actions: [read], until: 30d}\n", "      peek: {upstream: mail, actions: [gmail.users.getProfile]}\n", 1))
+	if out := h.do("apply", "-f", "m.yaml", "--yes"); !strings.Contains(out, "+ grant bot/peek") || !strings.Contains(out, "- grant bot/read") {
+		t.Error(out)
+	}
+	h.do("kill", "bot", "--reason", "test")
+	if out := h.do("apply", "-f", "m.yaml", "--yes"); !strings.Contains(out, "bot is killed, and apply does not bring it back") {
+		t.Error(out)
+	}
+}
+
+// TestRecord: an export verifies without a server, a changed byte is located, one event can be proven.
+func TestRecord(t *testing.T) {
+	h := build(t)
+	h.settle()
+	h.do(h.asReader("GET", profile)...)
+	key := strings.TrimSpace(h.do("audit", "key"))
+	h.do("audit", "export", "out")
+	if out := h.do("audit", "verify", "out", "--key", key); !strings.HasPrefix(out, "ok: ") {
+		t.Error(out)
+	}
+	file := filepath.Join(h.dir, "out", "events.jsonl")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(b), "\n")
+	for name, change := range map[string]string{
+		"changed":   strings.Join(lines[:4], "") + strings.Replace(lines[4], "maya", "mayo", 1) + strings.Join(lines[5:], ""),
+		"dropped":   strings.Join(lines[:4], "") + strings.Join(lines[5:], ""),
+		"reordered": strings.Join(lines[:4], "") + lines[5] + lines[4] + strings.Join(lines[6:], ""),
+	} {
+		if err := os.WriteFile(file, []byte(change), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r := h.try("audit", "verify", "out", "--key", key)
+		if r.code != 4 || !strings.Contains(r.out, "line 5") {
+			t.Errorf("%s: exit %d\n%s%s", name, r.code, r.out, r.err)
+		}
+	}
+	h.fails(4, "verifier key", "audit", "verify", "out", "--key", key[:len(key)-4]+"AAAA")
+	if out := h.do("audit", "prove", "3"); !strings.Contains(out, "proven: event 3") {
+		t.Error(out)
+	}
+	h.fails(3, "there is no event", "audit", "prove", "99999")
+	h.do("audit", "verify")
+	tail := exec.Command(filepath.Join(bin, "lanyard"), "--data", h.data, "audit", "tail", "--type", "identity")
+	out, err := os.Create(filepath.Join(h.dir, "tail"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tail.Stdout = out
+	if err := tail.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { tail.Process.Signal(syscall.SIGTERM); tail.Wait() }()
+	h.do("identity", "suspend", "reader", "--reason", "a test of the tail")
+	h.eventually("the tail shows it", func() bool {
+		b, _ := os.ReadFile(out.Name())
+		return strings.Contains(string(b), "identity.suspend") && strings.Contains(string(b), "a test of the tail")
+	})
+}
+
+// TestCommands: codes, JSON everywhere, errors that say what to do.
+func TestCommands(t *testing.T) {
+	h := build(t)
+	h.settle()
+	for _, args := range [][]string{{"owner", "list"}, {"identity", "list"}, {"identity", "show", "reader"}, {"upstream", "list"}, {"upstream", "actions", "mail"}, {"guardrail", "list"},
+		{"guardrail", "schema"}, {"grant", "show", "reader/read-mail"}, {"keys", "list"}, {"status"}, {"audit", "verify"}, {"audit", "key"}, {"explain", "reader", "mail", "GET", profile}, {"version"}, {"doctor"}} {
+		var v any
+		h.json(&v, args...)
+	}
+	h.fails(64, "unknown command", "frobnicate")
+	h.fails(64, "unknown flag", "kill", "--now")
+	h.fails(64, "reason", "kill", "reader")
+	h.fails(64, "identity --help", "identity", "frobnicate")
+	h.fails(64, "use text or json", "status", "-o", "yaml")
+	h.fails(3, "there is no identity \"nobody\"", "kill", "nobody", "--reason", "x")
+	h.fails(1, "no Lanyard is running", "status", "--data", filepath.Join(h.dir, "elsewhere"))
+	h.fails(1, "in use by process", "serve", "--data", h.data, "--listen", free(t), "--gateway-listen", free(t))
+	h.fails(64, "without TLS", "serve", "--data", filepath.Join(h.dir, "x"), "--listen", "0.0.0.0:0")
+	h.fails(1, "a key is not replaced", "keygen", "reader")
+	if out := h.do("completion", "bash"); !strings.Contains(out, "lanyard") {
+		t.Error("no completion")
+	}
+	if out := h.do("doctor"); !strings.Contains(out, "upstream mail can be reached") {
+		t.Error(out)
+	}
+	os.Chmod(filepath.Join(h.data, "seal.key"), 0o644)
+	h.fails(1, "others may read", "doctor")
+}
+
+// TestAdminToken: shown once, good over the network, dead when there is a new one.
+func TestAdminToken(t *testing.T) {
+	h := build(t)
+	token := h.first(`(lyd_admin_\w+)`, h.log.String())
+	if status, body := h.get(h.control+"/v1/status", token); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+	for _, wrong := range []string{"", "x", "lyd_admin_00", token + "0"} {
+		if status, body := h.get(h.control+"/v1/status", wrong); status != 401 || strings.Contains(body, "trust_domain") {
+			t.Errorf("with %q: %d %s", wrong, status, body)
+		}
+	}
+	t.Setenv("LANYARD_ADMIN_TOKEN", token)
+	if out := h.do("--server", h.control, "status"); !strings.Contains(out, "trust domain") {
+		t.Error(out)
+	}
+	h.fails(3, "on the machine itself", "--server", h.control, "token", "admin")
+	h.do("token", "admin")
+	if status, _ := h.get(h.control+"/v1/status", token); status != 401 {
+		t.Errorf("the old token is still good: %d", status)
+	}
+	if status, body := h.get(h.control+"/openapi.json", ""); status != 200 || !strings.Contains(body, `"3.1.0"`) {
+		t.Errorf("openapi: %d", status)
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/.well-known/oauth-authorization-server"} {
+		if status, _ := h.get(h.control+path, ""); status != 200 {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
+	h.stop()
+	h.start()
+	if strings.Contains(h.log.String(), "lyd_admin_") {
+		t.Error("the token is shown again")
+	}
+}

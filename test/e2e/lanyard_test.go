@@ -1,0 +1,253 @@
+// Package e2e drives the built binary as its users do.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var bin string // folder of the built programs
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "lyd-bin")
+	if err != nil {
+		panic(err)
+	}
+	bin = dir
+	for name, pkg := range map[string]string{"lanyard": "./cmd/lanyard", "office": "./examples/office/server", "office-agent": "./examples/office/agent", "run": "./examples/run"} {
+		c := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)
+		c.Dir = "../.."
+		if out, err := c.CombinedOutput(); err != nil {
+			panic(pkg + ": " + string(out))
+		}
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// free is an address of loopback where nobody listens.
+func free(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// house is a running lanyard serve, and a folder for its users.
+type house struct {
+	*testing.T
+	dir, data       string
+	control, gate   string // URLs
+	office          string
+	secret          string
+	serve           *exec.Cmd
+	log             *lines
+	flags           []string
+	scheme          string
+	controlA, gateA string // addresses
+}
+
+// lines is what a program wrote, for reading while it runs.
+type lines struct {
+	f *os.File
+}
+
+func (l *lines) String() string {
+	b, _ := os.ReadFile(l.f.Name())
+	return string(b)
+}
+
+// build starts a house with the flags of serve, and an office behind it.
+func build(t *testing.T, flags ...string) *house {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lyd") // short: a socket's path has to fit the kernel's 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	h := &house{T: t, dir: dir, data: filepath.Join(dir, "data"), controlA: free(t), gateA: free(t), secret: "office-secret-" + filepath.Base(dir), flags: flags, scheme: "http"}
+	for _, f := range flags {
+		if strings.HasPrefix(f, "--tls-cert") {
+			h.scheme = "https"
+		}
+	}
+	h.control, h.gate = h.scheme+"://"+h.controlA, h.scheme+"://"+h.gateA
+	desk := free(t)
+	h.office = "http://" + desk
+	o := exec.Command(filepath.Join(bin, "office"), "--listen", desk)
+	o.Env = append(os.Environ(), "OFFICE_SECRET="+h.secret)
+	if err := o.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { o.Process.Kill(); o.Wait() })
+	h.start()
+	t.Cleanup(func() { h.stop() })
+	return h
+}
+
+func (h *house) start() {
+	h.Helper()
+	f, err := os.CreateTemp(h.dir, "serve")
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.log = &lines{f}
+	h.serve = exec.Command(filepath.Join(bin, "lanyard"), append([]string{"serve", "--data", h.data, "--listen", h.controlA, "--gateway-listen", h.gateA}, h.flags...)...)
+	h.serve.Stdout, h.serve.Stderr = f, f
+	if err := h.serve.Start(); err != nil {
+		h.Fatal(err)
+	}
+	h.eventually("lanyard is ready", func() bool { return strings.Contains(h.log.String(), "lanyard is ready") })
+}
+
+// stop ends the server as an operator does, which must take it no more than moments.
+func (h *house) stop() {
+	h.Helper()
+	if h.serve == nil {
+		return
+	}
+	h.serve.Process.Signal(syscall.SIGTERM)
+	done := make(chan error, 1)
+	go func() { done <- h.serve.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			h.Errorf("serve ended with %v:\n%s", err, h.log)
+		}
+	case <-time.After(20 * time.Second):
+		h.serve.Process.Kill()
+		<-done
+		h.Errorf("serve did not stop:\n%s", h.log)
+	}
+	h.serve = nil
+}
+
+func (h *house) eventually(what string, is func() bool) {
+	h.Helper()
+	for begun := time.Now(); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > 20*time.Second {
+			h.Fatalf("never: %s\n%s", what, h.log)
+		}
+	}
+}
+
+// result is how a command ended.
+type result struct {
+	code     int
+	out, err string
+}
+
+// try runs lanyard.
+func (h *house) try(args ...string) result {
+	h.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	c := exec.CommandContext(ctx, filepath.Join(bin, "lanyard"), append([]string{"--data", h.data}, args...)...)
+	c.Dir = h.dir
+	c.Env = append(os.Environ(), "OFFICE_SECRET="+h.secret)
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	err := c.Run()
+	var code *exec.ExitError
+	if err != nil && !errors.As(err, &code) {
+		h.Fatalf("lanyard %v: %v", args, err)
+	}
+	return result{c.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// do runs lanyard, which must work, and returns what it printed.
+func (h *house) do(args ...string) string {
+	h.Helper()
+	r := h.try(args...)
+	if r.code != 0 {
+		h.Fatalf("lanyard %v: exit %d\n%s%s", args, r.code, r.out, r.err)
+	}
+	return r.out
+}
+
+// fails runs lanyard, which must end with that code and say that.
+func (h *house) fails(code int, says string, args ...string) {
+	h.Helper()
+	r := h.try(args...)
+	if r.code != code || !strings.Contains(r.out+r.err, says) {
+		h.Errorf("lanyard %v: exit %d, want %d with %q\n%s%s", args, r.code, code, says, r.out, r.err)
+	}
+}
+
+// json runs lanyard with -o json and decodes what it printed.
+func (h *house) json(v any, args ...string) {
+	h.Helper()
+	out := h.do(append(args, "-o", "json")...)
+	if err := json.Unmarshal([]byte(out), v); err != nil {
+		h.Fatalf("lanyard %v: %v in\n%s", args, err, out)
+	}
+}
+
+// settle makes the usual world: maya owns mail and reader, who may read it.
+func (h *house) settle() {
+	h.Helper()
+	h.do("owner", "put", "ben", "--name", "Ben Okafor", "--email", "ben@example.com")
+	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com", "--backup", "ben")
+	h.do("upstream", "put", "mail", "--url", h.office, "--google", "gmail/v1", "--owner", "maya", "--credential-env", "OFFICE_SECRET")
+	h.do("identity", "register", "reader", "--owner", "maya", "--purpose", "Reads mail")
+	h.do("keygen", "reader")
+	h.do("credential", "add", "reader", "--public-key", "reader.jwk")
+	h.do("grant", "put", "reader", "read-mail", "--upstream", "mail", "--action", "read", "--where", "userId=me")
+}
+
+func (h *house) call(args ...string) []string {
+	return append([]string{"call", "--issuer", h.control, "--gateway", h.gate}, args...)
+}
+
+const profile = "/gmail/v1/users/me/profile"
+
+func (h *house) asReader(method, path string) []string {
+	return h.call("mail", method, path, "--as", "reader", "--key", "reader.key.jwk")
+}
+
+func (h *house) get(url, bearer string) (int, string) {
+	h.Helper()
+	req, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		h.Fatal(err)
+	}
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		h.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+// first returns what pattern's first group matches in s.
+func (h *house) first(pattern, s string) string {
+	h.Helper()
+	m := regexp.MustCompile(pattern).FindStringSubmatch(s)
+	if m == nil {
+		h.Fatalf("no %s in\n%s", pattern, s)
+	}
+	return m[1]
+}
