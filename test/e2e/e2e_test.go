@@ -134,11 +134,11 @@ func TestCord(t *testing.T) {
 		h.do(append(end.undo, "--reason", "test")...)
 		works(token, name == "upstream") // an identity's old token stays dead
 		if name != "upstream" {
-			h.fails(3, "revoked", h.call("mail", "GET", profile, "--as", "reader", "--key", "reader.key.jwk")...)
 			key = keyed()
 			token = badge(key)
 		}
 	}
+	h.fails(3, "revoked", h.asReader("GET", profile)...) // it fell with its owner, and its key stays dead
 	works(token, true)
 	h.do("revoke", "token", token, "--reason", "seen in a log")
 	works(token, false)
