@@ -28,9 +28,8 @@ race() {
 step deps make -s interop-deps
 step lint make -s lint
 step build make -s build
-step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|interop|e2e)$")'
+step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|e2e)$")'
 step e2e go test -count=1 -timeout 6m ./test/e2e
-step interop go test -count=1 -timeout 6m ./test/interop
 step race race
 step fault go test -count=1 -timeout 12m -v ./test/fault
 step fuzz test/fuzz.sh "${FUZZTIME:-3s}"
