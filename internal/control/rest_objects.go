@@ -300,7 +300,7 @@ func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, err
 	}
 	d, err := p.registry.Describe(u)
 	v.Actions = len(d.Actions)
-	_, secretErr := tx.Secret(registry.SecretName(u.Name))
+	_, secretErr := tx.Secret(store.UpstreamSecret(u.Name))
 	if v.Secret = secretErr == nil; errors.Is(secretErr, store.ErrNotFound) {
 		secretErr = nil
 	}

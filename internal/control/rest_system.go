@@ -72,8 +72,8 @@ func (p *Plane) status(ctx context.Context) (Status, error) {
 		s.Guardrails = len(rails)
 		ups, err4 := tx.Upstreams()
 		for _, u := range ups {
-			names, _ := tx.Secrets(registry.SecretName(u.Name))
-			s.Upstreams = append(s.Upstreams, UpstreamSummary{u.Name, u.URL, u.Killed, slices.Contains(names, registry.SecretName(u.Name))})
+			names, _ := tx.Secrets(store.UpstreamSecret(u.Name))
+			s.Upstreams = append(s.Upstreams, UpstreamSummary{u.Name, u.URL, u.Killed, slices.Contains(names, store.UpstreamSecret(u.Name))})
 		}
 		return errors.Join(err1, err2, err3, err4)
 	})

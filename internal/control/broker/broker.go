@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
@@ -32,7 +31,7 @@ func Credential(ctx context.Context, db *store.DB, upstream string, chain identi
 		if err := usable(tx, u.Name, chain); err != nil {
 			return err
 		}
-		value, err := tx.Secret(registry.SecretName(upstream))
+		value, err := tx.Secret(store.UpstreamSecret(upstream))
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}

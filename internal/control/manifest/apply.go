@@ -129,7 +129,7 @@ func (a *applying) upstreams() error {
 		if u.secret != nil {
 			if v, ok := a.m.inputs.Secrets[u.secret.ref.Name]; ok {
 				secret = &registry.Secret{Header: u.secret.header, Value: u.secret.prefix + strings.TrimSpace(v)}
-			} else if _, err := a.c.Secret(registry.SecretName(u.value.Name)); err == nil {
+			} else if _, err := a.c.Secret(store.UpstreamSecret(u.value.Name)); err == nil {
 				a.plan.Notes = append(a.plan.Notes, fmt.Sprintf("the credential of %s stays as it is: %s is not to be had here", u.value.Name, u.secret.ref.what()))
 			} else {
 				a.m.mistakes.add(u.secret.at, "upstream %s needs its credential, and %s is not to be had here", u.value.Name, u.secret.ref.what())

@@ -25,9 +25,6 @@ type Secret struct {
 func (Secret) String() string   { return "[secret]" }
 func (Secret) GoString() string { return "[secret]" }
 
-// SecretName is where an upstream's credential is kept.
-func SecretName(upstream string) string { return "upstream/" + upstream }
-
 // PutUpstream adds or changes an upstream. With no secret, the one it has stays.
 func (c *Change) PutUpstream(u policy.Upstream, secret *Secret) (Outcome, error) {
 	if u.Environment == "" {
@@ -49,7 +46,7 @@ func (c *Change) PutUpstream(u policy.Upstream, secret *Secret) (Outcome, error)
 	}
 	out := compare(old, u, created)
 	if secret != nil {
-		kept, err := c.Secret(SecretName(u.Name))
+		kept, err := c.Secret(store.UpstreamSecret(u.Name))
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			out.Fields = append(out.Fields, Diff{"credential", "", "set"})
@@ -70,7 +67,7 @@ func (c *Change) PutUpstream(u policy.Upstream, secret *Secret) (Outcome, error)
 		kind = "upstream.add"
 	}
 	if secret != nil {
-		if err := c.PutSecret(SecretName(u.Name), []byte(secret.Value)); err != nil {
+		if err := c.PutSecret(store.UpstreamSecret(u.Name), []byte(secret.Value)); err != nil {
 			return out, err
 		}
 	}
@@ -123,7 +120,7 @@ func (c *Change) RemoveUpstream(name string) error {
 		return &Conflict{fmt.Sprintf("upstream %s still has grants on it (%s); revoke them first", name, grants[0].ID)}
 	}
 	c.rails = true
-	return errors.Join(c.DeleteSecret(SecretName(name)), c.DeleteUpstream(name), c.record("upstream.remove", name, string(u.Owner), "", nil))
+	return errors.Join(c.DeleteSecret(store.UpstreamSecret(name)), c.DeleteUpstream(name), c.record("upstream.remove", name, string(u.Owner), "", nil))
 }
 
 // described remembers what was read from descriptions, some of which are long.

@@ -266,6 +266,9 @@ func (tx *Tx) Meta(name string) (value []byte, err error) {
 	return value, tx.row("SELECT value FROM meta WHERE name = $1", []any{name}, &value)
 }
 
+// UpstreamSecret is the name under which an upstream's credential is kept.
+func UpstreamSecret(upstream string) string { return "upstream/" + upstream }
+
 // PutSecret keeps a secret, sealed for its name.
 func (tx *Tx) PutSecret(name string, plain []byte) error {
 	sealed, err := tx.db.Seal.Seal(plain, name)
