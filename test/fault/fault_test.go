@@ -33,12 +33,17 @@ type engine struct {
 	check func(dir string) (map[string]bool, error)
 }
 
-var engines = []engine{bare}
+var engines = []engine{bare, kept}
 
 func TestMain(m *testing.M) {
 	name, ok := os.LookupEnv("LANYARD_FAULT_WRITER")
 	if !ok {
-		os.Exit(m.Run())
+		if err := makeSeal(); err != nil {
+			panic(err)
+		}
+		code := m.Run()
+		os.RemoveAll(filepath.Dir(os.Getenv(sealPath)))
+		os.Exit(code)
 	}
 	for _, e := range engines {
 		if e.name == name {

@@ -151,18 +151,32 @@ func (db *DB) TouchCredential(id string, when time.Time) {
 
 func (db *DB) touchLoop() {
 	defer db.ended.Done()
-	tick := time.NewTicker(30 * time.Second)
+	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-tick.C:
-			if db.acquire(db.ctx) == nil {
-				_ = db.flushTouched() // what was not written is seen again with the next use
-				db.release()
+			if db.acquire(db.ctx) != nil {
+				continue
 			}
+			if n%6 == 0 {
+				_ = db.flushTouched() // what was not written is seen again with the next use
+			}
+			if db.full.Load() {
+				db.probe()
+			}
+			db.release()
 		case <-db.ctx.Done():
 			return
 		}
+	}
+}
+
+// probe finds out whether there is space again, for those who wait for [DB.Ready] before they ask for anything.
+func (db *DB) probe() {
+	err := db.inTx(context.Background(), func(tx *sql.Tx) error { _, err := tx.Exec("UPDATE head SET size = size"); return err })
+	if db.judge(err) == nil {
+		db.full.Store(false)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 type engine struct {
 	name    string
 	words   *strings.Replacer // of the migrations
-	open    func(dir string) (w, r *sql.DB, err error)
+	open    func(dir, synchronous string) (w, r *sql.DB, err error)
 	unique  func(error) bool // a unique constraint was violated
 	foreign func(error) bool // a foreign key was
 	full    func(error) bool // no space; nothing was written
@@ -60,7 +60,7 @@ func sqliteCode(codes ...int) func(error) bool {
 	}
 }
 
-func openSQLite(dir string) (w, r *sql.DB, err error) {
+func openSQLite(dir, synchronous string) (w, r *sql.DB, err error) {
 	path := filepath.Join(dir, "lanyard.db")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // SQLite would let the umask decide
 	if err != nil {
@@ -68,7 +68,7 @@ func openSQLite(dir string) (w, r *sql.DB, err error) {
 	}
 	f.Close()
 	// Set in the connection string, so that each connection of the pool has them.
-	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + synchronous + ")", "foreign_keys(1)",
 		"temp_store(MEMORY)", "wal_autocheckpoint(4000)", "journal_size_limit(33554432)"}
 	dsn := func(more ...string) string {
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + url.Values{"_pragma": append(more, pragmas...)}.Encode()

@@ -54,6 +54,8 @@ type Config struct {
 	Origin string      // the ledger's name in checkpoints; default "lanyard.local/ledger"
 	Keep   uint64      // changes kept for followers; default 100 000
 	Fatal  func(error) // called when a write may or may not be on disk (an I/O error): it must end the process
+
+	UnsafeSynchronous string // for tests alone: with NORMAL a power cut loses what was acknowledged; default FULL
 }
 
 // DB is the store. It is safe for concurrent use.
@@ -106,6 +108,9 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.Keep == 0 {
 		c.Keep = 100_000
 	}
+	if c.UnsafeSynchronous == "" {
+		c.UnsafeSynchronous = "FULL"
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data folder: %w", err)
 	}
@@ -126,7 +131,7 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if db.lock, err = lock(filepath.Join(db.Dir, "lock")); err != nil {
 		return err
 	}
-	if db.w, db.r, err = db.engine.open(db.Dir); err != nil {
+	if db.w, db.r, err = db.engine.open(db.Dir, db.UnsafeSynchronous); err != nil {
 		return err
 	}
 	if err := db.migrate(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -98,7 +99,7 @@ func (db *DB) judge(err error) error {
 		db.Fatal(fmt.Errorf("writing to %s: %w", db.Dir, err))
 	}
 	err = db.mapped(err)
-	if db.engine.full(err) {
+	if errors.Is(err, ErrFull) {
 		db.full.Store(true)
 	}
 	return err
