@@ -246,9 +246,7 @@ can be handed on.`,
 }
 
 func (a *app) ledgerKey(cmd *cobra.Command) (string, error) {
-	k, err := ask[struct {
-		Key string `json:"key"`
-	}](cmd.Context(), a, "GET", "/v1/ledger/key", nil)
+	k, err := ask[control.LedgerKey](cmd.Context(), a, "GET", "/v1/ledger/key", nil)
 	return k.Key, err
 }
 

@@ -407,9 +407,7 @@ func (a *app) guardrail() *cobra.Command {
 		return a.changed(cmd, "DELETE", pathOf("guardrails", args[0]), nil, "guardrail "+args[0]+" is removed")
 	}}
 	schema := &cobra.Command{Use: "schema", Short: "The Cedar schema that grants and guardrails are checked against", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		s, err := ask[struct {
-			Cedar string `json:"cedar"`
-		}](cmd.Context(), a, "GET", "/v1/schema", nil)
+		s, err := ask[control.Schema](cmd.Context(), a, "GET", "/v1/schema", nil)
 		if err != nil {
 			return err
 		}

@@ -287,6 +287,16 @@ type VerifyResult struct {
 	Report ledger.Report `json:"report"`
 }
 
+// LedgerKey is GET /v1/ledger/key.
+type LedgerKey struct {
+	Key string `json:"key" doc:"Verifier key of the checkpoints"`
+}
+
+// Schema is GET /v1/schema.
+type Schema struct {
+	Cedar string `json:"cedar" doc:"Cedar schema, in the human-readable form"`
+}
+
 // KeyView is one signing key.
 type KeyView struct {
 	ID      string    `json:"id"`

@@ -120,12 +120,8 @@ func (p *Plane) ledgerRoutes(api door) {
 			return err
 		}, nil
 	})
-	handle(api, "GET", "/ledger/key", "get-ledger-key", tag, "The key that checkpoints are verified with", func(ctx context.Context, in *none) (struct {
-		Key string `json:"key"`
-	}, error) {
-		return struct {
-			Key string `json:"key"`
-		}{p.Store.Verifier()}, nil
+	handle(api, "GET", "/ledger/key", "get-ledger-key", tag, "The key that checkpoints are verified with", func(ctx context.Context, in *none) (LedgerKey, error) {
+		return LedgerKey{p.Store.Verifier()}, nil
 	})
 	handle(api, "GET", "/ledger/proof/{name}", "prove-event", tag, "An event with the proof that it is in the ledger; by id or index", func(ctx context.Context, in *byName) (ledger.Inclusion, error) {
 		index, err := strconv.ParseInt(in.Name, 10, 64)

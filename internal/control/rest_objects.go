@@ -407,12 +407,8 @@ func (p *Plane) guardrailRoutes(api door) {
 	handle(api, "DELETE", "/guardrails/{name}", "remove-guardrail", tag, "Remove a guardrail", func(ctx context.Context, in *byName) (Changed, error) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveGuardrail(in.Name) })
 	})
-	handle(api, "GET", "/schema", "get-schema", tag, "The Cedar schema that grants and guardrails are checked against", func(ctx context.Context, in *none) (struct {
-		Cedar string `json:"cedar"`
-	}, error) {
-		return read(ctx, p, func(tx *store.Tx) (out struct {
-			Cedar string `json:"cedar"`
-		}, err error) {
+	handle(api, "GET", "/schema", "get-schema", tag, "The Cedar schema that grants and guardrails are checked against", func(ctx context.Context, in *none) (Schema, error) {
+		return read(ctx, p, func(tx *store.Tx) (out Schema, err error) {
 			ups, err := tx.Upstreams()
 			var all []policy.Described
 			for _, u := range ups {

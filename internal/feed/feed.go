@@ -90,7 +90,7 @@ type Receipt struct {
 	Committed time.Time            `json:"committed"`
 	Confirmed map[string]time.Time `json:"confirmed"`         // gateway → when it confirmed
 	Waiting   []string             `json:"waiting,omitempty"` // gateways that have not
-	Bound     time.Time            `json:"bound"`             // by then a silent gateway has stopped by itself
+	Bound     time.Time            `json:"bound,omitzero"`    // by then a silent gateway has stopped by itself
 }
 
 // Closed is the Source of a gateway that has not heard from its control plane: it refuses everything.
