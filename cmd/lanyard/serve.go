@@ -233,6 +233,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+	time.Sleep(time.Until(plane.Start()))
 	if err := firstToken(ctx, plane, errs); err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ type Plane struct {
 
 // Open makes a control plane over a store, and its first signing key on the first start.
 func Open(ctx context.Context, c Config) (*Plane, error) {
-	p := &Plane{Config: c, started: c.Now(), wake: make(chan struct{}, 1)}
+	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1)}
 	p.acks.of = map[string]ack{}
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
 		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry}
@@ -82,6 +82,11 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 		}}
 	return p, p.metrics()
 }
+
+// Start is the whole second before which its handlers must not serve: an
+// assertion is dated to the second, and one of an earlier second may have been
+// used before a restart.
+func (p *Plane) Start() time.Time { return p.started }
 
 // vault keeps the signing keys sealed in the store.
 func vault(db *store.DB) issuer.Vault {

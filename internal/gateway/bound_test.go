@@ -96,6 +96,10 @@ func TestDPoP(t *testing.T) {
 		t.Fatalf("without a nonce: %d %s", res.StatusCode, body)
 	}
 	nonce = res.Header.Get("Dpop-Nonce")
+	eventually(t, "nothing is held", func() bool { return w.g.recorder.held.Load() == 0 })
+	if e := w.plane.recorded(); len(e) != 0 {
+		t.Errorf("asking for a nonce is on record as an ending: %+v", e)
+	}
 	good := p.proof(claims())
 	if res, body := send(good); res.StatusCode != 200 {
 		t.Fatalf("%d %s", res.StatusCode, body)

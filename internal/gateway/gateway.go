@@ -30,6 +30,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -82,18 +83,19 @@ func (l Limits) filled() Limits {
 // Gateway is the boundary.
 type Gateway struct {
 	Config
-	scheme   string // of URL
-	domain   string // "." + Domain, or empty
-	nonces   *token.Nonces
-	replay   *token.Replay
-	verified *verified
-	recorder *recorder
-	streams  streams
-	metrics  metrics
-	buffers  buffers
-	requests sync.Pool
-	closed   atomic.Bool
-	done     chan struct{} // closed by Close: the recorder drains and ends
+	scheme    string // of URL
+	domain    string // "." + Domain, or empty
+	nonces    *token.Nonces
+	replay    *token.Replay
+	verified  *verified
+	recorder  *recorder
+	strangers ledger.Strangers
+	streams   streams
+	metrics   metrics
+	buffers   buffers
+	requests  sync.Pool
+	closed    atomic.Bool
+	done      chan struct{} // closed by Close: the recorder drains and ends
 
 	mu       sync.RWMutex
 	backends map[string]*backend

@@ -413,3 +413,18 @@ func TestNoCredential(t *testing.T) {
 		t.Errorf("the upstream saw %v", seen)
 	}
 }
+
+// TestStrangers: who has proven nothing fills neither the ledger nor the buffer, and is refused all the same.
+func TestStrangers(t *testing.T) {
+	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it reached the upstream") }))
+	const n = 700
+	for range n {
+		if res, _ := w.do(w.request("GET", "/mail/things/1", "nonsense", nil)); res.StatusCode != http.StatusUnauthorized {
+			t.Fatal(res.Status)
+		}
+	}
+	eventually(t, "nothing is held", func() bool { return w.g.recorder.held.Load() == 0 })
+	if got := len(w.plane.recorded()); got < 500 || got > 650 {
+		t.Errorf("%d of %d are on record", got, n)
+	}
+}

@@ -3,8 +3,10 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
@@ -29,11 +31,35 @@ func (g *Gateway) record(r *request) {
 		}
 	}
 	e := g.event(r)
-	g.recorder.queue(e)
+	if left, ok := g.worth(r); ok {
+		if left > 0 {
+			e.Detail = maps.Clone(e.Detail)
+			if e.Detail == nil {
+				e.Detail = map[string]string{}
+			}
+			e.Detail["left_out"] = strconv.Itoa(left)
+		}
+		g.recorder.queue(e)
+	} else {
+		g.recorder.held.Add(-1)
+	}
 	g.metrics.ended(r, e)
 	if panicked != nil {
 		panic(http.ErrAbortHandler) // net/http drops the connection: half a response must not look whole
 	}
+}
+
+// worth says whether r goes on record. Asking for a nonce is a step of the
+// protocol and not an ending; and of callers who have proven nothing there are
+// only so many.
+func (g *Gateway) worth(r *request) (leftOut int, ok bool) {
+	if r.refused != nil && r.refused.oauth == "use_dpop_nonce" {
+		return 0, false
+	}
+	if r.claims != nil {
+		return 0, true
+	}
+	return g.strangers.Admit(r.start)
 }
 
 // event is how r ended, in the ledger's words.

@@ -104,7 +104,7 @@ func (i *Issuer) byAssertion(raw string, form map[string]string, now time.Time) 
 		return client{}, a.Subject, err
 	}
 	// In whole seconds, as iat is: a client and this server may start within the same one.
-	if a.Issued.Before(i.Start.Truncate(time.Second)) {
+	if a.Issued.Before(i.Start) {
 		return client{}, a.Subject, refuse("invalid_client",
 			"The client assertion was made before this server started, which may have seen it before; retry with a fresh one.")
 	}

@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/ledger"
@@ -23,8 +24,17 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 	if s := q.client.subject; s != nil {
 		e.Actor, e.Owner, e.Credential = s.Identity.ID.String(), string(s.Identity.Owner), q.client.credential.ID
 		e.Chain = []string{e.Actor}
-	} else if q.claimed != "" {
-		e.Detail["claimed"] = clip(q.claimed) // proven by nothing
+	} else {
+		left, ok := i.strangers.Admit(q.now)
+		if !ok {
+			return nil // refused all the same; it is counted
+		}
+		if left > 0 {
+			e.Detail["left_out"] = strconv.Itoa(left)
+		}
+		if q.claimed != "" {
+			e.Detail["claimed"] = clip(q.claimed) // proven by nothing
+		}
 	}
 	put := func(name, value string) {
 		if value != "" {

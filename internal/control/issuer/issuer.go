@@ -51,12 +51,13 @@ type Issuer struct {
 
 	Now         func() time.Time
 	Rand        io.Reader
-	Start       time.Time     // of this process: assertions made before it are refused, so a restart forgets no jti
+	Start       time.Time     // a whole second, before which this process answered nothing: assertions made before it are refused, so a restart forgets no jti
 	TTL         time.Duration // default DefaultTTL
 	MaxTTL      time.Duration // default, and at most, LongestTTL
 	AllowBearer bool          // give unbound tokens to clients that could bind them
 
 	proofs, assertions *token.Replay
+	strangers          ledger.Strangers
 	nonces             *token.Nonces
 }
 
