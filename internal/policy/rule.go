@@ -208,7 +208,6 @@ type question struct {
 	*Request
 	set                               *Set
 	action, class, resource, upstream types.EntityUID
-	args                              types.Record
 }
 
 func (s *Set) question(r *Request) (*question, error) {
@@ -219,23 +218,22 @@ func (s *Set) question(r *Request) (*question, error) {
 		resource: types.EntityUID{Type: resourceType, ID: types.String(c.Upstream + "/" + c.Resource)},
 		upstream: types.EntityUID{Type: upstreamType, ID: types.String(c.Upstream)},
 	}
-	if len(c.Arguments) == 0 {
-		return q, nil
-	}
-	args := make(types.RecordMap, len(c.Arguments))
 	for name, value := range c.Arguments {
-		v, err := cedarValue(value)
-		if err != nil {
+		switch value.(type) {
+		case string, int64, bool, []string:
+		default:
 			return nil, fmt.Errorf("argument %s is of a kind that no policy can judge", name)
 		}
-		args[types.String(name)] = v
 	}
-	q.args = types.NewRecord(args)
 	return q, nil
 }
 
 func (q *question) context() types.Record {
-	return types.NewRecord(types.RecordMap{"now": types.NewDatetime(q.Now), "source": types.String(q.Source), "args": q.args})
+	args := make(types.RecordMap, len(q.Call.Arguments))
+	for name, value := range q.Call.Arguments {
+		args[types.String(name)] = cedarValue(value)
+	}
+	return types.NewRecord(types.RecordMap{"now": types.NewDatetime(q.Now), "source": types.String(q.Source), "args": types.NewRecord(args)})
 }
 
 // Get is the three entities that a request has, and no others.
@@ -253,22 +251,22 @@ func (q *question) Get(uid types.EntityUID) (types.Entity, bool) {
 	return types.Entity{}, false
 }
 
-func cedarValue(v any) (types.Value, error) {
+// cedarValue is an argument of one of the kinds that question has let through.
+func cedarValue(v any) types.Value {
 	switch v := v.(type) {
-	case string:
-		return types.String(v), nil
 	case int64:
-		return types.Long(v), nil
+		return types.Long(v)
 	case bool:
-		return types.Boolean(v), nil
+		return types.Boolean(v)
 	case []string:
 		values := make([]types.Value, len(v))
 		for i, s := range v {
 			values[i] = types.String(s)
 		}
-		return types.NewSet(values...), nil
+		return types.NewSet(values...)
+	default:
+		return types.String(v.(string))
 	}
-	return nil, fmt.Errorf("%T", v)
 }
 
 // Ended reports whether the grant's end date has come.

@@ -45,7 +45,7 @@ func (w *whole) decide(s Subject, r Request) bool {
 	}
 	args := types.RecordMap{}
 	for n, v := range r.Call.Arguments {
-		args[types.String(n)], _ = cedarValue(v)
+		args[types.String(n)] = cedarValue(v)
 	}
 	request := cedar.Request{Principal: principal, Action: action, Resource: resource, Context: types.NewRecord(types.RecordMap{
 		"now": types.NewDatetime(r.Now), "source": types.String(r.Source), "args": types.NewRecord(args)})}
