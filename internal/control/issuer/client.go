@@ -74,13 +74,14 @@ func (i *Issuer) authenticate(r *http.Request, form map[string]string, now time.
 	return c, name, err
 }
 
-// usable says to somebody who has proven to be c why it may not act, if so.
+// usable says to somebody who has proven to be c why it may not act, if so: that
+// it was stopped before that its credential died with it.
 func usable(c client, now time.Time) error {
+	if err := c.subject.Identity.Usable(now); err != nil {
+		return refuse("invalid_client", err.Error()+"; its owner "+string(c.subject.Identity.Owner)+" can say why.")
+	}
 	if err := c.credential.Usable(now); err != nil {
 		return refuse("invalid_client", "The "+err.Error()+".")
-	}
-	if err := c.subject.Identity.Usable(now); err != nil {
-		return refuse("invalid_client", err.Error()+".")
 	}
 	return nil
 }
