@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -376,4 +377,33 @@ func TestAdminToken(t *testing.T) {
 	if strings.Contains(h.log.String(), "lyd_admin_") {
 		t.Error("the token is shown again")
 	}
+}
+
+// TestCrash: kill -9 in the middle of changes loses nothing that a command was told had happened.
+func TestCrash(t *testing.T) {
+	h := build(t)
+	var acked []string
+	for round := range 8 {
+		stop := time.Now().Add(time.Duration(60+37*round) * time.Millisecond)
+		for i := 0; time.Now().Before(stop); i++ {
+			name := fmt.Sprintf("o%d-%d", round, i)
+			h.do("owner", "put", name, "--name", name, "--email", name+"@example.com")
+			acked = append(acked, name)
+		}
+		last := exec.Command(filepath.Join(bin, "lanyard"), "--data", h.data, "owner", "put", fmt.Sprint("last", round), "--name", "x", "--email", "x@example.com")
+		if err := last.Start(); err != nil {
+			t.Fatal(err)
+		}
+		h.serve.Process.Kill()
+		h.serve.Wait()
+		last.Wait() // it worked or it did not: both are fine, half is not
+		h.start()
+	}
+	out := h.do("owner", "list")
+	for _, name := range acked {
+		if !strings.Contains(out, name+" ") {
+			t.Errorf("%s was acknowledged and is gone", name)
+		}
+	}
+	h.do("audit", "verify")
 }
