@@ -6,13 +6,17 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
-const maxForm = 64 << 10
+const (
+	maxForm  = 64 << 10
+	formTime = 10 * time.Second
+)
 
 // refusal is what a client is told (RFC 6749 section 5.2). The text helps it; it
 // holds nothing internal, and nothing that tells an unknown client from a wrong key.
@@ -84,8 +88,14 @@ func readForm(w http.ResponseWriter, r *http.Request) (map[string]string, error)
 	if kind, _, err := mime.ParseMediaType(types[0]); err != nil || kind != "application/x-www-form-urlencoded" {
 		return nil, refuse("invalid_request", "The Content-Type must be application/x-www-form-urlencoded.")
 	}
+	// Who sends slowly holds a connection, and not for long. (A test's recorder has no deadlines.)
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(formTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
-	if err != nil {
+	if err == nil {
+		_ = control.SetReadDeadline(time.Time{})
+	} else { // net/http must not wait for the rest of it either
+		w.Header().Set("Connection", "close")
 		return nil, refuse("invalid_request", "The body could not be read, or is larger than 64 KiB.")
 	}
 	values, err := url.ParseQuery(string(body))
