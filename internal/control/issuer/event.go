@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -46,14 +47,14 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 		code, text, status := status(err)
 		e.Outcome, e.Status, e.Reason = ledger.Refused, status, text
 		put("error", code)
-		return i.Record(r.Context(), []ledger.Event{e})
+		return i.Record(context.WithoutCancel(r.Context()), []ledger.Event{e})
 	}
 	e.Token = q.claims.ID
 	put("scope", q.claims.Scope)
 	put("jkt", q.claims.Key.JKT)
 	put("x5t#S256", q.claims.Key.X5TS256)
 	put("expires", q.claims.Expires.Format(time.RFC3339))
-	return i.Record(r.Context(), []ledger.Event{e})
+	return i.Record(context.WithoutCancel(r.Context()), []ledger.Event{e})
 }
 
 func clip(s string) string {
