@@ -74,8 +74,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 		code = e.code
 	case errors.As(err, &refused):
 		code = exitRefused
-	case strings.HasPrefix(err.Error(), "unknown "), strings.Contains(err.Error(), "flag"), strings.Contains(err.Error(), "arg(s)"):
-		code = exitUsage
+	case strings.HasPrefix(err.Error(), "unknown command "), strings.HasPrefix(err.Error(), "required flag(s) "), strings.HasPrefix(err.Error(), "accepts "):
+		code = exitUsage // so cobra begins what it says of the command line
 	}
 	if text := err.Error(); text != "" {
 		fmt.Fprintln(errs, "lanyard: "+text)
@@ -150,11 +150,12 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-// environment fills flags that were not given from LANYARD_... variables.
+// environment fills flags that were not given from LANYARD_... variables. LANYARD_API_KEY
+// is not for the flag --api-key: it is a key, which lanyard call reads.
 func environment(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "LANYARD_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v, ok := os.LookupEnv(name); ok && !f.Changed && f.Name != "help" {
+		if v, ok := os.LookupEnv(name); ok && !f.Changed && f.Name != "help" && f.Name != "api-key" {
 			if e := flags.Set(f.Name, v); e != nil {
 				err = usage("%s=%q: %w", name, v, e)
 			}

@@ -129,7 +129,11 @@ func (e *Conflict) Error() string { return e.Text }
 type Missing struct{ Noun, Name string }
 
 func (e *Missing) Error() string {
-	return fmt.Sprintf("there is no %s %q; lanyard %s list shows what there is", e.Noun, e.Name, e.Noun)
+	where := e.Noun + " list"
+	if e.Noun == "grant" || e.Noun == "credential" { // listed with whose they are
+		where = "identity show"
+	}
+	return fmt.Sprintf("there is no %s %q; lanyard %s shows what there is", e.Noun, e.Name, where)
 }
 func (e *Missing) Is(err error) bool { return err == store.ErrNotFound }
 
