@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,14 +46,23 @@ func TestMain(m *testing.M) {
 		os.RemoveAll(filepath.Dir(os.Getenv(sealPath)))
 		os.Exit(code)
 	}
+	if name == "orders" {
+		obey(os.Getenv("LANYARD_FAULT_DIR"))
+	}
 	for _, e := range engines {
 		if e.name == name {
 			err := e.write(os.Getenv("LANYARD_FAULT_DIR"), os.Getenv("LANYARD_FAULT_SYNC"), os.Getenv("LANYARD_FAULT_PREFIX"), func(n string) {
 				os.Stdout.WriteString("ack " + n + "\n")
 			})
-			fmt.Println("error", strings.ReplaceAll(fmt.Sprint(err), "\n", " "))
+			fail(err)
 		}
 	}
+	os.Exit(3)
+}
+
+// fail ends the writer.
+func fail(err error) {
+	os.Stdout.WriteString("error " + strings.ReplaceAll(fmt.Sprint(err), "\n", " ") + "\n")
 	os.Exit(3)
 }
 
@@ -88,9 +98,26 @@ func needFUSE(t *testing.T) {
 	}
 }
 
+// mount serves f until the returned function ends it, at the latest when the test does.
+// This process must not open a file there: were it to die, the kernel would wait for it to answer itself.
+func mount(t *testing.T, f *lossyfs.FS, dir string) (unmount func()) {
+	end, err := f.Mount(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unmount = sync.OnceFunc(func() {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(unmount)
+	return unmount
+}
+
 // writer is a running writer, and what it acknowledged so far.
 type writer struct {
 	cmd  *exec.Cmd
+	in   io.Writer
 	out  chan string // "ack x" and "error x" lines; closed when it ended
 	errs []string
 }
@@ -104,9 +131,13 @@ func start(t *testing.T, e engine, dir, synchronous, prefix string) *writer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if w.in, err = w.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { w.cmd.Process.Kill(); w.cmd.Wait() }) // else what it has open keeps the mount
 	go func(r io.Reader) {
 		defer close(w.out)
 		for in := bufio.NewScanner(r); in.Scan(); {
@@ -116,7 +147,19 @@ func start(t *testing.T, e engine, dir, synchronous, prefix string) *writer {
 	return w
 }
 
-// first waits for the first line, so that a fault falls into the writing and not into the start.
+// begin waits until the fault is due: now and then somewhere in the start,
+// else in the writing, and then it returns the first line.
+func (w *writer) begin(t *testing.T, r *rand.Rand) (lines []string) {
+	if r.IntN(5) == 0 {
+		time.Sleep(time.Duration(r.IntN(100_000)) * time.Microsecond)
+		return nil
+	}
+	lines = []string{w.first(t)}
+	time.Sleep(time.Duration(r.IntN(40_000)) * time.Microsecond)
+	return lines
+}
+
+// first waits for the first line.
 func (w *writer) first(t *testing.T) string {
 	select {
 	case line, ok := <-w.out:
@@ -188,12 +231,13 @@ func killed(t *testing.T, e engine, n int) (s tally) {
 			dir = scratch(t)
 		}
 		w := start(t, e, dir, "FULL", fmt.Sprint("r", i, "-"))
-		line := w.first(t)
-		time.Sleep(time.Duration(r.IntN(40_000)) * time.Microsecond)
-		acks := w.kill(line)
+		acks := w.kill(w.begin(t, r)...)
+		if len(w.errs) > 0 {
+			t.Fatalf("round %d: writer %d (this is %d): %v", i, w.cmd.Process.Pid, os.Getpid(), w.errs)
+		}
 		have, err := e.check(dir)
 		if err != nil {
-			t.Fatalf("round %d: %v", i, err)
+			t.Fatalf("round %d, writer %d (this is %d): %v", i, w.cmd.Process.Pid, os.Getpid(), err)
 		}
 		s.add(acks, have)
 	}
@@ -209,18 +253,12 @@ func powerless(t *testing.T, e engine, synchronous string, n int, losses ...loss
 			image = nil
 		}
 		f := lossyfs.New(image)
-		unmount, err := f.Mount(mnt)
-		if err != nil {
-			t.Fatal(err)
-		}
+		unmount := mount(t, f, mnt)
 		w := start(t, e, mnt, synchronous, fmt.Sprint("r", i, "-"))
-		line := w.first(t)
-		time.Sleep(time.Duration(r.IntN(40_000)) * time.Microsecond)
+		lines := w.begin(t, r)
 		image = f.Cut(losses[i%len(losses)], r)
-		acks := w.kill(line)
-		if err := unmount(); err != nil {
-			t.Fatal(err)
-		}
+		acks := w.kill(lines...)
+		unmount()
 		have, err := e.check(lay(t, image))
 		if err != nil {
 			t.Fatalf("round %d (%d acknowledged): %v", i, len(acks), err)

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -62,27 +63,71 @@ func put(db *store.DB, name string) error {
 	return err
 }
 
+// brief is a process that writes with a log that is brought into the database
+// all the time, so that faults fall there too; the usual way it would be once in some 400 writes.
+const brief = "PRAGMA wal_autocheckpoint = 20"
+
 func storeWrite(dir, synchronous, prefix string, ack func(string)) error {
-	db, err := storeOpen(dir, synchronous, func(err error) {
-		fmt.Println("error fatal:", strings.ReplaceAll(err.Error(), "\n", " "))
-		os.Exit(3)
-	})
+	db, err := storeOpen(dir, synchronous, func(err error) { fail(fmt.Errorf("fatal: %w", err)) })
 	if err != nil {
 		return err
 	}
-	for i := 0; ; i++ {
-		name := fmt.Sprint(prefix, i)
-		if i%5 == 4 {
-			name += "-three"
-			err = db.Record(context.Background(), []ledger.Event{event("test.three", name), event("test.three", name), event("test.three", name)})
-		} else {
-			err = put(db, name)
-		}
-		if err != nil {
+	if time.Now().UnixMicro()%2 == 0 {
+		if err := db.UnsafeExec(brief); err != nil {
 			return err
 		}
-		ack(name)
 	}
+	ended := make(chan error)
+	for by, write := range []func(*store.DB, string) error{put, three, three} { // those who record share commits
+		go func() {
+			for i := 0; ; i++ {
+				name := fmt.Sprint(prefix, by, "-", i)
+				if by > 0 {
+					name += "-three"
+				}
+				if err := write(db, name); err != nil {
+					ended <- err
+					return
+				}
+				ack(name)
+			}
+		}()
+	}
+	return <-ended
+}
+
+func three(db *store.DB, name string) error {
+	return db.Record(context.Background(), []ledger.Event{event("test.three", name), event("test.three", name), event("test.three", name)})
+}
+
+// obey opens the store and does what standard input says: put NAME, three NAME, ready or close.
+func obey(dir string) {
+	db, err := storeOpen(dir, "FULL", func(err error) { fail(fmt.Errorf("fatal: %w", err)) })
+	if err != nil {
+		fail(err)
+	}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		what, name, _ := strings.Cut(in.Text(), " ")
+		switch what {
+		case "put":
+			err = put(db, name)
+		case "three":
+			err = three(db, name)
+		case "ready":
+			err = db.Ready()
+		case "close":
+			err = db.Close()
+		}
+		switch {
+		case err == nil:
+			fmt.Println("ok")
+		case errors.Is(err, store.ErrFull):
+			fmt.Println("full")
+		default:
+			fail(err)
+		}
+	}
+	os.Exit(0)
 }
 
 func storeCheck(dir string) (have map[string]bool, err error) {
@@ -177,19 +222,18 @@ func TestFsyncFails(t *testing.T) {
 	var s tally
 	for i := range rounds(t, 20) {
 		f, mnt := lossyfs.New(nil), scratch(t)
-		unmount, err := f.Mount(mnt)
-		if err != nil {
-			t.Fatal(err)
-		}
+		unmount := mount(t, f, mnt)
 		w := start(t, kept, mnt, "FULL", fmt.Sprint("r", i, "-"))
 		line := w.first(t)
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(time.Duration(i) * time.Millisecond)
 		f.FailSync(true)
+		failed := time.Now()
 		acks := w.wait(line) // it ends by itself
-		image := f.Cut(lossyfs.DropAll, nil)
-		if err := unmount(); err != nil {
-			t.Fatal(err)
+		if took := time.Since(failed); took > 5*time.Second {
+			t.Errorf("round %d: the process went on for %v", i, took)
 		}
+		image := f.Cut(lossyfs.DropAll, nil)
+		unmount()
 		if len(w.errs) == 0 || !strings.HasPrefix(w.errs[0], "fatal:") {
 			t.Errorf("round %d: the process ended with %v", i, w.errs)
 		}
@@ -209,52 +253,64 @@ func TestFsyncFails(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	needFUSE(t)
 	f, mnt := lossyfs.New(nil), scratch(t)
-	unmount, err := f.Mount(mnt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unmount()
-	db, err := storeOpen(mnt, "FULL", func(err error) { t.Errorf("a full disk is no reason to end: %v", err) })
-	if err != nil {
-		t.Fatal(err)
+	mount(t, f, mnt)
+	w := start(t, engine{name: "orders"}, mnt, "", "")
+	do := func(order ...string) bool { // false: refused, for the disk is full
+		t.Helper()
+		fmt.Fprintln(w.in, strings.Join(order, " "))
+		said := w.first(t)
+		if said != "ok" && said != "full" {
+			t.Fatal(order, said)
+		}
+		return said == "ok"
 	}
 	acked := map[string]bool{}
-	for round := range 5 {
-		f.Capacity(f.Used() + int64(round)*20_000)
-		var refused error
-		for i := 0; refused == nil && i < 2000; i++ {
-			name := fmt.Sprint("o", round, "-", i)
-			if refused = put(db, name); refused == nil {
-				acked[name] = true
+	try := func(kind, name string) bool {
+		t.Helper()
+		if !do(kind, name) {
+			return false
+		}
+		acked[name] = true
+		return true
+	}
+	try("put", "before")
+	for round := range rounds(t, 25) {
+		f.Capacity(f.Used() + int64(round)*7_000)
+		kind := []string{"put", "three"}[round%2]
+		suffix := []string{"", "-three"}[round%2]
+		refused := false
+		for i := 0; !refused && i < 2000; i++ {
+			refused = !try(kind, fmt.Sprint("o", round, "-", i, suffix))
+		}
+		if !refused || do("ready") {
+			t.Fatalf("round %d: refused: %v, and it says that it is ready", round, refused)
+		}
+		// Smaller than what did not fit, these may; but they are there or refused.
+		try("put", fmt.Sprint("x", round))
+		try("three", fmt.Sprint("y", round, "-three"))
+		if round%3 == 1 { // a start on a full disk works, or says so, and breaks nothing
+			w.kill()
+			w = start(t, engine{name: "orders"}, mnt, "", "")
+			fmt.Fprintln(w.in, "ready")
+			if said := w.first(t); said != "ok" {
+				t.Log("starting on a full disk: ", said)
+				w.kill()
+				f.Capacity(0)
+				w = start(t, engine{name: "orders"}, mnt, "", "")
 			}
-		}
-		if !errors.Is(refused, store.ErrFull) || !errors.Is(db.Ready(), store.ErrFull) {
-			t.Fatalf("round %d: refused with %v, ready: %v", round, refused, db.Ready())
-		}
-		// Smaller than what did not fit, this may; but it is there or refused.
-		name := fmt.Sprint("x", round, "-three")
-		if err := db.Record(t.Context(), []ledger.Event{event("test", name), event("test", name), event("test", name)}); err == nil {
-			acked[name] = true
-		} else if !errors.Is(err, store.ErrFull) {
-			t.Errorf("round %d: record on a full disk: %v", round, err)
 		}
 		f.Capacity(0)
-		if round == 0 { // without anyone writing it is found that there is space again
-			for begun := time.Now(); db.Ready() != nil && time.Since(begun) < 20*time.Second; time.Sleep(100 * time.Millisecond) {
-			}
-			if err := db.Ready(); err != nil {
-				t.Errorf("with space again: %v", err)
+		for begun := time.Now(); round == 0 && !do("ready"); time.Sleep(100 * time.Millisecond) { // without anyone writing it is found
+			if time.Since(begun) > 20*time.Second {
+				t.Fatal("it does not find that there is space again")
 			}
 		}
-		if err := put(db, fmt.Sprint("after", round)); err != nil || db.Ready() != nil {
-			t.Fatalf("round %d: with space again: %v, %v", round, err, db.Ready())
+		if !try("put", fmt.Sprint("after", round)) || !do("ready") {
+			t.Fatalf("round %d: refused with space again", round)
 		}
-		acked[fmt.Sprint("after", round)] = true
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	have, err := kept.check(mnt)
+	do("close")
+	have, err := kept.check(lay(t, f.Cut(lossyfs.DropAll, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
