@@ -32,3 +32,9 @@ func lock(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlock says so to the kernel: closing alone leaves the lock with a process
+// that was forked a moment ago and has not yet closed what it inherited.
+func unlock(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}

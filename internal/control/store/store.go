@@ -168,7 +168,7 @@ func (db *DB) shut() (err error) {
 		}
 	}
 	if db.lock != nil {
-		err = errors.Join(err, db.lock.Close())
+		err = errors.Join(err, unlock(db.lock))
 	}
 	return err
 }
