@@ -329,9 +329,9 @@ func (a *app) upstream() *cobra.Command {
 		})
 	}}
 	var in control.UpstreamInput
-	var google, openapi, secretEnv, header, prefix string
+	var google, openapi, catalogue, secretEnv, header, prefix string
 	var patterns []string
-	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
+	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
 		Example: `  MAIL_TOKEN=... lanyard upstream put mail --url https://gmail.googleapis.com --google gmail/v1 --owner priya --credential-env MAIL_TOKEN
   lanyard upstream put crm --url https://crm.example.com --openapi crm.yaml
   lanyard upstream put invoices --url http://10.0.0.7 --pattern "GET /invoices/{id} -> invoices.read read /invoices/{id}"`,
@@ -341,10 +341,12 @@ func (a *app) upstream() *cobra.Command {
 				in.Family, in.Description = "google", google
 			case openapi != "":
 				in.Family, in.Description = "openapi", openapi
+			case catalogue != "":
+				in.Family, in.Description = "mcp", catalogue
 			case len(patterns) > 0:
 				in.Family, in.Description = "patterns", strings.Join(patterns, "\n")
 			}
-			if in.Family != "patterns" && (openapi != "" || strings.HasSuffix(google, ".json")) {
+			if in.Family == "openapi" || in.Family == "mcp" || strings.HasSuffix(google, ".json") {
 				b, err := os.ReadFile(in.Description)
 				if err != nil {
 					return err
@@ -366,6 +368,7 @@ func (a *app) upstream() *cobra.Command {
 	f.StringVar(&in.Environment, "environment", "", "default production")
 	f.StringVar(&google, "google", "", "gmail/v1, drive/v3, calendar/v3, or the file of a Google discovery document (*.json)")
 	f.StringVar(&openapi, "openapi", "", "file of an OpenAPI 3 description")
+	f.StringVar(&catalogue, "mcp", "", "file of an MCP server's catalogue, from lanyard mcp catalogue")
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
 	f.StringVar(&secretEnv, "credential-env", "", "environment variable with the credential the gateway shows it")

@@ -22,6 +22,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/connector/google"
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/connector/openapi"
 	"github.com/lanyard-dev/lanyard/internal/connector/patterns"
 	"github.com/lanyard-dev/lanyard/internal/control"
@@ -35,7 +36,7 @@ import (
 
 // families are how upstreams can describe themselves.
 func families() []connector.Family {
-	return []connector.Family{google.Family(), openapi.Family(), patterns.Family()}
+	return []connector.Family{google.Family(), openapi.Family(), patterns.Family(), mcp.Family()}
 }
 
 // server is the configuration of lanyard serve.

@@ -24,7 +24,7 @@ type Request struct {
 	Path   string // "/gmail/v1/users/me/messages"
 	Query  string // raw, as it will be sent
 	Header http.Header
-	Body   []byte // nil unless NeedsBody said so
+	Body   []byte // whole, for a BodyReader that asked for it; else nil
 }
 
 // Connector recognises the requests of one upstream.
@@ -36,8 +36,26 @@ type Connector interface {
 	Recognise(r *Request) (policy.Call, error)
 }
 
+// BodyReader is a Connector for which method and path do not say what a request
+// means. What it is given as the body is, byte for byte, what is sent on.
+type BodyReader interface {
+	Connector
+	// MaxBody is how many bytes the body of r may have; the caller must refuse
+	// one that has more. 0 means that the body need not be read.
+	MaxBody(r *Request) int64
+}
+
+// Refuser is a Connector whose clients hear of a refusal in their own protocol,
+// where an HTTP error would end more than the one request.
+type Refuser interface {
+	Connector
+	// Refusal is the answer (status 200) to r, refused for a reason; false when
+	// r is nothing that such an answer could be for.
+	Refusal(r *Request, reason string) (contentType string, body []byte, ok bool)
+}
+
 // Family makes connectors for one family of systems from an upstream's description.
 type Family struct {
-	Name string // google, openapi, patterns
+	Name string // google, openapi, patterns, mcp
 	Open func(description []byte) (Connector, error)
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
 )
 
 // problem is a refusal, told to the caller as RFC 9457 problem details.
@@ -80,6 +82,15 @@ func (g *Gateway) answer(r *request, p *problem) {
 	if r.nonce != "" {
 		h.Set("DPoP-Nonce", r.nonce)
 	}
+	if kind, body, ok := r.spoken(p); ok {
+		h.Set("Content-Type", kind)
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		r.status = http.StatusOK
+		r.w.WriteHeader(r.status)
+		_, _ = r.w.Write(body) // the caller may be gone, the event says what it was told
+		return
+	}
 	if p.oauth != "" || p.status == http.StatusUnauthorized {
 		g.challenge(r, p)
 	}
@@ -103,6 +114,17 @@ func (g *Gateway) answer(r *request, p *problem) {
 	if r.in.Method != http.MethodHead {
 		_, _ = r.w.Write(b) // the caller may be gone, the event says what it was told
 	}
+}
+
+// spoken is p in the protocol of the upstream's clients, when it is a no to this one request.
+func (r *request) spoken(p *problem) (contentType string, body []byte, ok bool) {
+	if r.backend == nil || p.status != http.StatusForbidden || p.kind == "killed" {
+		return "", nil, false
+	}
+	if c, ok := r.backend.connector.(connector.Refuser); ok {
+		return c.Refusal(&r.ask, p.detail)
+	}
+	return "", nil, false
 }
 
 // challenge says how to come back (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9728 section 5.1).

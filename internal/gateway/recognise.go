@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,7 +28,15 @@ func (g *Gateway) recognise(r *request) error {
 	if b.upstream.Killed {
 		return cutOff(r.name)
 	}
-	call, err := b.connector.Recognise(&connector.Request{Method: r.in.Method, Path: r.path, Query: r.query, Header: r.in.Header})
+	r.ask = connector.Request{Method: r.in.Method, Path: r.path, Query: r.query, Header: r.in.Header}
+	if reader, ok := b.connector.(connector.BodyReader); ok {
+		if n := reader.MaxBody(&r.ask); n > 0 {
+			if r.ask.Body, err = r.read(n); err != nil {
+				return err
+			}
+		}
+	}
+	call, err := b.connector.Recognise(&r.ask)
 	if errors.Is(err, connector.ErrUnrecognised) {
 		return &problem{status: http.StatusForbidden, kind: "unrecognised",
 			detail: fmt.Sprintf("%s asked %s for something that its description does not have (%s %s): %v.", r.claims.Subject.Name(), r.name, r.in.Method, quote(r.path), err)}
@@ -38,6 +48,32 @@ func (g *Gateway) recognise(r *request) error {
 	call.Class = policy.ClassOf(*b.upstream, policy.Action{Name: call.Action, Class: call.Class})
 	r.call = call
 	return nil
+}
+
+// bodyTime is how long a caller may take for a body that must be known before anything is decided.
+const bodyTime = 30 * time.Second
+
+// read takes the body in, which must be whole and have at most n bytes. What is
+// returned is what will be sent.
+func (r *request) read(n int64) ([]byte, error) {
+	if r.in.Header["Content-Encoding"] != nil {
+		return nil, malformed("A request to " + r.name + " must not be compressed: what it asks for is in its body.")
+	}
+	if len(r.in.Trailer) > 0 {
+		return nil, malformed("A request to " + r.name + " has no trailers.")
+	}
+	control := http.NewResponseController(r.w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // where there are no deadlines, the server's own hold
+	b, err := io.ReadAll(io.LimitReader(r.in.Body, n+1))
+	if err != nil { // the deadline stays: nobody waits for the rest either
+		return nil, malformed("The body could not be read.")
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	if int64(len(b)) > n {
+		return nil, &problem{status: http.StatusRequestEntityTooLarge, kind: "too-large", detail: fmt.Sprintf("A request to %s may have %d bytes at most.", r.name, n)}
+	}
+	r.in.Body, r.in.ContentLength, r.in.TransferEncoding = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
+	return b, nil
 }
 
 // backend is one version of an upstream, opened: what it can do, how it is

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
@@ -50,6 +51,7 @@ type state struct {
 
 	// recognise
 	backend *backend
+	ask     connector.Request // what the connector was asked about
 	call    policy.Call
 
 	// decide
@@ -98,7 +100,7 @@ func (r *request) clear() {
 	r.w, r.in, r.start, r.id, r.reserved = nil, nil, time.Time{}, "", false
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
-	r.backend, r.call, r.decision, r.set = nil, policy.Call{}, policy.Decision{}, nil
+	r.backend, r.ask, r.call, r.decision, r.set = nil, connector.Request{}, policy.Call{}, policy.Decision{}, nil
 	r.secret, r.tracing = feed.Secret{}, ""
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel = nil, nil

@@ -1,0 +1,98 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/lanyard-dev/lanyard/client"
+)
+
+type note struct {
+	Path string `json:"path"`
+	Text string `json:"text,omitempty"`
+}
+
+// notes is an MCP server of the official SDK, with a tool that reads, one that writes, and one that does not say.
+func notes(t *testing.T) *httptest.Server {
+	no := false
+	answer := func(text string) func(context.Context, *mcp.CallToolRequest, note) (*mcp.CallToolResult, any, error) {
+		return func(_ context.Context, _ *mcp.CallToolRequest, in note) (*mcp.CallToolResult, any, error) {
+			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: text + " " + in.Path}}}, nil, nil
+		}
+	}
+	s := mcp.NewServer(&mcp.Implementation{Name: "notes", Version: "1"}, nil)
+	mcp.AddTool(s, &mcp.Tool{Name: "read_note", Description: "Reads a note.", Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}}, answer("read"))
+	mcp.AddTool(s, &mcp.Tool{Name: "write_note", Description: "Writes a note.", Annotations: &mcp.ToolAnnotations{DestructiveHint: &no}}, answer("wrote"))
+	mcp.AddTool(s, &mcp.Tool{Name: "drop_notes", Description: "Drops notes."}, answer("dropped"))
+	web := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(r *http.Request) *mcp.Server { return s }, nil))
+	t.Cleanup(func() { web.CloseClientConnections(); web.Close() })
+	return web
+}
+
+// TestMCP: the official SDK's client calls an MCP server through the gateway: each tool is decided, recorded and cut.
+func TestMCP(t *testing.T) {
+	h := build(t)
+	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
+	server := notes(t)
+	catalogue := h.do("mcp", "catalogue", server.URL+"/mcp")
+	if err := os.WriteFile(filepath.Join(h.dir, "notes.json"), []byte(catalogue), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.do("upstream", "put", "notes", "--url", server.URL, "--mcp", "notes.json", "--owner", "maya")
+	if out := h.do("upstream", "actions", "notes"); !strings.Contains(out, "tools.drop_notes     delete") {
+		t.Errorf("actions:\n%s", out)
+	}
+	h.do("identity", "register", "scribe", "--owner", "maya", "--purpose", "Reads notes")
+	h.do("keygen", "scribe")
+	h.do("credential", "add", "scribe", "--public-key", "scribe.jwk")
+	h.do("grant", "put", "scribe", "session", "--upstream", "notes", "--action", "mcp.*")
+	h.do("grant", "put", "scribe", "invoices", "--upstream", "notes", "--action", "tools.read_note", "--where", "path=/invoices/*")
+	badge, err := client.New(client.Config{Issuer: h.control, Identity: "spiffe://lanyard.local/agent/scribe", KeyFile: filepath.Join(h.dir, "scribe.key.jwk")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "scribe", Version: "1"}, nil).
+		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: h.gate + "/notes/mcp", HTTPClient: badge.HTTPClient(h.gate + "/notes"), MaxRetries: -1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if l, err := session.ListTools(ctx, nil); err != nil || len(l.Tools) != 3 {
+		t.Errorf("list: %v", err)
+	}
+	call := func(tool, path string) (string, error) {
+		res, err := session.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: map[string]any{"path": path}})
+		if err != nil {
+			return "", err
+		}
+		return res.Content[0].(*mcp.TextContent).Text, nil
+	}
+	if text, err := call("read_note", "/invoices/1"); err != nil || text != "read /invoices/1" {
+		t.Errorf("what is granted: %q %v", text, err)
+	}
+	for _, c := range [][2]string{{"read_note", "/salaries/1"}, {"write_note", "/invoices/1"}, {"drop_notes", "/invoices/1"}} {
+		if text, err := call(c[0], c[1]); err == nil || !strings.Contains(err.Error(), "Maya Lind, owner of notes") {
+			t.Errorf("%v: %q %v", c, text, err)
+		}
+	}
+	if text, err := call("read_note", "/invoices/2"); err != nil || text != "read /invoices/2" {
+		t.Errorf("a refusal ended the session: %q %v", text, err)
+	}
+	for _, want := range []string{"allowed  scribe (maya)  tools.read_note on notes", "refused  scribe (maya)  tools.drop_notes on notes", "the conditions of its grants do not cover them"} {
+		h.eventually(want, func() bool { return strings.Contains(h.do("audit", "search", "--identity", "scribe"), want) })
+	}
+	h.do("kill", "scribe", "--reason", "test")
+	if text, err := call("read_note", "/invoices/1"); err == nil {
+		t.Errorf("after the kill: %q", text)
+	}
+}
