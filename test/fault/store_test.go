@@ -190,6 +190,38 @@ func dense(ctx context.Context, db *store.DB) error {
 	return nil
 }
 
+// TestCheck shows that the check can fail: each of these is what a fault could leave.
+func TestCheck(t *testing.T) {
+	for damage, want := range map[string]string{
+		"SELECT 1":                                 "",
+		"DELETE FROM owners WHERE id = 'o1'":       "half a write: o1",
+		"DELETE FROM changes WHERE seq = 2":        "feed",
+		"UPDATE changes SET seq = 9 WHERE seq = 3": "feed",
+		"UPDATE events SET leaf = CAST(replace(leaf, 'o1', 'o3') AS BLOB) WHERE seq = 1":                             "damaged",
+		"DELETE FROM events WHERE seq = 2":                                                                           "damaged",
+		"UPDATE head SET size = size - 1":                                                                            "damaged",
+		"INSERT INTO owners (id, doc) SELECT 'x', CAST(replace(doc, 'o1', 'x') AS BLOB) FROM owners WHERE id = 'o1'": "half a write: owner x",
+	} {
+		dir := scratch(t)
+		db, err := storeOpen(dir, "FULL", func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			if err := put(db, fmt.Sprint("o", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(db.UnsafeExec(damage), db.Close()); err != nil {
+			t.Fatalf("%s: %v", damage, err)
+		}
+		have, err := kept.check(dir)
+		if want == "" && (err != nil || len(have) != 3) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: the check says %v, %v", damage, have, err)
+		}
+	}
+}
+
 // TestKilled: a process that is killed loses nothing that it acknowledged, 1 000 times.
 func TestKilled(t *testing.T) {
 	t.Parallel()
@@ -217,24 +249,35 @@ func TestPowerCut(t *testing.T) {
 }
 
 // TestFsyncFails: after a failed fsync nobody knows what is on disk, so the process ends; what was acknowledged is there.
+// Every other time fsync fails for a moment only: whether or not the process came by, a power cut later finds all of it.
 func TestFsyncFails(t *testing.T) {
 	needFUSE(t)
 	var s tally
-	for i := range rounds(t, 20) {
+	for i := range rounds(t, 60) {
 		f, mnt := lossyfs.New(nil), scratch(t)
 		unmount := mount(t, f, mnt)
 		w := start(t, kept, mnt, "FULL", fmt.Sprint("r", i, "-"))
 		line := w.first(t)
 		time.Sleep(time.Duration(i) * time.Millisecond)
 		f.FailSync(true)
-		failed := time.Now()
-		acks := w.wait(line) // it ends by itself
-		if took := time.Since(failed); took > 5*time.Second {
-			t.Errorf("round %d: the process went on for %v", i, took)
+		var acks []string
+		var image map[string][]byte
+		if i%2 == 0 {
+			failed := time.Now()
+			acks = w.wait(line) // it ends by itself
+			if took := time.Since(failed); took > 5*time.Second {
+				t.Errorf("round %d: the process went on for %v", i, took)
+			}
+			image = f.Cut(lossyfs.DropAll, nil)
+		} else {
+			time.Sleep(time.Millisecond)
+			f.FailSync(false)
+			time.Sleep(30 * time.Millisecond)
+			image = f.Cut(lossyfs.DropAll, nil)
+			acks = w.kill(line)
 		}
-		image := f.Cut(lossyfs.DropAll, nil)
 		unmount()
-		if len(w.errs) == 0 || !strings.HasPrefix(w.errs[0], "fatal:") {
+		if i%2 == 0 && len(w.errs) == 0 || len(w.errs) > 0 && !strings.HasPrefix(w.errs[0], "fatal:") {
 			t.Errorf("round %d: the process ended with %v", i, w.errs)
 		}
 		have, err := kept.check(lay(t, image))
