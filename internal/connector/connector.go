@@ -54,6 +54,17 @@ type Refuser interface {
 	Refusal(r *Request, reason string) (contentType string, body []byte, ok bool)
 }
 
+// Lister is a Connector of upstreams that say what they offer. What a caller may
+// not do is left out of what it is told.
+type Lister interface {
+	Connector
+	// Lists reports whether the reply to call is such a list.
+	Lists(call policy.Call) bool
+	// Filter returns the reply without what may says no to. An error means that
+	// the reply must not be sent on.
+	Filter(contentType string, reply []byte, may func(policy.Call) bool) ([]byte, error)
+}
+
 // Family makes connectors for one family of systems from an upstream's description.
 type Family struct {
 	Name string // google, openapi, patterns, mcp

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
@@ -107,6 +108,9 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	h := p.Out.Header
 	setSecret(h, r.secret)
 	h["Traceparent"] = []string{r.tracing}
+	if l, ok := b.connector.(connector.Lister); ok && l.Lists(r.call) {
+		h["Accept-Encoding"] = []string{"identity"} // inspect reads the reply
+	}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // or the transport would say it is Go
 	}

@@ -1,8 +1,15 @@
 package gateway
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"net/http"
+	"strconv"
 	"strings"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // inspect sees the response before the caller does: nothing in it may speak for
@@ -16,6 +23,12 @@ func (r *request) inspect(res *http.Response) error {
 	if r.in.Header["Upgrade"] != nil && res.StatusCode != http.StatusSwitchingProtocols {
 		res.Header["Connection"] = []string{"close"} // Strict has stopped following it
 	}
+	if l, ok := r.backend.connector.(connector.Lister); ok && res.StatusCode == http.StatusOK && l.Lists(r.call) {
+		if err := r.narrow(res, l); err != nil {
+			r.g.Log.Warn("a list of the upstream's", "upstream", r.name, "request", r.id, "error", err)
+			return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " says it offers cannot be read, so it is not sent on."}
+		}
+	}
 	for name := range res.Trailer {
 		if ownResponse(name) {
 			delete(res.Trailer, name)
@@ -25,6 +38,34 @@ func (r *request) inspect(res *http.Response) error {
 	if r.nonce != "" {
 		res.Header["Dpop-Nonce"] = []string{r.nonce}
 	}
+	return nil
+}
+
+// maxList is how large a list of what an upstream offers may be.
+const maxList = 16 << 20
+
+// narrow leaves out of a list what the caller may not do.
+func (r *request) narrow(res *http.Response, l connector.Lister) error {
+	if res.Header.Get("Content-Encoding") != "" {
+		return errors.New("it is compressed, which was not asked for")
+	}
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxList+1))
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		return err
+	}
+	if len(b) > maxList {
+		return errors.New("it is too large")
+	}
+	b, err = l.Filter(res.Header.Get("Content-Type"), b, func(c policy.Call) bool {
+		c.Upstream = r.name
+		c.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: c.Action, Class: c.Class})
+		return inScope(r.claims.Scope, c.Class) && r.set.May(policy.Request{Call: c, Upstream: r.backend.upstream, Now: r.start, Source: r.source})
+	})
+	if err != nil {
+		return err
+	}
+	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil, nil
+	res.Header["Content-Length"] = []string{strconv.Itoa(len(b))}
 	return nil
 }
 

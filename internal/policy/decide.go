@@ -143,6 +143,23 @@ func (s *Set) Decide(r Request) Decision {
 	return d
 }
 
+// May reports whether a call of that action can be allowed at all: some grant is
+// about it, and no guardrail refuses it whatever the arguments. It is for showing
+// people and agents what there is; each call is decided on its own.
+func (s *Set) May(r Request) bool {
+	if s == nil || s.rails == nil || r.Upstream == nil || s.subject.Environment != r.Upstream.Environment {
+		return false
+	}
+	q, err := s.question(&r)
+	if err != nil {
+		return false
+	}
+	about := func(always bool) func(rule) bool {
+		return func(r rule) bool { return r.concerns(q) && (r.always || !always) }
+	}
+	return !slices.ContainsFunc(s.rails.rules, about(true)) && slices.ContainsFunc(s.rules, about(false))
+}
+
 func (s *Set) forbidden(ids ...string) Decision {
 	d := Decision{Guardrail: true, Policies: ids, Reason: fmt.Sprintf("Guardrail %s refuses this, whatever is granted.", ids[0])}
 	if text := s.rails.text[ids[0]]; text != "" {

@@ -317,3 +317,18 @@ func BenchmarkDecide(b *testing.B) {
 		}
 	}
 }
+
+// TestMay: what there is to show is what some call could do, whatever its arguments.
+func TestMay(t *testing.T) {
+	rails := []Guardrail{{ID: "a", Cedar: `forbid(principal, action in Lanyard::Action::"admin", resource);`},
+		{ID: "b", Cedar: `forbid(principal, action, resource) when { context.args has userId && context.args.userId == "root" };`}}
+	s := set(t, rails, Grant{Actions: []string{"read"}, Where: map[string]Condition{"userId": {Is: "me"}}}, Grant{Actions: []string{"admin"}})
+	for class, want := range map[Class]bool{Read: true, Write: false, Admin: false} {
+		if got := s.May(ask("messages.x", class, nil)); got != want {
+			t.Errorf("%s: %v", class, got)
+		}
+	}
+	if (*Set)(nil).May(ask("messages.x", Read, nil)) {
+		t.Error("nobody may")
+	}
+}

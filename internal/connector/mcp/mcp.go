@@ -79,12 +79,14 @@ type Connector struct {
 
 type tool struct {
 	action     policy.Action
+	pinned     string            // its definition as it was approved
 	parameters map[string]string // every argument that it has, to its type; "" is one that no policy can speak of
 }
 
 var (
 	_ connector.BodyReader = (*Connector)(nil)
 	_ connector.Refuser    = (*Connector)(nil)
+	_ connector.Lister     = (*Connector)(nil)
 )
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,128}$`)
@@ -92,7 +94,10 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,128}$`)
 // Open reads a catalogue. A tool whose texts hold what people cannot see is refused.
 func Open(description []byte) (connector.Connector, error) {
 	var list Catalogue
-	if err := json.Unmarshal(description, &list); err != nil {
+	var whole struct {
+		Tools []json.RawMessage `json:"tools"`
+	}
+	if err := errors.Join(json.Unmarshal(description, &list), json.Unmarshal(description, &whole)); err != nil {
 		return nil, fmt.Errorf("mcp: the catalogue is no JSON like {\"tools\": [...]}: %w", err)
 	}
 	c := &Connector{path: list.Path, tools: map[string]tool{}}
@@ -110,8 +115,11 @@ func Open(description []byte) (connector.Connector, error) {
 		{Name: "resources.subscribe", Class: policy.Read, Summary: "Follows a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
 		{Name: "prompts.get", Class: policy.Read, Summary: "Gets a prompt", Parameters: []policy.Parameter{{Name: "name", Type: "string"}}},
 	}
-	for _, t := range list.Tools {
+	for i, t := range list.Tools {
 		ready, err := t.ready()
+		if err == nil {
+			ready.pinned, err = definition(whole.Tools[i])
+		}
 		if err != nil {
 			return nil, fmt.Errorf("mcp: tool %+q: %w", t.Name, err)
 		}
