@@ -76,8 +76,37 @@ sees the private key. An existing key is not replaced.`,
 	return c
 }
 
+// badge is who a command acts as, and where.
+type badge struct{ issuer, gateway, who, key, domain string }
+
+func (b *badge) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&b.who, "as", "", "name (of an agent), kind/name, or SPIFFE ID")
+	f.StringVar(&b.key, "key", "", "file of its private key")
+	f.StringVar(&b.issuer, "issuer", "http://127.0.0.1:8440", "URL of the control plane")
+	f.StringVar(&b.gateway, "gateway", "http://127.0.0.1:8441", "URL of the gateway")
+	f.StringVar(&b.domain, "trust-domain", "lanyard.local", "trust domain of the SPIFFE ID")
+	_ = c.MarkFlagRequired("as") // the flag is there
+}
+
+// upstream is where an upstream is reached, and what a token for it is for.
+func (b *badge) upstream(name string) string { return strings.TrimSuffix(b.gateway, "/") + "/" + name }
+
+func (b *badge) source() (*client.Source, error) {
+	id := b.who
+	if !strings.HasPrefix(id, "spiffe://") {
+		kind, name, both := strings.Cut(b.who, "/")
+		if !both {
+			kind, name = "agent", b.who
+		}
+		id = "spiffe://" + b.domain + "/" + kind + "/" + name
+	}
+	return client.New(client.Config{Issuer: b.issuer, Identity: id, KeyFile: b.key, APIKey: os.Getenv("LANYARD_API_KEY")})
+}
+
 func (a *app) call() *cobra.Command {
-	var issuer, gateway, who, key, body string
+	var b badge
+	var body string
 	var headers []string
 	c := &cobra.Command{Use: "call UPSTREAM METHOD PATH --as IDENTITY --key FILE", Short: "Call an upstream through the gateway as an identity would", Args: cobra.ExactArgs(3),
 		Long: `Get a token with an identity's key, bind it to a fresh one (DPoP), and send one
@@ -85,23 +114,11 @@ request through the gateway: to try a grant, or to see why it does not do.
 With an API key instead of --key, set LANYARD_API_KEY.`,
 		Example: `  lanyard call mail GET "/gmail/v1/users/me/messages?q=invoice" --as invoice-bot --key invoice-bot.key.jwk`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id := who
-			if !strings.HasPrefix(id, "spiffe://") {
-				kind, name, both := strings.Cut(who, "/")
-				if !both {
-					kind, name = "agent", who
-				}
-				domain, err := cmd.Flags().GetString("trust-domain")
-				if err != nil {
-					return err
-				}
-				id = "spiffe://" + domain + "/" + kind + "/" + name
-			}
-			badge, err := client.New(client.Config{Issuer: issuer, Identity: id, KeyFile: key, APIKey: os.Getenv("LANYARD_API_KEY")})
+			source, err := b.source()
 			if err != nil {
 				return err
 			}
-			base := strings.TrimSuffix(gateway, "/") + "/" + args[0]
+			base := b.upstream(args[0])
 			var content io.Reader
 			if body != "" {
 				content = strings.NewReader(body)
@@ -120,7 +137,7 @@ With an API key instead of --key, set LANYARD_API_KEY.`,
 				}
 				req.Header.Set(name, strings.TrimSpace(value))
 			}
-			res, err := badge.HTTPClient(base).Do(req)
+			res, err := source.HTTPClient(base).Do(req)
 			if err != nil {
 				var refused *client.Error
 				if errors.As(err, &refused) {
@@ -144,14 +161,9 @@ With an API key instead of --key, set LANYARD_API_KEY.`,
 			return err
 		}}
 	f := c.Flags()
-	f.StringVar(&who, "as", "", "name (of an agent), kind/name, or SPIFFE ID")
-	f.StringVar(&key, "key", "", "file of its private key")
-	f.StringVar(&issuer, "issuer", "http://127.0.0.1:8440", "URL of the control plane")
-	f.StringVar(&gateway, "gateway", "http://127.0.0.1:8441", "URL of the gateway")
-	f.String("trust-domain", "lanyard.local", "trust domain of the SPIFFE ID")
 	f.StringVarP(&body, "body", "d", "", "JSON to send")
 	f.StringArrayVarP(&headers, "header", "H", nil, `"Name: value" to send; can be given again`)
-	_ = c.MarkFlagRequired("as") // the flag is there
+	b.flags(c)
 	return c
 }
 

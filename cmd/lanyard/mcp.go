@@ -1,12 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"sync"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/spf13/cobra"
 
@@ -65,7 +71,125 @@ tool that is not in it is refused, and so is an argument it does not have.`,
 	f.StringVar(&env, "credential-env", "", "environment variable with the credential to show the server")
 	f.StringVar(&header, "credential-header", "Authorization", "the header it goes into")
 	f.StringVar(&prefix, "credential-prefix", "Bearer ", "what stands before it")
-	return noun("mcp", "MCP servers", catalogue)
+	return noun("mcp", "MCP servers", catalogue, a.mcpConnect(), a.mcpConfig())
+}
+
+func (a *app) mcpConnect() *cobra.Command {
+	var b badge
+	var path string
+	c := &cobra.Command{Use: "connect UPSTREAM --as IDENTITY --key FILE", Short: "Be an MCP server on standard input and output, for clients that start one", Args: cobra.ExactArgs(1),
+		Long: `Stand between an MCP client that starts its servers as commands (Claude, Cursor, VS Code
+and most others) and an MCP server behind the gateway. The client needs to know
+nothing of Lanyard: every message goes through the gateway as this identity.`,
+		Example: `  lanyard mcp connect notes --as scribe --key scribe.key.jwk
+  lanyard mcp config notes --client claude --as scribe --key scribe.key.jwk`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			source, err := b.source()
+			if err != nil {
+				return err
+			}
+			at := b.upstream(args[0])
+			far, err := (&sdk.StreamableClientTransport{Endpoint: at + path, HTTPClient: source.HTTPClient(at)}).Connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			near, err := (&sdk.IOTransport{Reader: io.NopCloser(a.in), Writer: nopCloser{a.out}}).Connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return bridge(cmd.Context(), near, far, a.errs)
+		}}
+	b.flags(c)
+	c.Flags().StringVar(&path, "path", "/mcp", "path of the server's endpoint")
+	return c
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// bridge carries messages between a client and a server until the client ends. A
+// request that cannot be carried is answered with why.
+func bridge(ctx context.Context, near, far sdk.Connection, errs io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer far.Close()
+	go func() {
+		for ctx.Err() == nil {
+			m, err := far.Read(ctx)
+			if err != nil {
+				return // what fails is told where it was asked
+			}
+			if near.Write(ctx, m) != nil {
+				cancel()
+			}
+		}
+	}()
+	var pending sync.WaitGroup
+	defer pending.Wait()
+	for {
+		m, err := near.Read(ctx)
+		if err != nil {
+			if errors.Is(err, io.EOF) || ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("reading from the client: %w", err)
+		}
+		carry := func() {
+			err := far.Write(ctx, m)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			fmt.Fprintln(errs, "lanyard: "+printable(err.Error()))
+			if q, ok := m.(*jsonrpc.Request); ok && q.ID.IsValid() {
+				_ = near.Write(ctx, &jsonrpc.Response{ID: q.ID, Error: &jsonrpc.Error{Code: -32001, Message: err.Error()}}) // the client may be gone
+			}
+		}
+		if q, ok := m.(*jsonrpc.Request); ok && q.ID.IsValid() && q.Method != "initialize" { // others come in the order in which they were sent
+			pending.Go(carry)
+		} else {
+			carry()
+		}
+	}
+}
+
+func (a *app) mcpConfig() *cobra.Command {
+	var b badge
+	var kind, path string
+	c := &cobra.Command{Use: "config UPSTREAM --client NAME --as IDENTITY --key FILE", Short: "Print the entry for an MCP client's configuration", Args: cobra.ExactArgs(1),
+		Example: `  lanyard mcp config notes --client claude --as scribe --key scribe.key.jwk`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			key, err := filepath.Abs(b.key)
+			if err != nil {
+				return err
+			}
+			if _, err := os.Stat(key); err != nil {
+				return fmt.Errorf("--key: %w", err)
+			}
+			entry := map[string]any{"command": self, "args": []string{"mcp", "connect", args[0], "--as", b.who, "--key", key, "--issuer", b.issuer, "--gateway", b.gateway, "--trust-domain", b.domain, "--path", path}}
+			var out any
+			switch kind {
+			case "claude", "cursor":
+				out = map[string]any{"mcpServers": map[string]any{args[0]: entry}}
+			case "vscode":
+				entry["type"] = "stdio"
+				out = map[string]any{"servers": map[string]any{args[0]: entry}}
+			default:
+				return usage("--client %q: use claude, cursor or vscode", kind)
+			}
+			e := json.NewEncoder(a.out)
+			e.SetEscapeHTML(false)
+			e.SetIndent("", "  ")
+			return e.Encode(out)
+		}}
+	b.flags(c)
+	c.Flags().StringVar(&kind, "client", "claude", "claude, cursor or vscode")
+	c.Flags().StringVar(&path, "path", "/mcp", "path of the server's endpoint")
+	return c
 }
 
 // bearer shows a credential with every request.

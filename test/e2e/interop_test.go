@@ -134,8 +134,11 @@ func TestNodeClients(t *testing.T) {
 						Type   string `json:"token_type"`
 						Life   int    `json:"expires_in"`
 					}
+					Nonces          int // asked for by issuer and gateway; openid-client does not say
 					Introspection   map[string]any
 					Calls           []answer
+					Received        string
+					NotReceived     []string
 					AfterRevocation struct {
 						Introspection map[string]any
 						Call          answer
@@ -150,6 +153,12 @@ func TestNodeClients(t *testing.T) {
 				}
 				if len(seen.Calls) != 2 || seen.Calls[0].Status != 200 || !strings.Contains(seen.Calls[0].Body, "msg_invoice") || seen.Calls[1].Status != 403 {
 					t.Errorf("calls %+v", seen.Calls)
+				}
+				if c := fmt.Sprint(seen.Calls); !strings.Contains(c, "insufficient_scope") && !strings.Contains(c, "Maya Lind, owner of mail, can grant more") {
+					t.Errorf("the refusal says neither what is missing nor who can grant it: %s", c)
+				}
+				if script == "oauth4webapi.mjs" && (seen.Nonces != 2 || seen.Received != id || fmt.Sprint(seen.NotReceived) != "[without a proof for another resource]") {
+					t.Errorf("%d nonces, received for %q, not received %q", seen.Nonces, seen.Received, seen.NotReceived)
 				}
 				if a := seen.AfterRevocation; a.Introspection["active"] != false || a.Call.Status != 401 {
 					t.Errorf("after revocation %+v", a)

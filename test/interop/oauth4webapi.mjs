@@ -1,7 +1,8 @@
 // A strict OAuth client that nobody here wrote: oauth4webapi. Reads its task as
 // JSON from argv, prints what it saw as JSON.
 import * as oauth from 'oauth4webapi'
-import { generateKeyPair, importJWK } from 'jose'
+import { createHash, randomUUID } from 'node:crypto'
+import { exportJWK, generateKeyPair, importJWK, SignJWT } from 'jose'
 
 const task = JSON.parse(process.argv[2])
 const insecure = { [oauth.allowInsecureRequests]: true } // loopback, no TLS
@@ -54,13 +55,17 @@ const call = async (method, url, body) => {
 seen.calls = []
 for (const c of task.calls) seen.calls.push(await call(c.method, c.url, c.body))
 
-// The token as its receiver must see it (RFC 9068), checked by code that is not ours.
-const proof = new Request(task.calls[0].url, { headers: { authorization: `DPoP ${token.access_token}` } })
-try {
-  await oauth.validateJwtAccessToken(as, proof, task.resource, insecure)
-  seen.validated = 'without a proof'
-} catch (err) {
-  seen.validated = err.message
+// The token and a proof as their receiver must see them (RFC 9068, RFC 9449), checked by code that is not ours.
+const url = task.calls[0].url
+const proof = await new SignJWT({ htm: 'GET', htu: url, ath: createHash('sha256').update(token.access_token).digest('base64url') })
+  .setProtectedHeader({ typ: 'dpop+jwt', alg: task.alg, jwk: await exportJWK(keyPair.publicKey) })
+  .setIssuedAt().setJti(randomUUID()).sign(keyPair.privateKey)
+const received = (resource, headers) =>
+  oauth.validateJwtAccessToken(as, new Request(url, { headers: { authorization: `DPoP ${token.access_token}`, ...headers } }), resource, { requireDPoP: true, ...insecure })
+seen.received = (await received(task.resource, { dpop: proof })).sub
+seen.notReceived = []
+for (const [name, resource, headers] of [['without a proof', task.resource, {}], ['for another resource', task.resource + 'x', { dpop: proof }]]) {
+  await received(resource, headers).then(() => {}, () => seen.notReceived.push(name))
 }
 
 await oauth.processRevocationResponse(
