@@ -21,7 +21,8 @@ build:
 run: build
 	go build -o bin/office ./examples/office/server
 	go build -o bin/office-agent ./examples/office/agent
-	go run ./examples/run $(RUN)
+	go build -o bin/office-run ./examples/run
+	bin/office-run $(RUN)
 
 # ---- checks (room: test) ------------------------------------------------------
 test:
