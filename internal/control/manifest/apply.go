@@ -37,6 +37,7 @@ type applying struct {
 	c      *registry.Change
 	plan   Plan
 	places map[string]func(field string) place // by what, as in "identity invoice-bot"
+	unsure bool                                // an owner or an upstream that others refer to is not as the files say
 }
 
 // note keeps what was wrong, with its place. It returns an error only when the
@@ -81,6 +82,7 @@ func (a *applying) note(err error, what string) error {
 // put adds the step of an outcome, or keeps what was wrong.
 func (a *applying) put(noun, name string, out registry.Outcome, err error) error {
 	if err != nil {
+		a.unsure = a.unsure || noun == "owner" || noun == "upstream"
 		return a.note(err, noun+" "+name)
 	}
 	if out.Changed() {
@@ -325,8 +327,8 @@ func (a *applying) remove() error {
 }
 
 func (a *applying) settle() error {
-	if len(a.m.mistakes) > 0 {
-		return nil // they come first: the rest may follow from them
+	if a.unsure {
+		return nil // it could say only what follows from that
 	}
 	return a.note(a.c.Settle(), "")
 }

@@ -219,6 +219,14 @@ func TestMistakes(t *testing.T) {
 	if _, err := w.try(true, "hush", many); strings.Count(fmt.Sprint(err), "f0.yaml:") < 3 {
 		t.Errorf("not all at once: %v", err)
 	}
+	apart := strings.NewReplacer(`"delete"`, `"delte"`, "actions: [m.send]", "actions: [m.sned]", "backup: ben", "backup: bn").Replace(office)
+	if _, err := w.try(true, "hush", apart); err == nil || !strings.Contains(err.Error(), "f0.yaml:3:60: ") || !strings.Contains(err.Error(), "f0.yaml:21:39: ") || !strings.Contains(err.Error(), "f0.yaml:24:12: ") {
+		t.Errorf("what is settled at the end is not there: %v", err)
+	}
+	follows := strings.NewReplacer("GET /m/{id} ->", "GET m ->", `"delete"`, `"m.read"`).Replace(office)
+	if _, err := w.try(true, "hush", follows); err == nil || strings.Contains(err.Error(), "guardrail") {
+		t.Errorf("what follows from an upstream's mistake is there too: %v", err)
+	}
 	if _, err := w.try(true, "hush", office, office); !strings.Contains(fmt.Sprint(err), "f1.yaml:3:3: owner maya is already at f0.yaml:3:3") {
 		t.Errorf("the same in two files: %v", err)
 	}
