@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
@@ -231,6 +232,25 @@ func TestGoogleLibrary(t *testing.T) {
 	if l, err := dates.Events.List("primary").Do(); err != nil || len(l.Items) == 0 {
 		t.Errorf("calendar: %v %+v", err, l)
 	}
+	meeting := &calendar.Event{Summary: "About invoice 4711", Start: &calendar.EventDateTime{DateTime: "2026-11-25T09:00:00Z"}, End: &calendar.EventDateTime{DateTime: "2026-11-25T10:00:00Z"}}
+	if _, err := dates.Events.Insert("primary", meeting).Do(); err == nil || !strings.Contains(err.Error(), "bot may not do calendar.events.insert") {
+		t.Errorf("a meeting without a grant: %v", err)
+	}
+	h.do("grant", "put", "bot", "meet", "--upstream", "calendar", "--action", "calendar.events.insert", "--where", "calendarId=primary")
+	made, err := dates.Events.Insert("primary", meeting).Do()
+	if err != nil {
+		t.Fatalf("a meeting with a grant: %v", err)
+	}
+	if l, err := dates.Events.List("primary").Q(meeting.Summary).Do(); err != nil || len(l.Items) != 1 || l.Items[0].Id != made.Id { // the emulator has no events.get
+		t.Errorf("the meeting is not there: %v %+v", err, l)
+	}
+	if err := dates.Events.Delete("primary", made.Id).Do(); err == nil || !strings.Contains(err.Error(), "bot may not do calendar.events.delete") {
+		t.Errorf("the meeting is deleted: %v", err)
+	}
+	h.do("kill", "bot", "--reason", "test")
+	if _, err := dates.Events.List("primary").Do(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("after the kill: %v", err)
+	}
 }
 
 // TestXOAuth2: golang.org/x/oauth2 with an API key, for a client that can do no better.
@@ -248,6 +268,27 @@ func TestXOAuth2(t *testing.T) {
 	res.Body.Close()
 	if res.StatusCode != 200 {
 		t.Errorf("status %s", res.Status)
+	}
+	token, err := config.Token(t.Context())
+	if err != nil || token.Type() != "Bearer" || time.Until(token.Expiry) > 5*time.Minute { // it can prove no key of its own
+		t.Fatalf("%v, a token of type %s until %s", err, token.Type(), token.Expiry)
+	}
+	held := oauth2.NewClient(t.Context(), oauth2.StaticTokenSource(token))
+	for path, want := range map[string]int{"/mail/gmail/v1/users/me/messages": 200, "/drive/drive/v3/files": 401} { // the token is for mail
+		res, err := held.Get(h.gate + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Body.Close(); res.StatusCode != want {
+			t.Errorf("%s: %s, want %d", path, res.Status, want)
+		}
+	}
+	h.do("revoke", "token", token.AccessToken, "--reason", "test")
+	if res, err = held.Get(h.gate + "/mail/gmail/v1/users/me/messages"); err != nil {
+		t.Fatal(err)
+	}
+	if res.Body.Close(); res.StatusCode != 401 {
+		t.Errorf("after revocation: %s", res.Status)
 	}
 	config.ClientSecret = key[:len(key)-1] + "x"
 	if _, err := config.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "invalid_client") {
