@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,6 +16,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/lanyard-dev/lanyard/client"
 )
@@ -262,5 +266,58 @@ func TestAPIKey(t *testing.T) {
 	})
 	if err != nil || strings.Contains(h.log.String(), key) {
 		t.Errorf("the key lies about (%v)", err)
+	}
+}
+
+// TestHeldAtTheEnd: at an identity's end the gateway refuses the token it holds and cuts what runs, and nobody had to do a thing.
+func TestHeldAtTheEnd(t *testing.T) {
+	feed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/now" {
+			return
+		}
+		w.WriteHeader(200)
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(func() { feed.CloseClientConnections(); feed.Close() })
+	h := build(t)
+	h.settle()
+	h.do("upstream", "put", "clock", "--url", feed.URL, "--owner", "maya", "--pattern", "GET /{what} -> clock.read read /{what}")
+	end := time.Now().Add(3 * time.Second).Truncate(time.Second)
+	h.do("identity", "register", "short", "--owner", "maya", "--purpose", "Stops soon", "--expires", end.UTC().Format(time.RFC3339))
+	h.do("keygen", "short")
+	h.do("credential", "add", "short", "--public-key", "short.jwk")
+	h.do("grant", "put", "short", "read", "--upstream", "clock", "--action", "read")
+	config := clientcredentials.Config{ClientID: "spiffe://lanyard.local/agent/short", ClientSecret: h.first(`(lyd_\S+)`, h.do("credential", "add", "short", "--api-key", "--expires", end.UTC().Format(time.RFC3339))),
+		TokenURL: h.control + "/oauth/token", EndpointParams: url.Values{"resource": {h.gate + "/clock"}}, AuthStyle: oauth2.AuthStyleInHeader}
+	token, err := config.Token(t.Context())
+	if err != nil || token.Expiry.After(end.Add(time.Second)) {
+		t.Fatalf("%v, the token is said to last until %v, its bearer until %s", err, token, end)
+	}
+	w := &wire{h: h}
+	stream, err := w.agent("short").HTTPClient(h.gate + "/clock").Get(h.gate + "/clock/stream")
+	if err != nil || stream.StatusCode != 200 {
+		t.Fatalf("%v %+v", err, stream)
+	}
+	defer stream.Body.Close()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, stream.Body)
+	}()
+	if status, body := h.get(h.gate+"/clock/now", token.AccessToken); status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	h.eventually("the end has come", func() bool {
+		status, _ := h.get(h.gate+"/clock/now", token.AccessToken)
+		return status == 401
+	})
+	if late := time.Since(end); late < 0 || late > 2*time.Second {
+		t.Errorf("refused %s after its end", late)
+	}
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("its stream still runs")
 	}
 }
