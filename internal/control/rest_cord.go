@@ -24,7 +24,12 @@ func (p *Plane) cordRoutes(api door) {
 			k, err = c.Kill(registry.Aim{Identity: b.Identity, Owner: identity.OwnerID(b.Owner), Upstream: b.Upstream, All: b.All}, b.Reason)
 			return err
 		}
-		at, err := p.doOrTry(ctx, in.Caller, b.DryRun, kill)
+		at, err := feed.Cursor{}, error(nil)
+		if b.DryRun {
+			err = p.registry.Try(ctx, in.actor(), kill)
+		} else {
+			at, err = p.registry.DoRegardless(ctx, in.actor(), kill)
+		}
 		if err != nil {
 			return KillResult{}, err
 		}

@@ -56,11 +56,15 @@ func event(kind, name string) ledger.Event {
 }
 
 func put(db *store.DB, name string) error {
-	_, err := db.Write(context.Background(), func(tx *store.Tx) error {
+	_, err := db.Write(context.Background(), putting(name))
+	return err
+}
+
+func putting(name string) func(*store.Tx) error {
+	return func(tx *store.Tx) error {
 		tx.Record(event("owner.put", name))
 		return tx.PutOwner(identity.Owner{ID: identity.OwnerID(name), Name: name, State: identity.OwnerActive})
-	})
-	return err
+	}
 }
 
 // brief is a process that writes with a log that is brought into the database
@@ -113,6 +117,8 @@ func obey(dir string) {
 			err = put(db, name)
 		case "three":
 			err = three(db, name)
+		case "regardless":
+			_, err = db.WriteRegardless(context.Background(), putting(name))
 		case "ready":
 			err = db.Ready()
 		case "close":
@@ -327,6 +333,9 @@ func TestFullDisk(t *testing.T) {
 		}
 		if !refused || do("ready") {
 			t.Fatalf("round %d: refused: %v, and it says that it is ready", round, refused)
+		}
+		if round == 0 && !try("regardless", "cord") { // once: what was set aside is given up for it
+			t.Fatal("the cord does not work on a full disk")
 		}
 		// Smaller than what did not fit, these may; but they are there or refused.
 		try("put", fmt.Sprint("x", round))

@@ -62,6 +62,11 @@ func (r *Registry) Do(ctx context.Context, by Actor, f func(*Change) error) (fee
 	return r.Store.Write(ctx, func(tx *store.Tx) error { return r.run(tx, by, f) })
 }
 
+// DoRegardless is Do for the cord, which must work on a full disk, too. f may run twice.
+func (r *Registry) DoRegardless(ctx context.Context, by Actor, f func(*Change) error) (feed.Cursor, error) {
+	return r.Store.WriteRegardless(ctx, func(tx *store.Tx) error { return r.run(tx, by, f) })
+}
+
 var errTried = errors.New("tried")
 
 // Try runs f and keeps nothing of it. The error is what Do would have returned.

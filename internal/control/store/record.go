@@ -164,6 +164,8 @@ func (db *DB) touchLoop() {
 			}
 			if db.full.Load() {
 				db.probe()
+			} else if n%12 == 0 {
+				db.setAside()
 			}
 			db.release()
 		case <-db.ctx.Done():

@@ -121,6 +121,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err := db.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", c.Dir, err), db.shut())
 	}
+	db.setAside()
 	db.ended.Add(2)
 	go db.recordLoop()
 	go db.touchLoop()

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -58,6 +60,34 @@ func (db *DB) Write(ctx context.Context, f func(*Tx) error) (feed.Cursor, error)
 	// Once begun it is not left halfway because the caller went away.
 	err := db.write(context.WithoutCancel(ctx), f)
 	return db.Head(), err
+}
+
+// WriteRegardless is Write for what must work on a full disk, too: the cord. For
+// that it gives up what Open set aside. f may run twice.
+func (db *DB) WriteRegardless(ctx context.Context, f func(*Tx) error) (feed.Cursor, error) {
+	at, err := db.Write(ctx, f)
+	if errors.Is(err, ErrFull) && os.Remove(db.reserve()) == nil {
+		return db.Write(ctx, f)
+	}
+	return at, err
+}
+
+// reserve is a file that takes up a megabyte until that is needed.
+func (db *DB) reserve() string { return filepath.Join(db.Dir, "reserve") }
+
+// setAside makes the reserve if it is not there. On a full disk there is none, until there is space again.
+func (db *DB) setAside() {
+	if _, err := os.Stat(db.reserve()); err == nil {
+		return
+	}
+	f, err := os.OpenFile(db.reserve(), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if err != nil {
+		return
+	}
+	_, err = f.Write(make([]byte, 1<<20)) // not a hole: it is to take the space
+	if errors.Join(err, f.Sync(), f.Close()) != nil {
+		os.Remove(db.reserve())
+	}
 }
 
 func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
