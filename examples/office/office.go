@@ -1,7 +1,7 @@
 // Package office is an example of what stands behind the boundary: a small office
 // with a mailbox, files and a calendar. It speaks a part of the published REST
 // interfaces of Gmail v1, Drive v3 and Calendar v3, well enough for Google's own
-// client libraries, and keeps everything in memory.
+// client libraries, offers its mail as an MCP server too, and keeps everything in memory.
 //
 // Whoever holds the one secret may do everything, as with a real mailbox's token.
 // That is the point: the office cannot tell a good caller from a bad one, so only
@@ -71,6 +71,7 @@ func New(c Config) (*Office, error) {
 	o.mail()
 	o.drive()
 	o.calendar()
+	o.tools()
 	if c.Debug {
 		o.mux.HandleFunc("GET /debug/requests", func(w http.ResponseWriter, r *http.Request) { reply(w, map[string]any{"requests": o.Requests()}) })
 	}

@@ -92,6 +92,7 @@ func (d *demo) run(once bool) error {
 	}{
 		{"The agent, Google's own client library, reads mail through the gateway: that is its job", "read", "messages about invoices"},
 		{"A message told it to send the invoices elsewhere. It obeys; the gateway does not", "send", "may not do gmail.users.messages.send"},
+		{"The same over MCP: it is told only of the tool it may call, and what it tries besides is refused", "tools", "may not do tools.send_mail"},
 		{"Nor may it forward the mailbox, whatever anyone grants: a guardrail", "forward", "It did not work"},
 	} {
 		d.say(step.say)
@@ -101,7 +102,7 @@ func (d *demo) run(once bool) error {
 	}
 	d.say("All of it is on record, with whose agent it is")
 	time.Sleep(200 * time.Millisecond) // what was only read is on record within 100 ms, not before the reply
-	if err := d.lanyard("audit", "search", "--identity", "invoice-bot", "--type", "request", "--limit", "3"); err != nil {
+	if err := d.lanyard("audit", "search", "--identity", "invoice-bot", "--type", "request", "--limit", "4"); err != nil {
 		return err
 	}
 	d.say("Someone pulls the cord")

@@ -31,6 +31,13 @@ func TestDemonstration(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "office.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	tools, err := os.ReadFile("../../examples/office/tools.json")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "tools.json"), tools, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	for round := range 2 {
 		c := exec.Command(filepath.Join(bin, "run"), "--once", "--bin", bin, "--data", "data", "--manifests", "office.yaml",
 			"--listen", free(t), "--gateway-listen", free(t), "--office-listen", desk)
@@ -43,7 +50,8 @@ func TestDemonstration(t *testing.T) {
 		at := 0
 		for _, want := range []string{
 			"3 messages about invoices", "403 invoice-bot may not do gmail.users.messages.send (write) on mail", "Priya Shah, owner of mail, can grant more",
-			"403 Guardrail no-mail-rules refuses this", "invoice-bot (maya)  gmail.users.settings.updateAutoForwarding on mail", "invoice-bot (maya)  gmail.users.messages.get on mail",
+			"The tools I am told of: find_mail\n", "find_mail: 3 messages", "may not do tools.send_mail (write) on tools",
+			"403 Guardrail no-mail-rules refuses this", "invoice-bot (maya)  gmail.users.settings.updateAutoForwarding on mail",
 			"killed  spiffe://lanyard.local/agent/invoice-bot", "in force at gateway-1", "It did not work: ", "events are what was recorded",
 		} {
 			i := strings.Index(out[at:], want)

@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"google.golang.org/api/drive/v3"
 	"google.golang.org/api/gmail/v1"
 	"google.golang.org/api/googleapi"
@@ -50,6 +51,7 @@ func main() {
 type agent struct {
 	mail  *gmail.Service
 	drive *drive.Service
+	tools *mcp.StreamableClientTransport
 }
 
 func start(issuer, gateway, identity, key string) (*agent, error) {
@@ -63,15 +65,16 @@ func start(issuer, gateway, identity, key string) (*agent, error) {
 		return nil, err
 	}
 	files, err := drive.NewService(ctx, option.WithHTTPClient(badge.HTTPClient(gateway+"/drive")), option.WithEndpoint(gateway+"/drive/drive/v3/"))
-	return &agent{mail, files}, err
+	tools := &mcp.StreamableClientTransport{Endpoint: gateway + "/tools/mcp", HTTPClient: badge.HTTPClient(gateway + "/tools"), DisableStandaloneSSE: true}
+	return &agent{mail, files, tools}, err
 }
 
 // do does one task and prints how it went.
 func (a *agent) do(task string) {
-	tasks := map[string]func() error{"read": a.read, "send": a.send, "file": a.file, "forward": a.forward}
+	tasks := map[string]func() error{"read": a.read, "send": a.send, "file": a.file, "forward": a.forward, "tools": a.useTools}
 	f := tasks[task]
 	if f == nil {
-		fmt.Printf("I know read, send, file and forward, not %q.\n", task)
+		fmt.Printf("I know read, send, file, forward and tools, not %q.\n", task)
 		return
 	}
 	if err := f(); err != nil {
@@ -127,6 +130,36 @@ func (a *agent) forward() error {
 		fmt.Println("All mail is forwarded from now on.")
 	}
 	return err
+}
+
+// useTools does the same over MCP, with the official SDK.
+func (a *agent) useTools() error {
+	ctx := context.Background()
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "office-agent", Version: "1"}, nil).Connect(ctx, a.tools, nil)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	list, err := session.ListTools(ctx, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Print("The tools I am told of:")
+	for _, t := range list.Tools {
+		fmt.Print(" ", t.Name)
+	}
+	fmt.Println()
+	found, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "find_mail", Arguments: map[string]any{"query": "invoice"}})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("find_mail: %d messages\n", strings.Count(found.Content[0].(*mcp.TextContent).Text, "\n"))
+	_, err = session.CallTool(ctx, &mcp.CallToolParams{Name: "send_mail", Arguments: map[string]any{"to": "archive@helpful.example", "subject": "All invoices", "text": "As you asked."}})
+	if err != nil {
+		return fmt.Errorf("send_mail, which I was not told of: %w", err)
+	}
+	fmt.Println("send_mail: sent to archive@helpful.example.")
+	return nil
 }
 
 func (a *agent) file() error {
