@@ -321,3 +321,52 @@ func TestHeldAtTheEnd(t *testing.T) {
 		t.Error("its stream still runs")
 	}
 }
+
+// TestRestart: what was stopped stays stopped, what was good stays good, and the record goes on as one.
+func TestRestart(t *testing.T) {
+	h := build(t)
+	h.settle()
+	h.do("identity", "register", "old", "--kind", "api_key", "--owner", "maya", "--purpose", "A client that can do no better")
+	h.do("grant", "put", "old", "read", "--upstream", "mail", "--action", "read")
+	config := clientcredentials.Config{ClientID: "spiffe://lanyard.local/api_key/old", ClientSecret: h.first(`(lyd_\S+)`, h.do("credential", "add", "old", "--api-key")),
+		TokenURL: h.control + "/oauth/token", EndpointParams: url.Values{"resource": {h.gate + "/mail"}}, AuthStyle: oauth2.AuthStyleInHeader}
+	tokens := map[string]int{} // with the status that each is to get
+	for range 2 {
+		token, err := config.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.do("keys", "rotate")
+		tokens[token.AccessToken] = 200
+	}
+	for token := range tokens {
+		h.do("revoke", "token", token, "--reason", "test")
+		tokens[token] = 401
+		break
+	}
+	h.do("upstream", "put", "shut", "--url", h.office, "--google", "drive/v3", "--owner", "maya", "--credential-env", "OFFICE_SECRET")
+	h.do("grant", "put", "reader", "read-shut", "--upstream", "shut", "--action", "read")
+	h.do("kill", "--upstream", "shut", "--reason", "test")
+	admin, key := h.first(`(lyd_admin_\w+)`, h.log.String()), h.do("audit", "key")
+	events := size(t, h.do("status", "-o", "json"))
+	for range 2 {
+		h.stop()
+		h.start()
+		for token, want := range tokens {
+			if status, body := h.get(h.gate+"/mail"+profile, token); status != want {
+				t.Errorf("%d %s, want %d", status, body, want)
+			}
+		}
+		h.do(h.asReader("GET", profile)...)
+		h.fails(3, "the cord was pulled on it", h.call("shut", "GET", "/drive/v3/files", "--as", "reader", "--key", "reader.key.jwk")...)
+		if status, _ := h.get(h.control+"/v1/status", admin); status != 200 {
+			t.Errorf("the admin token: %d", status)
+		}
+		now := size(t, h.do("status", "-o", "json"))
+		if now <= events || h.do("audit", "key") != key {
+			t.Errorf("%d events after %d, and the key is %s", now, events, key)
+		}
+		events = now
+		h.do("audit", "verify")
+	}
+}
