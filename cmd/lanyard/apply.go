@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -32,12 +33,16 @@ upstreams, from the environment or from files.`,
 			if len(paths) == 0 {
 				return usage("say what to apply: -f FILE or -f DIR")
 			}
-			req, err := read(paths)
+			req, wrong, err := read(paths)
 			if err != nil {
 				return err
 			}
 			req.DryRun = true
 			plan, err := ask[control.PlanResult](cmd.Context(), a, "POST", "/v1/apply", req)
+			var refused *refusedError
+			if err != nil && wrong != nil && !errors.As(err, &refused) { // no server to ask: then what is seen without one
+				return &refusedError{control.Problem{Detail: "The files have mistakes; nothing was changed.", Mistakes: wrong}}
+			}
 			if err != nil {
 				return err
 			}
@@ -75,13 +80,13 @@ func or2(err, otherwise error) error {
 	return otherwise
 }
 
-// read collects the manifests, and what they name.
-func read(paths []string) (req control.ApplyRequest, err error) {
+// read collects the manifests, and what they name; wrong is what is seen to be wrong without asking the server.
+func read(paths []string) (req control.ApplyRequest, wrong manifest.Mistakes, err error) {
 	var names []string
 	for _, p := range paths {
 		info, err := os.Stat(p)
 		if err != nil {
-			return req, err
+			return req, nil, err
 		}
 		if !info.IsDir() {
 			names = append(names, p)
@@ -95,28 +100,30 @@ func read(paths []string) (req control.ApplyRequest, err error) {
 			return err
 		})
 		if err != nil {
-			return req, err
+			return req, nil, err
 		}
 		if len(names) == found {
-			return req, fmt.Errorf("there is no *.yaml or *.yml in %s", p)
+			return req, nil, fmt.Errorf("there is no *.yaml or *.yml in %s", p)
 		}
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		b, err := os.ReadFile(name)
 		if err != nil {
-			return req, err
+			return req, nil, err
 		}
 		req.Files = append(req.Files, manifest.File{Name: name, Content: string(b)})
 	}
+	// Mistakes that are seen here are seen by the server, too, which knows of more.
 	files, secrets, err := manifest.References(req.Files)
-	if err != nil {
-		return req, &refusedError{control.Problem{Detail: "The files have mistakes; nothing was changed.", Mistakes: err.(manifest.Mistakes)}}
-	}
+	errors.As(err, &wrong)
 	req.Attachments, req.Secrets = map[string][]byte{}, map[string]string{}
 	for _, f := range files {
-		if req.Attachments[f], err = os.ReadFile(f); err != nil {
-			return req, fmt.Errorf("a file that a manifest names: %w", err)
+		b, err := os.ReadFile(f)
+		if err == nil {
+			req.Attachments[f] = b
+		} else if wrong == nil && !os.IsNotExist(err) { // one that is not there is told with its place
+			return req, nil, fmt.Errorf("a file that a manifest names: %w", err)
 		}
 	}
 	for _, s := range secrets {
@@ -126,12 +133,12 @@ func read(paths []string) (req control.ApplyRequest, err error) {
 		if s.File != "" {
 			if b, err := os.ReadFile(s.File); err == nil {
 				req.Secrets[s.Name] = string(b)
-			} else if !os.IsNotExist(err) {
-				return req, fmt.Errorf("%s: %w", s.At, err)
+			} else if wrong == nil && !os.IsNotExist(err) {
+				return req, nil, fmt.Errorf("%s: %w", s.At, err)
 			}
 		}
 	}
-	return req, nil
+	return req, wrong, nil
 }
 
 // plan prints a plan as people read one.

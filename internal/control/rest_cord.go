@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -123,15 +124,20 @@ func (p *Plane) tokenOf(s string) (jti string, expires time.Time, subject identi
 }
 
 func (p *Plane) apply(ctx context.Context, in *body[ApplyRequest]) (PlanResult, error) {
-	m, err := manifest.Parse(manifest.Inputs{Files: in.Body.Files, Attachments: in.Body.Attachments, Secrets: in.Body.Secrets})
-	if err != nil {
-		return PlanResult{}, err
-	}
+	m, wrong := manifest.Parse(manifest.Inputs{Files: in.Body.Files, Attachments: in.Body.Attachments, Secrets: in.Body.Secrets})
 	var plan manifest.Plan
-	at, err := p.doOrTry(ctx, in.Caller, in.Body.DryRun, func(c *registry.Change) (err error) {
+	apply := func(c *registry.Change) (err error) {
 		plan, err = m.Apply(c)
 		return err
-	})
+	}
+	if wrong != nil { // what else is wrong comes with it, and not in a round of its own
+		var all manifest.Mistakes
+		if err := p.registry.Try(ctx, in.actor(), apply); errors.As(err, &all) {
+			wrong = all
+		}
+		return PlanResult{}, wrong
+	}
+	at, err := p.doOrTry(ctx, in.Caller, in.Body.DryRun, apply)
 	if err != nil {
 		return PlanResult{}, err
 	}

@@ -22,7 +22,10 @@ type Plan struct {
 // Apply brings the state to what the files say. When the error is a [Mistakes],
 // nothing may be kept of what c did.
 func (m *Manifest) Apply(c *registry.Change) (Plan, error) {
-	a := &applying{m: m, c: c, places: map[string]func(string) place{}}
+	a := &applying{m: m, c: c, places: map[string]func(string) place{}, seen: map[string]bool{}}
+	for _, k := range m.mistakes {
+		a.seen[fmt.Sprint(k.File, k.Line)] = true
+	}
 	a.plan.Sets = slices.Sorted(maps.Keys(m.sets))
 	for _, part := range []func() error{a.owners, a.upstreams, a.guardrails, a.identities, a.remove, a.settle} {
 		if err := part(); err != nil {
@@ -37,6 +40,7 @@ type applying struct {
 	c      *registry.Change
 	plan   Plan
 	places map[string]func(field string) place // by what, as in "identity invoice-bot"
+	seen   map[string]bool                     // lines with a mistake that reading found: another would only follow from it
 	unsure bool                                // an owner or an upstream that others refer to is not as the files say
 }
 
@@ -61,15 +65,15 @@ func (a *applying) note(err error, what string) error {
 	switch {
 	case errors.As(err, &invalid):
 		if at := a.places[invalid.What]; at != nil {
-			a.m.mistakes.add(at(invalid.Field), "%s", invalid.Error())
+			a.wrong(at(invalid.Field), invalid)
 		} else if at := a.places[what]; at != nil {
-			a.m.mistakes.add(at(invalid.Field), "%s", invalid.Error())
+			a.wrong(at(invalid.Field), invalid)
 		} else {
 			a.m.mistakes = append(a.m.mistakes, Mistake{File: a.m.inputs.Files[0].Name, Text: "with these changes, " + invalid.Error()})
 		}
 	case errors.As(err, &conflict), errors.As(err, &missing), errors.As(err, &state):
 		if at := a.places[what]; at != nil {
-			a.m.mistakes.add(at(""), "%s", err)
+			a.wrong(at(""), err)
 		} else {
 			a.m.mistakes = append(a.m.mistakes, Mistake{File: a.m.inputs.Files[0].Name, Text: err.Error()})
 		}
@@ -77,6 +81,12 @@ func (a *applying) note(err error, what string) error {
 		return err
 	}
 	return nil
+}
+
+func (a *applying) wrong(at place, err error) {
+	if !a.seen[fmt.Sprint(at.file, at.line)] {
+		a.m.mistakes.add(at, "%s", err)
+	}
 }
 
 // put adds the step of an outcome, or keeps what was wrong.
@@ -176,7 +186,10 @@ func (a *applying) identities() error {
 			if err := a.put("identity", d.name, out, err); err != nil {
 				return err
 			}
-			continue // what hangs on it would only be the same mistake again
+			if err := a.checkGrants(d); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := a.put("identity", d.name, out, nil); err != nil {
 			return err
@@ -193,6 +206,18 @@ func (a *applying) identities() error {
 			}
 		}
 		if err := a.grants(d, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkGrants finds the mistakes in the grants of an identity that has its own.
+func (a *applying) checkGrants(d subject) error {
+	for _, g := range d.grants {
+		id := d.name + "/" + g.name
+		a.places["grant "+id] = fieldPlaces(g.at, g.fieldAt)
+		if err := a.note(a.c.CheckGrant(id, g.value), "grant "+id); err != nil {
 			return err
 		}
 	}

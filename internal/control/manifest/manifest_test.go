@@ -269,3 +269,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestAllAtOnce: mistakes of reading, of what things refer to, and of policy come together.
+func TestAllAtOnce(t *testing.T) {
+	w := open(t)
+	text := strings.NewReplacer("email: ben@", "emial: ben@", "owner: maya\n    purpose", "owner: mya\n    purpose", "actions: [m.send]", "actions: [m.sned]", `"delete"`, `"delte"`).Replace(office)
+	m, err := Parse(Inputs{Files: []File{{"f0.yaml", text}}, Secrets: map[string]string{"env:MAIL": "x"}})
+	if err == nil {
+		t.Fatal("no mistake")
+	}
+	err = w.r.Try(t.Context(), registry.Self, func(c *registry.Change) error { _, err := m.Apply(c); return err })
+	for _, want := range []string{"f0.yaml:4:27: an owner has no member", "f0.yaml:14:12: identity bot: owner: ", "f0.yaml:21:39: grant bot/send: actions: ", "f0.yaml:24:12: guardrail no-delete: cedar: "} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%q is missing in\n%v", want, err)
+		}
+	}
+}

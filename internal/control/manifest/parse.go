@@ -86,7 +86,7 @@ func Parse(in Inputs) (*Manifest, error) {
 	m := read(in)
 	for _, f := range m.references {
 		if _, ok := in.Attachments[f.path]; !ok {
-			m.mistakes.add(f.at, "the file %s was not sent along", f.path)
+			m.mistakes.add(f.at, "the file %s is not there, or cannot be read", f.path)
 		}
 	}
 	return m, m.err()

@@ -60,6 +60,23 @@ func (c *Change) PutGrant(ref, name string, g policy.Grant, until End) (policy.G
 	return g, out, errors.Join(c.Tx.PutGrant(g), c.record("grant.put", i.ID.String(), string(i.Owner), "", detail))
 }
 
+// CheckGrant finds what is wrong with a grant of that id whose identity is not to be had.
+func (c *Change) CheckGrant(id string, g policy.Grant) (err error) {
+	name, _, _ := strings.Cut(id, "/")
+	if g.Identity, err = identity.NewID(c.r.Domain, identity.Agent, name); err != nil {
+		return nil // it is said where the identity is
+	}
+	g.ID, g.Until = id, c.Now()
+	u, err := c.Upstream(g.Upstream)
+	if errors.Is(err, store.ErrNotFound) {
+		return &Invalid{"grant " + id, "upstream", fmt.Sprintf("there is no upstream %q", g.Upstream)}
+	} else if err != nil {
+		return err
+	}
+	_, err = c.compile(g, u)
+	return err
+}
+
 func (c *Change) compile(g policy.Grant, u policy.Upstream) (policy.Grant, error) {
 	d, err := c.r.Describe(u)
 	if err != nil {

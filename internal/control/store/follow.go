@@ -57,6 +57,13 @@ func (db *DB) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Chang
 // changes returns up to limit changes after at, or feed.ErrCompacted.
 func (db *DB) changes(ctx context.Context, at feed.Cursor, limit int) ([]feed.Change, error) {
 	h := db.head.Load()
+	if at.Epoch == h.epoch && at.Seq > h.seq { // a snapshot has seen a commit that is being published
+		if err := db.acquire(ctx); err != nil {
+			return nil, err
+		}
+		db.release()
+		h = db.head.Load()
+	}
 	if at.Epoch != h.epoch || at.Seq < h.kept || at.Seq > h.seq {
 		return nil, feed.ErrCompacted
 	}
