@@ -60,11 +60,12 @@ type Plane struct {
 	issuer   *issuer.Issuer
 	acks     acks
 	wake     chan struct{} // something's end may have come nearer
+	bodyTime time.Duration // a body that is not whole by then is refused
 }
 
 // Open makes a control plane over a store, and its first signing key on the first start.
 func Open(ctx context.Context, c Config) (*Plane, error) {
-	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1)}
+	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second}
 	p.acks.of = map[string]ack{}
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
 		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry}
@@ -251,25 +252,27 @@ func (p *Plane) Ready() error {
 }
 
 func (p *Plane) metrics() error {
-	for name, f := range map[string]func() float64{
-		"lanyard_ledger_events": func() float64 { return float64(p.Store.Size()) },
-		"lanyard_feed_sequence": func() float64 { return float64(p.Store.Head().Seq) },
-		"lanyard_ready": func() float64 {
+	for _, g := range []struct {
+		name, help string
+		value      func() float64
+	}{
+		{"lanyard_ledger_events", "Events in the ledger.", func() float64 { return float64(p.Store.Size()) }},
+		{"lanyard_feed_sequence", "Number of the last change.", func() float64 { return float64(p.Store.Head().Seq) }},
+		{"lanyard_ready", "1 when tokens are given out and changes are taken.", func() float64 {
 			if p.Ready() != nil {
 				return 0
 			}
 			return 1
-		},
+		}},
 	} {
-		help := map[string]string{"lanyard_ledger_events": "Events in the ledger.", "lanyard_feed_sequence": "Number of the last change.", "lanyard_ready": "1 when tokens are given out and changes are taken."}[name]
-		if err := p.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)); err != nil {
+		if err := p.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}
 	return nil
 }
 
-// Health serves /healthz, /readyz and /metrics.
+// health serves /healthz, /readyz and /metrics.
 func (p *Plane) health(mux *http.ServeMux) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

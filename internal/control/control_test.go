@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -38,6 +39,9 @@ type plane struct {
 	log     *bytes.Buffer
 }
 
+// bodyTimeInTests is how long a body may take, so that tests need not wait long.
+const bodyTimeInTests = time.Second
+
 func start(t *testing.T) *plane {
 	t.Helper()
 	p := &plane{T: t, dir: t.TempDir(), log: &bytes.Buffer{}}
@@ -59,12 +63,17 @@ func start(t *testing.T) *plane {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		feed.Follow(ctx, p.Source("gw"), view, func(err error) { t.Error(err) })
+		feed.Follow(ctx, p.Source("gw"), view, func(err error) {
+			if !errors.Is(err, store.ErrClosed) {
+				t.Error(err)
+			}
+		})
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	for view.Live(c.Now()) != nil {
 		time.Sleep(time.Millisecond)
 	}
+	p.bodyTime = bodyTimeInTests
 	h, err := p.Handler()
 	if err == nil {
 		p.token, err = p.NewAdminToken(t.Context(), registry.Self)

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/lanyard-dev/lanyard/internal/control/manifest"
@@ -33,7 +33,7 @@ func (p *Plane) Handler() (http.Handler, error) {
 			p.URL + "/.well-known/oauth-authorization-server     the token issuer\n  " + p.URL + "/healthz /readyz /metrics\n"))
 	})
 	p.rest(mux, p.networkOperator)
-	return hardened(mux), nil
+	return hardened(mux, p.bodyTime), nil
 }
 
 // LocalHandler serves operators over the socket of [LocalListener].
@@ -41,11 +41,14 @@ func (p *Plane) LocalHandler() http.Handler {
 	mux := http.NewServeMux()
 	p.health(mux)
 	p.rest(mux, localOperator)
-	return hardened(mux)
+	return hardened(mux, p.bodyTime)
 }
 
-func hardened(next http.Handler) http.Handler {
+func hardened(next http.Handler, bodyTime time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 { // also of a body that nobody reads: the server waits for its end
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		w.Header().Set("Referrer-Policy", "no-referrer")
@@ -66,6 +69,10 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool))
 				Detail: "This needs the admin token (Authorization: Bearer lyd_admin_...). It was shown at the first start; on the machine itself, lanyard token admin makes another."})
 			return
 		}
+		if _, pattern := inner.Handler(r); pattern == "" {
+			writeProblem(w, nowhere(w, r, inner))
+			return
+		}
 		r.Header.Set(operatorHeader, "operator:"+name)
 		inner.ServeHTTP(w, r)
 	})
@@ -76,12 +83,29 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool))
 	}
 }
 
+// nowhere says what is wrong with a request that no operation answers.
+func nowhere(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) *Problem {
+	var allowed []string
+	for _, method := range []string{"GET", "PUT", "POST", "DELETE"} {
+		if _, pattern := mux.Handler(&http.Request{Method: method, URL: r.URL, Host: r.Host}); pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		return refusal(http.StatusNotFound, "There is nothing at this path; /openapi.json lists what there is.")
+	}
+	can := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", can)
+	return refusal(http.StatusMethodNotAllowed, "This path takes "+can+".")
+}
+
 // OpenAPI is the description of the REST API, as JSON (OpenAPI 3.1).
 func (p *Plane) OpenAPI() ([]byte, error) { return p.api(http.NewServeMux()).OpenAPI().MarshalJSON() }
 
 func (p *Plane) api(mux *http.ServeMux) huma.API {
 	config := huma.DefaultConfig("Lanyard", p.Version)
 	config.Info.Description = "Identities, owners, upstreams, grants, guardrails, the cord and the ledger. Over the network it needs the admin token; on the machine itself the Unix socket serves the same."
+	config.Formats = map[string]huma.Format{"application/json": strict, "json": strict}
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"admin": {Type: "http", Scheme: "bearer", Description: "The admin token"}}
 	config.Security = []map[string][]string{{"admin": {}}}
@@ -95,14 +119,25 @@ func (p *Plane) api(mux *http.ServeMux) huma.API {
 		return v, nil
 	})
 	api := humago.New(mux, config)
-	p.routes(door{api, p.Log})
+	p.routes(door{api, p.Log, p.bodyTime})
 	return api
 }
+
+// strict is JSON that means one thing: huma's own takes the last of two members
+// of a name, in any case, so that "dry_run" could be taken back unseen.
+var strict = huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: func(b []byte, v any) error {
+	if err := jsonv2.Unmarshal(b, v, jsonv2.RejectUnknownMembers(true)); err != nil {
+		// The library's text may quote what was sent.
+		return errors.New("this is no JSON in UTF-8, or has a member twice, unknown, in another case or of another type")
+	}
+	return nil
+}}
 
 // door is the API while its operations are registered.
 type door struct {
 	huma.API
-	log *slog.Logger
+	log      *slog.Logger
+	bodyTime time.Duration
 }
 
 // answer turns an error into what the caller is told; what is kept back goes to the log.
@@ -124,6 +159,8 @@ type Caller struct {
 
 func (c *Caller) Resolve(ctx huma.Context) []error {
 	c.remote = ctx.RemoteAddr()
+	// The body is here. With its deadline left in place, a change that takes longer would be taken for one whose caller went away.
+	_ = ctx.SetReadDeadline(time.Time{})
 	return nil
 }
 
@@ -153,7 +190,7 @@ type reply[T any] struct{ Body T }
 
 // handle registers one operation. Its errors become problems here and nowhere else.
 func handle[I, O any](api door, method, path, id, tag, summary string, f func(context.Context, *I) (O, error)) {
-	huma.Register(api, huma.Operation{Method: method, Path: "/v1" + path, OperationID: id, Tags: []string{tag}, Summary: summary, MaxBodyBytes: 24 << 20, RejectUnknownQueryParameters: true},
+	huma.Register(api, huma.Operation{Method: method, Path: "/v1" + path, OperationID: id, Tags: []string{tag}, Summary: summary, MaxBodyBytes: 24 << 20, BodyReadTimeout: api.bodyTime, RejectUnknownQueryParameters: true},
 		func(ctx context.Context, in *I) (*reply[O], error) {
 			out, err := f(ctx, in)
 			if err != nil {
@@ -217,13 +254,6 @@ func sinceOrUntil(s string, now time.Time) (time.Time, error) {
 		at = now.Add(-at.Sub(now))
 	}
 	return at, nil
-}
-
-func unescape(s string) string {
-	if u, err := url.PathUnescape(s); err == nil {
-		return u
-	}
-	return s
 }
 
 func writeProblem(w http.ResponseWriter, p *Problem) {

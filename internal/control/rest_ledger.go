@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
@@ -106,8 +108,10 @@ func (p *Plane) ledgerRoutes(api door) {
 	})
 	stream(api, "/ledger/export", "export-events", "application/x-ndjson", "The events as they were recorded, one a line: the leaves of the Merkle tree", func(in *exportInput) (streamer, error) {
 		size := in.Size
-		if size == 0 {
-			size = p.Store.Size()
+		if have := p.Store.Size(); size > have {
+			return nil, invalid(fmt.Sprintf("size: the ledger has %d events", have))
+		} else if size == 0 {
+			size = have
 		}
 		return func(ctx context.Context, w writer) error { return p.Store.Export(ctx, size, w) }, nil
 	})
@@ -130,26 +134,19 @@ func (p *Plane) ledgerRoutes(api door) {
 		} else if err != nil {
 			return ledger.Inclusion{}, invalid("an event is named by its id (evt_...) or its index")
 		}
-		if err != nil {
-			return ledger.Inclusion{}, refusal(http.StatusNotFound, fmt.Sprintf("there is no event %s in the ledger", in.Name))
+		var proof ledger.Inclusion
+		if err == nil {
+			proof, err = p.Store.Prove(ctx, index)
 		}
-		proof, err := p.Store.Prove(ctx, index)
-		if err != nil {
-			return proof, missingEvent(err, in.Name)
+		if errors.Is(err, store.ErrNotFound) {
+			err = &registry.Missing{Noun: "event", Name: in.Name}
 		}
-		return proof, nil
+		return proof, err
 	})
 	handle(api, "POST", "/ledger/verify", "verify-ledger", tag, "Read the whole ledger and compare it with its tree", func(ctx context.Context, in *none) (VerifyResult, error) {
 		r, err := p.Store.Verify(ctx)
 		return VerifyResult{OK: r.OK(), Key: p.Store.Verifier(), Report: r}, err
 	})
-}
-
-func missingEvent(err error, name string) error {
-	if p := problem(err).(*Problem); p.Status == http.StatusNotFound {
-		return refusal(http.StatusNotFound, fmt.Sprintf("there is no event %s in the ledger", name))
-	}
-	return err
 }
 
 type writer interface {

@@ -175,7 +175,7 @@ func (p *Plane) identityRoutes(api door) {
 	})
 	get := func(ctx context.Context, name string) (IdentityView, error) {
 		return read(ctx, p, func(tx *store.Tx) (IdentityView, error) {
-			i, err := registry.FindIdentity(tx, unescape(name))
+			i, err := registry.FindIdentity(tx, name)
 			if err != nil {
 				return IdentityView{}, err
 			}
@@ -215,7 +215,7 @@ func (p *Plane) identityRoutes(api door) {
 			return p.change(ctx, in.Caller, func(c *registry.Change) error {
 				to := to
 				if verb == "renew" {
-					i, err := registry.FindIdentity(c.Tx, unescape(in.Name))
+					i, err := registry.FindIdentity(c.Tx, in.Name)
 					if err != nil {
 						return err
 					}
@@ -223,7 +223,7 @@ func (p *Plane) identityRoutes(api door) {
 						to = identity.Active
 					}
 				}
-				_, err := c.Transition(unescape(in.Name), to, verb, in.Body.Reason, end)
+				_, err := c.Transition(in.Name, to, verb, in.Body.Reason, end)
 				return err
 			})
 		})
@@ -252,7 +252,7 @@ func (p *Plane) identityRoutes(api door) {
 		}
 		var out CredentialCreated
 		at, err := p.do(ctx, in.actor(), func(c *registry.Change) (err error) {
-			out.Credential, out.APIKey, err = c.AddCredential(unescape(in.Name), proof)
+			out.Credential, out.APIKey, err = c.AddCredential(in.Name, proof)
 			return err
 		})
 		if err != nil {
@@ -268,14 +268,14 @@ func (p *Plane) identityRoutes(api door) {
 			return Changed{}, invalid("until: " + err.Error())
 		}
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
-			_, _, err := c.PutGrant(unescape(in.Name), in.Part, policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
+			_, _, err := c.PutGrant(in.Name, in.Part, policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
 				Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record}, until)
 			return err
 		})
 	})
 	handle(api, "DELETE", "/identities/{name}/grants/{part}", "revoke-grant", tag, "Take a grant away", func(ctx context.Context, in *identityPart) (Changed, error) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
-			i, err := registry.FindIdentity(c.Tx, unescape(in.Name))
+			i, err := registry.FindIdentity(c.Tx, in.Name)
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -134,7 +135,8 @@ func (p *Plane) call(in ExplainRequest, u *policy.Upstream) (policy.Call, error)
 		if i < 0 {
 			return policy.Call{}, invalid("upstream " + u.Name + " has no action " + in.Action + "; lanyard upstream actions " + u.Name + " lists them")
 		}
-		return policy.Call{Upstream: u.Name, Action: in.Action, Class: policy.ClassOf(*u, d.Actions[i]), Resource: in.Resource, Arguments: whole(in.Arguments)}, nil
+		args, err := arguments(in.Arguments)
+		return policy.Call{Upstream: u.Name, Action: in.Action, Class: policy.ClassOf(*u, d.Actions[i]), Resource: in.Resource, Arguments: args}, err
 	}
 	if in.Method == "" || !strings.HasPrefix(in.Path, "/") {
 		return policy.Call{}, invalid("give an action, or a method and a path as it would be sent to the upstream")
@@ -159,24 +161,32 @@ func (p *Plane) call(in ExplainRequest, u *policy.Upstream) (policy.Call, error)
 	return policy.Call{}, invalid("upstream " + u.Name + " is of an unknown family")
 }
 
-// whole makes the whole numbers of JSON into the integers that policies speak of.
-func whole(args map[string]any) map[string]any {
+// arguments makes what JSON has into what policies speak of: text, truth, whole
+// numbers and lists of text. What is none of them is refused, not bent until it fits.
+func arguments(args map[string]any) (map[string]any, error) {
 	out := map[string]any{}
 	for name, v := range args {
 		switch v := v.(type) {
+		case string, bool:
+			out[name] = v
 		case float64:
+			if v != math.Trunc(v) || math.Abs(v) >= 1<<53 {
+				return nil, invalid("args." + name + ": a number must be a whole number below 2^53")
+			}
 			out[name] = int64(v)
 		case []any:
-			var list []string
-			for _, s := range v {
-				if s, ok := s.(string); ok {
-					list = append(list, s)
+			list := make([]string, len(v))
+			for i := range v {
+				s, ok := v[i].(string)
+				if !ok {
+					return nil, invalid("args." + name + ": a list must be a list of strings")
 				}
+				list[i] = s
 			}
 			out[name] = list
 		default:
-			out[name] = v
+			return nil, invalid("args." + name + ": want a string, true or false, a whole number or a list of strings")
 		}
 	}
-	return out
+	return out, nil
 }
