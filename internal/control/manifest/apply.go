@@ -22,7 +22,7 @@ type Plan struct {
 // Apply brings the state to what the files say. When the error is a [Mistakes],
 // nothing may be kept of what c did.
 func (m *Manifest) Apply(c *registry.Change) (Plan, error) {
-	a := &applying{m: m, c: c, places: map[string]func(string) place{}, seen: map[string]bool{}}
+	a := &applying{m: m, c: c, places: map[string]func(string) place{}, seen: map[string]bool{}, broken: map[string]bool{}}
 	for _, k := range m.mistakes {
 		a.seen[fmt.Sprint(k.File, k.Line)] = true
 	}
@@ -41,7 +41,7 @@ type applying struct {
 	plan   Plan
 	places map[string]func(field string) place // by what, as in "identity invoice-bot"
 	seen   map[string]bool                     // lines with a mistake that reading found: another would only follow from it
-	unsure bool                                // an owner or an upstream that others refer to is not as the files say
+	broken map[string]bool                     // owners and upstreams that are not as the files say, as "upstream mail": what refers to them is not to blame
 }
 
 // note keeps what was wrong, with its place. It returns an error only when the
@@ -59,6 +59,9 @@ func (a *applying) note(err error, what string) error {
 		return nil
 	}
 	var invalid *registry.Invalid
+	if errors.As(err, &invalid) && a.follows(invalid) {
+		return nil
+	}
 	var conflict *registry.Conflict
 	var missing *registry.Missing
 	var state *identity.TransitionError
@@ -83,6 +86,17 @@ func (a *applying) note(err error, what string) error {
 	return nil
 }
 
+// follows reports whether something is wrong only because what it refers to is.
+func (a *applying) follows(e *registry.Invalid) bool {
+	for what := range a.broken {
+		noun, name, _ := strings.Cut(what, " ")
+		if strings.Contains(e.Text, "there is no "+noun+` "`+name+`"`) {
+			return true
+		}
+	}
+	return false
+}
+
 func (a *applying) wrong(at place, err error) {
 	if !a.seen[fmt.Sprint(at.file, at.line)] {
 		a.m.mistakes.add(at, "%s", err)
@@ -92,7 +106,7 @@ func (a *applying) wrong(at place, err error) {
 // put adds the step of an outcome, or keeps what was wrong.
 func (a *applying) put(noun, name string, out registry.Outcome, err error) error {
 	if err != nil {
-		a.unsure = a.unsure || noun == "owner" || noun == "upstream"
+		a.broken[noun+" "+name] = true
 		return a.note(err, noun+" "+name)
 	}
 	if out.Changed() {
@@ -352,8 +366,10 @@ func (a *applying) remove() error {
 }
 
 func (a *applying) settle() error {
-	if a.unsure {
-		return nil // it could say only what follows from that
+	for what := range a.broken {
+		if strings.HasPrefix(what, "upstream ") {
+			return nil // it could say only what follows from that
+		}
 	}
 	return a.note(a.c.Settle(), "")
 }
