@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -219,7 +220,9 @@ func TestActor(t *testing.T) {
 	s := &http.Server{Handler: p.LocalHandler()}
 	go s.Serve(l)
 	defer s.Close()
-	client := &http.Client{Transport: &http.Transport{DialContext: dialUnix(path)}}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
 	req, err := http.NewRequest("DELETE", "http://lanyard/v1/owners/maya", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -373,6 +376,17 @@ func TestBroker(t *testing.T) {
 	p.must("POST", "/v1/kill", `{"upstream":"mail","reason":"x"}`)
 	refused("a killed upstream", "mail", identity.Chain{bot})
 	p.must("POST", "/v1/restore", `{"upstream":"mail","reason":"x"}`)
+	p.must("PUT", "/v1/identities/other", `{"kind":"agent","owner":"maya","purpose":"tests"}`)
+	other := identity.MustID("spiffe://lanyard.local/agent/other")
+	refused("one without a grant", "mail", identity.Chain{other, bot})
+	if _, err := src.Credential(t.Context(), "mail", identity.Chain{bot, other}); err != nil {
+		t.Error(err)
+	}
+	p.must("POST", "/v1/identities/other/suspend", `{"reason":"x"}`)
+	refused("a suspended one in the chain", "mail", identity.Chain{bot, other})
+	p.must("DELETE", "/v1/identities/bot/grants/read", "")
+	refused("a grant that was taken away", "mail", identity.Chain{bot})
+	p.must("PUT", "/v1/identities/bot/grants/read", `{"upstream":"mail","actions":["m.read"]}`)
 	p.must("POST", "/v1/kill", `{"identity":"bot","reason":"x"}`)
 	refused("a killed identity", "mail", identity.Chain{bot})
 }

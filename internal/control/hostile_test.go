@@ -5,16 +5,23 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
@@ -340,5 +347,69 @@ func TestNotReady(t *testing.T) {
 	}
 	if s, err := p.Source("gw").Credential(t.Context(), "mail", identity.Chain{identity.MustID("spiffe://lanyard.local/agent/bot")}); err == nil || s.Value != "" {
 		t.Error("a credential from a closed store")
+	}
+}
+
+// TestReadyText: who is nobody learns that it is not ready, not what went wrong inside.
+func TestReadyText(t *testing.T) {
+	p := start(t)
+	p.Plane.View = feed.NewView()
+	if p.Plane.View.Apply(feed.Change{}) == nil || !strings.Contains(p.Ready().Error(), "0 things") {
+		t.Fatal(p.Ready())
+	}
+	if status, answer := p.ask("GET", "/readyz", "", "Authorization", ""); status != 503 || strings.Contains(answer, "things") {
+		t.Errorf("%d %s", status, answer)
+	}
+}
+
+// TestOtherUser: whom the kernel names as somebody else is shown the door, whatever the socket's mode is.
+func TestOtherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	dir, err := os.MkdirTemp("/tmp", "lanyard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "s")
+	l, err := LocalListener(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{}, 1)
+	s := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served <- struct{}{} })}
+	go s.Serve(l)
+	defer s.Close()
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with its user
+		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); e != 0 {
+			done <- e
+			return
+		}
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err == nil {
+			defer unix.Close(fd)
+			err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		}
+		if err == nil {
+			unix.Write(fd, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+			if n, _ := unix.Read(fd, make([]byte, 1)); n > 0 {
+				err = errors.New("somebody else is answered")
+			}
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-served:
+		t.Error("somebody else is served")
+	default:
 	}
 }
