@@ -291,7 +291,6 @@ func TestHostileTLS(t *testing.T) {
 		}
 		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 		_, _ = io.WriteString(c, request)
-		_ = c.CloseWrite()
 		_, _ = io.ReadAll(c)
 		c.Close()
 		for n := 0; ; n++ {
