@@ -3,6 +3,7 @@ module github.com/lanyard-dev/lanyard
 go 1.26.4
 
 require (
+	code.dny.dev/ssrf v0.3.0
 	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 	github.com/cedar-policy/cedar-go v1.9.0
 	github.com/danielgtaylor/huma/v2 v2.37.2

@@ -66,7 +66,19 @@ func (a *app) owner() *cobra.Command {
 	remove := &cobra.Command{Use: "remove OWNER", Short: "Remove an owner that owns nothing", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.changed(cmd, "DELETE", pathOf("owners", args[0]), nil, "owner "+args[0]+" is removed")
 	}}
-	return noun("owner", "Who is accountable", list, put, gone, remove)
+	signIn := &cobra.Command{Use: "sign-in OWNER", Short: "Make a code with which an owner signs in, to connect a client", Args: cobra.ExactArgs(1),
+		Long: `Make a code with which an owner signs in at the control plane with a browser, once,
+within ten minutes. Give it to that person and to nobody else.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := ask[control.SignInCode](cmd.Context(), a, "POST", pathOf("owners", args[0], "sign-in"), nil)
+			if err != nil {
+				return err
+			}
+			return a.show(c, func(w io.Writer) {
+				fmt.Fprintf(w, "%s\n\nFor %s, at %s, until %s. It works once.\n", c.Code, args[0], c.URL, c.Expires.Local().Format("15:04"))
+			})
+		}}
+	return noun("owner", "Who is accountable", list, put, gone, remove, signIn)
 }
 
 func (a *app) identity() *cobra.Command {
@@ -329,6 +341,7 @@ func (a *app) upstream() *cobra.Command {
 		})
 	}}
 	var in control.UpstreamInput
+	var consent control.ConsentInput
 	var google, openapi, catalogue, secretEnv, header, prefix string
 	var patterns []string
 	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
@@ -360,6 +373,11 @@ func (a *app) upstream() *cobra.Command {
 				}
 				in.Secret = &control.SecretInput{Header: header, Value: prefix + v}
 			}
+			if len(consent.Owners) > 0 {
+				in.Consent = &consent
+			} else if len(consent.Classes) > 0 {
+				return usage("--consent-class needs --consent: say who")
+			}
 			return a.changed(cmd, "PUT", pathOf("upstreams", args[0]), in, "upstream "+args[0]+" is put")
 		}}
 	f := put.Flags()
@@ -371,6 +389,8 @@ func (a *app) upstream() *cobra.Command {
 	f.StringVar(&catalogue, "mcp", "", "file of an MCP server's catalogue, from lanyard mcp catalogue")
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
+	f.StringSliceVar(&consent.Owners, "consent", nil, "owners who may connect a client of theirs to it, * for all; its own owner always may")
+	f.StringSliceVar(&consent.Classes, "consent-class", nil, "what they may let it do at most: read, write, delete, admin (default read)")
 	f.StringVar(&secretEnv, "credential-env", "", "environment variable with the credential the gateway shows it")
 	f.StringVar(&header, "credential-header", "Authorization", "the header it goes into")
 	f.StringVar(&prefix, "credential-prefix", "Bearer ", "what stands before it")

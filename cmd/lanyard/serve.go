@@ -46,6 +46,7 @@ type server struct {
 	domain, gatewayDomain   string
 	cert, key               string
 	insecure, bearer        bool
+	register, localClients  bool
 	maxExpiry, defaultEnd   string
 	tokenTTL                time.Duration
 	logFormat, logLevel     string
@@ -84,6 +85,8 @@ the folder. A second serve on the same folder is refused.`,
 	f.StringVar(&s.key, "tls-key", "", "its private key (PEM)")
 	f.BoolVar(&s.insecure, "insecure-http", false, "listen without TLS beyond loopback: only behind a proxy that has it")
 	f.BoolVar(&s.bearer, "allow-bearer", false, "give tokens that are bound to no key to clients that could bind them")
+	f.BoolVar(&s.register, "client-registration", false, "let clients that people connect register themselves (RFC 7591), for those that publish no metadata document")
+	f.BoolVar(&s.localClients, "local-clients", false, "fetch clients' metadata documents from this machine, too, over http: for development")
 	f.StringVar(&s.maxExpiry, "max-expiry", "365d", "the longest that an identity may run without being renewed")
 	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
@@ -206,7 +209,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	view := feed.NewView()
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
-		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer})
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients})
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,21 @@ type UpstreamInput struct {
 	Description string            `json:"description" doc:"The family's input: a document, its name, or lines of patterns" example:"gmail/v1"`
 	Classes     map[string]string `json:"classes,omitempty" doc:"Action or pattern to class (read, write, delete, admin)"`
 	WebSocket   bool              `json:"websocket,omitempty"`
+	Consent     *ConsentInput     `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
 	Secret      *SecretInput      `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
+}
+
+// ConsentInput says who may let a client of theirs act on an upstream, and how far.
+type ConsentInput struct {
+	Owners  []string `json:"owners" doc:"Names of owners, or * for every owner" maxItems:"1000"`
+	Classes []string `json:"classes,omitempty" doc:"At most these; default read" enum:"read,write,delete,admin"`
+}
+
+// SignInCode is the answer of POST /v1/owners/{name}/sign-in.
+type SignInCode struct {
+	Code    string    `json:"code" example:"K7QF-2M9X-ABCD-EFGH" doc:"Good once; shown this once"`
+	URL     string    `json:"url" doc:"Where the owner enters it"`
+	Expires time.Time `json:"expires"`
 }
 
 // SecretInput is an upstream's credential. It is sealed at rest and never given back.

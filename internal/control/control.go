@@ -27,6 +27,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/fetch"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/token"
@@ -49,6 +50,8 @@ type Config struct {
 	MaxExpiry     time.Duration // default 365 days
 	TokenTTL      time.Duration // default 5 minutes, at most 15
 	AllowBearer   bool          // give unbound tokens to clients that could bind them
+	Register      bool          // clients that people connect may register themselves (RFC 7591)
+	LocalClients  bool          // metadata documents of clients may be on this machine, over http: for development
 }
 
 // Plane is a control plane.
@@ -74,7 +77,8 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 		return nil, err
 	}
 	p.issuer = &issuer.Issuer{URL: c.URL, GatewayURL: c.GatewayURL, View: c.View, Ring: p.ring, Now: c.Now, Rand: c.Rand, Start: p.started,
-		TTL: c.TokenTTL, AllowBearer: c.AllowBearer, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
+		TTL: c.TokenTTL, AllowBearer: c.AllowBearer, Registry: p.registry, Fetch: fetch.New(c.LocalClients), Register: c.Register,
+		Settle: func(ctx context.Context, at feed.Cursor) { p.receipt(ctx, at) }, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
 		RevokeToken: func(ctx context.Context, t token.Claims, actor string) error {
 			_, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
 				return c.RevokeToken(t.ID, t.Expires, t.Subject, "")

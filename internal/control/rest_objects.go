@@ -90,6 +90,14 @@ func (p *Plane) ownerRoutes(api door) {
 			return err
 		})
 	})
+	handle(api, "POST", "/owners/{name}/sign-in", "make-sign-in-code", "owners", "Make a code with which an owner signs in, once, within ten minutes", func(ctx context.Context, in *byName) (out SignInCode, err error) {
+		out.URL = p.URL + "/signin"
+		_, err = p.do(ctx, in.actor(), func(c *registry.Change) (err error) {
+			out.Code, out.Expires, err = c.NewSignIn(identity.OwnerID(in.Name))
+			return err
+		})
+		return out, err
+	})
 	handle(api, "DELETE", "/owners/{name}", "remove-owner", "owners", "Remove an owner that owns nothing", func(ctx context.Context, in *byName) (Changed, error) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveOwner(identity.OwnerID(in.Name)) })
 	})
@@ -350,6 +358,14 @@ func (p *Plane) upstreamRoutes(api door) {
 	handle(api, "PUT", "/upstreams/{name}", "put-upstream", tag, "Add or change an upstream", func(ctx context.Context, in *namedBody[UpstreamInput]) (Changed, error) {
 		b := in.Body
 		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket}
+		if b.Consent != nil {
+			for _, o := range b.Consent.Owners {
+				u.Consent.Owners = append(u.Consent.Owners, identity.OwnerID(o))
+			}
+			for _, class := range b.Consent.Classes {
+				u.Consent.Classes = append(u.Consent.Classes, policy.Class(class))
+			}
+		}
 		for name, class := range b.Classes {
 			if u.Classes == nil {
 				u.Classes = map[string]policy.Class{}

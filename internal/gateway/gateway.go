@@ -239,9 +239,10 @@ func (g *Gateway) audience(upstream string) string { return g.URL + "/" + upstre
 
 const wellKnown = "/.well-known/oauth-protected-resource"
 
-func (g *Gateway) metadataURL(upstream string) string {
+// metadataURL is where the metadata of an upstream is, or of a path within it.
+func (g *Gateway) metadataURL(upstream, within string) string {
 	if !identity.ValidName(upstream) {
 		return g.URL + wellKnown
 	}
-	return g.URL + wellKnown + "/" + upstream
+	return g.URL + wellKnown + "/" + upstream + within
 }

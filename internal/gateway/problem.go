@@ -136,7 +136,11 @@ func (g *Gateway) challenge(r *request, p *problem) {
 	if p.scope != "" {
 		b.WriteString(` scope="` + headerText(p.scope) + `",`)
 	}
-	b.WriteString(` resource_metadata="` + g.metadataURL(r.name) + `"`)
+	within := ""
+	if !r.byHost && r.path != "/" && plain(r.path) {
+		within = r.path
+	}
+	b.WriteString(` resource_metadata="` + g.metadataURL(r.name, within) + `"`)
 	h := r.w.Header()
 	h["Www-Authenticate"] = []string{`DPoP algs="EdDSA ES256",` + b.String()}
 	if p.oauth != "use_dpop_nonce" && p.oauth != "invalid_dpop_proof" {

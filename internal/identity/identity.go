@@ -153,7 +153,16 @@ type Identity struct {
 	Generation  uint64    `json:"generation"`          // grows when its tokens must die; a token carries the one it was minted in
 	KilledBy    string    `json:"killed_by,omitempty"` // id of the kill that stopped it
 	Set         string    `json:"set,omitempty"`       // the manifest set that manages it
+	Client      Client    `json:"client,omitzero"`     // the OAuth client it was made for, when a person connected one
 	Version     int64     `json:"version"`             // grows with each change
+}
+
+// Client is an OAuth client (RFC 6749 section 2) that a person connected. The same
+// client of another person is another identity.
+type Client struct {
+	ID     string  `json:"id"`     // client_id: the URL of its metadata document, or what it was registered as
+	Name   string  `json:"name"`   // its own word
+	Person OwnerID `json:"person"` // who connected it
 }
 
 // TransitionError says that a state cannot follow another, or why it may not now.
@@ -254,6 +263,7 @@ const (
 	PrivateKeyJWT CredentialKind = "private_key_jwt"             // RFC 7523 section 2.2: Ed25519 or ES256 key
 	Certificate   CredentialKind = "self_signed_tls_client_auth" // RFC 8705 section 2.2: certificate by thumbprint
 	Key           CredentialKind = "api_key"                     // lyd_..., for clients that can do no better
+	RefreshToken  CredentialKind = "refresh_token"               // RFC 6749 section 1.5: rotated with each use; for clients that a person connected
 )
 
 // Credential is how one identity proves itself. It is stored as public key or hash only.
@@ -261,7 +271,7 @@ type Credential struct {
 	ID         string         `json:"id"` // "cred_..."
 	Identity   ID             `json:"identity"`
 	Kind       CredentialKind `json:"kind"`
-	Thumbprint string         `json:"thumbprint"`           // unique over all: RFC 7638 of the key, RFC 8705 x5t#S256 of the certificate, or base64url SHA-256 of the API key
+	Thumbprint string         `json:"thumbprint"`           // unique over all: RFC 7638 of the key, RFC 8705 x5t#S256 of the certificate, or base64url SHA-256 of the API key or of the code that began the refresh tokens
 	PublicKey  []byte         `json:"public_key,omitempty"` // JWK (RFC 7517); PrivateKeyJWT only
 	Created    time.Time      `json:"created"`
 	Expires    time.Time      `json:"expires"`

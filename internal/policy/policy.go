@@ -10,6 +10,7 @@
 package policy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
@@ -31,6 +32,7 @@ type Action struct {
 	Class      Class
 	Parameters []Parameter // what context.args can hold
 	Summary    string      // one line for people
+	Basic      bool        // a step of the protocol: of no use alone, needed for everything else
 }
 
 // Parameter is one argument of an action.
@@ -58,11 +60,32 @@ type Upstream struct {
 	Family      string           `json:"family"`            // google, openapi, patterns
 	Description []byte           `json:"description"`       // the family's input: a document, or its name, or lines of patterns
 	Classes     map[string]Class `json:"classes,omitempty"` // operator's override, action or glob → class
+	Consent     Consent          `json:"consent,omitzero"`  // who may connect a client of theirs to it
 	Header      string           `json:"header,omitempty"`  // where the broker's secret goes; default Authorization
 	WebSocket   bool             `json:"websocket,omitempty"`
 	Killed      bool             `json:"killed,omitempty"` // the cord was pulled on it: every call is refused
 	Set         string           `json:"set,omitempty"`
 	Version     int64            `json:"version"`
+}
+
+// Consent says who may let a client of theirs act on an upstream, and how far. The
+// upstream's own owner always may. The zero Consent: nobody else.
+type Consent struct {
+	Owners  []identity.OwnerID `json:"owners,omitempty"`  // or "*": every owner
+	Classes []Class            `json:"classes,omitempty"` // at most; default read
+}
+
+// Limit returns the classes of actions on u that person may let a client have.
+func (u Upstream) Limit(person identity.OwnerID) []Class {
+	switch {
+	case person != "" && person == u.Owner:
+		return Classes
+	case !slices.Contains(u.Consent.Owners, person) && !slices.Contains(u.Consent.Owners, "*"):
+		return nil
+	case len(u.Consent.Classes) == 0:
+		return []Class{Read}
+	}
+	return u.Consent.Classes
 }
 
 // Grant is what one identity may do on one upstream, until when.

@@ -11,7 +11,7 @@ type Claims struct {
 	ID         string           // jti, RFC 9068 section 2.2
 	Issuer     string           // iss
 	Subject    identity.ID      // sub: the SPIFFE ID
-	Client     string           // client_id: the SPIFFE ID of the client
+	Client     string           // client_id: what the client calls itself; the SPIFFE ID, or for one that a person connected its OAuth client_id
 	Audience   string           // aud: exactly one (RFC 8707)
 	Scope      string           // scope, space separated, may be empty
 	Issued     time.Time        // iat, whole seconds

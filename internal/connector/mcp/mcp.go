@@ -108,8 +108,8 @@ func Open(description []byte) (connector.Connector, error) {
 		return nil, fmt.Errorf("mcp: path %q is to be a plain path like /mcp", c.path)
 	}
 	c.actions = []policy.Action{
-		{Name: "mcp.session", Class: policy.Read, Summary: "Opens, closes and keeps a session"},
-		{Name: "mcp.list", Class: policy.Read, Summary: "Lists tools, resources and prompts"},
+		{Name: "mcp.session", Class: policy.Read, Basic: true, Summary: "Opens, closes and keeps a session"},
+		{Name: "mcp.list", Class: policy.Read, Basic: true, Summary: "Lists tools, resources and prompts"},
 		{Name: "mcp.complete", Class: policy.Read, Summary: "Suggests how an argument goes on"},
 		{Name: "resources.read", Class: policy.Read, Summary: "Reads a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
 		{Name: "resources.subscribe", Class: policy.Read, Summary: "Follows a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},

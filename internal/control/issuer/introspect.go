@@ -1,9 +1,13 @@
 package issuer
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -57,6 +61,14 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 func (i *Issuer) revoke(w http.ResponseWriter, r *http.Request) {
 	now := i.Now()
 	form, c, actor, err := i.caller(w, r, now)
+	if form["token"] != "" && i.publicClient(r, form) {
+		err = i.revokePublic(r, form)
+		if err == nil {
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+	}
 	if err == nil && form["token"] == "" {
 		err = refuse("invalid_request", "token is missing.")
 	}
@@ -77,6 +89,42 @@ func (i *Issuer) revoke(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
+}
+
+// publicClient reports whether a client that a person connected asks: it has nothing to authenticate with.
+func (i *Issuer) publicClient(r *http.Request, form map[string]string) bool {
+	return i.Registry != nil && r.Header.Get("Authorization") == "" && form["client_id"] != "" && form["client_secret"] == "" && form["client_assertion"] == "" &&
+		(r.TLS == nil || len(r.TLS.PeerCertificates) == 0)
+}
+
+// revokePublic ends what such a client got, by its refresh token or by an access
+// token of it: whoever holds either may end it.
+func (i *Issuer) revokePublic(r *http.Request, form map[string]string) error {
+	credential := ""
+	var kept registry.Refresh
+	if err := i.ticket(r.Context(), store.RefreshToken, form["token"], &kept); err == nil && kept.Client == form["client_id"] {
+		credential = kept.Credential
+	} else if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	} else if c, err := i.Ring.Verifier().Verify(form["token"], i.URL, "", i.Now()); err == nil && c.Client == form["client_id"] {
+		if k, _ := i.View.CredentialByID(c.Subject, c.Credential); k.Kind != identity.RefreshToken {
+			return errClient // it can authenticate, so it has to
+		}
+		if i.View.TokenRevoked(c.ID) {
+			return nil
+		}
+		return i.RevokeToken(r.Context(), c, c.Subject.String())
+	}
+	if credential == "" {
+		return nil // it is as dead as asked for
+	}
+	at, err := i.Registry.Do(r.Context(), registry.Actor{Name: kept.Identity.String(), Source: r.RemoteAddr}, func(c *registry.Change) error {
+		return c.RevokeCredential(credential, "The client ended it.")
+	})
+	if err == nil {
+		i.Settle(r.Context(), at)
+	}
+	return err
 }
 
 // caller authenticates a client as the token endpoint does, or an operator, whose client is empty.

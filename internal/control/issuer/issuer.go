@@ -1,12 +1,15 @@
-// Package issuer is the OAuth authorization server (RFC 6749, client_credentials
-// only): an identity shows a credential of its own and gets an access token for
-// one upstream, bound to a key that it holds.
+// Package issuer is the OAuth authorization server (RFC 6749): an identity shows a
+// credential of its own and gets an access token for one upstream, bound to a key
+// that it holds. A client that a person connects is such an identity, too: on the
+// consent page (authorize.go) it is born, and a code, then refresh tokens
+// (exchange.go), are how it proves itself.
 //
 // The token endpoint is one frame of fixed phases (token.go) that no grant type
 // can skip: read the form, authenticate the client, find the resource, bind the
 // sender, refuse what was used before, decide the scope, mint, record, reply.
-// Everything is decided from the [feed.View] in memory; the one thing waited for
-// is that the event is durable. A [KeyRing] holds the signing keys.
+// Everything is decided from the [feed.View] in memory; what is waited for is that
+// the event is durable, and for codes and refresh tokens that they are used up. A
+// [KeyRing] holds the signing keys.
 //
 // Beside it are metadata (RFC 8414), keys (RFC 7517), introspection (RFC 7662)
 // and revocation (RFC 7009).
@@ -19,7 +22,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/fetch"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
@@ -49,6 +54,12 @@ type Issuer struct {
 	// Touch notes that a credential was used; it must not wait.
 	Touch func(credential string, when time.Time)
 
+	// What people need to connect clients; without a Registry there is no authorization endpoint.
+	Registry *registry.Registry
+	Settle   func(context.Context, feed.Cursor) // returns when what was committed there is enforced, or soon after
+	Fetch    *fetch.Client                      // of clients' metadata documents
+	Register bool                               // clients may register themselves (RFC 7591)
+
 	Now         func() time.Time
 	Rand        io.Reader
 	Start       time.Time     // a whole second, before which this process answered nothing: assertions made before it are refused, so a restart forgets no jti
@@ -57,6 +68,8 @@ type Issuer struct {
 	AllowBearer bool          // give unbound tokens to clients that could bind them
 
 	proofs, assertions *token.Replay
+	forms              *token.Replay // consent forms that were sent
+	documents          documents
 	strangers          ledger.Strangers
 	nonces             *token.Nonces
 }
@@ -85,6 +98,17 @@ func (i *Issuer) Mount(mux *http.ServeMux) error {
 	mux.HandleFunc("POST /oauth/token", i.token)
 	mux.HandleFunc("POST /oauth/introspect", i.introspect)
 	mux.HandleFunc("POST /oauth/revoke", i.revoke)
+	if i.Registry == nil {
+		return nil
+	}
+	if i.Settle == nil || i.Fetch == nil {
+		return errors.New("mount issuer: Settle and Fetch are needed to connect clients")
+	}
+	i.forms = token.NewReplay(formLife, replayed)
+	i.people(mux)
+	if i.Register {
+		mux.HandleFunc("POST /oauth/register", i.register)
+	}
 	return nil
 }
 
@@ -93,7 +117,7 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 	methods := []string{"private_key_jwt", "self_signed_tls_client_auth", "client_secret_basic", "client_secret_post"}
 	algs := []string{"EdDSA", "Ed25519", "ES256"}
 	w.Header().Set("Cache-Control", "public, max-age=300")
-	reply(w, http.StatusOK, map[string]any{
+	document := map[string]any{
 		"issuer":                                i.URL,
 		"token_endpoint":                        i.URL + "/oauth/token",
 		"jwks_uri":                              i.URL + "/oauth/jwks",
@@ -110,7 +134,22 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 		"revocation_endpoint_auth_signing_alg_values_supported":    algs,
 		"dpop_signing_alg_values_supported":                        algs,
 		"tls_client_certificate_bound_access_tokens":               true,
-	})
+	}
+	if i.Registry != nil {
+		document["authorization_endpoint"] = i.URL + "/oauth/authorize"
+		document["grant_types_supported"] = []string{"client_credentials", "authorization_code", "refresh_token"}
+		document["response_types_supported"] = []string{"code"}
+		document["response_modes_supported"] = []string{"query"}
+		document["code_challenge_methods_supported"] = []string{"S256"}
+		document["authorization_response_iss_parameter_supported"] = true
+		document["client_id_metadata_document_supported"] = true
+		document["token_endpoint_auth_methods_supported"] = append(methods, "none")
+		document["revocation_endpoint_auth_methods_supported"] = append(methods, "none")
+	}
+	if i.Registry != nil && i.Register {
+		document["registration_endpoint"] = i.URL + "/oauth/register"
+	}
+	reply(w, http.StatusOK, document)
 }
 
 func (i *Issuer) jwks(w http.ResponseWriter, _ *http.Request) {

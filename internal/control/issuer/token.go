@@ -26,6 +26,7 @@ type issue struct {
 	upstream string
 	proof    *token.Proof
 	claims   token.Claims
+	given    *given // with a code or a refresh token
 }
 
 // token is the frame: the phases that every grant type goes through, in this
@@ -53,7 +54,8 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		Type  string `json:"token_type"`
 		Life  int64  `json:"expires_in"`
 		Scope string `json:"scope,omitempty"`
-	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope})
+		Next  string `json:"refresh_token,omitempty"`
+	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope, q.given.next()})
 }
 
 func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw string, err error) {
@@ -63,17 +65,23 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 	if q.form, err = readForm(w, r); err != nil {
 		return "", err
 	}
-	switch q.form["grant_type"] {
-	case "client_credentials":
-	case "":
-		return "", refuse("invalid_request", "grant_type is missing.")
+	kind := q.form["grant_type"]
+	switch {
+	case kind == "client_credentials":
+		q.client, q.claimed, err = i.authenticate(r, q.form, q.now)
+	case kind == "authorization_code" && i.Registry != nil:
+		err = i.byCode(r, q)
+	case kind == "refresh_token" && i.Registry != nil:
+		err = i.byRefresh(r, q)
+	case kind == "":
+		err = refuse("invalid_request", "grant_type is missing.")
 	default:
-		return "", refuse("unsupported_grant_type", "Only grant_type=client_credentials is supported.")
+		err = refuse("unsupported_grant_type", "This grant_type is not supported; the metadata at /.well-known/oauth-authorization-server lists those that are.")
 	}
-	if q.client, q.claimed, err = i.authenticate(r, q.form, q.now); err != nil {
+	if err != nil {
 		return "", err
 	}
-	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.scope, i.bind, i.once} {
+	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.scope, i.bind, i.once, i.exchange} {
 		if err := phase(r, q); err != nil {
 			return "", err
 		}
@@ -84,21 +92,35 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 // resource finds the one upstream the token is for (RFC 8707 section 2).
 func (i *Issuer) resource(_ *http.Request, q *issue) error {
 	resource := q.form["resource"]
-	name, ours := strings.CutPrefix(resource, i.GatewayURL+"/")
-	if resource == "" || !ours {
+	if resource == "" && q.given != nil { // it was said when the person was asked
+		resource = i.GatewayURL + "/" + q.given.upstream
+	}
+	name, ok := i.upstreamOf(resource)
+	if !ok {
 		return refuse("invalid_target", "resource must be the URL of an upstream at the gateway, as in "+i.GatewayURL+"/<upstream>.")
+	}
+	if q.given != nil && name != q.given.upstream {
+		return refuse("invalid_target", "The person let this client act on "+q.given.upstream+", and on nothing else; ask again for another resource.")
 	}
 	who := q.client.subject.Identity.ID.Name()
 	if _, ok := i.View.Upstream(name); ok {
 		for _, g := range q.client.subject.Grants {
 			if g.Upstream == name && (g.Until.IsZero() || q.now.Before(g.Until)) {
-				q.upstream, q.claims.Audience = name, resource
+				q.upstream, q.claims.Audience = name, i.GatewayURL+"/"+name
 				return nil
 			}
 		}
 	}
 	// The same whether there is no such upstream or no grant: what exists is not everybody's to know.
 	return refuse("invalid_target", fmt.Sprintf("%s holds no grant on %q that is still in force; an owner of that upstream can give one.", who, name))
+}
+
+// upstreamOf returns the upstream that resource is, or is within: an MCP client names
+// the endpoint it talks to (<gateway>/notes/mcp), and the token is for all of <gateway>/notes.
+func (i *Issuer) upstreamOf(resource string) (name string, ok bool) {
+	rest, ours := strings.CutPrefix(resource, i.GatewayURL+"/")
+	name, _, _ = strings.Cut(rest, "/")
+	return name, ours && identity.ValidName(name) && !strings.ContainsAny(rest, "?#%\\")
 }
 
 // scope checks what the client limits the token to. Nothing means all that its grants allow.
@@ -109,7 +131,7 @@ func (i *Issuer) scope(_ *http.Request, q *issue) error {
 		}
 	}
 	q.claims.Scope = strings.Join(strings.Fields(q.form["scope"]), " ")
-	return nil
+	return q.given.narrow(&q.claims.Scope)
 }
 
 // bind ties the token to a key the sender holds, whenever the client can.
@@ -129,13 +151,14 @@ func (i *Issuer) bind(r *http.Request, q *issue) error {
 			return err
 		}
 		q.proof, q.claims.Key.JKT = &p, jkt
+		return q.given.bound(jkt)
 	case r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
 		q.claims.Key.X5TS256 = token.CertThumbprint(r.TLS.PeerCertificates[0].Raw)
 	case q.client.credential.Kind == identity.PrivateKeyJWT && !i.AllowBearer:
 		return &token.Error{Code: token.InvalidProof, Text: "A client with a key binds its tokens: send a DPoP header (RFC 9449) " +
 			"with htm=POST, htu=" + i.URL + "/oauth/token and the nonce of this response."}
 	}
-	return nil
+	return q.given.bound("")
 }
 
 // once refuses an assertion or a proof that was used before.
@@ -168,6 +191,9 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	}
 	c := &q.claims
 	c.ID, c.Issuer, c.Subject, c.Client = "tok_"+name, i.URL, id.ID, id.ID.String()
+	if q.given != nil {
+		c.Client = q.given.client
+	}
 	c.Issued, c.Expires = q.now.UTC().Truncate(time.Second), ends.UTC().Truncate(time.Second)
 	c.Chain, c.Owner, c.Credential, c.Generation = identity.Chain{id.ID}, id.Owner, cred.ID, id.Generation
 	if !c.Expires.After(c.Issued) {

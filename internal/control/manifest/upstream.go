@@ -28,6 +28,20 @@ func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
 		"websocket":   &v.WebSocket,
 		"description": func(n *yaml.Node) { u.descriptionAt = r.at(n); m.description(r, n, v) },
 		"credential":  func(n *yaml.Node) { u.secret = m.secret(r, n) },
+		"consent": func(n *yaml.Node) {
+			r.object(n, "consent", fields{
+				"owners": func(n *yaml.Node) {
+					for _, o := range r.list(n, "owners") {
+						v.Consent.Owners = append(v.Consent.Owners, identity.OwnerID(o))
+					}
+				},
+				"classes": func(n *yaml.Node) {
+					for _, class := range r.list(n, "classes") {
+						v.Consent.Classes = append(v.Consent.Classes, policy.Class(class))
+					}
+				},
+			})
+		},
 		"classes": func(n *yaml.Node) {
 			v.Classes = map[string]policy.Class{}
 			r.members(n, "classes", func(key, value *yaml.Node) {

@@ -21,6 +21,7 @@ type Wanted struct {
 	Expires       End    // default DefaultExpiry
 	Set           string
 	Pending       bool // register only; do not let it act yet
+	client        identity.Client
 }
 
 // PutIdentity registers an identity, and lets it act unless Pending, or changes
@@ -43,7 +44,7 @@ func (c *Change) PutIdentity(w Wanted) (identity.Identity, Outcome, error) {
 	}
 	i := old
 	if created {
-		i = identity.Identity{ID: id, State: identity.Pending, Created: c.Now()}
+		i = identity.Identity{ID: id, State: identity.Pending, Created: c.Now(), Client: w.client}
 	}
 	i.Owner, i.Backup, i.Purpose, i.Environment, i.Set = w.Owner, w.Backup, strings.TrimSpace(w.Purpose), w.Environment, w.Set
 	if i.Environment == "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -93,6 +94,18 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
 			return err
 		}
 		u.OwnerName = o.Name
+	}
+	for _, id := range u.Consent.Owners {
+		if _, err := c.Owner(id); id != "*" && errors.Is(err, store.ErrNotFound) {
+			bad("consent", fmt.Sprintf("there is no owner %q; name owners, or * for all", id))
+		} else if id != "*" && err != nil {
+			return err
+		}
+	}
+	for _, class := range u.Consent.Classes {
+		if !slices.Contains(policy.Classes, class) {
+			bad("consent", fmt.Sprintf("%q is no class; use read, write, delete or admin", class))
+		}
 	}
 	if !identity.ValidName(u.Environment) {
 		bad("environment", fmt.Sprintf("%q is no name: 1 to 64 of a-z 0-9 . _ -", u.Environment))

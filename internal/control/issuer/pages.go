@@ -1,0 +1,253 @@
+package issuer
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/fetch"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/web"
+)
+
+const (
+	maxAnswer = 1 << 20          // bytes of a consent form that is sent back
+	formLife  = 10 * time.Minute // of a consent form
+)
+
+// sameOrigin refuses what another site has a browser send.
+func sameOrigin(next http.HandlerFunc) http.HandlerFunc {
+	protection := http.NewCrossOriginProtection()
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := protection.Check(r); err != nil {
+			http.Error(w, "This came from another site, so it was not done.", http.StatusForbidden)
+			return
+		}
+		next(w, r)
+	}
+}
+
+// cookie is the name of the session cookie: with TLS no other host can set it (RFC 6265bis section 4.1.3.2).
+func (i *Issuer) cookie() string {
+	if strings.HasPrefix(i.URL, "https:") {
+		return "__Host-lanyard"
+	}
+	return "lanyard"
+}
+
+func (i *Issuer) setCookie(w http.ResponseWriter, session string, life time.Duration) {
+	http.SetCookie(w, &http.Cookie{Name: i.cookie(), Value: session, Path: "/", MaxAge: int(life / time.Second), HttpOnly: true,
+		Secure: strings.HasPrefix(i.URL, "https:"), SameSite: http.SameSiteLaxMode})
+}
+
+// person says who is signed in, and by which session; store.ErrNotFound when nobody is.
+func (i *Issuer) person(r *http.Request) (o identity.Owner, session string, err error) {
+	cookies := r.CookiesNamed(i.cookie())
+	if len(cookies) != 1 {
+		return o, "", store.ErrNotFound
+	}
+	err = i.Registry.Store.Read(r.Context(), func(tx *store.Tx) (err error) {
+		o, err = registry.SignedIn(tx, cookies[0].Value)
+		return err
+	})
+	return o, cookies[0].Value, err
+}
+
+// page writes a page. A form on it may lead back to the client of a.
+func (i *Issuer) page(w http.ResponseWriter, r *http.Request, status int, a *ask, name string, data any) {
+	var b bytes.Buffer
+	if err := web.Pages.ExecuteTemplate(&b, name, data); err != nil {
+		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
+		return
+	}
+	leads := "'self'"
+	if a != nil {
+		if u, err := url.Parse(a.redirect); err == nil {
+			if leads += " " + u.Scheme + ":"; u.Scheme == "http" || u.Scheme == "https" {
+				leads += "//" + u.Host
+			}
+		}
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+leads)
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(b.Bytes())
+	}
+}
+
+// notice is a page that says one thing.
+type notice struct {
+	Title, Text  string
+	Person       string // who is signed in
+	Client, Back string // where to go on, if anywhere
+}
+
+type signInForm struct{ Return, Wrong string }
+
+func (i *Issuer) signInPage(w http.ResponseWriter, r *http.Request) {
+	i.page(w, r, http.StatusOK, nil, "signin", signInForm{Return: returnTo(r.URL.Query().Get("return"))})
+}
+
+// returnTo is where to go after signing in: back to the authorization endpoint, and nowhere else.
+func returnTo(s string) string {
+	if strings.HasPrefix(s, "/oauth/authorize?") && len(s) <= maxForm && !strings.ContainsAny(s, "\r\n\\") {
+		return s
+	}
+	return ""
+}
+
+func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
+	form, err := readForm(w, r)
+	if err != nil {
+		i.page(w, r, http.StatusBadRequest, nil, "notice", notice{Title: "You are not signed in", Text: "The form could not be read. Go back and try again."})
+		return
+	}
+	var session string
+	var person identity.Owner
+	_, err = i.Registry.Do(r.Context(), registry.Actor{Name: registry.Self.Name, Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
+		session, person, err = c.SignIn(form["code"])
+		return err
+	})
+	var conflict *registry.Conflict
+	switch {
+	case errors.Is(err, registry.ErrSignIn), errors.As(err, &conflict):
+		text := err.Error()
+		if left, ok := i.strangers.Admit(i.Now()); ok {
+			e := ledger.Event{Type: "owner.sign_in", Outcome: ledger.Refused, Actor: registry.Self.Name, Reason: text}
+			if left > 0 {
+				e.Detail = map[string]string{"left_out": strconv.Itoa(left)}
+			}
+			err = i.say(r, e)
+		}
+		i.page(w, r, http.StatusForbidden, nil, "signin", signInForm{returnTo(form["return"]), strings.ToUpper(text[:1]) + text[1:] + "."})
+		return
+	case err != nil:
+		_, text, status := status(err)
+		i.page(w, r, status, nil, "notice", notice{Title: "You are not signed in", Text: text})
+		return
+	}
+	i.setCookie(w, session, 8*time.Hour)
+	if to := returnTo(form["return"]); to != "" {
+		http.Redirect(w, r, to, http.StatusSeeOther)
+		return
+	}
+	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed in", Text: "Now connect a client: give it the address of an upstream at the gateway, and it will bring you here.", Person: person.Name})
+}
+
+func (i *Issuer) signOut(w http.ResponseWriter, r *http.Request) {
+	if _, session, err := i.person(r); err == nil {
+		_, err = i.Registry.Do(r.Context(), registry.Actor{Source: r.RemoteAddr}, func(c *registry.Change) error { return c.SignOut(session) })
+		if err != nil {
+			_, text, status := status(err)
+			i.page(w, r, status, nil, "notice", notice{Title: "You are still signed in", Text: text})
+			return
+		}
+	}
+	i.setCookie(w, "", -time.Second)
+	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed out", Text: "You can close this page."})
+}
+
+// sealed is what a consent form carries, so that nothing is kept before there is a
+// yes. It opens only in the session it was made for.
+type sealed struct {
+	Query string    `json:"query"`
+	ID    string    `json:"id"`
+	At    time.Time `json:"at"`
+}
+
+func (i *Issuer) seal(a *ask, session string) (string, error) {
+	id, err := i.random()
+	if err != nil {
+		return "", err
+	}
+	plain, err := json.Marshal(sealed{a.query, id, i.Now()})
+	if err != nil {
+		return "", err
+	}
+	b, err := i.Registry.Store.Seal.Seal(plain, "consent/"+session)
+	return base64.RawURLEncoding.EncodeToString(b), err
+}
+
+func (i *Issuer) unseal(form, session string) (query, id string, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(form)
+	if err != nil {
+		return "", "", err
+	}
+	plain, err := i.Registry.Store.Seal.Unseal(b, "consent/"+session)
+	if err != nil {
+		return "", "", err
+	}
+	var s sealed
+	if err := json.Unmarshal(plain, &s); err != nil {
+		return "", "", err
+	}
+	if age := i.Now().Sub(s.At); age < 0 || age >= formLife {
+		return "", "", errors.New("the form is too old")
+	}
+	return s.Query, s.ID, nil
+}
+
+// consent is what the consent page shows.
+type consent struct {
+	Client, Host, Returns string // Host: who answers for the client's name, "" for nobody
+	Local                 bool   // it returns to a program on the person's own machine
+	Person                string
+	Upstream, Owner       string
+	Name                  string // of the identity, when there is one
+	Until                 string // its end
+	Classes               []consentClass
+	Ends                  []string
+	Form                  string
+}
+
+type consentClass struct {
+	Class, Means string
+	Asked        bool // by the client
+	Chosen       bool
+	Actions      []policy.Action
+}
+
+var classMeaning = map[policy.Class]string{
+	policy.Read: "See things", policy.Write: "Add and change things", policy.Delete: "Delete things, or do what cannot be undone", policy.Admin: "Change who may do what",
+}
+
+func consentPage(a *ask, person identity.Owner, mine identity.Identity, form string) consent {
+	c := consent{Client: a.client.Name, Host: a.client.Host(), Person: person.Name, Upstream: a.upstream.Name, Owner: a.upstream.OwnerName, Form: form,
+		Ends: []string{"1d", "7d", "30d", "90d"}}
+	if u, err := url.Parse(a.redirect); err == nil {
+		c.Local = fetch.Loopback(u.Hostname()) || u.Scheme != "http" && u.Scheme != "https"
+		if c.Returns = u.Host; c.Local && u.Scheme != "http" && u.Scheme != "https" {
+			c.Returns = u.Scheme + "://"
+		}
+	}
+	if !mine.ID.IsZero() {
+		c.Name, c.Until = mine.ID.Name(), mine.Expires.Format("2 January 2006")
+	}
+	for _, class := range policy.Classes {
+		row := consentClass{Class: string(class), Means: classMeaning[class], Asked: slices.Contains(a.scope, string(class)), Chosen: class == policy.Read}
+		row.Chosen = row.Chosen || row.Asked && class == policy.Write
+		for _, action := range a.actions {
+			if action.Class == class && !action.Basic {
+				row.Actions = append(row.Actions, action)
+			}
+		}
+		if len(row.Actions) > 0 {
+			c.Classes = append(c.Classes, row)
+		}
+	}
+	return c
+}

@@ -1,0 +1,65 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// TicketKind is what a ticket is for. One of a kind is none of another.
+type TicketKind string
+
+const (
+	SignInCode        TicketKind = "sign-in"
+	Session           TicketKind = "session"
+	AuthorizationCode TicketKind = "code"
+	RefreshToken      TicketKind = "refresh"
+	RegisteredClient  TicketKind = "client"
+)
+
+// TicketHash is what is kept of the text of a ticket: its entropy makes a slow hash needless.
+func TicketHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// PutTicket keeps v under a text that was given out, until it expires. Of the text only the hash is kept.
+func (tx *Tx) PutTicket(kind TicketKind, text string, expires time.Time, v any) error {
+	tx.changed = true
+	if _, err := tx.exec("DELETE FROM tickets WHERE expires < $1", micros(tx.now)); err != nil {
+		return err
+	}
+	_, err := tx.exec(`INSERT INTO tickets (kind, hash, expires, doc) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (kind, hash) DO UPDATE SET expires = excluded.expires, doc = excluded.doc`, string(kind), TicketHash(text), micros(expires), encode(v))
+	return err
+}
+
+// Ticket reads what is kept under a text into v, and when it expires; ErrNotFound also when it has.
+func (tx *Tx) Ticket(kind TicketKind, text string, v any) (time.Time, error) {
+	var doc []byte
+	var expires int64
+	if err := tx.row("SELECT doc, expires FROM tickets WHERE kind = $1 AND hash = $2", []any{string(kind), TicketHash(text)}, &doc, &expires); err != nil {
+		return time.Time{}, err
+	}
+	if !tx.now.Before(at(expires)) {
+		return time.Time{}, ErrNotFound
+	}
+	if err := json.Unmarshal(doc, v); err != nil {
+		return time.Time{}, fmt.Errorf("a ticket in the store is damaged: %w", err)
+	}
+	return at(expires), nil
+}
+
+// DeleteTicket forgets a ticket; that it was not there is no error.
+func (tx *Tx) DeleteTicket(kind TicketKind, text string) error {
+	tx.changed = true
+	_, err := tx.exec("DELETE FROM tickets WHERE kind = $1 AND hash = $2", string(kind), TicketHash(text))
+	return err
+}
+
+// CountTickets counts those of a kind that have not expired.
+func (tx *Tx) CountTickets(kind TicketKind) (n int, err error) {
+	return n, tx.row("SELECT COUNT(*) FROM tickets WHERE kind = $1 AND expires >= $2", []any{string(kind), micros(tx.now)}, &n)
+}
