@@ -26,7 +26,12 @@ race() {
 	CGO_ENABLED=1 go test -race -timeout 8m "${rooms[@]}"
 }
 
-step deps make -s interop-deps
+deps() {
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; } || return 1
+	make -s interop-deps
+}
+
+step deps deps
 step lint make -s lint
 step build make -s build
 step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|e2e)$")'

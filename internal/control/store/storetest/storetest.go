@@ -40,7 +40,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
 		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "compacted": compacted,
-		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater,
+		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config(t)
@@ -629,4 +629,50 @@ func touchedLater(t *testing.T, k kit) {
 		}
 		return err
 	})
+}
+
+// tickets: what was given out is found by its text and kind, until it expires, and its text is not kept.
+func tickets(t *testing.T, k kit) {
+	now := Epoch
+	k.Now = func() time.Time { return now }
+	db := k.open()
+	put := func(kind store.TicketKind, text string, life time.Duration, v string) {
+		k.write(db, func(tx *store.Tx) error {
+			tx.Record(Event("ticket.put"))
+			return tx.PutTicket(kind, text, now.Add(life), v)
+		})
+	}
+	get := func(kind store.TicketKind, text string) (v string, err error) {
+		return v, db.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Ticket(kind, text, &v); return err })
+	}
+	put(store.Session, "one", time.Hour, "maya")
+	put(store.AuthorizationCode, "one", time.Minute, "code")
+	put(store.Session, "one", 2*time.Hour, "ben")
+	if v, err := get(store.Session, "one"); v != "ben" || err != nil {
+		t.Errorf("%q %v", v, err)
+	}
+	if v, err := get(store.RefreshToken, "one"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("of another kind: %q %v", v, err)
+	}
+	now = now.Add(time.Minute)
+	if _, err := get(store.AuthorizationCode, "one"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("expired: %v", err)
+	}
+	k.read(db, func(tx *store.Tx) error {
+		n, err := tx.CountTickets(store.Session)
+		if n != 1 {
+			t.Errorf("%d sessions", n)
+		}
+		return err
+	})
+	k.write(db, func(tx *store.Tx) error {
+		tx.Record(Event("ticket.delete"))
+		return errors.Join(tx.DeleteTicket(store.Session, "one"), tx.DeleteTicket(store.Session, "two"))
+	})
+	if _, err := get(store.Session, "one"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("deleted: %v", err)
+	}
+	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutTicket(store.Session, "x", now, "x") }); !errors.Is(err, store.ErrUnrecorded) {
+		t.Errorf("without an event: %v", err)
+	}
 }
