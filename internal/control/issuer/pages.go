@@ -131,7 +131,11 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 			if left > 0 {
 				e.Detail = map[string]string{"left_out": strconv.Itoa(left)}
 			}
-			err = i.say(r, e)
+			if err := i.say(r, e); err != nil { // no record, and so no answer
+				_, text, status := status(err)
+				i.page(w, r, status, nil, "notice", notice{Title: "You are not signed in", Text: text})
+				return
+			}
 		}
 		i.page(w, r, http.StatusForbidden, nil, "signin", signInForm{returnTo(form["return"]), strings.ToUpper(text[:1]) + text[1:] + "."})
 		return
