@@ -18,9 +18,7 @@ package client
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -34,6 +32,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
 // Config says who the client is. Issuer, Identity and one of Key, KeyFile and APIKey are required.
@@ -52,8 +52,9 @@ type Config struct {
 type Source struct {
 	config   Config
 	endpoint string
-	identity jose.Signer // signs assertions; nil with an API key
-	proofs   prover
+	identity token.ClientKey // signs assertions; zero with an API key
+	proofs   token.ClientKey // lives in memory only
+	nonces   token.GivenNonces
 
 	mu     sync.Mutex
 	tokens map[string]Token // by audience
@@ -98,16 +99,19 @@ func New(c Config) (*Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.identity, err = signerFor(key, new(jose.SignerOptions).WithType("JWT")); err != nil {
-			return nil, err
+		if s.identity, err = token.NewClientKey(key); err != nil {
+			return nil, fmt.Errorf("client: %w", err)
 		}
 	}
-	var err error
-	s.proofs, err = newProver(c.Now)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("client: making a proof key: %w", err)
+	}
+	s.proofs, err = token.NewClientKey(key)
 	return s, err
 }
 
-func (c Config) key() (any, error) {
+func (c Config) key() (crypto.Signer, error) {
 	if c.Key != nil {
 		return c.Key, nil
 	}
@@ -125,22 +129,11 @@ func (c Config) key() (any, error) {
 	if jwk.IsPublic() {
 		return nil, fmt.Errorf("client: %s holds a public key; the private one is needed", c.KeyFile)
 	}
-	return jwk.Key, nil
-}
-
-func signerFor(key any, o *jose.SignerOptions) (jose.Signer, error) {
-	alg := jose.EdDSA
-	switch k := key.(type) {
-	case ed25519.PrivateKey:
-	case *ecdsa.PrivateKey:
-		if k.Curve != elliptic.P256() {
-			return nil, errors.New("client: an ECDSA key must be on P-256")
-		}
-		alg = jose.ES256
-	default:
-		return nil, fmt.Errorf("client: %T is neither an Ed25519 nor an ECDSA P-256 private key", key)
+	key, ok := jwk.Key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("client: %s holds no key that signs", c.KeyFile)
 	}
-	return jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, o)
+	return key, nil
 }
 
 // Token returns a token for the audience (the URL of an upstream at the gateway,
@@ -180,7 +173,7 @@ func (s *Source) request(ctx context.Context, audience string, again bool) (Toke
 	if s.config.APIKey != "" {
 		req.SetBasicAuth(url.QueryEscape(s.config.Identity), url.QueryEscape(s.config.APIKey))
 	}
-	if err := s.proofs.sign(req, ""); err != nil {
+	if err := s.prove(req, ""); err != nil {
 		return Token{}, err
 	}
 	asked := s.config.Now()
@@ -189,7 +182,7 @@ func (s *Source) request(ctx context.Context, audience string, again bool) (Toke
 		return Token{}, fmt.Errorf("asking %s for a token: %w", s.config.Issuer, err)
 	}
 	defer res.Body.Close()
-	s.proofs.learn(res)
+	s.nonces.Learn(req.URL, res.Header.Get("DPoP-Nonce"))
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if err != nil {
 		return Token{}, fmt.Errorf("asking %s for a token: %w", s.config.Issuer, err)
@@ -217,26 +210,14 @@ func (s *Source) request(ctx context.Context, audience string, again bool) (Toke
 
 func (s *Source) form(audience string) (url.Values, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "resource": {audience}}
-	if s.identity == nil {
+	if s.identity.IsZero() {
 		return form, nil
 	}
-	now := s.config.Now()
-	claims, err := json.Marshal(map[string]any{
-		"iss": s.config.Identity, "sub": s.config.Identity, "aud": s.config.Issuer,
-		"jti": rand.Text(), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	jws, err := s.identity.Sign(claims)
+	assertion, err := s.identity.Assert(rand.Reader, s.config.Now(), s.config.Identity, s.config.Issuer)
 	if err != nil {
 		return nil, fmt.Errorf("client: signing the assertion: %w", err)
 	}
-	assertion, err := jws.CompactSerialize()
-	if err != nil {
-		return nil, err
-	}
-	form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+	form.Set("client_assertion_type", token.AssertionType)
 	form.Set("client_assertion", assertion)
 	return form, nil
 }

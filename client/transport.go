@@ -1,18 +1,10 @@
 package client
 
 import (
-	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
-	"time"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 // HTTPClient returns a client whose every request carries a token for the
@@ -59,7 +51,7 @@ func (t *Transport) once(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.Source.proofs.learn(res)
+	t.Source.nonces.Learn(r.URL, res.Header.Get("DPoP-Nonce"))
 	if res.StatusCode == http.StatusUnauthorized && !strings.Contains(res.Header.Get("WWW-Authenticate"), "use_dpop_nonce") {
 		t.Source.forget(token)
 	}
@@ -74,61 +66,17 @@ func (t *Transport) authorize(r *http.Request) (Token, error) {
 	}
 	r.Header.Set("Authorization", token.Type+" "+token.Access)
 	if token.Type == "DPoP" {
-		err = t.Source.proofs.sign(r, token.Access)
+		err = t.Source.prove(r, token.Access)
 	}
 	return token, err
 }
 
-// prover signs DPoP proofs (RFC 9449 section 4.2) with a key that lives in memory only.
-type prover struct {
-	signer jose.Signer
-	now    func() time.Time
-	nonces *sync.Map // origin → the latest nonce it gave (section 8)
-}
-
-func newProver(now func() time.Time) (prover, error) {
-	public, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return prover{}, fmt.Errorf("client: making a proof key: %w", err)
-	}
-	o := new(jose.SignerOptions).WithType("dpop+jwt").WithHeader("jwk", jose.JSONWebKey{Key: public})
-	signer, err := signerFor(key, o)
-	return prover{signer, now, &sync.Map{}}, err
-}
-
-func origin(r *http.Request) string { return r.URL.Scheme + "://" + r.URL.Host }
-
-// sign puts a proof for r on r; access is the token it goes with, or empty at the token endpoint.
-func (p prover) sign(r *http.Request, access string) error {
-	url := *r.URL
-	url.RawQuery, url.Fragment, url.ForceQuery = "", "", false
-	claims := map[string]any{"jti": rand.Text(), "htm": r.Method, "htu": url.String(), "iat": p.now().Unix()}
-	if access != "" {
-		hash := sha256.Sum256([]byte(access))
-		claims["ath"] = base64.RawURLEncoding.EncodeToString(hash[:])
-	}
-	if nonce, ok := p.nonces.Load(origin(r)); ok {
-		claims["nonce"] = nonce
-	}
-	b, err := json.Marshal(claims)
-	if err != nil {
-		return err
-	}
-	jws, err := p.signer.Sign(b)
+// prove puts a proof for r on r; access is the token it goes with, or empty at the token endpoint.
+func (s *Source) prove(r *http.Request, access string) error {
+	proof, err := s.proofs.Prove(rand.Reader, s.config.Now(), r.Method, r.URL, access, s.nonces.For(r.URL))
 	if err != nil {
 		return fmt.Errorf("client: signing the proof: %w", err)
 	}
-	proof, err := jws.CompactSerialize()
-	if err != nil {
-		return err
-	}
 	r.Header.Set("DPoP", proof)
 	return nil
-}
-
-// learn keeps the nonce that a server asks for in the next proof.
-func (p prover) learn(res *http.Response) {
-	if nonce := res.Header.Get("DPoP-Nonce"); nonce != "" {
-		p.nonces.Store(origin(res.Request), nonce)
-	}
 }

@@ -1,11 +1,13 @@
 package token
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -183,3 +185,60 @@ func FuzzAssertion(f *testing.F) {
 }
 
 var decoyKey = []byte(`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`)
+
+// TestClientKey: what a client signs is what the other side accepts, with either kind of key.
+func TestClientKey(t *testing.T) {
+	_, ed, _ := ed25519.GenerateKey(rand.Reader)
+	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	for _, private := range []crypto.Signer{ed, ec} {
+		k, err := NewClientKey(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := k.Assert(rand.Reader, noon, subject.String(), testIssuer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := ParseAssertion(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Verify(k.JWK(), []string{testIssuer}, noon); err != nil || a.Subject != subject.String() {
+			t.Error(k.Alg(), a.Subject, err)
+		}
+		u, _ := url.Parse(testAudience + "?q=1#f")
+		if raw, err = k.Prove(rand.Reader, noon, "POST", u, "access", "n1"); err != nil {
+			t.Fatal(err)
+		}
+		p, err := ParseProof(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jkt, err := p.Check(ProofWant{Method: "POST", URL: testAudience, TokenHash: TokenHash("access"), Nonce: func(s string) bool { return s == "n1" }, Now: noon})
+		if want, _ := Thumbprint(k.JWK()); err != nil || jkt != want {
+			t.Error(k.Alg(), jkt, err)
+		}
+		if s := fmt.Sprintf("%v %+v %#v", k, k, k); s != "[client key] [client key] [client key]" {
+			t.Error("a key prints itself: ", s)
+		}
+	}
+	other, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if _, err := NewClientKey(other); err == nil {
+		t.Error("P-384 was taken")
+	}
+	if _, err := (ClientKey{}).Assert(rand.Reader, noon, "a", "b"); err == nil {
+		t.Error("no key signed")
+	}
+}
+
+func TestGivenNonces(t *testing.T) {
+	var g GivenNonces
+	a, _ := url.Parse("https://a/x")
+	b, _ := url.Parse("https://b/x")
+	g.Learn(a, "1")
+	g.Learn(a, "")
+	g.Learn(a, strings.Repeat("x", 300))
+	if g.For(a) != "1" || g.For(b) != "" {
+		t.Error(g.For(a), g.For(b))
+	}
+}
