@@ -12,7 +12,8 @@ type Challenge struct {
 	Metadata string   // resource_metadata: where its description is
 	Scope    []string // what this request needs
 	Error    string   // invalid_token, insufficient_scope, use_dpop_nonce
-	DPoP     bool     // only a token bound to a key will do
+	DPoP     bool     // it takes tokens bound to a key
+	Bound    bool     // and no others
 }
 
 // ReadChallenge reads the WWW-Authenticate headers of h. Of several challenges the
@@ -20,7 +21,7 @@ type Challenge struct {
 // says one thing twice, counts as absent: what it meant cannot be known.
 func ReadChallenge(h http.Header) Challenge {
 	var c Challenge
-	var bearer, dpop bool
+	var bearer bool
 	for _, line := range h.Values("WWW-Authenticate") {
 		list, err := parseChallenges(line)
 		if err != nil {
@@ -31,7 +32,7 @@ func ReadChallenge(h http.Header) Challenge {
 			case strings.EqualFold(one.scheme, "Bearer"):
 				bearer = true
 			case strings.EqualFold(one.scheme, "DPoP"):
-				dpop = true
+				c.DPoP = true
 			default:
 				continue
 			}
@@ -46,7 +47,7 @@ func ReadChallenge(h http.Header) Challenge {
 			}
 		}
 	}
-	c.DPoP = dpop && !bearer
+	c.Bound = c.DPoP && !bearer
 	return c
 }
 

@@ -54,11 +54,11 @@ func (c *Client) Begin(ctx context.Context, up Upstream, scope []string) (string
 	if err := s.grants("authorization_code"); err != nil {
 		return "", Pending{}, err
 	}
-	page, err := c.link("the authorization_endpoint of "+s.Issuer, s.Authorization)
+	page, err := c.link("the authorization_endpoint of "+s.Issuer, s.Authorization, nil)
 	if err != nil {
 		return "", Pending{}, err
 	}
-	p := Pending{Redirect: c.Redirect, Began: c.Now(), Resource: up.Resource, Scope: union(scope), Bound: up.DPoP, Server: s}
+	p := Pending{Redirect: c.Redirect, Began: c.Now(), Resource: up.Resource, Scope: union(scope), Bound: up.Bound, Server: s}
 	if len(p.Scope) > 0 && slices.Contains(s.Scopes, offline) {
 		p.Scope = union(p.Scope, []string{offline})
 	}

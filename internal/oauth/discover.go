@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,7 +15,8 @@ type Upstream struct {
 	URL      string   // where it is, as the caller gave it
 	Resource string   // its identifier as it publishes it (RFC 9728), byte for byte
 	Scopes   []string // scopes_supported: what it needs at least
-	DPoP     bool     // it takes only tokens bound to a key
+	DPoP     bool     // it takes tokens bound to a key
+	Bound    bool     // and no others
 	Server   Server
 }
 
@@ -39,7 +41,34 @@ type resource struct {
 	Resource string   `json:"resource"`
 	Servers  []string `json:"authorization_servers"`
 	Scopes   []string `json:"scopes_supported"`
-	DPoP     bool     `json:"dpop_bound_access_tokens_required"`
+	DPoP     []string `json:"dpop_signing_alg_values_supported"`
+	Bound    bool     `json:"dpop_bound_access_tokens_required"`
+}
+
+// Probe asks the upstream for something without a token, to be told what it wants. An
+// upstream that does not say is not an error: Discover looks at the well-known places.
+func (c *Client) Probe(ctx context.Context, rawURL string) (Challenge, error) {
+	u, err := c.link("the upstream", rawURL, nil)
+	if err != nil {
+		return Challenge{}, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return Challenge{}, err
+	}
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	h := *c.HTTP
+	h.Jar = nil
+	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, err := h.Do(req)
+	if err != nil {
+		return Challenge{}, fmt.Errorf("asking %s: %w", rawURL, err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusUnauthorized {
+		return Challenge{}, nil
+	}
+	return ReadChallenge(res.Header), nil
 }
 
 // Discover finds the authorization server of the upstream at rawURL, which asked
@@ -48,7 +77,7 @@ type resource struct {
 // 2025-03-26 had: the upstream's origin is the server. Where there are several
 // servers, the first that the client is registered with is taken, else the first.
 func (c *Client) Discover(ctx context.Context, rawURL string, ch Challenge) (Upstream, error) {
-	at, err := c.link("the upstream", rawURL)
+	at, err := c.link("the upstream", rawURL, nil)
 	if err != nil {
 		return Upstream{}, err
 	}
@@ -56,13 +85,13 @@ func (c *Client) Discover(ctx context.Context, rawURL string, ch Challenge) (Ups
 	if err != nil {
 		return Upstream{}, err
 	}
-	up := Upstream{URL: rawURL, DPoP: ch.DPoP}
+	up := Upstream{URL: rawURL, DPoP: ch.DPoP, Bound: ch.Bound}
 	if r == nil {
 		up.Resource = at.String()
-		up.Server, err = c.server(ctx, at.Scheme+"://"+at.Host, true)
+		up.Server, err = c.server(ctx, at.Scheme+"://"+at.Host, at, true)
 		return up, err
 	}
-	id, err := c.link("the resource in the upstream's metadata", r.Resource)
+	id, err := c.link("the resource in the upstream's metadata", r.Resource, at)
 	if err != nil {
 		return Upstream{}, err
 	}
@@ -72,7 +101,8 @@ func (c *Client) Discover(ctx context.Context, rawURL string, ch Challenge) (Ups
 	if len(r.Servers) == 0 || len(r.Servers) > 32 {
 		return Upstream{}, errors.New("the upstream's metadata names no authorization server")
 	}
-	up.Resource, up.DPoP = r.Resource, r.DPoP || ch.DPoP
+	up.Resource, up.Bound = r.Resource, r.Bound || ch.Bound
+	up.DPoP = up.Bound || ch.DPoP || slices.Contains(r.DPoP, "ES256")
 	if up.Scopes = union(r.Scopes); !validScopes(up.Scopes) {
 		return Upstream{}, errors.New("the upstream's metadata names scopes that cannot be")
 	}
@@ -85,7 +115,7 @@ func (c *Client) Discover(ctx context.Context, rawURL string, ch Challenge) (Ups
 			break
 		}
 	}
-	up.Server, err = c.server(ctx, issuer, false)
+	up.Server, err = c.server(ctx, issuer, at, false)
 	return up, err
 }
 
@@ -93,7 +123,7 @@ func (c *Client) Discover(ctx context.Context, rawURL string, ch Challenge) (Ups
 func (c *Client) describe(ctx context.Context, at *url.URL, named string) (*resource, error) {
 	var r resource
 	if named != "" {
-		u, err := c.link("the upstream's resource_metadata", named)
+		u, err := c.link("the upstream's resource_metadata", named, at)
 		if err != nil {
 			return nil, err
 		}
@@ -116,11 +146,11 @@ func (c *Client) describe(ctx context.Context, at *url.URL, named string) (*reso
 
 // Server finds the metadata of the authorization server issuer, whose word it must be.
 func (c *Client) Server(ctx context.Context, issuer string) (Server, error) {
-	return c.server(ctx, issuer, false)
+	return c.server(ctx, issuer, nil, false)
 }
 
-func (c *Client) server(ctx context.Context, issuer string, legacy bool) (Server, error) {
-	at, err := c.link("the issuer of the authorization server", issuer)
+func (c *Client) server(ctx context.Context, issuer string, found *url.URL, legacy bool) (Server, error) {
+	at, err := c.link("the issuer of the authorization server", issuer, found)
 	if err == nil && at.RawQuery != "" {
 		err = errors.New("the issuer of the authorization server has a query in it")
 	}
@@ -141,7 +171,7 @@ func (c *Client) server(ctx context.Context, issuer string, legacy bool) (Server
 		if ok, err := c.get(ctx, u, &s); err != nil {
 			return Server{}, err
 		} else if ok {
-			return s, c.checkServer(s, issuer)
+			return s, c.checkServer(s, issuer, at)
 		}
 	}
 	if !legacy {
@@ -152,14 +182,14 @@ func (c *Client) server(ctx context.Context, issuer string, legacy bool) (Server
 }
 
 // checkServer refuses metadata that is another's, or whose endpoints nothing can be sent to.
-func (c *Client) checkServer(s Server, issuer string) error {
+func (c *Client) checkServer(s Server, issuer string, at *url.URL) error {
 	if s.Issuer != issuer { // RFC 8414 section 3.3: identical
 		return fmt.Errorf("the metadata of %s says it is of %s", issuer, printable(s.Issuer))
 	}
 	var errs []error
 	for what, endpoint := range map[string]string{"authorization_endpoint": s.Authorization, "token_endpoint": s.Token, "registration_endpoint": s.Registration} {
 		if endpoint != "" {
-			_, err := c.link("the "+what+" of "+issuer, endpoint)
+			_, err := c.link("the "+what+" of "+issuer, endpoint, at)
 			errs = append(errs, err)
 		}
 	}

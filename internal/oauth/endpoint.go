@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -32,15 +30,15 @@ type ask struct {
 	bound    bool     // a bearer token will not do
 }
 
-// proofKey makes the key that tokens for up will be bound to, PKCS #8; nil if up's server knows no DPoP.
+// proofKey makes the key that tokens for up will be bound to, PKCS #8; nil if up or its
+// server knows no DPoP. A bound token that up does not understand would be of no use.
 func (c *Client) proofKey(up Upstream) ([]byte, error) {
-	if !slices.Contains(up.Server.DPoP, "ES256") {
-		if up.DPoP && len(up.Server.DPoP) > 0 {
-			return nil, fmt.Errorf("%s takes no DPoP proof signed with ES256", up.Server.Issuer)
-		}
-		if !up.DPoP {
-			return nil, nil
-		}
+	known := slices.Contains(up.Server.DPoP, "ES256")
+	switch {
+	case !up.DPoP, !known && !up.Bound:
+		return nil, nil
+	case !known && len(up.Server.DPoP) > 0:
+		return nil, fmt.Errorf("%s takes no DPoP proof signed with ES256", up.Server.Issuer)
 	}
 	k, err := ecdsa.GenerateKey(elliptic.P256(), c.Rand)
 	if err != nil {
@@ -198,7 +196,7 @@ func readToken(body []byte, a ask, asked time.Time) (Token, error) {
 		Life    *int64 `json:"expires_in"` // seconds
 		Refresh string `json:"refresh_token"`
 	}
-	if err := json.Unmarshal(body, &got); err != nil {
+	if err := decode(body, &got); err != nil {
 		return Token{}, fmt.Errorf("reading the answer: %w", err)
 	}
 	t := Token{Access: got.Access, Refresh: got.Refresh, Scope: a.scope, Resource: a.resource, Server: a.server, Client: a.as.ID}

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,15 +18,18 @@ import (
 // maxBody is the most that is read of any answer, in bytes.
 const maxBody = 1 << 20
 
-// link reads a URL that a stranger gave and that will be fetched or opened.
-func (c *Client) link(what, raw string) (*url.URL, error) {
+// link reads a URL that a stranger gave and that will be fetched or opened. What was
+// found by https leads nowhere by http.
+func (c *Client) link(what, raw string, found *url.URL) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || len(raw) > 2048 || u.Host == "" || u.Opaque != "":
 		return nil, fmt.Errorf("%s is no URL", what)
 	case u.User != nil || u.Fragment != "" || strings.Contains(raw, "#"):
 		return nil, fmt.Errorf("%s has a user name or a fragment in it", what)
-	case u.Scheme == "https", u.Scheme == "http" && c.Loopback && loopback(u.Hostname()):
+	case u.Scheme == "https":
+		return u, nil
+	case u.Scheme == "http" && c.Loopback && loopback(u.Hostname()) && (found == nil || found.Scheme == "http"):
 		return u, nil
 	}
 	return nil, fmt.Errorf("%s, %s://%s, is not https", what, u.Scheme, u.Host)
@@ -56,7 +60,10 @@ func covers(resource, u *url.URL) bool {
 		return false
 	}
 	above, path := strings.TrimSuffix(resource.EscapedPath(), "/"), u.EscapedPath()
-	return path == above || strings.HasPrefix(path, above+"/") && !strings.Contains(path+"/", "/../")
+	if l := strings.ToLower(path) + "/"; strings.Contains(l, "/../") || strings.Contains(l, "/./") || strings.Contains(l, "%2e") || strings.Contains(l, "%2f") {
+		return path == resource.EscapedPath() // where another reading of the path may lead is not known
+	}
+	return path == above || strings.HasPrefix(path, above+"/")
 }
 
 var errRedirect = errors.New("redirects to another origin, or too often")
@@ -82,7 +89,9 @@ func (c *Client) get(ctx context.Context, u *url.URL, v any) (bool, error) {
 		return false, fmt.Errorf("fetching %s: %w", u, err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode >= 400 && res.StatusCode < 500 || res.StatusCode == http.StatusOK && !isJSON(res) {
+	switch code := res.StatusCode; {
+	case code == http.StatusRequestTimeout, code == http.StatusTooManyRequests: // it may be there
+	case code >= 400 && code < 500, code == http.StatusOK && !isJSON(res):
 		return false, nil
 	}
 	if res.StatusCode != http.StatusOK {
@@ -90,7 +99,7 @@ func (c *Client) get(ctx context.Context, u *url.URL, v any) (bool, error) {
 	}
 	body, err := read(res)
 	if err == nil {
-		err = json.Unmarshal(body, v) // refuses duplicate members and bad UTF-8
+		err = decode(body, v)
 	}
 	if err != nil {
 		return false, fmt.Errorf("reading %s: %w", u, err)
@@ -126,7 +135,7 @@ func refusal(res *http.Response, body []byte) error {
 		Code        string `json:"error"`
 		Description string `json:"error_description"`
 	}
-	if json.Unmarshal(body, &e) != nil || e.Code == "" {
+	if decode(body, &e) != nil || e.Code == "" {
 		return fmt.Errorf("asking %s: it answers %s", res.Request.URL, printable(res.Status))
 	}
 	return &Error{printable(e.Code), printable(e.Description), res.StatusCode}
@@ -141,6 +150,15 @@ func read(res *http.Response) ([]byte, error) {
 		return nil, fmt.Errorf("the answer is larger than %d bytes", maxBody)
 	}
 	return b, nil
+}
+
+// decode reads a JSON object strictly: no duplicate members, no bad UTF-8, names in
+// their one spelling. The error does not quote what was read, which may be secret.
+func decode(body []byte, v any) error {
+	if err := json.Unmarshal(body, v); err != nil || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return errors.New("it is no JSON object with the members it should have, each once")
+	}
+	return nil
 }
 
 func isJSON(res *http.Response) bool {

@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-
-	"github.com/go-json-experiment/json"
 )
 
 const (
@@ -61,7 +59,7 @@ func (c *Client) direct(ctx context.Context, up Upstream, r Registration, scope 
 	if err != nil {
 		return Token{}, err
 	}
-	return c.token(ctx, ask{server: up.Server, as: r, form: form, resource: up.Resource, scope: scope, key: key, bound: up.DPoP})
+	return c.token(ctx, ask{server: up.Server, as: r, form: form, resource: up.Resource, scope: scope, key: key, bound: up.Bound})
 }
 
 // Enterprise asks the owner's identity provider for an assertion that the upstream's
@@ -93,6 +91,9 @@ func (f Enterprise) assertion(ctx context.Context, c *Client, up Upstream, scope
 	if err != nil {
 		return "", err
 	}
+	if err := s.grants(grantExchange); err != nil {
+		return "", err
+	}
 	r, err := c.known(ctx, s)
 	if err != nil {
 		return "", err
@@ -119,7 +120,7 @@ func (f Enterprise) assertion(ctx context.Context, c *Client, up Upstream, scope
 		Issued    string `json:"issued_token_type"`
 		Type      string `json:"token_type"`
 	}
-	if err := json.Unmarshal(body, &got); err != nil {
+	if err := decode(body, &got); err != nil {
 		return "", fmt.Errorf("reading the answer: %w", err)
 	}
 	if got.Assertion == "" || got.Issued != tokenIDJAG || !strings.EqualFold(got.Type, "N_A") {

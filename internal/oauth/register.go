@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -63,9 +64,9 @@ func (r Registration) expired(now time.Time) bool {
 
 // register asks s for a client_id of its own (RFC 7591 section 3).
 func (c *Client) register(ctx context.Context, s Server) (Registration, error) {
-	redirect, err := c.link("the redirect URI", c.Redirect)
-	if err != nil {
-		return Registration{}, err
+	redirect, err := url.Parse(c.Redirect)
+	if err != nil || redirect.Host == "" {
+		return Registration{}, errors.New("the client has no redirect URI")
 	}
 	kind := "web" // OpenID Connect Dynamic Client Registration section 2
 	if loopback(redirect.Hostname()) {
@@ -105,7 +106,7 @@ func readRegistration(body []byte, asked string) (Registration, error) {
 		Expires int64  `json:"client_secret_expires_at"`
 		Method  string `json:"token_endpoint_auth_method"`
 	}
-	if err := json.Unmarshal(body, &got); err != nil {
+	if err := decode(body, &got); err != nil {
 		return Registration{}, fmt.Errorf("reading the answer: %w", err)
 	}
 	r := Registration{ID: got.ID, Secret: got.Secret, Method: got.Method, Dynamic: true}

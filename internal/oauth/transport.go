@@ -22,7 +22,8 @@ type Transport struct {
 	Upstream string // URL
 	Flow     Flow   // nil: what the store holds is refreshed, and beyond that the error is ErrSignIn
 
-	mu sync.Mutex // one refresh or sign-in at a time
+	once sync.Once
+	busy chan struct{} // one refresh or sign-in at a time
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -108,14 +109,29 @@ func (t *Transport) send(req *http.Request, tok Token, first bool) (*http.Respon
 	return res, err
 }
 
+// lock waits for its turn, as long as the request does: a person may take minutes.
+func (t *Transport) lock(ctx context.Context) error {
+	t.once.Do(func() { t.busy = make(chan struct{}, 1) })
+	select {
+	case t.busy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t *Transport) unlock() { <-t.busy }
+
 // current is the stored token, refreshed if it is not good any more; none if that needs a sign-in.
 func (t *Transport) current(ctx context.Context) (Token, error) {
 	tok, err := t.Client.Store.Token(ctx, t.Upstream)
 	if err != nil || tok.Access == "" || tok.Good(t.Client.Now()) {
 		return tok, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.lock(ctx); err != nil {
+		return Token{}, err
+	}
+	defer t.unlock()
 	if tok, err = t.Client.Store.Token(ctx, t.Upstream); err != nil || tok.Good(t.Client.Now()) { // another request was faster
 		return tok, err
 	}
@@ -137,8 +153,10 @@ func (t *Transport) refresh(ctx context.Context, old Token) (Token, error) {
 // renew gets a token to use instead of shown, which the upstream answered with ch. The
 // upstream is looked at anew: its authorization server may be another by now.
 func (t *Transport) renew(ctx context.Context, shown Token, ch Challenge, status int) (Token, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.lock(ctx); err != nil {
+		return Token{}, err
+	}
+	defer t.unlock()
 	c := t.Client
 	old, err := c.Store.Token(ctx, t.Upstream)
 	if err != nil {
@@ -153,7 +171,7 @@ func (t *Transport) renew(ctx context.Context, shown Token, ch Challenge, status
 	}
 	scope := up.Scope(ch)
 	if old.Server.Issuer == up.Server.Issuer {
-		if status == http.StatusUnauthorized && within(old.Scope, ch.Scope) && (old.Type == "DPoP" || !up.DPoP) {
+		if status == http.StatusUnauthorized && within(old.Scope, ch.Scope) && (old.Type == "DPoP" || !up.Bound) {
 			tok, err := t.refresh(ctx, old)
 			if !errors.Is(err, ErrSignIn) {
 				return tok, err
