@@ -168,20 +168,21 @@ func (p *scanner) value() (string, error) {
 	}
 	var b strings.Builder
 	for i := 1; i < len(p.rest); i++ {
-		switch c := p.rest[i]; {
-		case c == '"':
+		c := p.rest[i]
+		if c == '"' {
 			p.rest = p.rest[i+1:]
 			return b.String(), nil
-		case c == '\\':
-			if i++; i == len(p.rest) {
-				return "", errChallenge
-			}
-			b.WriteByte(p.rest[i])
-		case c < ' ' && c != '\t' || c == 0x7f:
-			return "", errChallenge
-		default:
-			b.WriteByte(c)
 		}
+		if c == '\\' {
+			if i++; i == len(p.rest) {
+				break
+			}
+			c = p.rest[i]
+		}
+		if c < ' ' && c != '\t' || c == 0x7f {
+			break
+		}
+		b.WriteByte(c)
 	}
 	return "", errChallenge
 }
