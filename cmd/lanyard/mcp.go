@@ -20,26 +20,39 @@ import (
 )
 
 func (a *app) mcp() *cobra.Command {
-	var env, header, prefix string
+	var env, header, prefix, clientID, secretEnv string
+	var signIn bool
 	catalogue := &cobra.Command{Use: "catalogue URL", Short: "Print what an MCP server offers, to be read and approved", Args: cobra.ExactArgs(1),
 		Long: `Ask an MCP server (Streamable HTTP) for its tools and print its catalogue. Read it: names,
 descriptions and annotations are the server's own word. What you then name in
 lanyard upstream put --mcp FILE, or in a manifest, is what agents may be granted; a
-tool that is not in it is refused, and so is an argument it does not have.`,
+tool that is not in it is refused, and so is an argument it does not have.
+
+A server that wants OAuth is asked with --sign-in: the page to open is printed, the answer
+comes back to a port of this machine, and what it gives is forgotten at the end.`,
 		Example: `  lanyard mcp catalogue http://127.0.0.1:3001/mcp > notes.json
+  lanyard mcp catalogue --sign-in https://mcp.example.com/mcp > example.json
   lanyard upstream put notes --url http://127.0.0.1:3001 --mcp notes.json --owner maya`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u, err := url.Parse(args[0])
 			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 				return usage("%q is no URL like http://127.0.0.1:3001/mcp", args[0])
 			}
-			carrier := &bearer{header: header}
+			show := &bearer{header: header}
 			if env != "" {
 				v := os.Getenv(env)
 				if v == "" {
 					return fmt.Errorf("the environment variable %s is not set", env)
 				}
-				carrier.value = prefix + v
+				show.value = prefix + v
+			}
+			var carrier http.RoundTripper = show
+			if signIn {
+				var end func()
+				if carrier, end, err = a.signIn(u, clientID, secretEnv); err != nil {
+					return err
+				}
+				defer end()
 			}
 			session, err := sdk.NewClient(&sdk.Implementation{Name: "lanyard", Version: version}, nil).
 				Connect(cmd.Context(), &sdk.StreamableClientTransport{Endpoint: args[0], HTTPClient: &http.Client{Transport: carrier}}, nil)
@@ -71,6 +84,10 @@ tool that is not in it is refused, and so is an argument it does not have.`,
 	f.StringVar(&env, "credential-env", "", "environment variable with the credential to show the server")
 	f.StringVar(&header, "credential-header", "Authorization", "the header it goes into")
 	f.StringVar(&prefix, "credential-prefix", "Bearer ", "what stands before it")
+	f.BoolVar(&signIn, "sign-in", false, "sign in by browser, to a server that wants OAuth")
+	f.StringVar(&clientID, "client-id", "", "client registered there by hand, where none may register itself")
+	f.StringVar(&secretEnv, "client-secret-env", "", "environment variable with the secret of that client, if it has one")
+	catalogue.MarkFlagsMutuallyExclusive("sign-in", "credential-env")
 	return noun("mcp", "MCP servers", catalogue, a.mcpConnect(), a.mcpConfig())
 }
 

@@ -45,18 +45,21 @@ type resource struct {
 	Bound    bool     `json:"dpop_bound_access_tokens_required"`
 }
 
-// Probe asks the upstream for something without a token, to be told what it wants. An
-// upstream that does not say is not an error: Discover looks at the well-known places.
+// Probe asks the upstream, an MCP server, for its tools without a token, to be told what
+// it wants. That it does not say is no error: Discover looks at the well-known places.
 func (c *Client) Probe(ctx context.Context, rawURL string) (Challenge, error) {
 	u, err := c.link("the upstream", rawURL, nil)
 	if err != nil {
 		return Challenge{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(probe))
 	if err != nil {
 		return Challenge{}, err
 	}
-	req.Header.Set("Accept", "application/json, text/event-stream")
+	for k, v := range map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream",
+		"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list"} {
+		req.Header.Set(k, v)
+	}
 	h := *c.HTTP
 	h.Jar = nil
 	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -70,6 +73,9 @@ func (c *Client) Probe(ctx context.Context, rawURL string) (Challenge, error) {
 	}
 	return ReadChallenge(res.Header), nil
 }
+
+const probe = `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",` +
+	`"io.modelcontextprotocol/clientInfo":{"name":"lanyard","version":"0"},"io.modelcontextprotocol/clientCapabilities":{}}}}`
 
 // Discover finds the authorization server of the upstream at rawURL, which asked
 // for a token with ch: the metadata that ch names, else the well-known place of the

@@ -29,13 +29,14 @@ func (c *Client) link(what, raw string, found *url.URL) (*url.URL, error) {
 		return nil, fmt.Errorf("%s has a user name or a fragment in it", what)
 	case u.Scheme == "https":
 		return u, nil
-	case u.Scheme == "http" && c.Loopback && loopback(u.Hostname()) && (found == nil || found.Scheme == "http"):
+	case u.Scheme == "http" && c.Loopback && Loopback(u.Hostname()) && (found == nil || found.Scheme == "http"):
 		return u, nil
 	}
 	return nil, fmt.Errorf("%s, %s://%s, is not https", what, u.Scheme, u.Host)
 }
 
-func loopback(host string) bool {
+// Loopback reports whether host is this machine.
+func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

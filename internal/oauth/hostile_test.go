@@ -172,8 +172,7 @@ func TestPlaces(t *testing.T) {
 func TestCarriers(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { t.Error("followed to another origin") }))
 	defer other.Close()
-	var s *httptest.Server
-	s = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/away":
 			http.Redirect(rw, r, other.URL, http.StatusTemporaryRedirect)

@@ -65,11 +65,15 @@ func TestNobodyThere(t *testing.T) {
 	if _, err := w.call(tr); !errors.Is(err, ErrSignIn) {
 		t.Error(err)
 	}
-	up, err := w.c.Discover(t.Context(), tr.Upstream, Challenge{})
+	ch, err := w.c.Probe(t.Context(), tr.Upstream)
+	if err != nil || !reflect.DeepEqual(ch, Challenge{Metadata: w.up.URL + "/.well-known/oauth-protected-resource/mcp", Scope: []string{"base"}, Error: "invalid_token"}) {
+		t.Fatalf("%+v %v", ch, err)
+	}
+	up, err := w.c.Discover(t.Context(), tr.Upstream, ch)
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, pending, err := w.c.Begin(t.Context(), up, up.Scope(Challenge{}))
+	open, pending, err := w.c.Begin(t.Context(), up, up.Scope(ch))
 	if err != nil {
 		t.Fatal(err)
 	}

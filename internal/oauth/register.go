@@ -69,7 +69,7 @@ func (c *Client) register(ctx context.Context, s Server) (Registration, error) {
 		return Registration{}, errors.New("the client has no redirect URI")
 	}
 	kind := "web" // OpenID Connect Dynamic Client Registration section 2
-	if loopback(redirect.Hostname()) {
+	if Loopback(redirect.Hostname()) {
 		kind = "native"
 	}
 	method := methodBasic // what RFC 8414 says if the metadata does not

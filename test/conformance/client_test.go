@@ -86,6 +86,28 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// TestCatalogueSignIn: lanyard mcp catalogue --sign-in gets past an authorization server, and does not past a false one.
+func TestCatalogueSignIn(t *testing.T) {
+	dir := t.TempDir()
+	driver, lanyard := filepath.Join(dir, "client"), filepath.Join(dir, "lanyard")
+	for bin, pkg := range map[string]string{driver: "./client", lanyard: "../../cmd/lanyard"} {
+		if out, err := exec.Command("go", "build", "-o", bin, pkg).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for _, scenario := range []string{"auth/metadata-var3", "auth/scope-from-www-authenticate", "auth/dpop-nonce", "auth/iss-wrong-issuer"} {
+		results := t.TempDir()
+		c := clientSuite(t, "client", "--command", driver, "-o", results, "--scenario", scenario)
+		c.Env = append(os.Environ(), "LANYARD="+lanyard)
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", scenario, err, out)
+		}
+		if names := clientResults(t, results); len(names) != 1 || names[0] != scenario {
+			t.Errorf("%q, not %s", names, scenario)
+		}
+	}
+}
+
 // clientResults reads what the suite wrote below dir, holds each scenario to it, and returns their names.
 func clientResults(t *testing.T, dir string) (names []string) {
 	stamp := regexp.MustCompile(`-\d{4}-\d\d-\d\dT[-0-9]+Z$`)

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -55,6 +57,9 @@ func run(ctx context.Context, args []string, scenario string) error {
 		if err := json.Unmarshal([]byte(s), &g); err != nil {
 			return err
 		}
+	}
+	if bin := os.Getenv("LANYARD"); bin != "" {
+		return catalogue(ctx, bin, args[0])
 	}
 	carrier := http.DefaultClient
 	if strings.HasPrefix(scenario, "auth/") {
@@ -134,6 +139,37 @@ func person(ctx context.Context, open string) (url.Values, error) {
 		return nil, fmt.Errorf("the sign-in page answers %s: %w", res.Status, err)
 	}
 	return at.Query(), nil
+}
+
+// catalogue is the person at the terminal of lanyard mcp catalogue: it opens the page that is printed.
+func catalogue(ctx context.Context, bin, upstream string) error {
+	c := exec.CommandContext(ctx, bin, "mcp", "catalogue", "--sign-in", upstream)
+	said, err := c.StderrPipe()
+	if err != nil {
+		return err
+	}
+	var out strings.Builder
+	c.Stdout = &out
+	if err := c.Start(); err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(said); lines.Scan(); {
+		fmt.Fprintln(os.Stderr, lines.Text())
+		if page := strings.TrimSpace(lines.Text()); strings.HasPrefix(page, "http") {
+			res, err := http.Get(page)
+			if err != nil {
+				return errors.Join(err, c.Process.Kill(), c.Wait())
+			}
+			res.Body.Close()
+		}
+	}
+	if err := c.Wait(); err != nil {
+		return err
+	}
+	if !strings.Contains(out.String(), `"test-tool"`) {
+		return fmt.Errorf("the catalogue has no test-tool: %s", out.String())
+	}
+	return nil
 }
 
 // play does what the scenario wants to see of a client.
