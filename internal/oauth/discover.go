@@ -177,6 +177,9 @@ func (c *Client) server(ctx context.Context, issuer string, found *url.URL, lega
 		if ok, err := c.get(ctx, u, &s); err != nil {
 			return Server{}, err
 		} else if ok {
+			if legacy && s.Issuer == issuer+"/" { // nobody published what it must be
+				issuer = s.Issuer
+			}
 			return s, c.checkServer(s, issuer, at)
 		}
 	}

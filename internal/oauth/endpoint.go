@@ -227,8 +227,10 @@ func readToken(body []byte, a ask, asked time.Time) (Token, error) {
 
 // Refresh renews t. Without a refresh token it returns ErrSignIn, and so it does if the
 // server says that the refresh token is spent (invalid_grant). The caller keeps the new token
-// before it uses it: the old refresh token may be good no more.
+// before it uses it: the old refresh token may be good no more. That is also why the end
+// of ctx does not end it: an answer nobody reads would cost the owner the sign-in.
 func (c *Client) Refresh(ctx context.Context, t Token) (Token, error) {
+	ctx = context.WithoutCancel(ctx)
 	if t.Refresh == "" {
 		return Token{}, ErrSignIn
 	}

@@ -362,3 +362,23 @@ func FuzzSignIn(f *testing.F) {
 		}
 	})
 }
+
+// TestLegacy: without any metadata of the upstream its origin is the server, with or without a slash; anything else is not.
+func TestLegacy(t *testing.T) {
+	issuer := ""
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/.well-known/oauth-authorization-server" {
+			http.NotFound(rw, r)
+			return
+		}
+		reply(rw, 200, map[string]any{"issuer": issuer, "token_endpoint": "http://" + r.Host + "/t"})
+	}))
+	defer s.Close()
+	c := &Client{HTTP: s.Client(), Store: &Memory{}, Loopback: true}
+	for is, ok := range map[string]bool{s.URL: true, s.URL + "/": true, s.URL + "/x": false, "https://evil.example": false} {
+		issuer = is
+		if up, err := c.Discover(t.Context(), s.URL+"/mcp", Challenge{}); (err == nil) != ok || ok && up.Server.Issuer != is {
+			t.Errorf("%s: %v %v", is, up.Server.Issuer, err)
+		}
+	}
+}

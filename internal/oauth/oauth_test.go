@@ -51,9 +51,75 @@ func TestSignIn(t *testing.T) {
 		}
 		return false
 	}
+	tr.Flow = nil
+	asked := w.seen("/token")
+	for range 3 {
+		if _, err := w.call(tr); !errors.Is(err, ErrSignIn) {
+			t.Error(err)
+		}
+	}
+	if w.seen("/token") != asked+1 {
+		t.Error("a spent refresh token is shown again")
+	}
+	tr.Flow = Person(w.person)
 	w.must(tr, 200)
 	if w.seen("/authorize") != 2 || w.seen("/register") != 1 {
 		t.Error("a spent refresh token does not lead to one new sign-in: ", w.count)
+	}
+}
+
+// TestGivenUp: a request that is given up while its token is renewed does not lose the new one.
+func TestGivenUp(t *testing.T) {
+	w := newWorld(t)
+	tr := w.transport()
+	w.must(tr, 200)
+	w.now = noon.Add(time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	w.token = func(http.ResponseWriter, url.Values) bool { cancel(); return false }
+	req, err := http.NewRequestWithContext(ctx, "GET", tr.Upstream, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.RoundTrip(req); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if kept, _ := w.store.Token(t.Context(), tr.Upstream); kept.Refresh != "refresh-access-2" {
+		t.Error("the new refresh token is lost")
+	}
+}
+
+// TestEnterprise: the identity provider's assertion is for that server and that upstream, or it is not used.
+func TestEnterprise(t *testing.T) {
+	w, idp := newWorld(t), newWorld(t)
+	answer := map[string]any{"access_token": "the-jag", "issued_token_type": tokenIDJAG, "token_type": "N_A"}
+	idp.token = func(rw http.ResponseWriter, f url.Values) bool {
+		for name, want := range map[string]string{"grant_type": grantExchange, "audience": w.as.URL, "resource": w.up.URL + "/mcp", "subject_token": "id-token", "client_id": "here", "scope": "base"} {
+			if f.Get(name) != want {
+				t.Errorf("%s is %q, not %q", name, f.Get(name), want)
+			}
+		}
+		reply(rw, 200, answer)
+		return true
+	}
+	w.store.registrations = map[string]Registration{w.as.URL: {ID: "there", Secret: "s"}, idp.as.URL: {ID: "here"}}
+	tr := w.transport()
+	tr.Flow = Enterprise{Issuer: idp.as.URL, Subject: func(context.Context) (string, error) { return "id-token", nil }}
+	w.must(tr, 200)
+	if w.form.Get("grant_type") != grantJWT || w.form.Get("assertion") != "the-jag" {
+		t.Error(w.form)
+	}
+	w.store.tokens = nil
+	answer["issued_token_type"] = "urn:ietf:params:oauth:token-type:access_token"
+	_, err := w.call(tr)
+	w.refused(err, "no ID-JAG")
+	answer["issued_token_type"], answer["token_type"] = tokenIDJAG, "Bearer"
+	_, err = w.call(tr)
+	w.refused(err, "no ID-JAG")
+	w.store.registrations[idp.as.URL] = Registration{}
+	_, err = w.call(tr)
+	w.refused(err, "no credentials for that server")
+	if w.seen("/token") != 1 {
+		t.Error(w.count)
 	}
 }
 

@@ -142,12 +142,19 @@ func (t *Transport) current(ctx context.Context) (Token, error) {
 	return tok, err
 }
 
+// refresh renews old and keeps what came of it, even if the request is given up
+// meanwhile. A refresh token that is spent is not shown again.
 func (t *Transport) refresh(ctx context.Context, old Token) (Token, error) {
+	ctx = context.WithoutCancel(ctx)
 	tok, err := t.Client.Refresh(ctx, old)
-	if err != nil {
-		return Token{}, err
+	switch {
+	case err == nil:
+		return tok, t.Client.Store.PutToken(ctx, t.Upstream, tok)
+	case errors.Is(err, ErrSignIn) && old.Refresh != "":
+		old.Access, old.Refresh = "", ""
+		err = errors.Join(err, t.Client.Store.PutToken(ctx, t.Upstream, old))
 	}
-	return tok, t.Client.Store.PutToken(ctx, t.Upstream, tok)
+	return Token{}, err
 }
 
 // renew gets a token to use instead of shown, which the upstream answered with ch. The
