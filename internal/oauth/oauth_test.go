@@ -441,3 +441,29 @@ func TestSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestRefreshKept: a server that gives no new refresh token means the old one; a token of another client is not renewed.
+func TestRefreshKept(t *testing.T) {
+	w := newWorld(t)
+	tr := w.transport()
+	w.must(tr, 200)
+	old, err := w.store.Token(t.Context(), tr.Upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.token = func(rw http.ResponseWriter, _ url.Values) bool {
+		reply(rw, 200, map[string]any{"access_token": "new", "token_type": "Bearer"})
+		return true
+	}
+	got, err := w.c.Refresh(t.Context(), old)
+	if err != nil || got.Refresh != old.Refresh || got.Access != "new" || !reflect.DeepEqual(got.Scope, old.Scope) || !got.Expires.IsZero() {
+		t.Error(got.Scope, err)
+	}
+	w.store.registrations[w.as.URL] = Registration{ID: "another", Secret: "s"}
+	if _, err := w.c.Refresh(t.Context(), old); !errors.Is(err, ErrSignIn) {
+		t.Error(err)
+	}
+	if _, err := w.c.Refresh(t.Context(), Token{Access: "a"}); !errors.Is(err, ErrSignIn) {
+		t.Error(err)
+	}
+}
