@@ -49,9 +49,20 @@ type BodyReader interface {
 // where an HTTP error would end more than the one request.
 type Refuser interface {
 	Connector
-	// Refusal is the answer (status 200) to r, refused for a reason; false when
-	// r is nothing that such an answer could be for.
-	Refusal(r *Request, reason string) (contentType string, body []byte, ok bool)
+	// Refusal is the answer to r, refused for a reason; cause is what Recognise said, if it
+	// was Recognise that refused. A status of 0 means that r is nothing that such an answer
+	// could be for.
+	Refusal(r *Request, reason string, cause error) (status int, contentType string, body []byte)
+}
+
+// SessionKeeper is a Connector of upstreams that keep sessions, named in a header. A
+// session is of the identity that opened it: the caller must see to that. Such upstreams
+// are spoken to by programs, so a request that a web page made is to be refused.
+type SessionKeeper interface {
+	Connector
+	// Session is the header that names the session, and whether r, or the reply to it, has
+	// one at all; if not, the header means nothing and must not be sent on.
+	Session(r *Request) (header string, has bool)
 }
 
 // Lister is a Connector of upstreams that say what they offer. What a caller may

@@ -32,8 +32,14 @@ func (talker) Recognise(r *connector.Request) (policy.Call, error) {
 	return policy.Call{}, fmt.Errorf("%w: %.10q", connector.ErrUnrecognised, r.Body)
 }
 
-func (talker) Refusal(r *connector.Request, reason string) (string, []byte, bool) {
-	return "text/plain", []byte("sorry: " + reason), !bytes.HasPrefix(r.Body, []byte("mumble"))
+func (talker) Refusal(r *connector.Request, reason string, cause error) (int, string, []byte) {
+	switch {
+	case bytes.HasPrefix(r.Body, []byte("mumble")):
+		return 0, "", nil
+	case cause != nil:
+		return 400, "text/plain", []byte("what? " + reason)
+	}
+	return 200, "text/plain", []byte("sorry: " + reason)
 }
 
 func (talker) Lists(call policy.Call) bool { return call.Resource == "list" }
@@ -112,7 +118,7 @@ func TestBody(t *testing.T) {
 		says   string
 	}{
 		"refused":              {"write it", nil, 200, "sorry: bot may do this, but its token is limited"},
-		"unrecognised":         {"sing", nil, 200, "sorry: "},
+		"unrecognised":         {"sing", nil, 400, "what? "},
 		"no words":             {"mumble", nil, 403, "description does not have"},
 		"too large":            {"read " + strings.Repeat("x", 1000), nil, 413, "1000 bytes at most"},
 		"too large, in chunks": {"read " + strings.Repeat("x", 100_000), chunked, 413, "1000 bytes at most"},

@@ -254,13 +254,14 @@ func overrideHeader(name string) bool {
 }
 
 // droppedHeader reports whether a header of the caller goes no further. One with
-// an underscore goes no further because some servers read X_Y as X-Y.
+// an underscore goes no further because some servers read X_Y as X-Y, unless it
+// is MCP's mirror of an argument, whose name is the tool's.
 func droppedHeader(name string) bool {
 	switch name {
 	case "Authorization", "Dpop", "Upgrade", "Connection", "Traceparent", "Te", "Trailer":
 		return false // read by a later step, which drops them, or by ReverseProxy
 	}
-	return strings.IndexByte(name, '_') >= 0 || ownHeader(name)
+	return strings.IndexByte(name, '_') >= 0 && !strings.HasPrefix(name, "Mcp-Param-") || ownHeader(name)
 }
 
 // ownHeader reports whether a header, by its canonical name, belongs to us or to a proxy before an upstream.

@@ -86,6 +86,7 @@ type Gateway struct {
 	scheme    string // of URL
 	domain    string // "." + Domain, or empty
 	nonces    *token.Nonces
+	sessions  [32]byte // key under which names of sessions are bound to identities
 	replay    *token.Replay
 	verified  *verified
 	recorder  *recorder
@@ -122,6 +123,9 @@ func New(c Config) (*Gateway, error) {
 	}
 	if g.nonces, err = token.NewNonces(c.Rand); err != nil {
 		return nil, err
+	}
+	if _, err := io.ReadFull(c.Rand, g.sessions[:]); err != nil {
+		return nil, fmt.Errorf("reading randomness: %w", err)
 	}
 	g.replay = token.NewReplay(token.ReplayWindow, g.Limits.Proofs)
 	g.verified = newVerified(g.Limits.Tokens)

@@ -20,6 +20,9 @@ func (r *request) inspect(res *http.Response) error {
 		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: r.name + " changed the protocol without being asked."}
 	}
 	scrub(res.Header)
+	if r.session != "" {
+		r.rename(res.Header)
+	}
 	if r.in.Header["Upgrade"] != nil && res.StatusCode != http.StatusSwitchingProtocols {
 		res.Header["Connection"] = []string{"close"} // Strict has stopped following it
 	}

@@ -16,6 +16,7 @@ type problem struct {
 	detail string // one sentence for people; never internal text
 	oauth  string // RFC 6750 section 3.1 error code, RFC 9449 section 9; only with 401 and 403
 	scope  string
+	cause  error // what the connector said, when it did not recognise the request
 }
 
 func (p *problem) Error() string { return p.detail }
@@ -82,11 +83,11 @@ func (g *Gateway) answer(r *request, p *problem) {
 	if r.nonce != "" {
 		h.Set("DPoP-Nonce", r.nonce)
 	}
-	if kind, body, ok := r.spoken(p); ok {
+	if status, kind, body := r.spoken(p); status != 0 {
 		h.Set("Content-Type", kind)
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Length", strconv.Itoa(len(body)))
-		r.status = http.StatusOK
+		r.status = status
 		r.w.WriteHeader(r.status)
 		_, _ = r.w.Write(body) // the caller may be gone, the event says what it was told
 		return
@@ -116,15 +117,15 @@ func (g *Gateway) answer(r *request, p *problem) {
 	}
 }
 
-// spoken is p in the protocol of the upstream's clients, when it is a no to this one request.
-func (r *request) spoken(p *problem) (contentType string, body []byte, ok bool) {
-	if r.backend == nil || p.status != http.StatusForbidden || p.kind == "killed" {
-		return "", nil, false
+// spoken is p in the protocol of the upstream's clients, when it is a no to this one request; status 0 when it is not.
+func (r *request) spoken(p *problem) (status int, contentType string, body []byte) {
+	if r.backend == nil || p.status != http.StatusForbidden || p.kind != "denied" && p.kind != "forbidden" && p.kind != "unrecognised" {
+		return 0, "", nil
 	}
 	if c, ok := r.backend.connector.(connector.Refuser); ok {
-		return c.Refusal(&r.ask, p.detail)
+		return c.Refusal(&r.ask, p.detail, p.cause)
 	}
-	return "", nil, false
+	return 0, "", nil
 }
 
 // challenge says how to come back (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9728 section 5.1).

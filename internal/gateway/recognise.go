@@ -29,6 +29,9 @@ func (g *Gateway) recognise(r *request) error {
 		return cutOff(r.name)
 	}
 	r.ask = connector.Request{Method: r.in.Method, Path: r.path, Query: r.query, Header: r.in.Header}
+	if err := g.bind(r); err != nil {
+		return err
+	}
 	if reader, ok := b.connector.(connector.BodyReader); ok {
 		if n := reader.MaxBody(&r.ask); n > 0 {
 			if r.ask.Body, err = r.read(n); err != nil {
@@ -38,7 +41,7 @@ func (g *Gateway) recognise(r *request) error {
 	}
 	call, err := b.connector.Recognise(&r.ask)
 	if errors.Is(err, connector.ErrUnrecognised) {
-		return &problem{status: http.StatusForbidden, kind: "unrecognised",
+		return &problem{status: http.StatusForbidden, kind: "unrecognised", cause: err,
 			detail: fmt.Sprintf("%s asked %s for something that its description does not have (%s %s): %v.", r.claims.Subject.Name(), r.name, r.in.Method, quote(r.path), err)}
 	}
 	if err != nil {

@@ -53,6 +53,8 @@ type state struct {
 	backend *backend
 	ask     connector.Request // what the connector was asked about
 	call    policy.Call
+	session string // header in which the upstream names sessions; empty when it keeps none
+	bound   bool   // this request may have a session
 
 	// decide
 	decision policy.Decision
@@ -101,6 +103,7 @@ func (r *request) clear() {
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.ask, r.call, r.decision, r.set = nil, connector.Request{}, policy.Call{}, policy.Decision{}, nil
+	r.session, r.bound = "", false
 	r.secret, r.tracing = feed.Secret{}, ""
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel = nil, nil

@@ -15,7 +15,6 @@
 package mcp
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,10 +57,12 @@ type Schema struct {
 	Properties map[string]Property `json:"properties,omitempty"`
 }
 
-// Property is one argument of a tool.
+// Property is one argument of a tool, or a part of one.
 type Property struct {
-	Type  any       `json:"type,omitempty"` // a name, or a list of names, which no policy can speak of
-	Items *Property `json:"items,omitempty"`
+	Type       any                 `json:"type,omitempty"` // a name, or a list of names, which no policy can speak of
+	Items      *Property           `json:"items,omitempty"`
+	Properties map[string]Property `json:"properties,omitempty"`
+	Header     any                 `json:"x-mcp-header,omitempty"` // the name after Mcp-Param- of the header that says the same
 }
 
 // Annotations are a server's own word about a tool.
@@ -80,13 +81,15 @@ type Connector struct {
 type tool struct {
 	action     policy.Action
 	pinned     string            // its definition as it was approved
+	mirrors    []mirror          // arguments that stand in headers, too
 	parameters map[string]string // every argument that it has, to its type; "" is one that no policy can speak of
 }
 
 var (
-	_ connector.BodyReader = (*Connector)(nil)
-	_ connector.Refuser    = (*Connector)(nil)
-	_ connector.Lister     = (*Connector)(nil)
+	_ connector.BodyReader    = (*Connector)(nil)
+	_ connector.Refuser       = (*Connector)(nil)
+	_ connector.Lister        = (*Connector)(nil)
+	_ connector.SessionKeeper = (*Connector)(nil)
 )
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,128}$`)
@@ -157,7 +160,9 @@ func (t Tool) ready() (tool, error) {
 			out.action.Parameters = append(out.action.Parameters, policy.Parameter{Name: name, Type: kind})
 		}
 	}
-	return out, nil
+	var err error
+	out.mirrors, err = mirrors(nil, nil, t.InputSchema.Properties)
+	return out, err
 }
 
 func (p Property) kind() string {
@@ -183,106 +188,115 @@ func (c *Connector) MaxBody(r *connector.Request) int64 {
 	return 0
 }
 
-func refused(format string, args ...any) (policy.Call, error) {
-	return policy.Call{}, fmt.Errorf("%w: %s", connector.ErrUnrecognised, fmt.Sprintf(format, args...))
-}
-
 // Recognise says what a message means.
 func (c *Connector) Recognise(r *connector.Request) (policy.Call, error) {
-	if r.Path != c.path || r.Query != "" {
-		return refused("the server is at %s alone", c.path)
-	}
-	switch r.Method {
-	case http.MethodGet, http.MethodDelete: // the stream of a session, and its end
-		return policy.Call{Action: "mcp.session", Class: policy.Read, Resource: "session"}, nil
-	case http.MethodPost:
-	default:
-		return refused("method %.20q", r.Method)
-	}
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" || len(r.Header.Values("Content-Type")) != 1 {
-		return refused("Content-Type is to be application/json")
-	}
-	m, err := parseMessage(r.Body)
+	call, err := c.recognise(r)
 	if err != nil {
-		return refused("the message: %v", err)
-	}
-	call, name, err := c.meaning(m)
-	if err != nil {
-		return refused("%v", err)
-	}
-	if err := mirrored(r.Header, m.method, name); err != nil {
-		return refused("%v", err)
+		return policy.Call{}, err
 	}
 	return call, nil
 }
 
-// refusal is the code of JSON-RPC errors that say no, among those left to implementations.
-const refusal = -32001
-
-// Refusal answers a request with a JSON-RPC error, so that the session goes on.
-func (c *Connector) Refusal(r *connector.Request, reason string) (string, []byte, bool) {
-	m, err := parseMessage(r.Body)
-	if err != nil || m.id == nil || m.method == "" {
-		return "", nil, false
+func (c *Connector) recognise(r *connector.Request) (policy.Call, error) {
+	session := policy.Call{Action: "mcp.session", Class: policy.Read, Resource: "session"}
+	if r.Path != c.path || r.Query != "" {
+		return session, no(denied, "the server is at %s alone", c.path)
 	}
-	b, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": json.RawMessage(m.id), "error": map[string]any{"code": refusal, "message": reason}})
-	return "application/json", b, err == nil
+	for _, name := range []string{"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Last-Event-Id"} {
+		if len(r.Header.Values(name)) > 1 {
+			return session, no(mismatch, "there is more than one %s", name)
+		}
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodDelete: // the stream of a session, and its end
+		return session, nil
+	case http.MethodPost:
+	default:
+		return session, no(denied, "method %.20q", r.Method)
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" || len(r.Header.Values("Content-Type")) != 1 {
+		return session, no(denied, "Content-Type is to be application/json")
+	}
+	m, err := parseMessage(r.Body)
+	if err != nil {
+		return session, no(invalid, "the message: %v", err)
+	}
+	if err := mirrored(r.Header, m); err != nil {
+		return session, no(mismatch, "%v", err)
+	}
+	return c.meaning(m, r.Header)
 }
 
-// meaning is what a message asks for, and the name that it mirrors in a header.
-func (c *Connector) meaning(m message) (call policy.Call, name string, err error) {
-	call = policy.Call{Action: "mcp.session", Class: policy.Read, Resource: "session"}
-	take := func(member string) bool {
-		var ok bool
-		name, ok = m.params.text(member)
-		return ok && name != "" && name != "." && name != ".." && len(name) <= 2048 && !strings.ContainsFunc(name, unicode.IsControl)
+// stateless reports whether a message is of a revision without sessions, which mirrors in
+// headers what the body says.
+func stateless(h http.Header) bool { return h.Get("Mcp-Protocol-Version") >= "2026-07-28" }
+
+// Session is the header of revisions that have sessions.
+func (c *Connector) Session(r *connector.Request) (string, bool) {
+	return "Mcp-Session-Id", !stateless(r.Header)
+}
+
+// meaning is what a message asks for.
+func (c *Connector) meaning(m message, h http.Header) (policy.Call, error) {
+	call := policy.Call{Action: "mcp.session", Class: policy.Read, Resource: "session"}
+	if stateless(h) && slices.Contains([]string{"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}, m.method) {
+		return call, no(unknown, "revision 2026-07-28 has no method %q", m.method)
+	}
+	name, err := m.name()
+	if err != nil {
+		return call, no(parameters, "%v", err)
 	}
 	switch m.method {
-	case "", "initialize", "ping", "logging/setLevel", "server/discover", "subscriptions/listen":
+	case "", "initialize", "ping", "logging/setLevel", "subscriptions/listen":
+	case "server/discover":
+		call.Resource = "discover"
 	case "tools/list", "resources/list", "resources/templates/list", "prompts/list":
 		call.Action, call.Resource = "mcp.list", strings.TrimSuffix(m.method, "/list")
 	case "completion/complete":
 		call.Action, call.Resource = "mcp.complete", "completion"
-	case "resources/read", "resources/subscribe", "resources/unsubscribe":
-		if !take("uri") {
-			return call, "", errors.New("uri is missing, or none")
-		}
-		call.Action, call.Resource, call.Arguments = "resources.read", "resources/"+url.PathEscape(name), map[string]any{"uri": name}
-		if m.method != "resources/read" {
-			call.Action = "resources.subscribe"
-		}
+	case "resources/read":
+		call = resource(name)
+	case "resources/subscribe", "resources/unsubscribe":
+		call = resource(name)
+		call.Action = "resources.subscribe"
 	case "prompts/get":
-		if !take("name") {
-			return call, "", errors.New("name is missing, or none")
-		}
-		call.Action, call.Resource, call.Arguments = "prompts.get", "prompts/"+url.PathEscape(name), map[string]any{"name": name}
+		call = prompt(name)
 	case "tools/call":
-		if !take("name") {
-			return call, "", errors.New("name is missing, or none")
-		}
 		t, ok := c.tools[name]
 		if !ok {
-			return call, "", fmt.Errorf("tool %.60q is not among those that were approved", name)
+			return call, no(denied, "tool %.60q is not among those that were approved", name)
 		}
 		call.Action, call.Class, call.Resource = t.action.Name, t.action.Class, "tools/"+url.PathEscape(name)
-		call.Arguments, err = t.arguments(m.params.get("arguments"))
+		o, err := m.arguments()
+		if err == nil {
+			call.Arguments, err = t.arguments(o)
+		}
+		if err != nil {
+			return call, no(parameters, "%v", err)
+		}
+		if stateless(h) {
+			if err := t.mirrored(h, o); err != nil {
+				return call, no(mismatch, "%v", err)
+			}
+		}
 	default:
 		if !strings.HasPrefix(m.method, "notifications/") {
-			err = fmt.Errorf("method %.60q", m.method)
+			return call, no(unknown, "method %.60q", m.method)
 		}
 	}
-	return call, name, err
+	return call, nil
+}
+
+func resource(uri string) policy.Call {
+	return policy.Call{Action: "resources.read", Class: policy.Read, Resource: "resources/" + url.PathEscape(uri), Arguments: map[string]any{"uri": uri}}
+}
+
+func prompt(name string) policy.Call {
+	return policy.Call{Action: "prompts.get", Class: policy.Read, Resource: "prompts/" + url.PathEscape(name), Arguments: map[string]any{"name": name}}
 }
 
 // arguments are those that policies can speak of. One that the schema does not have is refused.
-func (t tool) arguments(v jsontext.Value) (map[string]any, error) {
-	if v == nil {
-		return nil, nil
-	}
-	o, err := parseObject(v)
-	if err != nil {
-		return nil, fmt.Errorf("arguments: %w", err)
-	}
+func (t tool) arguments(o object) (map[string]any, error) {
 	args := map[string]any{}
 	for _, m := range o {
 		kind, known := t.parameters[m.name]
@@ -292,9 +306,11 @@ func (t tool) arguments(v jsontext.Value) (map[string]any, error) {
 		if kind == "" || m.value.Kind() == 'n' {
 			continue
 		}
-		if args[m.name], err = argument(kind, m.value); err != nil {
+		v, err := argument(kind, m.value)
+		if err != nil {
 			return nil, fmt.Errorf("argument %.60q: %w", m.name, err)
 		}
+		args[m.name] = v
 	}
 	return args, nil
 }
@@ -334,33 +350,4 @@ func argument(kind string, v jsontext.Value) (any, error) {
 		}
 	}
 	return list, nil
-}
-
-// mirrored refuses headers that say another thing than the body (2026-07-28: an
-// intermediary may believe the ones, and the server the other).
-func mirrored(h http.Header, method, name string) error {
-	for header, want := range map[string]string{"Mcp-Method": method, "Mcp-Name": name} {
-		values := h.Values(header)
-		switch {
-		case len(values) > 1:
-			return fmt.Errorf("there is more than one %s", header)
-		case len(values) == 1 && unwrapped(values[0]) != want:
-			return fmt.Errorf("the header %s says another thing than the body", header)
-		case len(values) == 0 && want != "" && h.Get("Mcp-Protocol-Version") >= "2026-07-28" && (header == "Mcp-Method" || slices.Contains([]string{"tools/call", "resources/read", "prompts/get"}, method)):
-			return fmt.Errorf("the header %s is missing, which this revision asks for", header)
-		}
-	}
-	return nil
-}
-
-// unwrapped is a header's value, of which =?base64?...?= is what does not fit into one.
-func unwrapped(s string) string {
-	if inner, ok := strings.CutPrefix(s, "=?base64?"); ok {
-		if inner, ok = strings.CutSuffix(inner, "?="); ok {
-			if b, err := base64.StdEncoding.Strict().DecodeString(inner); err == nil {
-				return string(b)
-			}
-		}
-	}
-	return s
 }

@@ -130,6 +130,127 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestRefusal: what was wrong is said with the code and the status that the revision has for it.
+func TestRefusal(t *testing.T) {
+	c := open(t).(*Connector)
+	old := func(body string, header ...string) *connector.Request { return post(body, header...) }
+	stateless := func(method, body string, header ...string) *connector.Request {
+		return post(body, append([]string{"Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", method}, header...)...)
+	}
+	for name, x := range map[string]struct {
+		r      *connector.Request
+		status int
+		body   string
+	}{
+		"no JSON":               {old(`{`), 400, `"code":-32600,`},
+		"no JSON has no id":     {old(`{"id":1,"id":1}`), 400, `"id":null`},
+		"a batch":               {old(`[]`), 400, `-32600`},
+		"a method":              {old(`{"jsonrpc":"2.0","id":"a","method":"frob"}`), 200, `"code":-32601,"message":"method \"frob\""},"id":"a"`},
+		"a method, stateless":   {stateless("frob", `{"jsonrpc":"2.0","id":1,"method":"frob"}`), 404, `-32601`},
+		"a method that is gone": {stateless("ping", `{"jsonrpc":"2.0","id":1,"method":"ping"}`), 404, `-32601`},
+		"an argument":           {old(call("read_file", `{"frob":1}`)), 200, `-32602`},
+		"stateless argument":    {stateless("tools/call", call("read_file", `{"frob":1}`), "Mcp-Name", "read_file"), 400, `-32602`},
+		"a tool":                {old(call("rm", `{}`)), 200, `"code":-32001,"message":"a reason"`},
+		"a header":              {old(call("read_file", `{}`), "Mcp-Name", "rm"), 400, `-32020`},
+		"a header, of a method": {stateless("ping", `{"jsonrpc":"2.0","id":1,"method":"frob"}`), 400, `-32020`},
+		"a notification":        {old(`{"jsonrpc":"2.0","method":"notifications/x"}`, "Mcp-Method", "y"), 400, `"id":null`},
+		"the revision":          {old(`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`), 400, `-32020`},
+		"a policy":              {old(call("read_file", `{}`)), 200, `"code":-32001,"message":"a reason"},"id":1`},
+	} {
+		_, cause := c.Recognise(x.r)
+		status, kind, body := c.Refusal(x.r, "a reason", cause)
+		if status != x.status || kind != "application/json" || !strings.Contains(string(body), x.body) {
+			t.Errorf("%s (%v): %d %s %s", name, cause, status, kind, body)
+		}
+	}
+	for _, r := range []*connector.Request{old(`{"jsonrpc":"2.0","method":"notifications/x"}`), old(`{"jsonrpc":"2.0","id":1,"result":{}}`), {Method: "GET", Path: "/mcp"}} {
+		if status, _, body := c.Refusal(r, "a reason", nil); status != 0 {
+			t.Errorf("%s is answered with %d %s", r.Body, status, body)
+		}
+	}
+}
+
+const mirroring = `{"tools":[{"name":"query","inputSchema":{"properties":{
+  "region":{"type":"string","x-mcp-header":"Region"},"limit":{"type":"integer","x-mcp-header":"Limit"},"dry":{"type":"boolean","x-mcp-header":"Dry"},
+  "where":{"type":"object","properties":{"city":{"type":"string","x-mcp-header":"City"}}}}}}]}`
+
+// TestMirrors: arguments that a tool has mirrored in headers say the same in both.
+func TestMirrors(t *testing.T) {
+	c, err := Open([]byte(mirroring))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		arguments string
+		header    []string
+		good      bool
+	}{
+		{`{}`, nil, true},
+		{`{"region":"eu","limit":7,"dry":true,"where":{"city":"Turku"}}`, []string{"Region", "eu", "Limit", "7", "Dry", "true", "City", "Turku"}, true},
+		{`{"region":"Zürich"}`, []string{"Region", "=?base64?WsO8cmljaA==?="}, true},
+		{`{"region":"eu"}`, []string{"Region", "eu", "Unheard-Of", "x"}, true},
+		{`{"region":null}`, nil, true},
+		{`{"region":"eu"}`, nil, false},
+		{`{"region":"eu"}`, []string{"Region", "us"}, false},
+		{`{"region":"eu"}`, []string{"Region", "EU"}, false},
+		{`{"region":"eu"}`, []string{"Region", "eu", "Region", "eu"}, false},
+		{`{}`, []string{"Region", "eu"}, false},
+		{`{"region":null}`, []string{"Region", "null"}, false},
+		{`{"limit":7}`, []string{"Limit", "8"}, false},
+		{`{"limit":9007199254740993}`, []string{"Limit", "9007199254740993"}, false}, // no two readers need agree on it
+		{`{"dry":true}`, []string{"Dry", "TRUE"}, false},
+		{`{"where":{"city":"Turku"}}`, nil, false},
+		{`{"where":{"city":{}}}`, []string{"City", "{}"}, false},
+		{`{"where":{"city":"Turku","city":"Oulu"}}`, []string{"City", "Turku"}, false},
+		{`{"where":{"city":"Turku","City":"Oulu"}}`, []string{"City", "Turku"}, false},
+	} {
+		header := []string{"Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "query"}
+		for i, h := range x.header {
+			if i%2 == 0 {
+				h = "Mcp-Param-" + h
+			}
+			header = append(header, h)
+		}
+		r := post(call("query", x.arguments), header...)
+		connectortest.Check(t, c, r)
+		if _, err := c.Recognise(r); (err == nil) != x.good {
+			t.Errorf("%s with %v: %v", x.arguments, x.header, err)
+		}
+		if _, err := c.Recognise(post(call("query", x.arguments), header[4:]...)); err != nil && !strings.Contains(err.Error(), "one meaning") && !strings.Contains(err.Error(), "in case") {
+			t.Errorf("before that revision: %s with %v: %v", x.arguments, x.header, err)
+		}
+	}
+	for schema, why := range map[string]string{
+		`{"a":{"type":"string","x-mcp-header":""}}`:                                           "no name of a header",
+		`{"a":{"type":"string","x-mcp-header":1}}`:                                            "no name of a header",
+		`{"a":{"type":"string","x-mcp-header":"a b"}}`:                                        "no name of a header",
+		`{"a":{"type":"string","x-mcp-header":"a\r\nb"}}`:                                     "no name of a header",
+		`{"a":{"type":"number","x-mcp-header":"a"}}`:                                          "whole numbers",
+		`{"a":{"type":"string","x-mcp-header":"a"},"b":{"type":"string","x-mcp-header":"A"}}`: "another's",
+		strings.Repeat(`{"a":{"properties":`, 9) + `{"a":{}}` + strings.Repeat(`}}`, 9):       "too deep",
+	} {
+		if _, err := Open([]byte(`{"tools":[{"name":"q","inputSchema":{"properties":` + schema + `}}]}`)); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, want %q", schema, err, why)
+		}
+	}
+}
+
+func FuzzMirror(f *testing.F) {
+	f.Add(`{"region":"eu","where":{"city":"Turku"}}`, "eu", "=?base64?VHVya3U=?=")
+	c, err := Open([]byte(mirroring))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, arguments, region, city string) {
+		r := post(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"query","arguments":`+arguments+`}}`,
+			"Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "query", "Mcp-Param-Region", region, "Mcp-Param-City", city)
+		connectortest.Check(t, c, r)
+		if call, err := c.Recognise(r); err == nil && unwrapped(region) != call.Arguments["region"] {
+			t.Fatalf("%q passes for %v", region, call.Arguments)
+		}
+	})
+}
+
 func TestOpen(t *testing.T) {
 	c := open(t)
 	d, err := policy.Describe(policy.Upstream{Name: "files"}, c.Actions())

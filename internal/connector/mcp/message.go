@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -108,6 +109,36 @@ type message struct {
 	id     jsontext.Value // nil for a notification
 	method string         // "" for a response
 	params object
+}
+
+// name is of what a message asks for: a tool, a prompt, or the URI of a resource; "" where there is none.
+func (m message) name() (string, error) {
+	member := "name"
+	switch m.method {
+	case "tools/call", "prompts/get":
+	case "resources/read", "resources/subscribe", "resources/unsubscribe":
+		member = "uri"
+	default:
+		return "", nil
+	}
+	name, ok := m.params.text(member)
+	if !ok || name == "" || name == "." || name == ".." || len(name) > 2048 || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", fmt.Errorf("%s is missing, or none", member)
+	}
+	return name, nil
+}
+
+// arguments of a call, which may have none.
+func (m message) arguments() (object, error) {
+	v := m.params.get("arguments")
+	if v == nil {
+		return nil, nil
+	}
+	o, err := parseObject(v)
+	if err != nil {
+		return nil, fmt.Errorf("arguments: %w", err)
+	}
+	return o, nil
 }
 
 func parseMessage(data []byte) (m message, err error) {
