@@ -2,10 +2,11 @@
 // on which resource, with which arguments. One folder per family of systems.
 //
 // A connector is pure: a request in, a [policy.Call] out. What it does not
-// recognise is refused, never guessed.
+// recognise is refused, never guessed. ([Pinner] alone asks its upstream.)
 package connector
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -71,9 +72,24 @@ type Lister interface {
 	Connector
 	// Lists reports whether the reply to call is such a list.
 	Lists(call policy.Call) bool
-	// Filter returns the reply without what may says no to. An error means that
-	// the reply must not be sent on.
-	Filter(contentType string, reply []byte, may func(policy.Call) bool) ([]byte, error)
+	// Filter returns the reply to r without what may says no to, and what it offers. An
+	// error means that the reply must not be sent on.
+	Filter(r *Request, contentType string, reply []byte, may func(policy.Call) bool) ([]byte, Offers, error)
+}
+
+// Offers is what an upstream offers now: names of actions, to what differs in their
+// definitions from what was approved; "" is nothing.
+type Offers map[string]string
+
+// Pinner is a Connector whose description holds definitions as they were approved. An
+// action whose definition is another one now is another action. It is the one part of
+// a connector that is not pure: it asks the upstream.
+type Pinner interface {
+	Connector
+	// Pins reports whether the description holds a definition of what call does.
+	Pins(call policy.Call) bool
+	// Survey asks the upstream at url, through client, what it offers now.
+	Survey(ctx context.Context, client *http.Client, url string) (Offers, error)
 }
 
 // Family makes connectors for one family of systems from an upstream's description.

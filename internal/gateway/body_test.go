@@ -44,9 +44,9 @@ func (talker) Refusal(r *connector.Request, reason string, cause error) (int, st
 
 func (talker) Lists(call policy.Call) bool { return call.Resource == "list" }
 
-func (talker) Filter(kind string, reply []byte, may func(policy.Call) bool) ([]byte, error) {
+func (talker) Filter(_ *connector.Request, kind string, reply []byte, may func(policy.Call) bool) ([]byte, connector.Offers, error) {
 	if kind != "text/plain" {
-		return nil, fmt.Errorf("it is %s", kind)
+		return nil, nil, fmt.Errorf("it is %s", kind)
 	}
 	var out []byte
 	for _, name := range strings.Fields(string(reply)) {
@@ -54,7 +54,7 @@ func (talker) Filter(kind string, reply []byte, may func(policy.Call) bool) ([]b
 			out = append(out, name+" "...)
 		}
 	}
-	return out, nil
+	return out, nil, nil
 }
 
 var (

@@ -11,7 +11,8 @@ import (
 )
 
 // decide asks whether it may. Every link of the chain must be allowed, so a
-// chain is as strong as its weakest link and a delegation can only narrow.
+// chain is as strong as its weakest link and a delegation can only narrow. What is
+// allowed must also still be what it was when it was approved.
 func (g *Gateway) decide(r *request) error {
 	set, err := r.subject.Set()
 	if err != nil {
@@ -29,7 +30,7 @@ func (g *Gateway) decide(r *request) error {
 	if !d.Allow {
 		return denied(r, d)
 	}
-	return nil
+	return g.unchanged(r)
 }
 
 func denied(r *request, d policy.Decision) error {

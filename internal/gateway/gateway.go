@@ -57,6 +57,7 @@ type Limits struct {
 	Proofs   int           // DPoP proofs remembered [1048576]
 	Record   time.Duration // wait for one durable write [5s]
 	Upstream time.Duration // wait for an upstream's response header [60s]
+	Survey   time.Duration // for how long an upstream is believed to offer what it said it does [5m]
 	Drain    time.Duration // how long Close tries to deliver the events it holds [10s]
 }
 
@@ -76,6 +77,7 @@ func (l Limits) filled() Limits {
 	orInt(&l.Proofs, 1<<20)
 	or(&l.Record, 5*time.Second)
 	or(&l.Upstream, 60*time.Second)
+	or(&l.Survey, 5*time.Minute)
 	or(&l.Drain, 10*time.Second)
 	return l
 }

@@ -59,11 +59,19 @@ func (r *request) narrow(res *http.Response, l connector.Lister) error {
 	if len(b) > maxList {
 		return errors.New("it is too large")
 	}
-	b, err = l.Filter(res.Header.Get("Content-Type"), b, func(c policy.Call) bool {
+	b, offers, err := l.Filter(&r.ask, res.Header.Get("Content-Type"), b, func(c policy.Call) bool {
 		c.Upstream = r.name
 		c.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: c.Action, Class: c.Class})
-		return inScope(r.claims.Scope, c.Class) && r.set.May(policy.Request{Call: c, Upstream: r.backend.upstream, Now: r.start, Source: r.source})
+		ask := policy.Request{Call: c, Upstream: r.backend.upstream, Now: r.start, Source: r.source}
+		switch {
+		case !inScope(r.claims.Scope, c.Class):
+			return false
+		case c.Arguments != nil: // all of the call is known
+			return r.set.Decide(ask).Allow
+		}
+		return r.set.May(ask)
 	})
+	r.g.see(r.backend, offers)
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,12 @@ func (g *Gateway) answer(r *request, p *problem) {
 
 // spoken is p in the protocol of the upstream's clients, when it is a no to this one request; status 0 when it is not.
 func (r *request) spoken(p *problem) (status int, contentType string, body []byte) {
-	if r.backend == nil || p.status != http.StatusForbidden || p.kind != "denied" && p.kind != "forbidden" && p.kind != "unrecognised" {
+	if r.backend == nil {
+		return 0, "", nil
+	}
+	switch p.kind {
+	case "denied", "forbidden", "unrecognised", "changed":
+	default:
 		return 0, "", nil
 	}
 	if c, ok := r.backend.connector.(connector.Refuser); ok {

@@ -92,6 +92,8 @@ type backend struct {
 	asking  sync.Mutex
 	failure error     // the last ask had no answer in time
 	failed  time.Time // until then
+
+	pins pins
 }
 
 // backend returns the upstream as it is now, opening it when it has changed.

@@ -6,41 +6,61 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net/url"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
-// Lists reports whether the reply to call is a list of tools.
+// Lists reports whether the reply to call is a list, or says what the server is.
 func (c *Connector) Lists(call policy.Call) bool {
-	return call.Action == "mcp.list" && call.Resource == "tools"
+	return call.Action == "mcp.list" || call.Action == "mcp.session" && call.Resource == "discover"
 }
 
-// Filter leaves out of a list of tools those that the caller may not call, those
-// that nobody approved, and those whose definition is no longer what was approved:
-// a model obeys a description, so another description is another tool.
-func (c *Connector) Filter(contentType string, reply []byte, may func(policy.Call) bool) ([]byte, error) {
+// Filter leaves out of a list what the caller may not have, and of tools also those that
+// nobody approved, and those whose definition is no longer what was approved: a model
+// obeys a description, so another description is another tool. What is left is this
+// caller's list and nobody else's (cacheScope).
+func (c *Connector) Filter(r *connector.Request, contentType string, reply []byte, may func(policy.Call) bool) ([]byte, connector.Offers, error) {
+	asked, err := parseMessage(r.Body)
+	if err != nil {
+		return nil, nil, err
+	}
 	kind, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
-		return nil, fmt.Errorf("its Content-Type: %w", err)
+		return nil, nil, fmt.Errorf("its Content-Type: %w", err)
 	}
+	f := &filter{c: c, id: asked.id, stateless: stateless(r.Header), may: may, offers: connector.Offers{}}
+	var out []byte
 	switch kind {
 	case "application/json":
-		return c.filter(reply, may)
+		out, err = f.message(reply)
 	case "text/event-stream":
-		return c.filterEvents(reply, may)
+		out, err = f.events(reply)
+	default:
+		err = fmt.Errorf("it is %q, neither JSON nor an event stream", kind)
 	}
-	return nil, fmt.Errorf("it is %q, neither JSON nor an event stream", kind)
+	return out, f.offers, err
 }
 
-// filterEvents filters the messages of an event stream (HTML, section 9.2.6).
-func (c *Connector) filterEvents(stream []byte, may func(policy.Call) bool) ([]byte, error) {
+// filter is what one reply is filtered by.
+type filter struct {
+	c         *Connector
+	id        jsontext.Value // of the question
+	stateless bool
+	may       func(policy.Call) bool
+	offers    connector.Offers // what was seen
+}
+
+// events filters the messages of an event stream (HTML, section 9.2.6).
+func (f *filter) events(stream []byte) ([]byte, error) {
 	var out, data []byte
 	has := false
 	end := func() error {
 		if has {
-			kept, err := c.filter(data, may)
+			kept, err := f.message(data)
 			if err != nil {
 				return err
 			}
@@ -74,13 +94,16 @@ func (c *Connector) filterEvents(stream []byte, may func(policy.Call) bool) ([]b
 	return out, nil
 }
 
-// filter filters one message. One that holds no list of tools stays as it is.
-func (c *Connector) filter(data []byte, may func(policy.Call) bool) ([]byte, error) {
+// message filters one message. One that is no answer stays as it is.
+func (f *filter) message(data []byte) ([]byte, error) {
 	o, err := parseObject(data)
 	if err != nil {
 		return nil, err
 	}
 	result := o.get("result")
+	if (result != nil || o.get("error") != nil) && !sameID(o.get("id"), f.id) && !(result == nil && o.get("id").Kind() == 'n') {
+		return nil, errors.New("it answers another question than the one that was asked")
+	}
 	if result == nil {
 		return compact(data)
 	}
@@ -88,42 +111,19 @@ func (c *Connector) filter(data []byte, may func(policy.Call) bool) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("result: %w", err)
 	}
-	if r.get("tools") == nil {
-		return compact(data)
-	}
-	var tools []json.RawMessage
-	if err := json.Unmarshal(r.get("tools"), &tools); err != nil {
-		return nil, errors.New("tools is to be a list")
-	}
-	kept := []json.RawMessage{}
-	for _, raw := range tools {
-		t, err := parseObject(raw)
-		if err != nil {
-			return nil, fmt.Errorf("a tool: %w", err)
-		}
-		name, _ := t.text("name")
-		known, ok := c.tools[name]
-		if !ok {
-			continue
-		}
-		if now, err := definition(raw); err != nil || now != known.pinned {
-			continue
-		}
-		if may(policy.Call{Action: known.action.Name, Class: known.action.Class, Resource: "tools/" + name}) {
-			kept = append(kept, raw)
-		}
-	}
-	list, err := json.Marshal(kept)
-	if err != nil {
-		return nil, err
-	}
+	scoped := false
 	for i := range r {
 		switch r[i].name {
-		case "tools":
-			r[i].value = list
-		case "cacheScope": // it is this caller's list and nobody else's
-			r[i].value = jsontext.Value(`"private"`)
+		case "tools", "resources", "resourceTemplates", "prompts":
+			if r[i].value, err = f.list(r[i].name, r[i].value); err != nil {
+				return nil, err
+			}
+		case "cacheScope":
+			r[i].value, scoped = jsontext.Value(`"private"`), true
 		}
+	}
+	if f.stateless && !scoped {
+		r = append(r, member{"cacheScope", jsontext.Value(`"private"`)})
 	}
 	for i := range o {
 		if o[i].name == "result" {
@@ -131,6 +131,56 @@ func (c *Connector) filter(data []byte, may func(policy.Call) bool) ([]byte, err
 		}
 	}
 	return compact(o.encode())
+}
+
+// list filters one list: of tools, resources, resourceTemplates or prompts.
+func (f *filter) list(kind string, value jsontext.Value) (jsontext.Value, error) {
+	var all []json.RawMessage
+	if value.Kind() != '[' || json.Unmarshal(value, &all) != nil {
+		return nil, fmt.Errorf("%s is to be a list", kind)
+	}
+	kept := []json.RawMessage{}
+	for _, raw := range all {
+		o, err := parseObject(raw)
+		if err != nil {
+			return nil, fmt.Errorf("one of its %s: %w", kind, err)
+		}
+		if f.keeps(kind, raw, o) {
+			kept = append(kept, raw)
+		}
+	}
+	return json.Marshal(kept)
+}
+
+func (f *filter) keeps(kind string, raw []byte, o object) bool {
+	name, _ := o.text("name")
+	switch kind {
+	case "resources":
+		uri, ok := o.text("uri")
+		return ok && f.may(resource(uri))
+	case "resourceTemplates": // what it stands for is not known yet, so nothing is said of the argument
+		uri, ok := o.text("uriTemplate")
+		return ok && f.may(policy.Call{Action: "resources.read", Class: policy.Read, Resource: "resources/" + url.PathEscape(uri)})
+	case "prompts":
+		return name != "" && f.may(prompt(name))
+	}
+	known, ok := f.c.tools[name]
+	if !ok {
+		return false
+	}
+	differs := known.differs(raw)
+	f.offers[known.action.Name] = differs
+	return differs == "" && f.may(policy.Call{Action: known.action.Name, Class: known.action.Class, Resource: "tools/" + url.PathEscape(name)})
+}
+
+// sameID reports whether two ids are the same text or the same number.
+func sameID(a, b jsontext.Value) bool {
+	if a.Kind() != '"' || b.Kind() != '"' {
+		return bytes.Equal(a, b)
+	}
+	x, errX := jsontext.AppendUnquote(nil, a)
+	y, errY := jsontext.AppendUnquote(nil, b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // encode writes an object anew, every member in its place.
@@ -150,21 +200,4 @@ func compact(data []byte) ([]byte, error) {
 	v := jsontext.Value(bytes.Clone(data))
 	err := v.Compact()
 	return v, err
-}
-
-// definition is what of a tool reaches a model or decides how it is called, in one
-// form however it was written.
-func definition(tool []byte) (string, error) {
-	var all map[string]any
-	if err := json.Unmarshal(tool, &all); err != nil {
-		return "", err
-	}
-	kept := map[string]any{}
-	for _, name := range []string{"name", "title", "description", "inputSchema", "outputSchema", "annotations"} {
-		if v, ok := all[name]; ok {
-			kept[name] = v
-		}
-	}
-	b, err := json.Marshal(kept)
-	return string(b), err
 }

@@ -80,7 +80,7 @@ type Connector struct {
 
 type tool struct {
 	action     policy.Action
-	pinned     string            // its definition as it was approved
+	pinned     definition        // as it was approved
 	mirrors    []mirror          // arguments that stand in headers, too
 	parameters map[string]string // every argument that it has, to its type; "" is one that no policy can speak of
 }
@@ -89,6 +89,7 @@ var (
 	_ connector.BodyReader    = (*Connector)(nil)
 	_ connector.Refuser       = (*Connector)(nil)
 	_ connector.Lister        = (*Connector)(nil)
+	_ connector.Pinner        = (*Connector)(nil)
 	_ connector.SessionKeeper = (*Connector)(nil)
 )
 
@@ -121,7 +122,7 @@ func Open(description []byte) (connector.Connector, error) {
 	for i, t := range list.Tools {
 		ready, err := t.ready()
 		if err == nil {
-			ready.pinned, err = definition(whole.Tools[i])
+			ready.pinned, err = define(whole.Tools[i])
 		}
 		if err != nil {
 			return nil, fmt.Errorf("mcp: tool %+q: %w", t.Name, err)
