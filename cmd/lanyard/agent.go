@@ -92,16 +92,23 @@ func (b *badge) flags(c *cobra.Command) {
 // upstream is where an upstream is reached, and what a token for it is for.
 func (b *badge) upstream(name string) string { return strings.TrimSuffix(b.gateway, "/") + "/" + name }
 
-func (b *badge) source() (*client.Source, error) {
-	id := b.who
-	if !strings.HasPrefix(id, "spiffe://") {
-		kind, name, both := strings.Cut(b.who, "/")
-		if !both {
-			kind, name = "agent", b.who
-		}
-		id = "spiffe://" + b.domain + "/" + kind + "/" + name
+// id is the SPIFFE ID.
+func (b *badge) id() string {
+	if strings.HasPrefix(b.who, "spiffe://") {
+		return b.who
 	}
-	return client.New(client.Config{Issuer: b.issuer, Identity: id, KeyFile: b.key, APIKey: os.Getenv("LANYARD_API_KEY")})
+	kind, name, both := strings.Cut(b.who, "/")
+	if !both {
+		kind, name = "agent", b.who
+	}
+	return "spiffe://" + b.domain + "/" + kind + "/" + name
+}
+
+func (b *badge) source() (*client.Source, error) { return b.sourceOver(nil) }
+
+// sourceOver is source with its requests sent by base; nil is the usual.
+func (b *badge) sourceOver(base http.RoundTripper) (*client.Source, error) {
+	return client.New(client.Config{Issuer: b.issuer, Identity: b.id(), KeyFile: b.key, APIKey: os.Getenv("LANYARD_API_KEY"), Base: base})
 }
 
 func (a *app) call() *cobra.Command {
