@@ -193,10 +193,10 @@ func (a *app) watchAgent(cmd *exec.Cmd, source *client.Source, asked <-chan stru
 			_ = cmd.Process.Signal(s) // it may have ended
 		case why := <-dead:
 			fmt.Fprintln(a.errs, "lanyard: the agent is ended: "+printable(why.Error()))
-			endAll(c, stopGrace)
+			endAll(c.done, stopGrace)
 			return exit{exitRefused, nil}
 		case <-c.done:
-			endAll(c, leaveGrace)
+			endAll(c.done, leaveGrace)
 			if code := c.code(); code != 0 {
 				return exit{code, nil}
 			}

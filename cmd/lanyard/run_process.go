@@ -133,11 +133,11 @@ func below(pid int) (all []int) {
 }
 
 // endAll ends every process that descends from us, whatever group or session it
-// went to. c is the one that is waited for already.
-func endAll(c *child, grace time.Duration) {
+// went to. Once done is closed nobody else waits for one of them.
+func endAll(done <-chan struct{}, grace time.Duration) {
 	for sig, deadline := syscall.SIGTERM, time.Now().Add(grace); ; time.Sleep(10 * time.Millisecond) {
 		select {
-		case <-c.done:
+		case <-done:
 			for {
 				if n, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); n <= 0 && !errors.Is(err, syscall.EINTR) {
 					break
