@@ -343,8 +343,8 @@ func (a *app) upstream() *cobra.Command {
 	var in control.UpstreamInput
 	var consent control.ConsentInput
 	var google, openapi, catalogue, secretEnv, header, prefix string
-	var patterns []string
-	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
+	var patterns, joined []string
+	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--join|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
 		Example: `  MAIL_TOKEN=... lanyard upstream put mail --url https://gmail.googleapis.com --google gmail/v1 --owner priya --credential-env MAIL_TOKEN
   lanyard upstream put crm --url https://crm.example.com --openapi crm.yaml
   lanyard upstream put invoices --url http://10.0.0.7 --pattern "GET /invoices/{id} -> invoices.read read /invoices/{id}"`,
@@ -356,6 +356,8 @@ func (a *app) upstream() *cobra.Command {
 				in.Family, in.Description = "openapi", openapi
 			case catalogue != "":
 				in.Family, in.Description = "mcp", catalogue
+			case len(joined) > 0:
+				in.Family, in.Description = "join", strings.Join(joined, "\n")
 			case len(patterns) > 0:
 				in.Family, in.Description = "patterns", strings.Join(patterns, "\n")
 			}
@@ -387,6 +389,7 @@ func (a *app) upstream() *cobra.Command {
 	f.StringVar(&google, "google", "", "gmail/v1, drive/v3, calendar/v3, or the file of a Google discovery document (*.json)")
 	f.StringVar(&openapi, "openapi", "", "file of an OpenAPI 3 description")
 	f.StringVar(&catalogue, "mcp", "", "file of an MCP server's catalogue, from lanyard mcp catalogue")
+	f.StringSliceVar(&joined, "join", nil, "MCP upstreams to put behind one endpoint; it has no URL of its own")
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
 	f.StringSliceVar(&consent.Owners, "consent", nil, "owners who may connect a client of theirs to it, * for all; its own owner always may")

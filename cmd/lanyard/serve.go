@@ -36,7 +36,7 @@ import (
 
 // families are how upstreams can describe themselves.
 func families() []connector.Family {
-	return []connector.Family{google.Family(), openapi.Family(), patterns.Family(), mcp.Family()}
+	return []connector.Family{google.Family(), openapi.Family(), patterns.Family(), mcp.Family(), mcp.JoinFamily()}
 }
 
 // server is the configuration of lanyard serve.

@@ -92,6 +92,20 @@ type Pinner interface {
 	Survey(ctx context.Context, client *http.Client, url string) (Offers, error)
 }
 
+// Endpointer is a Connector of upstreams that are spoken to at one path.
+type Endpointer interface {
+	Connector
+	Endpoint() string // "/mcp"
+}
+
+// Joiner is a Connector of no upstream of its own: it puts several, each an
+// [Endpointer], behind one endpoint. What is asked for there is decided at the
+// upstream that it is for.
+type Joiner interface {
+	Connector
+	Members() []string // names of upstreams
+}
+
 // Family makes connectors for one family of systems from an upstream's description.
 type Family struct {
 	Name string // google, openapi, patterns, mcp

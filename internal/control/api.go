@@ -107,7 +107,7 @@ type CredentialCreated struct {
 
 // UpstreamInput is PUT /v1/upstreams/{upstream}.
 type UpstreamInput struct {
-	URL         string            `json:"url" format:"uri" example:"http://127.0.0.1:8442" maxLength:"2048"`
+	URL         string            `json:"url,omitempty" doc:"Base; the request's path is appended. None for one that joins others" example:"http://127.0.0.1:8442" maxLength:"2048"`
 	Owner       string            `json:"owner,omitempty" example:"priya" maxLength:"64"`
 	Environment string            `json:"environment,omitempty" doc:"Default production" maxLength:"64"`
 	Family      string            `json:"family" doc:"How it describes itself" example:"google" maxLength:"64"`

@@ -15,14 +15,17 @@ import (
 
 // authenticate says who is asking: one token, ours, for this upstream, still
 // good, and shown by the holder of the key it is bound to.
-func (g *Gateway) authenticate(r *request) error {
+func (g *Gateway) authenticate(r *request, from *token.Claims) error {
+	if from != nil {
+		return g.vouched(r, from)
+	}
 	if err := g.View.Live(r.start); err != nil {
 		return unavailable("The gateway has not heard from its control plane, so nothing may pass.")
 	}
 	if !identity.ValidName(r.name) {
 		return &problem{status: http.StatusNotFound, kind: "unknown-upstream", detail: "There is no upstream " + quote(r.name) + "; paths begin with the name of one."}
 	}
-	r.source, _, _ = net.SplitHostPort(r.in.RemoteAddr)
+	r.source = source(r.in)
 	scheme, raw, err := credentials(r.in)
 	if err != nil {
 		return err
@@ -30,11 +33,21 @@ func (g *Gateway) authenticate(r *request) error {
 	if r.claims, err = g.verify(r, raw); err != nil {
 		return err
 	}
-	if err := g.View.Check(*r.claims, r.start); err != nil {
-		return unauthorized("invalid_token", "The access token is no longer good: "+err.Error()+".")
-	}
 	if err := g.possession(r, scheme, raw); err != nil {
 		return err
+	}
+	return g.admit(r)
+}
+
+func source(in *http.Request) string {
+	host, _, _ := net.SplitHostPort(in.RemoteAddr)
+	return host
+}
+
+// admit asks whether who asks is still good, and finds what is known of it.
+func (g *Gateway) admit(r *request) error {
+	if err := g.View.Check(*r.claims, r.start); err != nil {
+		return unauthorized("invalid_token", "The access token is no longer good: "+err.Error()+".")
 	}
 	subject, ok := g.View.Subject(r.claims.Subject)
 	if !ok {

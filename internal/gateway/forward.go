@@ -37,6 +37,10 @@ func (g *Gateway) forward(r *request) error {
 	if r.in.ProtoMajor == 1 && r.in.ContentLength != 0 { // or net/http would read all of the request before it answers
 		_ = http.NewResponseController(r.w).EnableFullDuplex() // a writer that cannot is none of net/http
 	}
+	if j, ok := r.backend.connector.(connector.Joiner); ok {
+		g.enter(r, j)
+		return nil
+	}
 	r.proxy.ServeHTTP(r, r.in.WithContext(r.ctx))
 	if r.trailer {
 		scrub(r.w.Header()) // trailers are written after this handler has returned

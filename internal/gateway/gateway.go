@@ -170,7 +170,7 @@ func (g *Gateway) Close() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, b := range g.backends {
-		b.transport.CloseIdleConnections()
+		b.shut()
 	}
 	return err
 }
@@ -180,6 +180,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 	if g.metadata(w, in) {
 		return
 	}
+	g.serve(w, in, nil)
+}
+
+// serve takes a request on its way; from is who is known to ask, nil for a stranger.
+func (g *Gateway) serve(w http.ResponseWriter, in *http.Request, from *token.Claims) {
 	r := g.requests.Get().(*request)
 	r.begin(w, in)
 	defer r.end()
@@ -189,18 +194,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 	}
 	r.reserved = true
 	defer g.record(r)
-	if err := g.pass(r); err != nil {
+	if err := g.pass(r, from); err != nil {
 		r.refuse(err)
 	}
 }
 
 // pass is the way of a request through the boundary. A step that returns an
 // error ends it. The response meets inspect on its way back, within forward.
-func (g *Gateway) pass(r *request) error {
+func (g *Gateway) pass(r *request, from *token.Claims) error {
 	if err := g.clean(r); err != nil {
 		return err
 	}
-	if err := g.authenticate(r); err != nil {
+	if err := g.authenticate(r, from); err != nil {
 		return err
 	}
 	if err := g.recognise(r); err != nil {

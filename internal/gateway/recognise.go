@@ -93,7 +93,8 @@ type backend struct {
 	failure error     // the last ask had no answer in time
 	failed  time.Time // until then
 
-	pins pins
+	pins  pins
+	doors doors
 }
 
 // backend returns the upstream as it is now, opening it when it has changed.
@@ -118,15 +119,21 @@ func (g *Gateway) backend(name string) (*backend, error) {
 		return nil, err
 	}
 	if b != nil {
-		b.transport.CloseIdleConnections()
+		b.shut()
 	}
 	g.backends[name] = fresh
 	return fresh, nil
 }
 
+// shut lets go of what a backend that is no longer used holds on to.
+func (b *backend) shut() {
+	b.transport.CloseIdleConnections()
+	b.doors.shut()
+}
+
 func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
 	base, err := url.Parse(u.URL)
-	if err != nil || base.Host == "" {
+	if err != nil || base.Host == "" && !joins(u) {
 		return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
 	}
 	for _, f := range g.Families {

@@ -140,7 +140,9 @@ func TestMCP(t *testing.T) {
 	if text, err := call("read_note", "/invoices/1"); err == nil || !strings.Contains(err.Error(), "(description changed), so it is held back: Maya Lind, owner of notes, can") {
 		t.Errorf("after the rug pull: %q %v", text, err)
 	}
-	h.eventually("the difference is on record", func() bool { return strings.Contains(h.do("audit", "search", "--upstream", "notes"), "upstream.differ notes") })
+	h.eventually("the difference is on record", func() bool {
+		return strings.Contains(h.do("audit", "search", "--upstream", "notes"), "upstream.differ notes")
+	})
 	h.do("kill", "scribe", "--reason", "test")
 	if text, err := call("read_note", "/invoices/1"); err == nil {
 		t.Errorf("after the kill: %q", text)

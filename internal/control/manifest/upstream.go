@@ -56,7 +56,7 @@ func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
 			})
 		},
 	})
-	if v.URL == "" {
+	if v.URL == "" && v.Family != "join" {
 		r.wrong(key, "upstream %s needs a url", name)
 	}
 	if v.Family == "" {

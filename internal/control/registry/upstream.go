@@ -82,7 +82,9 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
 	if !identity.ValidName(u.Name) {
 		bad("", "a name is 1 to 64 of a-z 0-9 . _ -, beginning and ending with a letter or digit")
 	}
-	if p, err := url.Parse(u.URL); err != nil || p.Scheme != "http" && p.Scheme != "https" || p.Host == "" || p.User != nil || p.RawQuery != "" || p.Fragment != "" {
+	if u.Family == "join" {
+		wrong = append(wrong, c.checkJoined(u, secret))
+	} else if p, err := url.Parse(u.URL); err != nil || p.Scheme != "http" && p.Scheme != "https" || p.Host == "" || p.User != nil || p.RawQuery != "" || p.Fragment != "" {
 		bad("url", "it is to be http://host or https://host, with a path if need be, and nothing more")
 	}
 	u.URL = strings.TrimSuffix(u.URL, "/")
@@ -117,6 +119,23 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
 		bad("description", err.Error())
 	}
 	return errors.Join(wrong...)
+}
+
+// checkJoined refuses what cannot be for an upstream that only joins others.
+func (c *Change) checkJoined(u *policy.Upstream, secret *Secret) error {
+	if u.URL != "" || secret != nil {
+		return &Invalid{"upstream " + u.Name, "url", "one that joins others has no url and no credential of its own"}
+	}
+	for line := range strings.Lines(string(u.Description)) {
+		name := strings.TrimSpace(line)
+		m, err := c.Upstream(name)
+		if errors.Is(err, store.ErrNotFound) && name != "" || err == nil && m.Family != "mcp" {
+			return &Invalid{"upstream " + u.Name, "description", fmt.Sprintf("%.60q is no MCP upstream", name)}
+		} else if err != nil && name != "" {
+			return err
+		}
+	}
+	return nil
 }
 
 // RemoveUpstream removes an upstream on which there are no grants, and its credential.

@@ -1,0 +1,283 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/token"
+)
+
+// Several MCP upstreams behind one endpoint. Each caller has a door of its own: an MCP
+// server of the official SDK toward it, and a session with each upstream that it may
+// use, opened when it is first needed. What the caller asks for goes on to the upstream
+// as a request through this same gateway (within.go), in the caller's name: it is
+// decided, recorded and cut there like any other. So nothing is allowed here, and the
+// two sides may speak different revisions of the protocol.
+
+const (
+	maxDoors = 1024             // of one upstream; the one that was longest idle makes room
+	doorIdle = 15 * time.Minute // without a request, and the door is closed
+	pageSize = 100              // tools, resources or prompts in one page of a list
+	maxTools = 100              // more than that, and a caller is given a search instead of a list
+	maxFound = 20               // what a search finds at most
+)
+
+// doorKey is whose a door is. A kill changes the generation, so it opens another.
+type doorKey struct {
+	subject    string
+	generation uint64
+	chain      string
+}
+
+type doors struct {
+	mu   sync.Mutex
+	open map[doorKey]*door
+}
+
+// door is what one caller sees of the upstreams that are joined.
+type door struct {
+	g      *Gateway
+	name   string // of the upstream that joins them
+	joined []string
+	// Toward clients of revisions with sessions, and of those without.
+	stateful, stateless http.Handler
+
+	claims atomic.Pointer[token.Claims] // of the caller's last request
+	source atomic.Pointer[string]
+	used   atomic.Int64 // when, in nanoseconds
+	ctx    context.Context
+	close  context.CancelFunc
+
+	mu       sync.Mutex
+	sessions map[string]*sdk.ClientSession
+	progress map[string]progress // by the token that the upstream was given
+	calls    int
+}
+
+type progress struct {
+	ctx     context.Context // of the request, on whose stream it is told
+	session *sdk.ServerSession
+	token   any
+}
+
+// enter answers r at its caller's door.
+func (g *Gateway) enter(r *request, j connector.Joiner) {
+	d := g.door(r, j)
+	d.claims.Store(r.claims)
+	d.source.Store(&r.source)
+	d.used.Store(r.start.UnixNano())
+	in := r.in.WithContext(r.ctx)
+	in.URL.Path, in.URL.RawPath, in.URL.RawQuery = r.path, "", ""
+	if keeper, ok := r.backend.connector.(connector.SessionKeeper); ok {
+		if _, has := keeper.Session(&r.ask); !has {
+			d.stateless.ServeHTTP(doorway{r}, in)
+			return
+		}
+	}
+	d.stateful.ServeHTTP(doorway{r}, in)
+}
+
+// doorway keeps of the reply what the record needs, and gives sessions the caller's names.
+type doorway struct{ *request }
+
+func (w doorway) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+		if w.session != "" {
+			w.rename(w.Header())
+		}
+	}
+	w.request.WriteHeader(status)
+}
+
+func (w doorway) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.request.Write(b)
+}
+
+func (w doorway) Unwrap() http.ResponseWriter { return w.w }
+
+func (w doorway) Flush() { _ = http.NewResponseController(w.w).Flush() } // one that cannot be flushed is none of net/http
+
+func (g *Gateway) door(r *request, j connector.Joiner) *door {
+	key := doorKey{r.claims.Subject.String(), r.claims.Generation, fmt.Sprint(r.claims.Chain)}
+	b := r.backend
+	b.doors.mu.Lock()
+	defer b.doors.mu.Unlock()
+	if d := b.doors.open[key]; d != nil {
+		return d
+	}
+	b.doors.makeRoom(r.start)
+	d := &door{g: g, name: r.name, joined: j.Members(), sessions: map[string]*sdk.ClientSession{}, progress: map[string]progress{}}
+	d.ctx, d.close = context.WithCancel(context.Background())
+	server := sdk.NewServer(&sdk.Implementation{Name: r.name, Title: "Lanyard", Version: "1"}, &sdk.ServerOptions{
+		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Resources: &sdk.ResourceCapabilities{}, Prompts: &sdk.PromptCapabilities{}},
+		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope, c.TTLMs = "private", 0 },
+	})
+	server.AddReceivingMiddleware(d.answer)
+	same := func(*http.Request) *sdk.Server { return server }
+	d.stateful = sdk.NewStreamableHTTPHandler(same, &sdk.StreamableHTTPOptions{SessionTimeout: doorIdle, DisableLocalhostProtection: true})
+	d.stateless = sdk.NewStreamableHTTPHandler(same, &sdk.StreamableHTTPOptions{Stateless: true, DisableLocalhostProtection: true, PropagateRequestCancellation: true})
+	if b.doors.open == nil {
+		b.doors.open = map[doorKey]*door{}
+	}
+	b.doors.open[key] = d
+	return d
+}
+
+// makeRoom closes the doors that nobody uses any more. The caller holds the lock.
+func (all *doors) makeRoom(now time.Time) {
+	var oldest doorKey
+	last := int64(-1)
+	for key, d := range all.open {
+		used := d.used.Load()
+		if now.UnixNano()-used > int64(doorIdle) {
+			d.shut()
+			delete(all.open, key)
+		} else if last < 0 || used < last {
+			oldest, last = key, used
+		}
+	}
+	if len(all.open) >= maxDoors {
+		all.open[oldest].shut()
+		delete(all.open, oldest)
+	}
+}
+
+func (all *doors) shut() {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for key, d := range all.open {
+		d.shut()
+		delete(all.open, key)
+	}
+}
+
+// shut ends the door's sessions with the upstreams.
+func (d *door) shut() {
+	d.mu.Lock()
+	sessions := d.sessions
+	d.sessions = nil
+	d.mu.Unlock()
+	go func() { // each says goodbye to its upstream, which may be slow
+		for _, s := range sessions {
+			_ = s.Close() // it may be gone already
+		}
+		d.close()
+	}()
+}
+
+// session is the caller's session with an upstream, opened if need be.
+func (d *door) session(member string) (*sdk.ClientSession, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.sessions[member]; s != nil {
+		return s, nil
+	}
+	if d.sessions == nil {
+		return nil, errors.New("the door is closed; open a new session")
+	}
+	b, err := d.g.backend(member)
+	if err != nil {
+		return nil, err
+	}
+	at, ok := b.connector.(connector.Endpointer)
+	if !ok {
+		return nil, fmt.Errorf("%s is no MCP upstream", member)
+	}
+	client := sdk.NewClient(&sdk.Implementation{Name: "lanyard", Version: "1"}, &sdk.ClientOptions{
+		Capabilities: &sdk.ClientCapabilities{}, ProgressNotificationHandler: d.progressed})
+	s, err := client.Connect(d.ctx, &sdk.StreamableClientTransport{Endpoint: d.g.URL + "/" + member + at.Endpoint(),
+		HTTPClient: &http.Client{Transport: &inward{d}}, MaxRetries: -1, DisableStandaloneSSE: true}, nil)
+	if err != nil {
+		return nil, err
+	}
+	d.sessions[member] = s
+	go func() { // one that the upstream ends is opened anew when it is next needed
+		_ = s.Wait()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.sessions[member] == s {
+			delete(d.sessions, member)
+		}
+	}()
+	return s, nil
+}
+
+// answer sees to what is asked at the door. What is left to next are steps of the protocol.
+func (d *door) answer(next sdk.MethodHandler) sdk.MethodHandler {
+	return func(ctx context.Context, method string, req sdk.Request) (sdk.Result, error) {
+		switch p := req.GetParams().(type) {
+		case *sdk.ListToolsParams:
+			return d.listTools(ctx, p)
+		case *sdk.CallToolParamsRaw:
+			session, _ := req.GetSession().(*sdk.ServerSession)
+			return d.callTool(ctx, session, p)
+		case *sdk.ListResourcesParams:
+			return d.listResources(ctx, p)
+		case *sdk.ListResourceTemplatesParams:
+			return d.listTemplates(ctx, p)
+		case *sdk.ReadResourceParams:
+			return d.readResource(ctx, p)
+		case *sdk.ListPromptsParams:
+			return d.listPrompts(ctx, p)
+		case *sdk.GetPromptParams:
+			return d.getPrompt(ctx, p)
+		}
+		return next(ctx, method, req)
+	}
+}
+
+// to finds the upstream that a name at the door is of, and its name there.
+func (d *door) to(name string) (*sdk.ClientSession, string, error) {
+	member, inner, ok := strings.Cut(name, "__")
+	for _, m := range d.joined {
+		if ok && m == member {
+			s, err := d.session(member)
+			return s, inner, err
+		}
+	}
+	return nil, "", &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("%.80q is nothing that %s has: names are <upstream>__<name>, and %s lists them", name, d.name, d.name)}
+}
+
+// progressed passes on how far an upstream has come.
+func (d *door) progressed(_ context.Context, n *sdk.ProgressNotificationClientRequest) {
+	d.mu.Lock()
+	to, ok := d.progress[fmt.Sprint(n.Params.ProgressToken)]
+	d.mu.Unlock()
+	if ok {
+		p := *n.Params
+		p.ProgressToken = to.token
+		_ = to.session.NotifyProgress(to.ctx, &p) // who asked may have gone
+	}
+}
+
+// follow has progress come back to the caller under its own token, until done is called.
+func (d *door) follow(ctx context.Context, session *sdk.ServerSession, token any) (ours string, done func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls++
+	ours = fmt.Sprint(d.calls)
+	d.progress[ours] = progress{ctx, session, token}
+	return ours, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.progress, ours)
+	}
+}
+
+// joins reports whether u only opens the door to others.
+func joins(u *policy.Upstream) bool { return u.Family == "join" }

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/token"
+)
+
+// inward carries a door's requests to the gateway itself, in the name of its caller.
+type inward struct{ d *door }
+
+func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
+	in := out.Clone(out.Context())
+	in.RequestURI = out.URL.RequestURI()
+	in.Host, in.RemoteAddr = out.URL.Host, *t.d.source.Load()+":0"
+	in.URL = &url.URL{Path: out.URL.Path, RawQuery: out.URL.RawQuery}
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	in.TLS = nil
+	body, writer := io.Pipe()
+	w := &reply{header: http.Header{}, body: writer, begun: make(chan struct{})}
+	go func() {
+		defer func() {
+			err := io.EOF
+			if p := recover(); p != nil { // cut, or the upstream hung up
+				err = io.ErrUnexpectedEOF
+			}
+			w.WriteHeader(http.StatusBadGateway) // unless it has begun
+			_ = writer.CloseWithError(err)
+		}()
+		t.d.g.serve(w, in, t.d.claims.Load())
+	}()
+	select {
+	case <-w.begun:
+	case <-out.Context().Done():
+		_ = body.CloseWithError(out.Context().Err())
+		return nil, out.Context().Err()
+	}
+	return &http.Response{Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.sent, Body: body, ContentLength: -1, Request: out}, nil
+}
+
+// reply is a response on its way to a door.
+type reply struct {
+	header, sent http.Header
+	status       int
+	body         *io.PipeWriter
+	begun        chan struct{}
+	once         sync.Once
+}
+
+func (w *reply) Header() http.Header { return w.header }
+
+func (w *reply) WriteHeader(status int) {
+	if status < 200 {
+		return
+	}
+	w.once.Do(func() {
+		w.status, w.sent = status, w.header.Clone()
+		close(w.begun)
+	})
+}
+
+func (w *reply) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(b)
+}
+
+func (w *reply) Flush() { w.WriteHeader(http.StatusOK) }
+
+// SetWriteDeadline ends a reply that is cut while nobody reads it.
+func (w *reply) SetWriteDeadline(time.Time) error {
+	return w.body.CloseWithError(errCut)
+}
+
+var errCut = errors.New("the request was cut")
+
+var _ http.ResponseWriter = (*reply)(nil)
+
+// vouched takes a caller that a door has authenticated; what may have changed since is asked again.
+func (g *Gateway) vouched(r *request, c *token.Claims) error {
+	if err := g.View.Live(r.start); err != nil {
+		return unavailable("The gateway has not heard from its control plane, so nothing may pass.")
+	}
+	r.claims, r.source = c, source(r.in)
+	return g.admit(r)
+}
