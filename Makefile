@@ -45,4 +45,4 @@ generate:
 	go generate ./...
 
 clean:
-	rm -rf bin test/interop/node_modules
+	rm -rf bin test/interop/node_modules test/interop/.venv

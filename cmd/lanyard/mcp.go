@@ -54,22 +54,14 @@ comes back to a port of this machine, and what it gives is forgotten at the end.
 				}
 				defer end()
 			}
-			session, err := sdk.NewClient(&sdk.Implementation{Name: "lanyard", Version: version}, nil).
-				Connect(cmd.Context(), &sdk.StreamableClientTransport{Endpoint: args[0], HTTPClient: &http.Client{Transport: carrier}}, nil)
+			tools, err := listTools(cmd.Context(), &sdk.StreamableClientTransport{Endpoint: args[0], HTTPClient: &http.Client{Transport: carrier}})
 			if err != nil {
-				return fmt.Errorf("connecting to %s: %w", args[0], err)
+				return fmt.Errorf("asking %s for its tools: %w", args[0], err)
 			}
-			defer session.Close()
 			out := struct {
-				Path  string      `json:"path"`
-				Tools []*sdk.Tool `json:"tools"`
-			}{Path: u.EscapedPath(), Tools: []*sdk.Tool{}}
-			for t, err := range session.Tools(cmd.Context(), nil) {
-				if err != nil {
-					return fmt.Errorf("listing the tools of %s: %w", args[0], err)
-				}
-				out.Tools = append(out.Tools, t)
-			}
+				Path  string            `json:"path"`
+				Tools []json.RawMessage `json:"tools"`
+			}{u.EscapedPath(), tools}
 			b, err := json.MarshalIndent(out, "", "  ")
 			if err != nil {
 				return err
@@ -89,6 +81,67 @@ comes back to a port of this machine, and what it gives is forgotten at the end.
 	f.StringVar(&secretEnv, "client-secret-env", "", "environment variable with the secret of that client, if it has one")
 	catalogue.MarkFlagsMutuallyExclusive("sign-in", "credential-env")
 	return noun("mcp", "MCP servers", catalogue, a.mcpRun(), a.mcpConnect(), a.mcpConfig())
+}
+
+// listTools opens a session, and returns every tool exactly as the server describes
+// it: what is pinned must be what it says, members that we do not know included.
+func listTools(ctx context.Context, t sdk.Transport) ([]json.RawMessage, error) {
+	conn, err := t.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	n := int64(0)
+	ask := func(method string, params, result any) error {
+		b, err := json.Marshal(params)
+		if err != nil {
+			return err
+		}
+		n++
+		id, err := jsonrpc.MakeID(float64(n))
+		if err != nil {
+			return err
+		}
+		if err := conn.Write(ctx, &jsonrpc.Request{ID: id, Method: method, Params: b}); err != nil {
+			return err
+		}
+		for {
+			m, err := conn.Read(ctx)
+			if err != nil {
+				return err
+			}
+			if r, ok := m.(*jsonrpc.Response); ok && r.ID == id {
+				if r.Error != nil {
+					return r.Error
+				}
+				return json.Unmarshal(r.Result, result)
+			}
+		}
+	}
+	if err := ask("initialize", map[string]any{"protocolVersion": sessionVersions[0], "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": "lanyard", "version": version}}, new(any)); err != nil {
+		return nil, err
+	}
+	if err := conn.Write(ctx, &jsonrpc.Request{Method: "notifications/initialized", Params: json.RawMessage("{}")}); err != nil {
+		return nil, err
+	}
+	all := []json.RawMessage{}
+	for cursor, pages := "", 0; pages < 10_000; pages++ {
+		params := map[string]any{}
+		if cursor != "" {
+			params["cursor"] = cursor
+		}
+		var page struct {
+			Tools []json.RawMessage `json:"tools"`
+			Next  string            `json:"nextCursor"`
+		}
+		if err := ask("tools/list", params, &page); err != nil {
+			return nil, err
+		}
+		if all, cursor = append(all, page.Tools...), page.Next; cursor == "" {
+			return all, nil
+		}
+	}
+	return nil, errors.New("its list of tools has no end")
 }
 
 func (a *app) mcpConnect() *cobra.Command {
