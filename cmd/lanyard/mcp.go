@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -221,45 +220,6 @@ func bridge(ctx context.Context, near, far sdk.Connection, errs io.Writer) error
 			carry()
 		}
 	}
-}
-
-func (a *app) mcpConfig() *cobra.Command {
-	var b badge
-	var kind, path string
-	c := &cobra.Command{Use: "config UPSTREAM --client NAME --as IDENTITY --key FILE", Short: "Print the entry for an MCP client's configuration", Args: cobra.ExactArgs(1),
-		Example: `  lanyard mcp config notes --client claude --as scribe --key scribe.key.jwk`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			self, err := os.Executable()
-			if err != nil {
-				return err
-			}
-			key, err := filepath.Abs(b.key)
-			if err != nil {
-				return err
-			}
-			if _, err := os.Stat(key); err != nil {
-				return fmt.Errorf("--key: %w", err)
-			}
-			entry := map[string]any{"command": self, "args": []string{"mcp", "connect", args[0], "--as", b.who, "--key", key, "--issuer", b.issuer, "--gateway", b.gateway, "--trust-domain", b.domain, "--path", path}}
-			var out any
-			switch kind {
-			case "claude", "cursor":
-				out = map[string]any{"mcpServers": map[string]any{args[0]: entry}}
-			case "vscode":
-				entry["type"] = "stdio"
-				out = map[string]any{"servers": map[string]any{args[0]: entry}}
-			default:
-				return usage("--client %q: use claude, cursor or vscode", kind)
-			}
-			e := json.NewEncoder(a.out)
-			e.SetEscapeHTML(false)
-			e.SetIndent("", "  ")
-			return e.Encode(out)
-		}}
-	b.flags(c)
-	c.Flags().StringVar(&kind, "client", "claude", "claude, cursor or vscode")
-	c.Flags().StringVar(&path, "path", "/mcp", "path of the server's endpoint")
-	return c
 }
 
 // bearer shows a credential with every request.
