@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -38,7 +40,7 @@ names through a door on loopback, which sends every request to the gateway with 
 identity's token. Key and tokens stay in this process; what the agent gets is a URL
 that is good as long as it runs:
 
-  LANYARD_URL_MAIL      where the upstream mail is (one for each; - becomes _)
+  LANYARD_URL_MAIL      where the upstream mail is (one for each; - and . become _)
   LANYARD_GATEWAY       the same without the upstream's name
   LANYARD_MCP_CONFIG    a configuration file for MCP clients, with each --mcp
   LANYARD_IDENTITY      its SPIFFE ID
@@ -83,10 +85,15 @@ func namedUpstreams(upstreams, servers []string) (map[string]string, error) {
 		}
 		all[name] = path
 	}
+	variables := map[string]string{}
 	for name := range all {
 		if !identity.ValidName(name) {
 			return nil, usage("%q is no name of an upstream", name)
 		}
+		if other, twice := variables[urlVariable(name)]; twice {
+			return nil, usage("%s and %s would both be %s", name, other, urlVariable(name))
+		}
+		variables[urlVariable(name)] = name
 	}
 	if len(all) == 0 {
 		return nil, usage("name the upstreams that the agent uses with --upstream, and those that are MCP servers with --mcp")
@@ -107,7 +114,7 @@ func (a *app) runAgent(ctx context.Context, b *badge, upstreams map[string]strin
 		case asked <- struct{}{}: // somebody was told no: is it for good?
 		default:
 		}
-	}, a.errs)
+	})
 	if err != nil {
 		return err
 	}
@@ -118,7 +125,7 @@ func (a *app) runAgent(ctx context.Context, b *badge, upstreams map[string]strin
 		}
 		return err
 	}
-	server := &http.Server{Handler: d, ReadHeaderTimeout: 10 * time.Second, ErrorLog: nil}
+	server := &http.Server{Handler: d, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go server.Serve(l) // ends with Close
 	defer server.Close()
 	dir, err := os.MkdirTemp("", "lanyard-run-")
@@ -144,9 +151,13 @@ func (a *app) runAgent(ctx context.Context, b *badge, upstreams map[string]strin
 func (d *door) environment(config string) []string {
 	env := []string{"LANYARD_IDENTITY=" + d.badge.id(), "LANYARD_GATEWAY=" + d.url(), "LANYARD_MCP_CONFIG=" + config}
 	for name := range d.upstreams {
-		env = append(env, "LANYARD_URL_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"="+d.url()+"/"+name)
+		env = append(env, urlVariable(name)+"="+d.url()+"/"+name)
 	}
 	return env
+}
+
+func urlVariable(upstream string) string {
+	return "LANYARD_URL_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(upstream))
 }
 
 // mcpConfig writes the configuration for MCP clients into dir and returns its name.

@@ -38,7 +38,7 @@ type door struct {
 	proxies   map[string]*httputil.ReverseProxy
 }
 
-func newDoor(b *badge, upstreams map[string]string, l net.Listener, refused func(*client.Error), errs io.Writer) (*door, error) {
+func newDoor(b *badge, upstreams map[string]string, l net.Listener, refused func(*client.Error)) (*door, error) {
 	source, err := b.sourceOver(&http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true})
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func newDoor(b *badge, upstreams map[string]string, l net.Listener, refused func
 			FlushInterval:  -1,
 			ModifyResponse: plainNo,
 			ErrorHandler:   d.failed,
-			ErrorLog:       log.New(printableTo{errs}, "lanyard: ", 0),
+			ErrorLog:       log.New(io.Discard, "", 0), // the agent has the terminal
 		}
 	}
 	return d, nil
@@ -192,12 +192,4 @@ func no(w http.ResponseWriter, status int, text string) {
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write(b) // who asked may be gone
-}
-
-// printableTo writes what others wrote so that it moves no cursor.
-type printableTo struct{ w io.Writer }
-
-func (p printableTo) Write(b []byte) (int, error) {
-	_, err := io.WriteString(p.w, printable(strings.TrimRight(string(b), "\n"))+"\n")
-	return len(b), err
 }

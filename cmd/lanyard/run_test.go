@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/lanyard-dev/lanyard/client"
+)
+
+// doorTo is a door to a gateway of the test's own. The issuer gives a token to
+// everybody, and asks once for a nonce, as the real one does.
+func doorTo(t testing.TB, gateway http.HandlerFunc) (base string, refusals *[]string, stop *bool) {
+	t.Helper()
+	refusals, stop = new([]string), new(bool)
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("DPoP-Nonce", "issuer")
+		if *stop {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"error":"invalid_client","error_description":"bot is killed"}`)
+			return
+		}
+		fmt.Fprint(w, `{"access_token":"token","token_type":"DPoP","expires_in":300}`)
+	}))
+	t.Cleanup(issuer.Close)
+	gate := httptest.NewServer(gateway)
+	t.Cleanup(gate.Close)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key.jwk")
+	b, err := json.Marshal(jose.JSONWebKey{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewUnstartedServer(nil)
+	d, err := newDoor(&badge{issuer: issuer.URL, gateway: gate.URL + "/base", who: "bot", key: file, domain: "lanyard.local"}, map[string]string{"mail": "", "notes": "/mcp"}, web.Listener,
+		func(e *client.Error) { *refusals = append(*refusals, e.Description) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	web.Config.Handler = d
+	web.Start()
+	t.Cleanup(func() { web.CloseClientConnections(); web.Close() })
+	return d.url(), refusals, stop
+}
+
+// TestDoor: what was asked arrives as it was asked, with the identity's token and nothing of the agent's.
+func TestDoor(t *testing.T) {
+	var got *http.Request
+	var body []byte
+	asked := 0
+	base, refusals, stop := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if got, body, asked = r, b, asked+1; asked == 1 {
+			w.Header().Set("DPoP-Nonce", "gateway")
+			w.Header().Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		if strings.HasSuffix(r.URL.Path, "/stopped") { // its token is good no more
+			w.Header().Set("WWW-Authenticate", `DPoP error="invalid_token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("DPoP-Nonce", "next")
+		fmt.Fprint(w, "ok")
+	})
+	send := func(method, path, content string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequest(method, base+path, strings.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"Authorization", "DPoP", "Cookie"} {
+			req.Header.Set(name, "mine")
+		}
+		req.Header.Set("Mcp-Session-Id", "s")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, string(b)
+	}
+	res, text := send("POST", "/mail/a%2Fb//c/../d?x=%20&y", "content")
+	if res.StatusCode != 200 || text != "ok" || asked != 2 || res.Header.Get("DPoP-Nonce") != "" {
+		t.Errorf("%s %q after %d", res.Status, text, asked)
+	}
+	if got.RequestURI != "/base/mail/a%2Fb//c/../d?x=%20&y" || string(body) != "content" || got.Header.Get("Mcp-Session-Id") != "s" {
+		t.Errorf("it became %s %q %v", got.RequestURI, body, got.Header)
+	}
+	if got.Header.Get("Authorization") != "DPoP token" || got.Header.Get("DPoP") == "mine" || got.Header.Get("Cookie") != "" {
+		t.Errorf("it carries %v", got.Header)
+	}
+	large := strings.Repeat("x", replayable+10)
+	if res, _ := send("PUT", "/mail/large", large); res.StatusCode != 200 || len(body) != len(large) {
+		t.Errorf("a large body: %s, %d bytes", res.Status, len(body))
+	}
+	*stop = true
+	if res, _ := send("GET", "/mail/stopped", ""); res.StatusCode != 403 || res.Header.Get("WWW-Authenticate") != "" || !slices.Equal(*refusals, []string{"bot is killed"}) {
+		t.Errorf("stopped: %s %v %v", res.Status, res.Header, *refusals)
+	}
+	res, text = send("POST", "/notes/mcp", `{"jsonrpc":"2.0","id":"7","method":"tools/call","params":{}}`)
+	var answer struct {
+		ID    string
+		Error struct{ Message string }
+	}
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || res.StatusCode != 403 || answer.ID != "7" || !strings.Contains(answer.Error.Message, "bot is killed") {
+		t.Errorf("stopped, in MCP: %s %s %v", res.Status, text, err)
+	}
+}
+
+// TestDoorStreams: an event arrives when it was sent, and the end when the gateway ends it.
+func TestDoorStreams(t *testing.T) {
+	next := make(chan bool)
+	base, _, _ := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i := 0; <-next; i++ {
+			fmt.Fprintf(w, "data: %d\n\n", i)
+			http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler) // as the cord does
+	})
+	go func() { next <- true }()
+	res, err := http.Get(base + "/notes/mcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	in := bufio.NewReader(res.Body)
+	for i := range 3 {
+		if i > 0 {
+			next <- true
+		}
+		line, err := in.ReadString('\n')
+		if _, _ = in.ReadString('\n'); err != nil || line != fmt.Sprintf("data: %d\n", i) {
+			t.Fatalf("%q %v", line, err)
+		}
+	}
+	next <- false
+	if rest, err := io.ReadAll(in); err == nil {
+		t.Errorf("cut, it ended well: %q", rest)
+	}
+}
+
+func FuzzDoor(f *testing.F) {
+	f.Add("/mail/x", "127.0.0.1", "", []byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+	f.Add("/SECRET/mail", "evil.example", "https://evil.example", []byte("x"))
+	const gate = "unreachable.invalid"
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { l.Close() })
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	source, err := client.New(client.Config{Issuer: "http://" + gate, Identity: "spiffe://lanyard.local/agent/bot", Key: key, Base: never{}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	d := &door{source: source, secret: "SECRET", host: l.Addr().String(), refused: func(*client.Error) {}}
+	f.Fuzz(func(t *testing.T, path, host, origin string, body []byte) {
+		r := httptest.NewRequest("POST", "/", bytes.NewReader(body))
+		r.URL.Path, r.Host = path, host
+		r.Header.Set("Origin", origin)
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r) // it has no upstreams: whatever comes in, nothing may go on
+		if w.Code < 400 {
+			t.Errorf("%q of %q from %q: %d", path, host, origin, w.Code)
+		}
+		if keepBody(r) == nil && r.GetBody != nil {
+			callID(r)
+		}
+	})
+}
+
+type never struct{}
+
+func (never) RoundTrip(*http.Request) (*http.Response, error) { panic("it went on") }
+
+func TestCleanEnv(t *testing.T) {
+	env, left := cleanEnv([]string{"PATH=/bin", "LC_ALL=C", "AWS_SECRET_ACCESS_KEY=x", "GITHUB_TOKEN=x", "KEYBOARD=de", "DB_PASSWD=x", "GOOGLE_APPLICATION_CREDENTIALS=x", "API_KEYS=x", "NEEDED_TOKEN=y", "SSH_AUTH_SOCK=/x", "openai_api_key=x"}, []string{"NEEDED_TOKEN"})
+	if want := []string{"PATH=/bin", "LC_ALL=C", "NEEDED_TOKEN=y"}; !slices.Equal(env, want) {
+		t.Errorf("it inherits %v, want %v", env, want)
+	}
+	if want := []string{"API_KEYS", "AWS_SECRET_ACCESS_KEY", "DB_PASSWD", "GITHUB_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "openai_api_key"}; !slices.Equal(left, want) {
+		t.Errorf("it is told of %v, want %v", left, want)
+	}
+}
+
+func TestNamedUpstreams(t *testing.T) {
+	for _, bad := range [][2][]string{{nil, nil}, {{"Mail"}, nil}, {{"a/b"}, nil}, {{"a-b", "a.b"}, nil}, {nil, {"notes=mcp"}}, {nil, {"notes=/mcp?x"}}, {nil, {"=/mcp"}}} {
+		if all, err := namedUpstreams(bad[0], bad[1]); err == nil {
+			t.Errorf("%q became %v", bad, all)
+		}
+	}
+	all, err := namedUpstreams([]string{"mail", "notes"}, []string{"notes", "files=/v1/mcp"})
+	if err != nil || fmt.Sprint(all) != "map[files:/v1/mcp mail: notes:/mcp]" {
+		t.Errorf("%v %v", all, err)
+	}
+}
