@@ -365,6 +365,9 @@ func (c Condition) tests(attr, kind string) (tests []string, err error) {
 			return nil, fmt.Errorf("like is for text, and this argument is of type %s", kind)
 		}
 		tests = append(tests, attr+" like "+quote(c.Like))
+		if strings.Contains(c.Like, "/") && strings.Contains(c.Like, "*") { // a path must not lead out of where the pattern says
+			tests = append(tests, "!("+attr+` like "*..*")`, "!("+attr+` like "*%2e*")`, "!("+attr+` like "*%2E*")`)
+		}
 	}
 	if (c.Min != nil || c.Max != nil) && kind != "integer" {
 		return nil, fmt.Errorf("min and max are for numbers, and this argument is of type %s", kind)

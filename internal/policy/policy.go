@@ -107,7 +107,7 @@ type Grant struct {
 type Condition struct {
 	Is    string   `json:"is,omitempty"`
 	OneOf []string `json:"one_of,omitempty"`
-	Like  string   `json:"like,omitempty"` // Cedar like: * is any text
+	Like  string   `json:"like,omitempty"` // Cedar like: * is any text; with / and *, not one that holds .. or %2e, which may lead out of it
 	Min   *int64   `json:"min,omitempty"`
 	Max   *int64   `json:"max,omitempty"`
 }

@@ -58,6 +58,9 @@ func TestDecide(t *testing.T) {
 	two := int64(2)
 	list := func(args map[string]any) Request { return ask("messages.list", Read, args) }
 	me := map[string]any{"userId": "me"}
+	path := func(like string) Grant {
+		return Grant{Actions: []string{"read"}, Where: map[string]Condition{"userId": {Like: like}}}
+	}
 	for _, c := range []struct {
 		name  string
 		grant Grant
@@ -75,6 +78,11 @@ func TestDecide(t *testing.T) {
 		{"max", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"maxResults": {Max: &two}}}, list(map[string]any{"maxResults": int64(2)}), true},
 		{"over max", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"maxResults": {Max: &two}}}, list(map[string]any{"maxResults": int64(3)}), false},
 		{"like", Grant{Actions: []string{"read"}, Where: map[string]Condition{"userId": {Like: "m*"}}}, list(me), true},
+		{"like a path", path("docs/*"), list(map[string]any{"userId": "docs/a/b.c"}), true},
+		{"out of a path", path("docs/*"), list(map[string]any{"userId": "docs/../keys"}), false},
+		{"out of a path, encoded", path("file:///docs/*"), list(map[string]any{"userId": "file:///docs/%2e%2E/keys"}), false},
+		{"out of a path, on Windows", path("docs/*"), list(map[string]any{"userId": `docs/..\keys`}), false},
+		{"dots in no path", path("m*"), list(map[string]any{"userId": "my..self"}), true},
 		{"all of a list", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"labelIds": {OneOf: []string{"A", "B"}}}}, list(map[string]any{"labelIds": []string{"A"}}), true},
 		{"one outside", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"labelIds": {OneOf: []string{"A", "B"}}}}, list(map[string]any{"labelIds": []string{"A", "C"}}), false},
 		{"boolean", Grant{Actions: []string{"messages.list"}, Where: map[string]Condition{"spam": {Is: "false"}}}, list(map[string]any{"spam": true}), false},

@@ -269,6 +269,9 @@ func golang(t *testing.T, h *house, public, private string) {
 	if text, err := read(public); err != nil || text != "text of public/a.txt" {
 		t.Errorf("call: %q %v", text, err)
 	}
+	if text, err := read(filepath.Dir(public) + "/../private/b.txt"); err == nil {
+		t.Errorf("a path that leads out of what is granted: %q", text)
+	}
 	if text, err := read(private); err == nil || !strings.Contains(err.Error(), "Maya Lind, owner of filesystem") {
 		t.Errorf("refused: %q %v", text, err)
 	}
