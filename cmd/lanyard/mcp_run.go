@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,6 +41,7 @@ to speak 2025-11-25, as a process needs a session.`,
 			}
 			var left []string
 			h.env, left = cleanEnv(os.Environ(), env)
+			left = slices.DeleteFunc(left, func(name string) bool { return name == credential })
 			if line := leftOut(left); line != "" {
 				fmt.Fprintln(a.errs, line)
 			}
