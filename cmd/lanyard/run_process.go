@@ -109,8 +109,11 @@ func (c *child) endGroup(grace time.Duration) {
 	}
 }
 
-// adopt makes every orphan of the commands we start our own child, so that endAll finds it.
-func adopt() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+// adopt makes every orphan of the commands we start our own child, so that endAll
+// finds it, and closes our memory, where keys and tokens are, to processes of the same user.
+func adopt() error {
+	return errors.Join(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
+}
 
 // below lists every process that descends from pid.
 func below(pid int) (all []int) {
