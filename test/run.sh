@@ -20,7 +20,7 @@ step() {
 race() {
 	command -v gcc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc libc6-dev; } || return 1
 	local rooms=()
-	for d in internal/feed internal/gateway internal/oauth internal/token internal/control/store internal/control/issuer internal/control; do
+	for d in internal/feed internal/gateway internal/oauth internal/token internal/control/store internal/control/issuer internal/control cmd/lanyard; do
 		ls "$d"/*_test.go >/dev/null 2>&1 && rooms+=("./$d/...")
 	done
 	CGO_ENABLED=1 go test -race -timeout 8m "${rooms[@]}"

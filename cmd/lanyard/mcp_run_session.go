@@ -25,6 +25,7 @@ const (
 	maxNotes   = 100              // lines of a server's stderr in a minute that are logged
 	noteLength = 1000             // bytes of one that are logged
 	unread     = 10 * time.Second // how long a server may leave its input unread
+	unwritten  = time.Minute      // how long a client may leave an event unread that fits no buffer
 	endGrace   = 2 * time.Second  // what a process has to end in, when its input is closed and when it is told to
 )
 
@@ -228,8 +229,12 @@ func (s *stdioSession) serve(w http.ResponseWriter, r *http.Request, o *outbox) 
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	flush := http.NewResponseController(w).Flush
+	control := http.NewResponseController(w)
+	flush := control.Flush
 	write := func(line []byte) bool {
+		if control.SetWriteDeadline(time.Now().Add(unwritten)) != nil {
+			return false
+		}
 		_, err := fmt.Fprintf(w, "event: message\ndata: %s\n\n", line)
 		return err == nil && flush() == nil
 	}

@@ -44,6 +44,11 @@ func stdioServer(kind string) {
 		for {
 			fmt.Println("Server listening on \x1b[31mport 3000")
 		}
+	case "flood":
+		fmt.Println(`{"jsonrpc":"2.0","id":1,"result":{}}`)
+		for {
+			fmt.Println(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"` + strings.Repeat("x", 1000) + `"}}`)
+		}
 	case "long":
 		fmt.Println(strings.Repeat("x", maxWritten+1))
 		select {}
@@ -165,6 +170,9 @@ func TestSessions(t *testing.T) {
 			return &sdk.ElicitResult{Action: "decline"}, nil
 		}})
 	two := opened(t, web, nil)
+	if v := one.InitializeResult().ProtocolVersion; v != sessionVersions[0] {
+		t.Errorf("a client that begins with %s came back to %q", statelessVersion, v)
+	}
 	a, err := does(one, "pid")
 	if err != nil {
 		t.Fatal(err)
@@ -256,6 +264,31 @@ func TestBadServers(t *testing.T) {
 		cancel()
 		res.Body.Close()
 		until(t, "a session that was never opened ends", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.live) == 0 })
+	})
+	t.Run("flood", func(t *testing.T) {
+		h, web, _ := hosted(t, "flood")
+		_, session, body := post(t, web, "", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}`)
+		if !strings.Contains(body, `"result":{}`) {
+			t.Errorf("what it answered before: %.300s", body)
+		}
+		for _, method := range []string{"GET", "DELETE"} { // a client that listens and reads nothing, and then leaves
+			req, err := http.NewRequest(method, web.URL+"/mcp", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer right")
+			req.Header.Set("Accept", "text/event-stream")
+			req.Header.Set("Mcp-Session-Id", session)
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if res.StatusCode > 204 {
+				t.Errorf("%s: %s", method, res.Status)
+			}
+		}
+		until(t, "it ends", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.live) == 0 })
 	})
 	t.Run("none", func(t *testing.T) {
 		h, web, _ := hosted(t, "good")
