@@ -231,6 +231,7 @@ func (s *stdioSession) serve(w http.ResponseWriter, r *http.Request, o *outbox) 
 	w.WriteHeader(http.StatusOK)
 	control := http.NewResponseController(w)
 	flush := control.Flush
+	defer func() { _ = control.SetWriteDeadline(time.Now().Add(unwritten)) }() // for the end of the stream
 	write := func(line []byte) bool {
 		if control.SetWriteDeadline(time.Now().Add(unwritten)) != nil {
 			return false
