@@ -8,6 +8,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -80,6 +81,15 @@ type Lister interface {
 // Offers is what an upstream offers now: names of actions, to what differs in their
 // definitions from what was approved; "" is nothing.
 type Offers map[string]string
+
+// Checker is a Connector whose replies say which request they answer.
+type Checker interface {
+	Connector
+	// Check returns what the reply to r, of that type, is to be written to before it is sent
+	// on, piece by piece, and closed where it ends. An error means that it is no answer to r.
+	// nil means that any reply will do.
+	Check(r *Request, contentType string) io.WriteCloser
+}
 
 // Pinner is a Connector whose description holds definitions as they were approved. An
 // action whose definition is another one now is another action. It is the one part of

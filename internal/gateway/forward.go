@@ -112,7 +112,8 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	h := p.Out.Header
 	setSecret(h, r.secret)
 	h["Traceparent"] = []string{r.tracing}
-	if l, ok := b.connector.(connector.Lister); ok && l.Lists(r.call) {
+	_, checked := b.connector.(connector.Checker)
+	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) {
 		h["Accept-Encoding"] = []string{"identity"} // inspect reads the reply
 	}
 	if _, ok := h["User-Agent"]; !ok {

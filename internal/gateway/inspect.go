@@ -31,6 +31,10 @@ func (r *request) inspect(res *http.Response) error {
 			r.g.Log.Warn("a list of the upstream's", "upstream", r.name, "request", r.id, "error", err)
 			return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " says it offers cannot be read, so it is not sent on."}
 		}
+	} else if c, ok := r.backend.connector.(connector.Checker); ok && res.StatusCode == http.StatusOK {
+		if err := r.check(res, c); err != nil {
+			return err
+		}
 	}
 	for name := range res.Trailer {
 		if ownResponse(name) {
@@ -78,6 +82,66 @@ func (r *request) narrow(res *http.Response, l connector.Lister) error {
 	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil, nil
 	res.Header["Content-Length"] = []string{strconv.Itoa(len(b))}
 	return nil
+}
+
+// maxWait is how much of a reply, unless it is an event stream, is waited for before its head goes on: one that is
+// shorter and no answer can still become an error that says so.
+const maxWait = 64 << 10
+
+// check has a reply watched that must answer this request and no other.
+func (r *request) check(res *http.Response, c connector.Checker) error {
+	kind := res.Header.Get("Content-Type")
+	watch := c.Check(&r.ask, kind)
+	if watch == nil {
+		return nil
+	}
+	body := &watched{ReadCloser: res.Body, watch: watch, r: r}
+	res.Body = body
+	if strings.HasPrefix(kind, "text/event-stream") {
+		return nil
+	}
+	b, err := io.ReadAll(io.LimitReader(body, maxWait))
+	if body.bad != nil {
+		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: body.says()}
+	}
+	if err != nil {
+		return err
+	}
+	body.before = b
+	return nil
+}
+
+// watched is a body of which nothing is handed on that its watch has not seen.
+type watched struct {
+	io.ReadCloser
+	watch  io.WriteCloser
+	r      *request
+	before []byte // read already
+	bad    error
+}
+
+func (w *watched) Read(p []byte) (n int, err error) {
+	switch {
+	case w.bad != nil:
+		return 0, w.bad
+	case len(w.before) > 0:
+		n = copy(p, w.before)
+		w.before = w.before[n:]
+		return n, nil
+	}
+	n, err = w.ReadCloser.Read(p)
+	if _, w.bad = w.watch.Write(p[:n]); w.bad == nil && errors.Is(err, io.EOF) {
+		w.bad = w.watch.Close()
+	}
+	if w.bad != nil {
+		w.r.failure = w.says()
+		return 0, w.bad
+	}
+	return n, err
+}
+
+func (w *watched) says() string {
+	return w.r.name + " sent what is no answer to this request: " + w.bad.Error() + "."
 }
 
 // scrub takes what the upstream may not say to a caller out of h.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,7 +31,7 @@ type desk struct {
 	ahead   atomic.Int64
 }
 
-func newDesk(t *testing.T) *desk {
+func newDesk(t *testing.T, change ...func(*Config)) *desk {
 	d := &desk{server: sdk.NewServer(&sdk.Implementation{Name: "notes", Version: "1"}, nil)}
 	d.tool("read_note", "Reads a note.")
 	d.tool("drop_notes", "Drops notes.")
@@ -54,6 +56,9 @@ func newDesk(t *testing.T) *desk {
 	}), func(c *Config) {
 		c.Families = append(c.Families, mcp.Family())
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(d.ahead.Load())) }
+		for _, f := range change {
+			f(c)
+		}
 	})
 	d.approve(1)
 	grant := all("bot")
@@ -92,8 +97,8 @@ func (d *desk) approve(version int64) {
 		Description: b, Classes: map[string]policy.Class{"tools.*": policy.Write}, Version: version})
 }
 
-// ask sends a message as bot and returns the status and the reply.
-func (d *desk) ask(message string) (int, string) {
+// post is a message of bot's.
+func (d *desk) post(message string) *http.Request {
 	d.t.Helper()
 	claims := d.claims("bot")
 	claims.Audience, claims.Issued = testScope+"/notes", d.g.Now()
@@ -101,13 +106,25 @@ func (d *desk) ask(message string) (int, string) {
 	r := d.request("POST", "/notes/mcp", d.mint(claims), strings.NewReader(message))
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/json, text/event-stream")
-	res, body := d.do(r)
+	return r
+}
+
+// ask sends a message as bot and returns the status and the reply.
+func (d *desk) ask(message string) (int, string) {
+	d.t.Helper()
+	res, body := d.do(d.post(message))
 	return res.StatusCode, body
+}
+
+func (d *desk) message(tool string) *http.Request {
+	d.t.Helper()
+	return d.post(`{"jsonrpc":"2.0","id":"q1","method":"tools/call","params":{"name":"` + tool + `","arguments":{"path":"x"}}}`)
 }
 
 func (d *desk) call(tool string) (int, string) {
 	d.t.Helper()
-	return d.ask(`{"jsonrpc":"2.0","id":"q1","method":"tools/call","params":{"name":"` + tool + `","arguments":{"path":"x"}}}`)
+	res, body := d.do(d.message(tool))
+	return res.StatusCode, body
 }
 
 func (d *desk) answer(h http.HandlerFunc) { d.answers.Store(&h) }
@@ -183,4 +200,187 @@ func TestPinned(t *testing.T) {
 	}
 	d.answers.Store(nil)
 	works("it says again", "drop_notes")
+}
+
+// TestHostileServer: a server that dies, hangs, floods, answers twice or answers what nobody asked is a clear error, and
+// leaves nothing behind.
+func TestHostileServer(t *testing.T) {
+	d := newDesk(t, func(c *Config) { c.Limits.Upstream = 2 * time.Second })
+	if status, body := d.call("read_note"); status != 200 { // surveyed: what follows is about calls
+		t.Fatalf("%d %s", status, body)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	before := runtime.NumGoroutine()
+	says := func(kind string, parts ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			for _, p := range parts {
+				io.WriteString(w, p)
+				w.(http.Flusher).Flush()
+			}
+		}
+	}
+	const good, other = `{"jsonrpc":"2.0","id":"q1","result":{}}`, `{"jsonrpc":"2.0","id":"q2","result":{}}`
+	dies := func(before ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if len(before) > 0 {
+				says("application/json", before...)(w, r)
+			}
+			panic(http.ErrAbortHandler)
+		}
+	}
+	for name, x := range map[string]struct {
+		answer http.HandlerFunc
+		status int
+		says   string
+	}{
+		"dies":                     {dies(), 502, "hung up"},
+		"dies in the middle":       {dies(good[:20]), 502, "hung up"},
+		"hangs":                    {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 504, "did not answer in time"},
+		"another question":         {says("application/json", other), 502, "another question"},
+		"twice":                    {says("application/json", good, good), 502, "something follows"},
+		"a list of answers":        {says("application/json", "["+good+"]"), 502, "no JSON object"},
+		"a question of its own":    {says("application/json", `{"jsonrpc":"2.0","id":"q1","method":"ping"}`), 502, "it is a question"},
+		"garbage":                  {says("application/json", "\x00\xff{{{"), 502, "no JSON object"},
+		"a member twice":           {says("application/json", `{"id":"q2",`+good[1:]), 502, "more than one id"},
+		"changes the protocol":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(101) }, 502, "changed the protocol"},
+		"what was asked":           {says("application/json", good), 200, good},
+		"what was asked, slowly":   {says("application/json", good[:9], good[9:]), 200, good},
+		"what was asked, as event": {says("text/event-stream", "data: "+good+"\n\n"), 200, good},
+		"a large answer":           {says("application/json", `{"id":"q1","result":"`, strings.Repeat("x", 3*maxWait), `"}`), 200, "xxx"},
+	} {
+		d.answer(x.answer)
+		if status, body := d.call("read_note"); status != x.status || !strings.Contains(body, x.says) || strings.Contains(body, "q2") {
+			t.Errorf("%s: %d %.300s", name, status, body)
+		}
+	}
+	// What has begun cannot become another status: it is cut before the end, so that it cannot pass for whole.
+	for name, answer := range map[string]http.HandlerFunc{
+		"another question, in events": says("text/event-stream", ": hello\n\n", "data: "+other+"\n\n"),
+		"twice, in events":            says("text/event-stream", "data: "+good+"\n\n", "data: "+good+"\n\n"),
+		"another, after much":         says("application/json", `{"result":"`+strings.Repeat("x", 2*maxWait)+`"`, `,"id":"q2"}`),
+	} {
+		d.answer(answer)
+		res, err := http.DefaultClient.Do(d.message("read_note"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err == nil || strings.Contains(string(body), "q2") {
+			t.Errorf("%s: whole: %.300s", name, body)
+		}
+	}
+	ended := make(chan struct{})
+	d.answer(func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		w.Header().Set("Content-Type", "text/event-stream")
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n"); err != nil {
+				return
+			}
+		}
+	})
+	res, err := http.DefaultClient.Do(d.message("read_note"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, res.Body, 1<<20); err != nil {
+		t.Error(err)
+	}
+	res.Body.Close()
+	<-ended // the flood stops when its caller goes
+	eventually(t, "a failure on record", func() bool {
+		n := 0
+		for _, e := range d.plane.recorded() {
+			if e.Outcome == "failed" && strings.Contains(e.Reason, "another question") {
+				n++
+			}
+		}
+		return n == 3
+	})
+	d.answers.Store(nil)
+	eventually(t, "no goroutine left", func() bool {
+		http.DefaultClient.CloseIdleConnections()
+		d.back.CloseClientConnections()
+		return runtime.NumGoroutine() <= before
+	})
+}
+
+// TestSilentServer: a server that does not say what it offers does not hold up the end of the gateway.
+func TestSilentServer(t *testing.T) {
+	d := newDesk(t)
+	asked := make(chan struct{}, 10)
+	d.answer(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	})
+	answered := make(chan int)
+	go func() {
+		res, err := http.DefaultClient.Do(d.message("read_note"))
+		if err != nil {
+			answered <- 0
+			return
+		}
+		res.Body.Close()
+		answered <- res.StatusCode
+	}()
+	<-asked
+	if err := d.g.Close(); err != nil {
+		t.Error(err)
+	}
+	if status := <-answered; status != 502 {
+		t.Errorf("the call ended with %d", status)
+	}
+}
+
+// TestMessages: what no message should be is a clear error, and goes no further.
+func TestMessages(t *testing.T) {
+	d := newDesk(t)
+	claims := d.claims("bot")
+	claims.Audience = testScope + "/notes"
+	head := "POST /notes/mcp HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: Bearer " + d.mint(claims) + "\r\n"
+	if status, body := d.raw(head + "Content-Length: 104857600\r\n\r\n{"); status != 413 || !strings.Contains(body, "4194304 bytes at most") {
+		t.Errorf("100 MB: %d %s", status, body)
+	}
+	for name, x := range map[string]struct {
+		body, says string
+		status     int
+	}{
+		"deep":               {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_note","arguments":{"path":` + strings.Repeat("[", 1e6) + `}}}`, "too deep", 400},
+		"a member twice":     {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_note","name":"drop_notes"}}`, "one meaning", 400},
+		"in case alone":      {`{"jsonrpc":"2.0","id":1,"method":"tools/call","Method":"ping"}`, "in case alone", 400},
+		"bad UTF-8":          {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"p\xffng\"}", "one meaning", 400},
+		"a batch":            {`[{"jsonrpc":"2.0","id":1,"method":"ping"}]`, "batch", 400},
+		"id null":            {`{"jsonrpc":"2.0","id":null,"method":"ping"}`, "id is to be", 400},
+		"id true":            {`{"jsonrpc":"2.0","id":true,"method":"ping"}`, "id is to be", 400},
+		"id 1.0":             {`{"jsonrpc":"2.0","id":1.0,"method":"ping"}`, "id is to be", 400},
+		"id too large":       {`{"jsonrpc":"2.0","id":9999999999999999999,"method":"ping"}`, "id is to be", 400},
+		"id in a list":       {`{"jsonrpc":"2.0","id":[1],"method":"ping"}`, "id is to be", 400},
+		"an unknown method":  {`{"jsonrpc":"2.0","id":1,"method":"tools/install"}`, `"code":-32601`, 200},
+		"an unknown tool":    {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"rm"}}`, `"code":-32001`, 200},
+		"a hidden argument":  {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_note","arguments":{"sudo":true}}}`, `"code":-32602`, 200},
+		"a result and error": {`{"jsonrpc":"2.0","id":1,"result":{},"error":{}}`, "neither", 400},
+	} {
+		if status, body := d.ask(x.body); status != x.status || !strings.Contains(body, x.says) || !strings.Contains(body, `"jsonrpc":"2.0"`) {
+			t.Errorf("%s: %d %.300s", name, status, body)
+		}
+	}
+	if d.calls.Load() != 0 {
+		t.Errorf("%d of them reached the server", d.calls.Load())
+	}
+	var both sync.WaitGroup
+	for range 8 { // the same id at the same time: each reply goes where it was asked for
+		both.Go(func() {
+			for _, tool := range []string{"read_note", "drop_notes"} {
+				if status, body := d.call(tool); status != 200 || !strings.Contains(body, tool+" did it") {
+					t.Errorf("%s: %d %s", tool, status, body)
+				}
+			}
+		})
+	}
+	both.Wait()
+	if n := d.lists.Load(); n != 1 {
+		t.Errorf("8 callers at once asked %d times for what it offers", n)
+	}
 }

@@ -65,6 +65,10 @@ func (r *request) read(n int64) ([]byte, error) {
 	if len(r.in.Trailer) > 0 {
 		return nil, malformed("A request to " + r.name + " has no trailers.")
 	}
+	tooLarge := &problem{status: http.StatusRequestEntityTooLarge, kind: "too-large", detail: fmt.Sprintf("A request to %s may have %d bytes at most.", r.name, n)}
+	if r.in.ContentLength > n {
+		return nil, tooLarge
+	}
 	control := http.NewResponseController(r.w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // where there are no deadlines, the server's own hold
 	b, err := io.ReadAll(io.LimitReader(r.in.Body, n+1))
@@ -73,7 +77,7 @@ func (r *request) read(n int64) ([]byte, error) {
 	}
 	_ = control.SetReadDeadline(time.Time{})
 	if int64(len(b)) > n {
-		return nil, &problem{status: http.StatusRequestEntityTooLarge, kind: "too-large", detail: fmt.Sprintf("A request to %s may have %d bytes at most.", r.name, n)}
+		return nil, tooLarge
 	}
 	r.in.Body, r.in.ContentLength, r.in.TransferEncoding = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
 	return b, nil

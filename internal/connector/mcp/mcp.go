@@ -89,6 +89,7 @@ var (
 	_ connector.BodyReader    = (*Connector)(nil)
 	_ connector.Refuser       = (*Connector)(nil)
 	_ connector.Lister        = (*Connector)(nil)
+	_ connector.Checker       = (*Connector)(nil)
 	_ connector.Pinner        = (*Connector)(nil)
 	_ connector.SessionKeeper = (*Connector)(nil)
 )
