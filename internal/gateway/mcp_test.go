@@ -384,3 +384,20 @@ func TestMessages(t *testing.T) {
 		t.Errorf("8 callers at once asked %d times for what it offers", n)
 	}
 }
+
+// TestMirrors: what mirrors an argument, and where a stream goes on, reaches the server as it came.
+func TestMirrors(t *testing.T) {
+	d := newDesk(t)
+	var seen http.Header
+	d.answer(func(w http.ResponseWriter, r *http.Request) { seen = r.Header.Clone() })
+	r := d.post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	r.Header["Mcp-Param-User_id"], r.Header["Last-Event-Id"], r.Header["X_user_id"] = []string{"=?base64?eA==?="}, []string{"s1/17"}, []string{"x"}
+	if _, _ = d.do(r); seen.Get("Mcp-Param-User_id") != "=?base64?eA==?=" || seen.Get("Last-Event-Id") != "s1/17" || seen["X_user_id"] != nil {
+		t.Errorf("the server was told %v", seen)
+	}
+	r = d.post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	r.Header["Last-Event-Id"] = []string{"1", "2"}
+	if res, body := d.do(r); res.StatusCode != 400 || !strings.Contains(body, "more than one Last-Event-Id") {
+		t.Errorf("two places at once: %s %s", res.Status, body)
+	}
+}

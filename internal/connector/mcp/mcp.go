@@ -26,7 +26,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -121,7 +120,11 @@ func Open(description []byte) (connector.Connector, error) {
 		{Name: "prompts.get", Class: policy.Read, Summary: "Gets a prompt", Parameters: []policy.Parameter{{Name: "name", Type: "string"}}},
 	}
 	for i, t := range list.Tools {
-		ready, err := t.ready()
+		err := visible(whole.Tools[i])
+		var ready tool
+		if err == nil {
+			ready, err = t.ready()
+		}
 		if err == nil {
 			ready.pinned, err = define(whole.Tools[i])
 		}
@@ -140,13 +143,6 @@ func Open(description []byte) (connector.Connector, error) {
 func (t Tool) ready() (tool, error) {
 	if !namePattern.MatchString(t.Name) {
 		return tool{}, errors.New("a name is 1 to 128 of A-Z a-z 0-9 _ . / -")
-	}
-	for _, text := range []string{t.Title, t.Description} {
-		for _, r := range text {
-			if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Co, r) || unicode.IsControl(r) && !strings.ContainsRune("\n\r\t", r) {
-				return tool{}, fmt.Errorf("its text holds %U, which people cannot see and a model can; do not approve it", r)
-			}
-		}
 	}
 	summary, _, _ := strings.Cut(strings.TrimSpace(t.Description), "\n")
 	out := tool{parameters: map[string]string{}, action: policy.Action{Name: "tools." + t.Name, Class: policy.Delete, Summary: summary}}

@@ -1,13 +1,17 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"unicode"
 
+	"github.com/go-json-experiment/json/jsontext"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
@@ -72,6 +76,39 @@ func (t tool) differs(now []byte) string {
 		}
 	}
 	return strings.Join(out, ", ")
+}
+
+// visible refuses a tool that people and a model, or two parsers, could read differently:
+// every text in it, wherever it stands, must be one that people can see.
+func visible(tool []byte) error {
+	o, err := parseObject(tool)
+	if err != nil {
+		return err
+	}
+	if schema := o.get("inputSchema"); schema != nil {
+		if _, err := parseObject(schema); err != nil {
+			return fmt.Errorf("inputSchema: %w", err)
+		}
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(tool))
+	for {
+		t, err := d.ReadToken()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if t.Kind() != '"' {
+			continue
+		}
+		for _, r := range t.String() {
+			if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Co, r) || unicode.Is(unicode.Variation_Selector, r) && r != '\uFE0F' ||
+				unicode.IsControl(r) && !strings.ContainsRune("\n\r\t", r) {
+				return fmt.Errorf("its text holds %U, which people cannot see and a model can; do not approve it", r)
+			}
+		}
+	}
 }
 
 // Pins reports whether call is of a tool.
