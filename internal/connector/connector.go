@@ -73,8 +73,8 @@ type Lister interface {
 	Connector
 	// Lists reports whether the reply to call is such a list.
 	Lists(call policy.Call) bool
-	// Filter returns the reply to r without what may says no to, and what it offers. An
-	// error means that the reply must not be sent on.
+	// Filter returns the reply to r, or one event of it, without what may says no to, and
+	// what it offers. An error means that it must not be sent on.
 	Filter(r *Request, contentType string, reply []byte, may func(policy.Call) bool) ([]byte, Offers, error)
 }
 

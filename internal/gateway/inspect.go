@@ -26,13 +26,8 @@ func (r *request) inspect(res *http.Response) error {
 	if r.in.Header["Upgrade"] != nil && res.StatusCode != http.StatusSwitchingProtocols {
 		res.Header["Connection"] = []string{"close"} // Strict has stopped following it
 	}
-	if l, ok := r.backend.connector.(connector.Lister); ok && res.StatusCode == http.StatusOK && l.Lists(r.call) {
-		if err := r.narrow(res, l); err != nil {
-			r.g.Log.Warn("a list of the upstream's", "upstream", r.name, "request", r.id, "error", err)
-			return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " says it offers cannot be read, so it is not sent on."}
-		}
-	} else if c, ok := r.backend.connector.(connector.Checker); ok && res.StatusCode == http.StatusOK {
-		if err := r.check(res, c); err != nil {
+	if res.StatusCode == http.StatusOK {
+		if err := r.content(res); err != nil {
 			return err
 		}
 	}
@@ -44,6 +39,29 @@ func (r *request) inspect(res *http.Response) error {
 	r.trailer = len(res.Trailer) > 0 || res.ContentLength < 0
 	if r.nonce != "" {
 		res.Header["Dpop-Nonce"] = []string{r.nonce}
+	}
+	return nil
+}
+
+// content sees to what a reply says, where the connector knows: a list is narrowed, and an
+// answer must be one to this request.
+func (r *request) content(res *http.Response) error {
+	c, kind := r.backend.connector, res.Header.Get("Content-Type")
+	l, lists := c.(connector.Lister)
+	if lists && l.Lists(r.call) {
+		if err := r.narrow(res, l); err != nil {
+			r.g.Log.Warn("a list of the upstream's", "upstream", r.name, "request", r.id, "error", err)
+			return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " says it offers cannot be read, so it is not sent on."}
+		}
+		return nil
+	}
+	if lists && r.in.Method == http.MethodGet && strings.HasPrefix(kind, "text/event-stream") {
+		res.Body = &sieve{ReadCloser: res.Body, filter: func(event []byte) ([]byte, error) { return r.filter(l, kind, event) }}
+		res.ContentLength = -1
+		delete(res.Header, "Content-Length")
+	}
+	if c, ok := c.(connector.Checker); ok {
+		return r.check(res, c)
 	}
 	return nil
 }
@@ -63,7 +81,17 @@ func (r *request) narrow(res *http.Response, l connector.Lister) error {
 	if len(b) > maxList {
 		return errors.New("it is too large")
 	}
-	b, offers, err := l.Filter(&r.ask, res.Header.Get("Content-Type"), b, func(c policy.Call) bool {
+	if b, err = r.filter(l, res.Header.Get("Content-Type"), b); err != nil {
+		return err
+	}
+	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil, nil
+	res.Header["Content-Length"] = []string{strconv.Itoa(len(b))}
+	return nil
+}
+
+// filter leaves out of a reply, or of one event of it, what the caller may not do.
+func (r *request) filter(l connector.Lister, contentType string, reply []byte) ([]byte, error) {
+	out, offers, err := l.Filter(&r.ask, contentType, reply, func(c policy.Call) bool {
 		c.Upstream = r.name
 		c.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: c.Action, Class: c.Class})
 		ask := policy.Request{Call: c, Upstream: r.backend.upstream, Now: r.start, Source: r.source}
@@ -76,12 +104,7 @@ func (r *request) narrow(res *http.Response, l connector.Lister) error {
 		return r.set.May(ask)
 	})
 	r.g.see(r.backend, offers)
-	if err != nil {
-		return err
-	}
-	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil, nil
-	res.Header["Content-Length"] = []string{strconv.Itoa(len(b))}
-	return nil
+	return out, err
 }
 
 // maxWait is how much of a reply, unless it is an event stream, is waited for before its head goes on: one that is

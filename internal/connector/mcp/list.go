@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net/http"
 	"net/url"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -24,9 +25,12 @@ func (c *Connector) Lists(call policy.Call) bool {
 // obeys a description, so another description is another tool. What is left is this
 // caller's list and nobody else's (cacheScope).
 func (c *Connector) Filter(r *connector.Request, contentType string, reply []byte, may func(policy.Call) bool) ([]byte, connector.Offers, error) {
-	asked, err := parseMessage(r.Body)
-	if err != nil {
-		return nil, nil, err
+	var asked message // in the stream of a session come answers to what was asked before
+	var err error
+	if r.Method == http.MethodPost {
+		if asked, err = parseMessage(r.Body); err != nil {
+			return nil, nil, err
+		}
 	}
 	kind, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -48,7 +52,7 @@ func (c *Connector) Filter(r *connector.Request, contentType string, reply []byt
 // filter is what one reply is filtered by.
 type filter struct {
 	c         *Connector
-	id        jsontext.Value // of the question
+	id        jsontext.Value // of the question; nil if it is not known
 	stateless bool
 	may       func(policy.Call) bool
 	offers    connector.Offers // what was seen
@@ -101,7 +105,7 @@ func (f *filter) message(data []byte) ([]byte, error) {
 		return nil, err
 	}
 	result := o.get("result")
-	if (result != nil || o.get("error") != nil) && !sameID(o.get("id"), f.id) && !(result == nil && o.get("id").Kind() == 'n') {
+	if f.id != nil && (result != nil || o.get("error") != nil) && !sameID(o.get("id"), f.id) && !(result == nil && o.get("id").Kind() == 'n') {
 		return nil, errors.New("it answers another question than the one that was asked")
 	}
 	if result == nil {
