@@ -127,10 +127,20 @@ func (r *request) spoken(p *problem) (status int, contentType string, body []byt
 	default:
 		return 0, "", nil
 	}
+	if r.steps(p) {
+		return 0, "", nil
+	}
 	if c, ok := r.backend.connector.(connector.Refuser); ok {
 		return c.Refusal(&r.ask, p.detail, p.cause)
 	}
 	return 0, "", nil
+}
+
+// steps reports whether the caller is a client that a person connected, and so can ask
+// that person for more: it hears which scope (RFC 6750 section 3.1), and asks again.
+func (r *request) steps(p *problem) bool {
+	_, inward := r.w.(*reply) // at a joined upstream the caller is not on the other end
+	return p.kind == "denied" && p.scope != "" && !inward && r.subject != nil && r.subject.Identity.Client.ID != ""
 }
 
 // challenge says how to come back (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9728 section 5.1).

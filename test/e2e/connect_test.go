@@ -196,6 +196,21 @@ func TestConnect(t *testing.T) {
 	if res, err := first.CallTool(ctx, &mcp.CallToolParams{Name: "write_note", Arguments: map[string]any{"path": "/a"}}); err != nil || res.Content[0].(*mcp.TextContent).Text != "wrote /a" {
 		t.Errorf("maya's client: %v", err)
 	}
+	// One that was given too little asks its person for more when it needs it (step-up).
+	classes := []string{"read", "read"}
+	ladder, err := connect("maya", &auth.AuthorizationCodeHandlerConfig{PreregisteredClient: &oauthex.ClientCredentials{ClientID: h.register("http://127.0.0.1:43210/callback")}}, classes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ladder.Close()
+	classes[1] = "write" // what is answered the next time it asks
+	if res, err := ladder.CallTool(ctx, &mcp.CallToolParams{Name: "write_note", Arguments: map[string]any{"path": "/b"}}); err != nil || text(res) != "wrote /b" {
+		t.Errorf("after asking for more: %q %v", text(res), err)
+	}
+	classes[1] = "read"
+	if res, err := ladder.CallTool(ctx, &mcp.CallToolParams{Name: "drop_notes", Arguments: map[string]any{"path": "/b"}}); err == nil {
+		t.Errorf("what its person did not give: %q", text(res))
+	}
 	// Another person's is another identity, and gets no more than that person may give.
 	second, err := connect("ben", registered(), "read", "write", "delete")
 	if err != nil {
@@ -238,6 +253,23 @@ func TestConnect(t *testing.T) {
 		}
 	}
 	h.do("audit", "verify")
+}
+
+// register registers a client as the SDK does, but once: the SDK registers another each time it asks.
+func (h *house) register(redirect string) string {
+	h.Helper()
+	res, err := http.Post(h.control+"/oauth/register", "application/json", strings.NewReader(`{"client_name":"Scribe Desktop","redirect_uris":["`+redirect+`"]}`))
+	if err != nil {
+		h.Fatal(err)
+	}
+	defer res.Body.Close()
+	var client struct {
+		ID string `json:"client_id"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&client); err != nil || client.ID == "" {
+		h.Fatalf("registered: %d %v", res.StatusCode, err)
+	}
+	return client.ID
 }
 
 // flow is one connection by hand, to be done wrong.
