@@ -61,6 +61,7 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 }
 
 // checkBackups: two owners may stand in for each other, so this is looked at when both are there.
+// Who leaves may have a backup that has left before: its heirs are found one by one.
 func (c *Change) checkBackups() (wrong []error) {
 	for _, o := range c.backups {
 		if o.Backup == "" {
@@ -69,7 +70,7 @@ func (c *Change) checkBackups() (wrong []error) {
 		b, err := c.Owner(o.Backup)
 		if errors.Is(err, store.ErrNotFound) {
 			err = &Invalid{"owner " + string(o.ID), "backup", fmt.Sprintf("there is no owner %q", o.Backup)}
-		} else if err == nil && b.State != identity.OwnerActive {
+		} else if err == nil && b.State != identity.OwnerActive && o.State == identity.OwnerActive {
 			err = &Invalid{"owner " + string(o.ID), "backup", string(o.Backup) + " has left; name another, or nobody"}
 		}
 		wrong = append(wrong, err)
@@ -158,6 +159,15 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 	for _, o := range all {
 		if o.Backup == id {
 			return &Conflict{fmt.Sprintf("owner %s is the backup of %s; give that one another first", id, o.ID)}
+		}
+	}
+	identities, err := c.Identities(store.Filter{})
+	if err != nil {
+		return err
+	}
+	for _, i := range identities {
+		if i.Backup == id && i.State != identity.Retired {
+			return &Conflict{fmt.Sprintf("owner %s is the backup of the identity %s; give that one another first", id, i.ID.Name())}
 		}
 	}
 	err = c.DeleteOwner(id)

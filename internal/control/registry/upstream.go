@@ -94,6 +94,8 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
 			bad("owner", fmt.Sprintf("there is no owner %q", u.Owner))
 		} else if err != nil {
 			return err
+		} else if o.State != identity.OwnerActive {
+			bad("owner", fmt.Sprintf("%s has left; name another", u.Owner))
 		}
 		u.OwnerName = o.Name
 	}

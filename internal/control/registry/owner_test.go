@@ -1,0 +1,85 @@
+package registry_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// leave marks an owner as gone.
+func (w *world) leave(id identity.OwnerID) {
+	w.Helper()
+	w.do(func(c *registry.Change) error {
+		o, err := c.Owner(id)
+		o.State = identity.OwnerGone
+		_, err2 := c.PutOwner(o)
+		return errors.Join(err, err2)
+	})
+}
+
+// TestLeaveAfterBackup: who left before cannot keep anyone from leaving.
+func TestLeaveAfterBackup(t *testing.T) {
+	w := open(t)
+	other := bot("other")
+	other.Backup = "zoe"
+	w.do(func(c *registry.Change) error {
+		_, err := c.PutOwner(identity.Owner{ID: "zoe", Name: "Zoe Berg", Email: "zoe@example.com"})
+		_, _, err2 := c.PutIdentity(other)
+		return errors.Join(err, err2)
+	})
+	w.leave("ben")
+	w.fails("ben has left", func(c *registry.Change) error {
+		_, err := c.PutOwner(identity.Owner{ID: "zoe", Name: "Zoe Berg", Email: "zoe@example.com", Backup: "ben"})
+		return err
+	})
+	w.fails("no owner \"nobody\"", func(c *registry.Change) error {
+		_, err := c.PutOwner(identity.Owner{ID: "maya", Name: "Maya Lind", Email: "maya@example.com", Backup: "nobody", State: identity.OwnerGone})
+		return err
+	})
+	w.leave("maya")
+	if i, _, _ := w.identity("bot"); i.State != identity.Suspended || i.Owner != "maya" {
+		t.Errorf("without an heir: %s of %s", i.State, i.Owner)
+	}
+	if i, _, _ := w.identity("other"); i.State != identity.Active || i.Owner != "zoe" {
+		t.Errorf("with a backup of its own: %s of %s", i.State, i.Owner)
+	}
+}
+
+// TestRemoveBackup: who stands in for an identity is not removed from under it.
+func TestRemoveBackup(t *testing.T) {
+	w := open(t)
+	x := bot("x")
+	x.Backup = "zoe"
+	w.do(func(c *registry.Change) error {
+		_, err := c.PutOwner(identity.Owner{ID: "zoe", Name: "Zoe Berg", Email: "zoe@example.com"})
+		_, _, err2 := c.PutIdentity(x)
+		return errors.Join(err, err2)
+	})
+	w.fails("backup of the identity x", func(c *registry.Change) error { return c.RemoveOwner("zoe") })
+	w.do(func(c *registry.Change) error {
+		_, err := c.Transition("x", identity.Retired, "retire", "because", registry.End{})
+		return errors.Join(err, c.RemoveOwner("zoe")) // what is over needs nobody to stand in
+	})
+}
+
+// TestUpstreamOfGone: nobody who has left is put in charge of an upstream.
+func TestUpstreamOfGone(t *testing.T) {
+	w := open(t)
+	w.leave("ben")
+	w.fails("ben has left; name another", func(c *registry.Change) error {
+		u, err := c.Upstream("mail")
+		u.Owner = "ben"
+		_, err2 := c.PutUpstream(u, nil)
+		return errors.Join(err, err2)
+	})
+	w.leave("maya") // and nobody takes over
+	w.Store.Read(t.Context(), func(tx *store.Tx) error {
+		if u, err := tx.Upstream("mail"); err != nil || u.Owner != "maya" {
+			t.Errorf("%v %q", err, u.Owner)
+		}
+		return nil
+	})
+}
