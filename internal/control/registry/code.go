@@ -73,6 +73,9 @@ func (c *Change) Redeem(text, jkt string) (k identity.Credential, refresh string
 		return k, "", &Conflict{err.Error()}
 	}
 	k = identity.Credential{Identity: i.ID, Kind: identity.RefreshToken, Thumbprint: store.TicketHash(text), Created: c.Now(), Expires: code.Until}
+	if k.Expires.After(i.Expires) {
+		k.Expires = i.Expires
+	}
 	if k.ID, err = c.newID("cred_"); err != nil {
 		return k, "", err
 	}

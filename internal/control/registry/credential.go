@@ -93,8 +93,9 @@ func (c *Change) AddCredential(ref string, p Proof) (k identity.Credential, apiK
 		if err != nil {
 			return k, "", bad(field, err)
 		}
-		if cert.NotAfter.Before(k.Expires) {
-			k.Expires = cert.NotAfter.UTC()
+		end := cert.NotAfter.UTC()
+		if k.NotAfter = &end; end.Before(k.Expires) {
+			k.Expires = end
 		}
 	}
 	if !k.Expires.After(c.Now()) {

@@ -204,7 +204,23 @@ func (c *Change) endAll(i identity.Identity, reason string) error {
 	return nil
 }
 
-// moveCredentials moves the end of those credentials that ended with their identity.
+// endAfter is when a credential ends once its identity ends at to and not at from any more.
+func endAfter(k identity.Credential, from, to time.Time) time.Time {
+	switch {
+	case k.Expires.After(to):
+		return to
+	case !k.Expires.Equal(from):
+	case k.Kind == identity.PrivateKeyJWT:
+		return to
+	case k.NotAfter != nil && to.After(*k.NotAfter):
+		return *k.NotAfter
+	case k.NotAfter != nil:
+		return to
+	}
+	return k.Expires // what is shown as it is, and what a person agreed to, gets no longer by itself
+}
+
+// moveCredentials moves the end of those credentials that ended with their identity, or would outlive it.
 func (c *Change) moveCredentials(old, i identity.Identity) error {
 	if i.Expires.Equal(old.Expires) {
 		return nil
@@ -214,8 +230,8 @@ func (c *Change) moveCredentials(old, i identity.Identity) error {
 		return err
 	}
 	for _, k := range list {
-		if k.Revoked.IsZero() && k.Kind == identity.PrivateKeyJWT && (k.Expires.Equal(old.Expires) || k.Expires.After(i.Expires)) {
-			k.Expires = i.Expires
+		if end := endAfter(k, old.Expires, i.Expires); k.Revoked.IsZero() && !end.Equal(k.Expires) {
+			k.Expires = end
 			if err := c.PutCredential(k); err != nil {
 				return err
 			}
