@@ -231,7 +231,7 @@ type RestoreRequest struct {
 // RestoreResult says what came back and what did not. Nothing comes back with its old credentials.
 type RestoreResult struct {
 	DryRun   bool          `json:"dry_run,omitempty"`
-	Restored []identity.ID `json:"restored" doc:"Active again, without credentials: add new ones; the first 1000"`
+	Restored []identity.ID `json:"restored" doc:"As they were before the kill, active or suspended, but without credentials: add new ones; the first 1000"`
 	Count    int           `json:"count"`
 	Upstream string        `json:"upstream,omitempty"`
 	Left     []NotRestored `json:"left,omitempty" doc:"What did not come back"`

@@ -133,7 +133,7 @@ func (st *state) identity(i identity.Identity) (*Stop, error) {
 	}
 	share(&i.Owner, &i.Backup)
 	share(&i.Purpose, &i.Environment, &i.Set)
-	share(&i.State)
+	share(&i.State, &i.KilledFrom)
 	old, known := st.subjects.get(i.ID)
 	if known && !old.Identity.ID.IsZero() {
 		i.ID = old.Identity.ID
@@ -265,6 +265,7 @@ func (st *state) kill(k *Kill) (*Stop, error) {
 }
 
 func (s *Subject) kill(k *Kill) {
+	s.Identity.KilledFrom = s.Identity.State
 	s.Identity.State, s.Identity.KilledBy = identity.Killed, k.ID
 	s.Identity.Generation++
 	s.Credentials = slices.Clone(s.Credentials)

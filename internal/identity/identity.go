@@ -135,7 +135,7 @@ var transitions = map[State][]State{
 	Pending:   {Active, Retired},
 	Active:    {Suspended, Killed, Expired, Retired},
 	Suspended: {Active, Killed, Expired, Retired},
-	Killed:    {Active, Retired},
+	Killed:    {Active, Suspended, Retired},
 	Expired:   {Active, Killed, Retired},
 	Retired:   {},
 }
@@ -149,12 +149,13 @@ type Identity struct {
 	Environment string    `json:"environment"`      // production, staging, ...; calls never cross it
 	State       State     `json:"state"`
 	Created     time.Time `json:"created"`
-	Expires     time.Time `json:"expires"`             // it stops by itself at this instant
-	Generation  uint64    `json:"generation"`          // grows when its tokens must die; a token carries the one it was minted in
-	KilledBy    string    `json:"killed_by,omitempty"` // id of the kill that stopped it
-	Set         string    `json:"set,omitempty"`       // the manifest set that manages it
-	Client      Client    `json:"client,omitzero"`     // the OAuth client it was made for, when a person connected one
-	Version     int64     `json:"version"`             // grows with each change
+	Expires     time.Time `json:"expires"`               // it stops by itself at this instant
+	Generation  uint64    `json:"generation"`            // grows when its tokens must die; a token carries the one it was minted in
+	KilledBy    string    `json:"killed_by,omitempty"`   // id of the kill that stopped it
+	KilledFrom  State     `json:"killed_from,omitempty"` // the state it had then, which a restore gives back
+	Set         string    `json:"set,omitempty"`         // the manifest set that manages it
+	Client      Client    `json:"client,omitzero"`       // the OAuth client it was made for, when a person connected one
+	Version     int64     `json:"version"`               // grows with each change
 }
 
 // Client is an OAuth client (RFC 6749 section 2) that a person connected. The same
@@ -198,9 +199,12 @@ func (i Identity) Transition(to State, owner Owner, now time.Time) (Identity, er
 		case !i.Expires.After(now):
 			return bad("its expiry " + i.Expires.UTC().Format(time.RFC3339) + " has passed; give it a later one")
 		}
-		i.KilledBy = ""
 	}
-	if to == Killed {
+	switch to {
+	case Active, Suspended:
+		i.KilledBy, i.KilledFrom = "", ""
+	case Killed:
+		i.KilledFrom = i.State
 		i.Generation++
 	}
 	i.State = to

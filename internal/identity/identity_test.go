@@ -72,13 +72,16 @@ func TestTransition(t *testing.T) {
 			if killed := to == Killed; killed != (next.Generation == 1) {
 				t.Errorf("%s to %s: generation %d", from, to, next.Generation)
 			}
-			if to == Active && next.KilledBy != "" {
-				t.Errorf("%s to %s: still says it was killed by %s", from, to, next.KilledBy)
+			if (to == Active || to == Suspended) && (next.KilledBy != "" || next.KilledFrom != "") {
+				t.Errorf("%s to %s: still says it was killed by %s from %s", from, to, next.KilledBy, next.KilledFrom)
+			}
+			if to == Killed && next.KilledFrom != from {
+				t.Errorf("%s to %s: from %q", from, to, next.KilledFrom)
 			}
 		}
 	}
-	if allowed != 15 {
-		t.Errorf("%d transitions are allowed, the table says 15", allowed)
+	if allowed != 16 {
+		t.Errorf("%d transitions are allowed, the table says 16", allowed)
 	}
 	for name, broken := range map[string]func(*Identity, *Owner){
 		"no owner":     func(i *Identity, o *Owner) { i.Owner, *o = "", Owner{} },

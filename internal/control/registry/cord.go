@@ -121,8 +121,8 @@ type Restored struct {
 	Upstream   string
 }
 
-// Restore brings back what was killed: active again, without any of the old
-// credentials and tokens.
+// Restore brings back what was killed, without any of the old credentials and
+// tokens: suspended if it was so before, else active.
 func (c *Change) Restore(a Aim, reason string) (r Restored, err error) {
 	if err := a.check("restore"); err != nil {
 		return r, err
@@ -163,7 +163,11 @@ func (c *Change) Restore(a Aim, reason string) (r Restored, err error) {
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return r, err
 		}
-		i, err := old.Transition(identity.Active, owner, c.Now())
+		to := identity.Active
+		if old.KilledFrom == identity.Suspended {
+			to = identity.Suspended
+		}
+		i, err := old.Transition(to, owner, c.Now())
 		var no *identity.TransitionError
 		if errors.As(err, &no) {
 			r.Left = append(r.Left, Left{old.ID, no.Why})
@@ -172,7 +176,7 @@ func (c *Change) Restore(a Aim, reason string) (r Restored, err error) {
 			return r, err
 		}
 		i.Version++
-		if err := errors.Join(c.Tx.PutIdentity(i), c.record("identity.restore", i.ID.String(), string(i.Owner), reason, map[string]string{"kill": old.KilledBy})); err != nil {
+		if err := errors.Join(c.Tx.PutIdentity(i), c.record("identity.restore", i.ID.String(), string(i.Owner), reason, map[string]string{"kill": old.KilledBy, "state": string(old.State) + " → " + string(to)})); err != nil {
 			return r, err
 		}
 		r.Identities = append(r.Identities, i.ID)

@@ -146,7 +146,7 @@ func (c *Change) Transition(ref string, to identity.State, verb, reason string, 
 	if err != nil {
 		return old, err
 	}
-	if old.State == identity.Killed && to == identity.Active {
+	if old.State == identity.Killed && (to == identity.Active || to == identity.Suspended) {
 		return old, &Conflict{fmt.Sprintf("%s was killed; lanyard restore %s brings it back, with new credentials only", old.ID.Name(), old.ID.Name())}
 	}
 	i := old

@@ -48,7 +48,7 @@ func (tx *Tx) Kill(kill string, s Selector) (ids []identity.ID, credentials int,
 		return ids, 0, err
 	}
 	where, args := s.where()
-	set := fmt.Sprintf("UPDATE identities SET state = 'killed', generation = generation + 1, version = version + 1, killed_by = $%d WHERE ", len(args)+1)
+	set := fmt.Sprintf("UPDATE identities SET killed_from = state, state = 'killed', generation = generation + 1, version = version + 1, killed_by = $%d WHERE ", len(args)+1)
 	if _, err = tx.exec(set+where, append(args, kill)...); err != nil {
 		return nil, 0, err
 	}

@@ -102,26 +102,27 @@ type identityRow struct {
 	state      identity.State
 	generation uint64
 	killedBy   string
+	killedFrom identity.State
 	version    int64
 }
 
-const identityColumns = "SELECT doc, state, generation, killed_by, version FROM identities "
+const identityColumns = "SELECT doc, state, generation, killed_by, killed_from, version FROM identities "
 
 func (r *identityRow) columns() []any {
-	return []any{&r.state, &r.generation, &r.killedBy, &r.version}
+	return []any{&r.state, &r.generation, &r.killedBy, &r.killedFrom, &r.version}
 }
 
 func (r *identityRow) fix() {
-	r.State, r.Generation, r.KilledBy, r.Version = r.state, r.generation, r.killedBy, r.version
+	r.State, r.Generation, r.KilledBy, r.KilledFrom, r.Version = r.state, r.generation, r.killedBy, r.killedFrom, r.version
 }
 
 // PutIdentity adds or changes an identity. Its name may not be another's, of whatever kind.
 func (tx *Tx) PutIdentity(i identity.Identity) error {
-	_, err := tx.exec(`INSERT INTO identities (id, name, kind, owner, state, expires, generation, killed_by, version, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+	_, err := tx.exec(`INSERT INTO identities (id, name, kind, owner, state, expires, generation, killed_by, killed_from, version, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, state = excluded.state, expires = excluded.expires,
-		generation = excluded.generation, killed_by = excluded.killed_by, version = excluded.version, doc = excluded.doc`,
-		i.ID.String(), i.ID.Name(), string(i.ID.Kind()), nullable(i.Owner), string(i.State), micros(i.Expires), i.Generation, i.KilledBy, i.Version, encode(i))
+		generation = excluded.generation, killed_by = excluded.killed_by, killed_from = excluded.killed_from, version = excluded.version, doc = excluded.doc`,
+		i.ID.String(), i.ID.Name(), string(i.ID.Kind()), nullable(i.Owner), string(i.State), micros(i.Expires), i.Generation, i.KilledBy, string(i.KilledFrom), i.Version, encode(i))
 	tx.change(feed.Change{Identity: &i})
 	return err
 }

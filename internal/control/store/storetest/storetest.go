@@ -369,9 +369,9 @@ func kill(t *testing.T, k kit) {
 		t.Errorf("%d changes, %v, %d credentials", db.Head().Seq-before, ids, credentials)
 	}
 	k.read(db, func(tx *store.Tx) error {
-		for name, want := range map[string]string{"bot": "killed 1 kill_1", "a0": "killed 8 kill_1", "a1": "killed 8 kill_1", "a2": "pending 7 ", "a3": "retired 7 ", "a4": "killed 7 ", "bens": "active 0 "} {
+		for name, want := range map[string]string{"bot": "killed 1 kill_1 active", "a0": "killed 8 kill_1 active", "a1": "killed 8 kill_1 suspended", "a2": "pending 7  ", "a3": "retired 7  ", "a4": "killed 7  ", "bens": "active 0  "} {
 			i, err := tx.IdentityByName(name)
-			if got := fmt.Sprint(i.State, " ", i.Generation, " ", i.KilledBy); err != nil || got != want {
+			if got := fmt.Sprint(i.State, " ", i.Generation, " ", i.KilledBy, " ", i.KilledFrom); err != nil || got != want {
 				t.Errorf("%s is %q, want %q (%v)", name, got, want, err)
 			}
 		}
