@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -21,11 +22,15 @@ import (
 func (a *app) mcp() *cobra.Command {
 	var env, header, prefix, clientID, secretEnv string
 	var signIn bool
+	var include []string
 	catalogue := &cobra.Command{Use: "catalogue URL", Short: "Print what an MCP server offers, to be read and approved", Args: cobra.ExactArgs(1),
 		Long: `Ask an MCP server (Streamable HTTP) for its tools and print its catalogue. Read it: names,
 descriptions and annotations are the server's own word. What you then name in
 lanyard upstream put --mcp FILE, or in a manifest, is what agents may be granted; a
 tool that is not in it is refused, and so is an argument it does not have.
+
+A tool whose texts speak to a model behind your back (hidden instructions, as in known
+attacks) is left out, and what was found is said; --include NAME prints it all the same.
 
 A server that wants OAuth is asked with --sign-in: the page to open is printed, the answer
 comes back to a port of this machine, and what it gives is forgotten at the end.`,
@@ -57,6 +62,7 @@ comes back to a port of this machine, and what it gives is forgotten at the end.
 			if err != nil {
 				return fmt.Errorf("asking %s for its tools: %w", args[0], err)
 			}
+			tools = a.unsuspicious(tools, include)
 			out := struct {
 				Path  string            `json:"path"`
 				Tools []json.RawMessage `json:"tools"`
@@ -75,11 +81,30 @@ comes back to a port of this machine, and what it gives is forgotten at the end.
 	f.StringVar(&env, "credential-env", "", "environment variable with the credential to show the server")
 	f.StringVar(&header, "credential-header", "Authorization", "the header it goes into")
 	f.StringVar(&prefix, "credential-prefix", "Bearer ", "what stands before it")
+	f.StringSliceVar(&include, "include", nil, "tools to print although their texts are suspicious: read them first")
 	f.BoolVar(&signIn, "sign-in", false, "sign in by browser, to a server that wants OAuth")
 	f.StringVar(&clientID, "client-id", "", "client registered there by hand, where none may register itself")
 	f.StringVar(&secretEnv, "client-secret-env", "", "environment variable with the secret of that client, if it has one")
 	catalogue.MarkFlagsMutuallyExclusive("sign-in", "credential-env")
 	return noun("mcp", "MCP servers", catalogue, a.mcpRun(), a.mcpConnect(), a.mcpConfig())
+}
+
+// unsuspicious leaves out the tools whose texts are suspicious, and says which and why.
+func (a *app) unsuspicious(tools []json.RawMessage, include []string) []json.RawMessage {
+	kept := []json.RawMessage{}
+	for _, t := range tools {
+		var named struct {
+			Name string `json:"name"`
+		}
+		_ = json.Unmarshal(t, &named) // what has no name is refused when the catalogue is opened
+		why := mcp.Suspicious(t)
+		if why == "" || slices.Contains(include, named.Name) {
+			kept = append(kept, t)
+			continue
+		}
+		fmt.Fprintf(a.errs, "lanyard: left out: tool %s. %s. If you have read it and trust it: --include %s\n", printable(named.Name), printable(why), printable(named.Name))
+	}
+	return kept
 }
 
 // listTools opens a session, and returns every tool exactly as the server describes
