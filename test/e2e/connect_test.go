@@ -272,6 +272,35 @@ func (h *house) register(redirect string) string {
 	return client.ID
 }
 
+// TestConnectJoined: a person connects a client to several upstreams at once, and gives on each what is theirs to give.
+func TestConnectJoined(t *testing.T) {
+	h := desk(t)
+	server(t, h, "files", nil, reading)
+	h.do("upstream", "put", "desk", "--join", "notes,files", "--owner", "maya", "--consent", "ben")
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	for person, want := range map[string]string{"maya": "notes__read_note notes__write_note files__read_note", "ben": "notes__read_note"} { // files lets nobody but maya
+		f := h.flow(h.register("http://127.0.0.1:50001/callback"))
+		f.query.Set("resource", h.gate+"/desk/mcp")
+		got := h.tokens(f.exchange(f.code(person, "read", "write")))
+		if got.Access == "" {
+			t.Fatalf("%s: %+v", person, got)
+		}
+		web := oauth2.NewClient(ctx, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: got.Access}))
+		s, err := mcp.NewClient(&mcp.Implementation{Name: "scribe", Version: "1"}, nil).Connect(ctx, &mcp.StreamableClientTransport{Endpoint: h.gate + "/desk/mcp", HTTPClient: web, MaxRetries: -1}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if names := names(t, ctx, s); names != want {
+			t.Errorf("%s's client is told of %q, want %q", person, names, want)
+		}
+		if res, err := s.CallTool(ctx, &mcp.CallToolParams{Name: "notes__read_note", Arguments: note{Path: "/a"}}); err != nil || text(res) != "read /a" {
+			t.Errorf("%s: %q %v", person, text(res), err)
+		}
+	}
+}
+
 // flow is one connection by hand, to be done wrong.
 type flow struct {
 	*browser

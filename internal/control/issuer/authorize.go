@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,8 +28,15 @@ type ask struct {
 	scope     []string
 	jkt       string
 	upstream  policy.Upstream
-	limit     []policy.Class // what this person may give on it
-	actions   []policy.Action
+	actions   []offered // what this person may give
+}
+
+// offered is one thing that a person may let a client do, at the upstream that it is
+// for: of one that joins others, those of the others.
+type offered struct {
+	policy.Action
+	Upstream string
+	Value    string // in the form: of all that are offered, this one
 }
 
 // lost is an error that no client may be sent back with: only the person is told.
@@ -122,20 +130,24 @@ func (i *Issuer) ask(ctx context.Context, query string, person identity.Owner) (
 	if !ok || !known {
 		return a, refuse("invalid_target", "resource must be the URL of an upstream at the gateway, as in "+i.GatewayURL+"/<upstream>.")
 	}
-	d, err := i.Registry.Describe(*u)
-	if err != nil {
+	a.upstream = *u
+	if err := a.offer(i, *u, person); err != nil {
 		return a, err
 	}
-	a.upstream, a.limit = *u, u.Limit(person.ID)
-	for _, action := range d.Actions {
-		if action.Class = policy.ClassOf(*u, action); slices.Contains(a.limit, action.Class) {
-			a.actions = append(a.actions, action)
+	if u.Family == "join" && len(a.actions) > 0 {
+		for name := range strings.FieldsSeq(string(u.Description)) {
+			if m, ok := i.View.Upstream(name); ok && !m.Killed {
+				if err := a.offer(i, *m, person); err != nil {
+					return a, err
+				}
+			}
 		}
 	}
+	useful := slices.ContainsFunc(a.actions, func(o offered) bool { return !o.Basic })
 	switch {
 	case u.Killed:
 		return a, refuse("access_denied", u.Name+" is cut off: the cord was pulled on it.")
-	case len(a.actions) == 0:
+	case !useful:
 		who := u.OwnerName
 		if who == "" {
 			who = "an operator"
@@ -143,6 +155,25 @@ func (i *Issuer) ask(ctx context.Context, query string, person identity.Owner) (
 		return a, refuse("access_denied", "You may not connect a client to "+u.Name+". Ask "+who+", who can allow it.")
 	}
 	return a, nil
+}
+
+// offer adds what the person may give on an upstream.
+func (a *ask) offer(i *Issuer, u policy.Upstream, person identity.Owner) error {
+	d, err := i.Registry.Describe(u)
+	if err != nil {
+		return err
+	}
+	limit := u.Limit(person.ID)
+	for _, action := range d.Actions {
+		o := offered{action, u.Name, action.Name}
+		if u.Name != a.upstream.Name {
+			o.Value = u.Name + ": " + action.Name
+		}
+		if o.Class = policy.ClassOf(u, action); slices.Contains(limit, o.Class) {
+			a.actions = append(a.actions, o)
+		}
+	}
+	return nil
 }
 
 // connected returns the identity that this client of this person has already; the zero one if it is to be born.
@@ -260,9 +291,11 @@ func (i *Issuer) connect(r *http.Request, a *ask, person identity.Owner) (code s
 	}
 	at, err := i.Registry.Do(r.Context(), registry.Actor{Name: registry.Person(person.ID), Source: r.RemoteAddr}, func(c *registry.Change) error {
 		end := until.From(c.Now())
-		id, err := c.Connect(registry.Connection{Client: a.of(person), Upstream: a.upstream.Name, Actions: actions, Until: end})
-		if err != nil {
-			return err
+		var id identity.Identity
+		for _, name := range slices.Sorted(maps.Keys(actions)) {
+			if id, err = c.Connect(registry.Connection{Client: a.of(person), Upstream: name, Actions: actions[name], Until: end}); err != nil {
+				return err
+			}
 		}
 		if a.client.Host() == "" {
 			if err := c.PutTicket(store.RegisteredClient, a.client.ID, c.Now().Add(usedClient), a.client); err != nil {
@@ -287,17 +320,22 @@ func (i *Issuer) connect(r *http.Request, a *ask, person identity.Owner) (code s
 	return code, nil
 }
 
-// chosen are the actions that the form says yes to, and their classes. What is a step
-// of the protocol comes with the rest.
-func (a *ask) chosen(form url.Values) (actions []string, classes []policy.Class) {
-	for _, action := range a.actions {
-		class := form.Get("class-" + string(action.Class))
-		yes := class == "all" || class == "some" && slices.Contains(form["action"], action.Name)
-		if yes && !action.Basic && !slices.Contains(classes, action.Class) {
-			classes = append(classes, action.Class)
+// chosen are the actions that the form says yes to, by upstream, and their classes. What
+// is a step of the protocol comes with the rest.
+func (a *ask) chosen(form url.Values) (actions map[string][]string, classes []policy.Class) {
+	actions = map[string][]string{}
+	for _, o := range a.actions {
+		class := form.Get("class-" + string(o.Class))
+		if !o.Basic && (class == "all" || class == "some" && slices.Contains(form["action"], o.Value)) {
+			actions[o.Upstream] = append(actions[o.Upstream], o.Name)
+			if !slices.Contains(classes, o.Class) {
+				classes = append(classes, o.Class)
+			}
 		}
-		if yes || action.Basic {
-			actions = append(actions, action.Name)
+	}
+	for _, o := range a.actions {
+		if o.Basic && (actions[o.Upstream] != nil || o.Upstream == a.upstream.Name) {
+			actions[o.Upstream] = append(actions[o.Upstream], o.Name)
 		}
 	}
 	return actions, classes
@@ -318,7 +356,7 @@ func (a *ask) granted(classes []policy.Class) string {
 	case len(kept) == 0:
 		kept = all
 	}
-	if !slices.Contains(kept, "read") && slices.ContainsFunc(a.actions, func(x policy.Action) bool { return x.Basic }) {
+	if !slices.Contains(kept, "read") && slices.ContainsFunc(a.actions, func(o offered) bool { return o.Basic }) {
 		kept = append(kept, "read") // or it could not open a session
 	}
 	return strings.Join(kept, " ")

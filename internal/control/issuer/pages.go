@@ -222,7 +222,7 @@ type consentClass struct {
 	Class, Means string
 	Asked        bool // by the client
 	Chosen       bool
-	Actions      []policy.Action
+	Actions      []offered
 }
 
 var classMeaning = map[policy.Class]string{
