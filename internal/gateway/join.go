@@ -31,6 +31,7 @@ const (
 	pageSize = 100              // tools, resources or prompts in one page of a list
 	maxTools = 100              // more than that, and a caller is given a search instead of a list
 	maxFound = 20               // what a search finds at most
+	openTime = 15 * time.Second // for opening a session with an upstream
 )
 
 // doorKey is whose a door is. A kill changes the generation, so it opens another.
@@ -138,6 +139,17 @@ func (g *Gateway) door(r *request, j connector.Joiner) *door {
 	return d
 }
 
+// sweepDoors closes what nobody has used for long.
+func (g *Gateway) sweepDoors() {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for _, b := range g.backends {
+		b.doors.mu.Lock()
+		b.doors.makeRoom(g.Now())
+		b.doors.mu.Unlock()
+	}
+}
+
 // makeRoom closes the doors that nobody uses any more. The caller holds the lock.
 func (all *doors) makeRoom(now time.Time) {
 	var oldest doorKey
@@ -200,7 +212,9 @@ func (d *door) session(member string) (*sdk.ClientSession, error) {
 	}
 	client := sdk.NewClient(&sdk.Implementation{Name: "lanyard", Version: "1"}, &sdk.ClientOptions{
 		Capabilities: &sdk.ClientCapabilities{}, ProgressNotificationHandler: d.progressed})
-	s, err := client.Connect(d.ctx, &sdk.StreamableClientTransport{Endpoint: d.g.URL + "/" + member + at.Endpoint(),
+	ctx, cancel := context.WithTimeout(d.ctx, openTime) // of opening it: the session itself goes on
+	defer cancel()
+	s, err := client.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: d.g.URL + "/" + member + at.Endpoint(),
 		HTTPClient: &http.Client{Transport: &inward{d}}, MaxRetries: -1, DisableStandaloneSSE: true}, nil)
 	if err != nil {
 		return nil, err

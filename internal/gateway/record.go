@@ -122,10 +122,14 @@ const sweep = 25 * time.Millisecond
 func (g *Gateway) note() {
 	t := time.NewTicker(sweep)
 	defer t.Stop()
+	idle := time.NewTicker(time.Minute)
+	defer idle.Stop()
 	for {
 		select {
 		case <-g.done:
 			return
+		case <-idle.C:
+			g.sweepDoors()
 		case <-t.C:
 			g.streams.each(func(r *request) {
 				if r.sweeps++; r.sweeps < 2 || r.noted || r.decision.Before || !g.recorder.reserve() {
