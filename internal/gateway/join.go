@@ -76,42 +76,77 @@ type progress struct {
 func (g *Gateway) enter(r *request, j connector.Joiner) {
 	d := g.door(r, j)
 	d.claims.Store(r.claims)
-	d.source.Store(&r.source)
+	source := r.source
+	d.source.Store(&source)
 	d.used.Store(r.start.UnixNano())
 	in := r.in.WithContext(r.ctx)
 	in.URL.Path, in.URL.RawPath, in.URL.RawQuery = r.path, "", ""
+	handler := d.stateful
 	if keeper, ok := r.backend.connector.(connector.SessionKeeper); ok {
 		if _, has := keeper.Session(&r.ask); !has {
-			d.stateless.ServeHTTP(doorway{r}, in)
-			return
+			handler = d.stateless
 		}
 	}
-	d.stateful.ServeHTTP(doorway{r}, in)
+	w := &doorway{r: r}
+	defer w.leave()
+	handler.ServeHTTP(w, in)
 }
 
-// doorway keeps of the reply what the record needs, and gives sessions the caller's names.
-type doorway struct{ *request }
+// doorway keeps of the reply what the record needs, and gives sessions the caller's
+// names. Once the request has ended it leads nowhere: its request is another's by then.
+type doorway struct {
+	mu sync.Mutex
+	r  *request
+}
 
-func (w doorway) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-		if w.session != "" {
-			w.rename(w.Header())
-		}
+func (w *doorway) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.r = nil
+}
+
+func (w *doorway) Header() http.Header {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.r == nil {
+		return http.Header{}
 	}
-	w.request.WriteHeader(status)
+	return w.r.Header()
 }
 
-func (w doorway) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+func (w *doorway) WriteHeader(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begin(status)
+}
+
+func (w *doorway) begin(status int) {
+	if w.r == nil || w.r.status != 0 {
+		return
 	}
-	return w.request.Write(b)
+	if w.r.status = status; w.r.session != "" {
+		w.r.rename(w.r.Header())
+	}
+	w.r.WriteHeader(status)
 }
 
-func (w doorway) Unwrap() http.ResponseWriter { return w.w }
+func (w *doorway) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.r == nil {
+		return 0, errCut
+	}
+	w.begin(http.StatusOK)
+	return w.r.Write(b)
+}
 
-func (w doorway) Flush() { _ = http.NewResponseController(w.w).Flush() } // one that cannot be flushed is none of net/http
+func (w *doorway) Flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.r != nil {
+		_ = http.NewResponseController(w.r.w).Flush() // one that cannot be flushed is none of net/http
+	}
+}
 
 func (g *Gateway) door(r *request, j connector.Joiner) *door {
 	key := doorKey{r.claims.Subject.String(), r.claims.Generation, fmt.Sprint(r.claims.Chain)}
