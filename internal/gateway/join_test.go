@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// joined is a desk whose one server is behind a joined endpoint, too.
+func joined(t *testing.T) *desk {
+	d := newDesk(t, func(c *Config) { c.Families = append(c.Families, mcp.JoinFamily()) })
+	d.applyUpstream(&policy.Upstream{Name: "office", Owner: "maya", Environment: "production", Family: "join", Description: []byte("notes\n"), Version: 1})
+	grant := all("bot")
+	grant.ID, grant.Upstream = "bot/office", "office"
+	d.apply(feed.Change{Grant: grant})
+	return d
+}
+
+// joinedCall is one tools/call of revision 2026-07-28 at the joined endpoint.
+func (d *desk) joinedCall(tool string) *http.Request {
+	claims := d.claims("bot")
+	claims.Audience = testScope + "/office"
+	r := d.request("POST", "/office/mcp", d.mint(claims), strings.NewReader(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"`+tool+
+		`","arguments":{"path":"x"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`))
+	for name, value := range map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": tool} {
+		r.Header.Set(name, value)
+	}
+	return r
+}
+
+// TestJoined: many calls at once through one door, each decided and on record at its upstream; a kill ends them
+// all, and nothing stays behind when the gateway closes.
+func TestJoined(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Run("calls", func(t *testing.T) {
+		d := joined(t)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 10 {
+					if res, body := d.do(d.joinedCall("notes__read_note")); res.StatusCode != 200 || !strings.Contains(body, "read_note did it") {
+						t.Errorf("%d %s", res.StatusCode, body)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if n := d.calls.Load(); n != 80 {
+			t.Errorf("the server was called %d times", n)
+		}
+		for _, tool := range []string{"notes__nothing", "mail__read_note", "read_note"} {
+			if _, body := d.do(d.joinedCall(tool)); !strings.Contains(body, `"error"`) {
+				t.Errorf("%s: %s", tool, body)
+			}
+		}
+		d.answer(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		cut := make(chan string, 1)
+		go func() {
+			res, err := http.DefaultClient.Do(d.joinedCall("notes__drop_notes"))
+			if err != nil {
+				cut <- err.Error()
+				return
+			}
+			res.Body.Close()
+			cut <- fmt.Sprint(res.StatusCode)
+		}()
+		eventually(t, "the call runs at its upstream", func() bool { return d.calls.Load() > 80 })
+		d.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: []identity.ID{id("bot")}, At: time.Now()}})
+		select {
+		case <-cut:
+		case <-time.After(10 * time.Second):
+			t.Error("a killed call goes on")
+		}
+		if res, _ := d.do(d.joinedCall("notes__read_note")); res.StatusCode != 401 {
+			t.Errorf("after the kill: %d", res.StatusCode)
+		}
+		if err := d.g.Close(); err != nil {
+			t.Error(err)
+		}
+		n := 0
+		for _, e := range d.plane.recorded() {
+			if e.Upstream == "notes" && e.Action == "tools.read_note" && e.Outcome == ledger.Allowed {
+				n++
+			}
+		}
+		if n != 80 {
+			t.Errorf("%d calls are on record", n)
+		}
+	})
+	http.DefaultClient.CloseIdleConnections()
+	eventually(t, "everything that was started has ended", func() bool { return runtime.NumGoroutine() <= before+2 })
+}
