@@ -275,9 +275,10 @@ type Credential struct {
 	ID         string         `json:"id"` // "cred_..."
 	Identity   ID             `json:"identity"`
 	Kind       CredentialKind `json:"kind"`
-	Thumbprint string         `json:"thumbprint"`           // unique over all: RFC 7638 of the key, RFC 8705 x5t#S256 of the certificate, or base64url SHA-256 of the API key or of the code that began the refresh tokens
-	PublicKey  []byte         `json:"public_key,omitempty"` // JWK (RFC 7517); PrivateKeyJWT only
-	NotAfter   *time.Time     `json:"not_after,omitempty"`  // when the certificate itself ends; Certificate only
+	Thumbprint string         `json:"thumbprint"`               // unique over all: RFC 7638 of the key, RFC 8705 x5t#S256 of the certificate, or base64url SHA-256 of the API key or of the code that began the refresh tokens
+	PublicKey  []byte         `json:"public_key,omitempty"`     // JWK (RFC 7517); PrivateKeyJWT only
+	KeyPrint   string         `json:"key_thumbprint,omitempty"` // RFC 7638 of the certificate's key, unique among all keys; Certificate only
+	NotAfter   *time.Time     `json:"not_after,omitempty"`      // when the certificate itself ends; Certificate only
 	Created    time.Time      `json:"created"`
 	Expires    time.Time      `json:"expires"`
 	LastUsed   time.Time      `json:"last_used,omitzero"` // within a minute

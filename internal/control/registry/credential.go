@@ -93,6 +93,9 @@ func (c *Change) AddCredential(ref string, p Proof) (k identity.Credential, apiK
 		if err != nil {
 			return k, "", bad(field, err)
 		}
+		if k.KeyPrint, err = token.KeyThumbprint(cert.PublicKey); err != nil {
+			return k, "", bad(field, err)
+		}
 		end := cert.NotAfter.UTC()
 		if k.NotAfter = &end; end.Before(k.Expires) {
 			k.Expires = end
@@ -104,13 +107,25 @@ func (c *Change) AddCredential(ref string, p Proof) (k identity.Credential, apiK
 	if k.ID, err = c.newID("cred_"); err != nil {
 		return k, "", err
 	}
-	if old, err := c.CredentialByThumbprint(k.Thumbprint); err == nil {
+	if old, err := c.sameKey(k); err == nil {
 		return k, "", bad(field, taken(old, i.ID))
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return k, "", err
 	}
 	return k, apiKey, errors.Join(c.PutCredential(k), c.record("credential.add", i.ID.String(), string(i.Owner), "",
 		map[string]string{"credential": k.ID, "kind": string(k.Kind), "thumbprint": k.Thumbprint, "expires": k.Expires.Format(time.RFC3339)}))
+}
+
+// sameKey returns the credential that has k's key already, or ErrNotFound.
+func (c *Change) sameKey(k identity.Credential) (identity.Credential, error) {
+	old, err := c.CredentialByThumbprint(k.Thumbprint)
+	if !errors.Is(err, store.ErrNotFound) {
+		return old, err
+	}
+	if k.KeyPrint != "" {
+		return c.CredentialByKey(k.KeyPrint)
+	}
+	return c.CredentialByKey(k.Thumbprint)
 }
 
 // taken says why a key cannot be registered once more.
@@ -121,7 +136,7 @@ func taken(old identity.Credential, id identity.ID) error {
 	case old.Identity != id:
 		return fmt.Errorf("this key is already %s of %s; each identity needs a key of its own", old.ID, old.Identity.Name())
 	}
-	return fmt.Errorf("this key is already %s of %s", old.ID, old.Identity.Name())
+	return fmt.Errorf("this key is already %s of %s; another credential needs another key", old.ID, old.Identity.Name())
 }
 
 // RevokeCredential ends a credential, and every token that was got with it.

@@ -152,12 +152,16 @@ const credentialColumns = "SELECT doc, revoked, last_used FROM credentials "
 func (r *credentialRow) columns() []any { return []any{&r.revoked, &r.lastUsed} }
 func (r *credentialRow) fix()           { r.Revoked, r.LastUsed = at(r.revoked), at(r.lastUsed) }
 
-// PutCredential adds or changes a credential. One whose thumbprint is known already, of whichever
+// PutCredential adds or changes a credential. One whose thumbprint or key is known already, of whichever
 // identity and though it be revoked, is refused with ErrExists: one key, one identity, one life.
 func (tx *Tx) PutCredential(c identity.Credential) error {
-	_, err := tx.exec(`INSERT INTO credentials (id, identity, thumbprint, revoked, last_used, doc) VALUES ($1, $2, $3, $4, $5, $6)
+	key := c.KeyPrint
+	if key == "" {
+		key = c.Thumbprint
+	}
+	_, err := tx.exec(`INSERT INTO credentials (id, identity, thumbprint, key_thumbprint, revoked, last_used, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET revoked = excluded.revoked, doc = excluded.doc`,
-		c.ID, c.Identity.String(), c.Thumbprint, micros(c.Revoked), micros(c.LastUsed), encode(c))
+		c.ID, c.Identity.String(), c.Thumbprint, key, micros(c.Revoked), micros(c.LastUsed), encode(c))
 	tx.change(feed.Change{Credential: &c})
 	return err
 }
@@ -171,6 +175,13 @@ func (tx *Tx) Credential(id string) (identity.Credential, error) {
 // CredentialByThumbprint returns the credential of that thumbprint, or ErrNotFound.
 func (tx *Tx) CredentialByThumbprint(thumbprint string) (identity.Credential, error) {
 	r, err := one(tx, credentialColumns+"WHERE thumbprint = $1", thumbprint, (*credentialRow).columns, (*credentialRow).fix)
+	return r.Credential, err
+}
+
+// CredentialByKey returns the credential of the key with that RFC 7638 thumbprint, whether it came as
+// a JWK or in a certificate, or ErrNotFound.
+func (tx *Tx) CredentialByKey(thumbprint string) (identity.Credential, error) {
+	r, err := one(tx, credentialColumns+"WHERE key_thumbprint = $1", thumbprint, (*credentialRow).columns, (*credentialRow).fix)
 	return r.Credential, err
 }
 

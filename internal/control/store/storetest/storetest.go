@@ -40,7 +40,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
 		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "compacted": compacted,
-		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets,
+		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "migrated": migrated,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config(t)
@@ -197,9 +197,17 @@ func unique(t *testing.T, k kit) {
 	twin, again := agent, key
 	twin.ID = identity.MustID("spiffe://lanyard.local/service/bot")
 	again.ID = "cred_2"
+	inside, other := key, key
+	inside.ID, inside.Thumbprint, inside.KeyPrint = "cred_3", "t3", "t1"
+	other.ID, other.Thumbprint, other.KeyPrint = "cred_4", "t4", "k4"
+	k.write(db, func(tx *store.Tx) error { return tx.PutCredential(other) })
+	second := other
+	second.ID, second.Thumbprint = "cred_5", "t5"
 	for name, put := range map[string]func(*store.Tx) error{
 		"the name in another kind": func(tx *store.Tx) error { return tx.PutIdentity(twin) },
 		"the key once more":        func(tx *store.Tx) error { return tx.PutCredential(again) },
+		"the key in a certificate": func(tx *store.Tx) error { return tx.PutCredential(inside) },
+		"a second certificate":     func(tx *store.Tx) error { return tx.PutCredential(second) },
 	} {
 		_, err := db.Write(t.Context(), func(tx *store.Tx) error { tx.Record(Event("x")); return put(tx) })
 		if !errors.Is(err, store.ErrExists) {

@@ -1,0 +1,29 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// migrated: a store of the version before knows its keys, and where its identities were killed from it does not.
+func migrated(t *testing.T, k kit) {
+	db := k.open()
+	k.write(db, world)
+	for _, statement := range []string{"DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
+		"ALTER TABLE identities DROP COLUMN killed_from", "DELETE FROM schema_version WHERE version = 3"} {
+		k.must(db.UnsafeExec(statement))
+	}
+	k.must(db.Close())
+	db = k.open()
+	k.read(db, func(tx *store.Tx) error {
+		c, err := tx.CredentialByKey(key.Thumbprint)
+		i, err2 := tx.Identity(bot)
+		if c.ID != key.ID || i.State != identity.Active || i.KilledFrom != "" {
+			t.Errorf("%+v %+v", c, i)
+		}
+		return errors.Join(err, err2)
+	})
+}
