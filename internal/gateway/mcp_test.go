@@ -262,8 +262,8 @@ func TestHostileServer(t *testing.T) {
 	} {
 		d.answer(answer)
 		res, err := http.DefaultClient.Do(d.message("read_note"))
-		if err != nil {
-			t.Fatal(err)
+		if err != nil { // cut before the beginning came through
+			continue
 		}
 		body, err := io.ReadAll(res.Body)
 		res.Body.Close()

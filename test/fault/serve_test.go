@@ -32,12 +32,17 @@ func newHouse(t *testing.T) house {
 
 // free is an address of loopback where nobody listens.
 func free(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	// Not one that the kernel gives out by itself (ip_local_port_range): it would be somebody's own end of a
+	// connection by the time it is listened at.
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port of this machine is free")
+	return ""
 }
 
 func (h house) command(args ...string) *exec.Cmd {
