@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
 	"math/big"
@@ -40,7 +41,11 @@ func TestKeyThumbprint(t *testing.T) {
 			t.Errorf("%T: %s %v, want %s", key, got, err, want)
 		}
 	}
-	for _, key := range []crypto.PublicKey{nil, "key", &ecdsa.PublicKey{Curve: elliptic.P224(), X: elliptic.P224().Params().Gx, Y: elliptic.P224().Params().Gy}, (*rsa.PublicKey)(nil)} {
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []crypto.PublicKey{nil, "key", p224.Public(), (*rsa.PublicKey)(nil)} {
 		if got, err := KeyThumbprint(key); err == nil {
 			t.Errorf("%T has the thumbprint %s", key, got)
 		}
