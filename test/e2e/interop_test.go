@@ -290,7 +290,7 @@ func TestXOAuth2(t *testing.T) {
 	if res.Body.Close(); res.StatusCode != 401 {
 		t.Errorf("after revocation: %s", res.Status)
 	}
-	config.ClientSecret = key[:len(key)-1] + "x"
+	config.ClientSecret = key[:len(key)-2] + "--" // which no key has
 	if _, err := config.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "invalid_client") {
 		t.Errorf("with a wrong key: %v", err)
 	}
