@@ -15,7 +15,7 @@ import (
 
 // authenticate says who is asking: one token, ours, for this upstream, still
 // good, and shown by the holder of the key it is bound to.
-func (g *Gateway) authenticate(r *request, from *token.Claims) error {
+func (g *Gateway) authenticate(r *request, from *caller) error {
 	if from != nil {
 		return g.vouched(r, from)
 	}
@@ -25,7 +25,7 @@ func (g *Gateway) authenticate(r *request, from *token.Claims) error {
 	if !identity.ValidName(r.name) {
 		return &problem{status: http.StatusNotFound, kind: "unknown-upstream", detail: "There is no upstream " + quote(r.name) + "; paths begin with the name of one."}
 	}
-	r.source = source(r.in)
+	r.source, _, _ = net.SplitHostPort(r.in.RemoteAddr)
 	scheme, raw, err := credentials(r.in)
 	if err != nil {
 		return err
@@ -37,11 +37,6 @@ func (g *Gateway) authenticate(r *request, from *token.Claims) error {
 		return err
 	}
 	return g.admit(r)
-}
-
-func source(in *http.Request) string {
-	host, _, _ := net.SplitHostPort(in.RemoteAddr)
-	return host
 }
 
 // admit asks whether who asks is still good, and finds what is known of it.

@@ -184,7 +184,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 }
 
 // serve takes a request on its way; from is who is known to ask, nil for a stranger.
-func (g *Gateway) serve(w http.ResponseWriter, in *http.Request, from *token.Claims) {
+func (g *Gateway) serve(w http.ResponseWriter, in *http.Request, from *caller) {
 	r := g.requests.Get().(*request)
 	r.begin(w, in)
 	defer r.end()
@@ -201,7 +201,7 @@ func (g *Gateway) serve(w http.ResponseWriter, in *http.Request, from *token.Cla
 
 // pass is the way of a request through the boundary. A step that returns an
 // error ends it. The response meets inspect on its way back, within forward.
-func (g *Gateway) pass(r *request, from *token.Claims) error {
+func (g *Gateway) pass(r *request, from *caller) error {
 	if err := g.clean(r); err != nil {
 		return err
 	}

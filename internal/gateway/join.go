@@ -34,11 +34,11 @@ const (
 	openTime = 15 * time.Second // for opening a session with an upstream
 )
 
-// doorKey is whose a door is. A kill changes the generation, so it opens another.
+// doorKey is whose a door is: all of a caller that decides what it may do, so that no
+// request is made with what another may. A kill changes the generation, so it opens another.
 type doorKey struct {
-	subject    string
-	generation uint64
-	chain      string
+	subject, chain, credential, scope, source string
+	generation                                uint64
 }
 
 type doors struct {
@@ -54,8 +54,8 @@ type door struct {
 	// Toward clients of revisions with sessions, and of those without.
 	stateful, stateless http.Handler
 
-	claims atomic.Pointer[token.Claims] // of the caller's last request
-	source atomic.Pointer[string]
+	claims atomic.Pointer[token.Claims] // of the caller's last token
+	source string
 	used   atomic.Int64 // when, in nanoseconds
 	ctx    context.Context
 	close  context.CancelFunc
@@ -76,8 +76,6 @@ type progress struct {
 func (g *Gateway) enter(r *request, j connector.Joiner) {
 	d := g.door(r, j)
 	d.claims.Store(r.claims)
-	source := r.source
-	d.source.Store(&source)
 	d.used.Store(r.start.UnixNano())
 	in := r.in.WithContext(r.ctx)
 	in.URL.Path, in.URL.RawPath, in.URL.RawQuery = r.path, "", ""
@@ -149,7 +147,8 @@ func (w *doorway) Flush() {
 }
 
 func (g *Gateway) door(r *request, j connector.Joiner) *door {
-	key := doorKey{r.claims.Subject.String(), r.claims.Generation, fmt.Sprint(r.claims.Chain)}
+	c := r.claims
+	key := doorKey{c.Subject.String(), fmt.Sprint(c.Chain), c.Credential, c.Scope, r.source, c.Generation}
 	b := r.backend
 	b.doors.mu.Lock()
 	defer b.doors.mu.Unlock()
@@ -157,7 +156,7 @@ func (g *Gateway) door(r *request, j connector.Joiner) *door {
 		return d
 	}
 	b.doors.makeRoom(r.start)
-	d := &door{g: g, name: r.name, joined: j.Members(), sessions: map[string]*sdk.ClientSession{}, progress: map[string]progress{}}
+	d := &door{g: g, name: r.name, source: r.source, joined: j.Members(), sessions: map[string]*sdk.ClientSession{}, progress: map[string]progress{}}
 	d.ctx, d.close = context.WithCancel(context.Background())
 	server := sdk.NewServer(&sdk.Implementation{Name: r.name, Title: "Lanyard", Version: "1"}, &sdk.ServerOptions{
 		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Resources: &sdk.ResourceCapabilities{}, Prompts: &sdk.PromptCapabilities{}},

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -100,4 +101,48 @@ func TestJoined(t *testing.T) {
 	})
 	http.DefaultClient.CloseIdleConnections()
 	eventually(t, "everything that was started has ended", func() bool { return runtime.NumGoroutine() <= before+2 })
+}
+
+// TestJoinedCallers: what one token of an identity may do, or from where it is asked, is not lent to another's request.
+func TestJoinedCallers(t *testing.T) {
+	d := joined(t)
+	claims := d.claims("bot")
+	claims.Audience, claims.Scope = testScope+"/office", "read" // the tools are of class write
+	narrow := d.mint(claims)
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			for range 40 {
+				r := d.joinedCall("notes__read_note")
+				if n%2 == 1 {
+					r.Header.Set("Authorization", "Bearer "+narrow)
+				}
+				_, body := d.do(r)
+				if did := strings.Contains(body, "did it"); did != (n%2 == 0) {
+					t.Errorf("a token for reading alone: %v; it is answered %s", n%2 == 1, body)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// An address with colons is one all the same: grants and guardrails may speak of it.
+	r := d.joinedCall("notes__read_note")
+	in := httptest.NewRequest(r.Method, r.URL.RequestURI(), r.Body)
+	in.Header, in.RemoteAddr = r.Header, "[2001:db8::7]:4711"
+	w := httptest.NewRecorder()
+	d.g.ServeHTTP(w, in)
+	if !strings.Contains(w.Body.String(), "read_note did it") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if err := d.g.Close(); err != nil {
+		t.Error(err)
+	}
+	found := false
+	for _, e := range d.plane.recorded() {
+		found = found || e.Upstream == "notes" && e.Source == "2001:db8::7"
+	}
+	if !found {
+		t.Error("the call through the joined endpoint is not on record with where it came from")
+	}
 }

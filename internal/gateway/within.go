@@ -17,7 +17,7 @@ type inward struct{ d *door }
 func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
 	in := out.Clone(out.Context())
 	in.RequestURI = out.URL.RequestURI()
-	in.Host, in.RemoteAddr = out.URL.Host, *t.d.source.Load()+":0"
+	in.Host = out.URL.Host
 	in.URL = &url.URL{Path: out.URL.Path, RawQuery: out.URL.RawQuery}
 	if in.Body == nil {
 		in.Body = http.NoBody
@@ -34,7 +34,7 @@ func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
 			w.WriteHeader(http.StatusBadGateway) // unless it has begun
 			_ = writer.CloseWithError(err)
 		}()
-		t.d.g.serve(w, in, t.d.claims.Load())
+		t.d.g.serve(w, in, &caller{t.d.claims.Load(), t.d.source})
 	}()
 	select {
 	case <-w.begun:
@@ -83,11 +83,17 @@ var errCut = errors.New("the request was cut")
 
 var _ http.ResponseWriter = (*reply)(nil)
 
-// vouched takes a caller that a door has authenticated; what may have changed since is asked again.
-func (g *Gateway) vouched(r *request, c *token.Claims) error {
+// caller is who asks through a door, which has authenticated it.
+type caller struct {
+	claims *token.Claims
+	source string
+}
+
+// vouched takes a caller; what may have changed since it was authenticated is asked again.
+func (g *Gateway) vouched(r *request, c *caller) error {
 	if err := g.View.Live(r.start); err != nil {
 		return unavailable("The gateway has not heard from its control plane, so nothing may pass.")
 	}
-	r.claims, r.source = c, source(r.in)
+	r.claims, r.source = c.claims, c.source
 	return g.admit(r)
 }
