@@ -205,3 +205,56 @@ func TestSignIn(t *testing.T) {
 	}
 	w.fails("there is no owner", func(c *registry.Change) error { _, _, err := c.NewSignIn("nobody"); return err })
 }
+
+// TestLeaverLosesClients: a client runs on its person's machine, so it does not go on under the backup when that person leaves.
+func TestLeaverLosesClients(t *testing.T) {
+	w := open(t)
+	i := w.connect(scribe, 24*time.Hour, "m.read")
+	w.do(func(c *registry.Change) error {
+		o, err := c.Owner("maya")
+		o.State = identity.OwnerGone
+		_, err2 := c.PutOwner(o)
+		return errors.Join(err, err2)
+	})
+	w.do(func(c *registry.Change) error {
+		now, err := c.Identity(i.ID)
+		agent, err2 := c.IdentityByName("bot")
+		if now.Owner != "ben" || now.State != identity.Suspended || agent.Owner != "ben" || agent.State != identity.Active {
+			t.Errorf("maya's client is %s and of %s; her agent is %s and of %s", now.State, now.Owner, agent.State, agent.Owner)
+		}
+		return errors.Join(err, err2)
+	})
+}
+
+// TestKillEndsSessions: who is stopped cannot have another identity born with a session, or a code, of before.
+func TestKillEndsSessions(t *testing.T) {
+	for name, aim := range map[string]registry.Aim{"an owner": {Owner: "maya"}, "everything": {All: true}} {
+		w := open(t)
+		var session, other string
+		w.do(func(c *registry.Change) (err error) {
+			first, _, err1 := c.NewSignIn("maya")
+			session, _, err = c.SignIn(first)
+			bens, _, err2 := c.NewSignIn("ben")
+			var err3 error
+			other, _, err3 = c.SignIn(bens)
+			return errors.Join(err, err1, err2, err3)
+		})
+		w.do(func(c *registry.Change) error {
+			code, _, err := c.NewSignIn("maya")
+			_, err2 := c.Kill(aim, "test")
+			if _, _, err := c.SignIn(code); !errors.Is(err, registry.ErrSignIn) {
+				t.Errorf("%s: a code of before the kill: %v", name, err)
+			}
+			return errors.Join(err, err2)
+		})
+		w.Store.Read(t.Context(), func(tx *store.Tx) error {
+			if _, err := registry.SignedIn(tx, session); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("%s: a session of before the kill: %v", name, err)
+			}
+			if _, err := registry.SignedIn(tx, other); (err == nil) == aim.All {
+				t.Errorf("%s: ben's session: %v", name, err)
+			}
+			return nil
+		})
+	}
+}

@@ -88,12 +88,14 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 			return k, missing(err, "owner", string(a.Owner))
 		}
 		resource, owner = "owner/"+string(a.Owner), string(a.Owner)
-		if k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{Owner: a.Owner}); err != nil {
+		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{Owner: a.Owner})
+		if err := errors.Join(err, c.EndSessions(a.Owner)); err != nil { // or another could be born at once
 			return k, err
 		}
 	default:
 		resource = "all"
-		if k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{All: true}); err != nil {
+		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{All: true})
+		if err := errors.Join(err, c.EndSessions("")); err != nil {
 			return k, err
 		}
 	}

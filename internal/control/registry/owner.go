@@ -97,7 +97,8 @@ func (c *Change) rename(o identity.Owner) error {
 	return nil
 }
 
-// offboard hands over what a leaving owner owns.
+// offboard hands over what a leaving owner owns. A client that runs on the owner's own
+// machine is stopped as well: who takes over can look at it and resume it.
 func (c *Change) offboard(o identity.Owner) error {
 	heir := func(first identity.OwnerID) (identity.Owner, bool) {
 		for _, id := range []identity.OwnerID{first, o.Backup} {
@@ -108,7 +109,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err != nil {
+	if err := errors.Join(err, c.EndSessions(o.ID)); err != nil {
 		return err
 	}
 	for _, i := range list {
@@ -120,6 +121,12 @@ func (c *Change) offboard(o identity.Owner) error {
 		if b, ok := heir(i.Backup); ok {
 			i.Owner, i.Backup = b.ID, ""
 			kind, reason, detail["owner"] = "identity.assign", o.Name+" has left.", string(o.ID)+" → "+string(b.ID)
+			if i.Client.Person == o.ID && i.State == identity.Active {
+				if i, err = i.Transition(identity.Suspended, b, c.Now()); err != nil {
+					return err
+				}
+				kind, reason = "identity.suspend", o.Name+" has left, and it is a client that "+o.Name+" connected."
+			}
 		} else if i.State == identity.Active {
 			if i, err = i.Transition(identity.Suspended, o, c.Now()); err != nil {
 				return err

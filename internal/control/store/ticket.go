@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
 // TicketKind is what a ticket is for. One of a kind is none of another.
@@ -56,6 +58,17 @@ func (tx *Tx) Ticket(kind TicketKind, text string, v any) (time.Time, error) {
 func (tx *Tx) DeleteTicket(kind TicketKind, text string) error {
 	tx.changed = true
 	_, err := tx.exec("DELETE FROM tickets WHERE kind = $1 AND hash = $2", string(kind), TicketHash(text))
+	return err
+}
+
+// EndSessions forgets the sessions and the sign-in codes of an owner; of all when there is none.
+func (tx *Tx) EndSessions(owner identity.OwnerID) error {
+	tx.changed = true
+	query, args := "DELETE FROM tickets WHERE kind IN ($1, $2)", []any{string(SignInCode), string(Session)}
+	if owner != "" {
+		query, args = query+" AND doc = $3", append(args, encode(owner))
+	}
+	_, err := tx.exec(query, args...)
 	return err
 }
 

@@ -1,0 +1,69 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// lists: filters, pages, counts, and what ends next.
+func lists(t *testing.T, k kit) {
+	db := k.open()
+	k.write(db, func(tx *store.Tx) error {
+		err := tx.PutOwner(maya)
+		for n := range 25 {
+			i := agent
+			i.ID, i.Expires = identity.MustID(fmt.Sprintf("spiffe://lanyard.local/agent/a%02d", n)), Epoch.Add(time.Duration(n-10)*time.Hour)
+			err = errors.Join(err, tx.PutIdentity(i))
+		}
+		return err
+	})
+	k.read(db, func(tx *store.Tx) error {
+		page, err := tx.Identities(store.Filter{Limit: 10, After: "a04"})
+		if len(page) != 10 || page[0].ID.Name() != "a05" {
+			t.Errorf("page: %v", page)
+		}
+		found, err2 := tx.Identities(store.Filter{Query: "a1", State: identity.Active, Owner: "maya", Kind: identity.Agent})
+		if len(found) != 10 {
+			t.Errorf("found %d", len(found))
+		}
+		none, err3 := tx.Identities(store.Filter{Query: "%"})
+		if len(none) != 0 {
+			t.Errorf("a wildcard finds %d", len(none))
+		}
+		count, err4 := tx.CountIdentities("maya")
+		if count[identity.Active] != 25 {
+			t.Errorf("count %v", count)
+		}
+		ended, err5 := tx.Expiring(5)
+		if len(ended) != 5 || ended[0].ID.Name() != "a00" {
+			t.Errorf("ended %v", ended)
+		}
+		next, err6 := tx.NextExpiry()
+		if next != Epoch.Add(-10*time.Hour).UnixMicro() {
+			t.Errorf("next %v", next)
+		}
+		return errors.Join(err, err2, err3, err4, err5, err6)
+	})
+}
+
+// touchedLater: when a credential was last used is kept, at the latest when the store closes.
+func touchedLater(t *testing.T, k kit) {
+	db := k.open()
+	k.write(db, world)
+	db.TouchCredential("cred_1", Epoch.Add(time.Minute))
+	db.TouchCredential("cred_1", Epoch)
+	k.must(db.Close())
+	db = k.open()
+	k.read(db, func(tx *store.Tx) error {
+		list, err := tx.Credentials(bot)
+		if len(list) != 1 || list[0].LastUsed != Epoch.Add(time.Minute) {
+			t.Errorf("%+v", list)
+		}
+		return err
+	})
+}

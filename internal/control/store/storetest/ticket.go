@@ -1,0 +1,68 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+)
+
+// tickets: what was given out is found by its text and kind, until it expires, and its text is not kept.
+func tickets(t *testing.T, k kit) {
+	now := Epoch
+	k.Now = func() time.Time { return now }
+	db := k.open()
+	put := func(kind store.TicketKind, text string, life time.Duration, v string) {
+		k.write(db, func(tx *store.Tx) error {
+			tx.Record(Event("ticket.put"))
+			return tx.PutTicket(kind, text, now.Add(life), v)
+		})
+	}
+	get := func(kind store.TicketKind, text string) (v string, err error) {
+		return v, db.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Ticket(kind, text, &v); return err })
+	}
+	put(store.Session, "one", time.Hour, "maya")
+	put(store.AuthorizationCode, "one", time.Minute, "code")
+	put(store.Session, "one", 2*time.Hour, "ben")
+	if v, err := get(store.Session, "one"); v != "ben" || err != nil {
+		t.Errorf("%q %v", v, err)
+	}
+	if v, err := get(store.RefreshToken, "one"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("of another kind: %q %v", v, err)
+	}
+	now = now.Add(time.Minute)
+	if _, err := get(store.AuthorizationCode, "one"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("expired: %v", err)
+	}
+	k.read(db, func(tx *store.Tx) error {
+		n, err := tx.CountTickets(store.Session)
+		if n != 1 {
+			t.Errorf("%d sessions", n)
+		}
+		return err
+	})
+	k.write(db, func(tx *store.Tx) error {
+		tx.Record(Event("ticket.delete"))
+		return errors.Join(tx.DeleteTicket(store.Session, "one"), tx.DeleteTicket(store.Session, "two"))
+	})
+	if _, err := get(store.Session, "one"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("deleted: %v", err)
+	}
+	put(store.Session, "mayas", time.Hour, "maya")
+	put(store.SignInCode, "mayas", time.Hour, "maya")
+	put(store.Session, "bens", time.Hour, "ben")
+	k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions("maya") })
+	_, err1 := get(store.Session, "mayas")
+	_, err2 := get(store.SignInCode, "mayas")
+	if v, err := get(store.Session, "bens"); !errors.Is(err1, store.ErrNotFound) || !errors.Is(err2, store.ErrNotFound) || v != "ben" {
+		t.Errorf("maya's sessions are ended: %v %v; ben's: %q %v", err1, err2, v, err)
+	}
+	k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions("") })
+	if _, err := get(store.Session, "bens"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("all sessions are ended: %v", err)
+	}
+	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutTicket(store.Session, "x", now, "x") }); !errors.Is(err, store.ErrUnrecorded) {
+		t.Errorf("without an event: %v", err)
+	}
+}
