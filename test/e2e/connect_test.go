@@ -405,6 +405,17 @@ func TestConnectHostile(t *testing.T) {
 			t.Errorf("%v: %d, leads to %q\n%s", change, status, f.leads, page)
 		}
 	}
+	// A client that the person has never connected is anybody's: the person is not sent anywhere unasked. The way back is a link,
+	// also to an app's own scheme.
+	for _, redirect := range []string{"http://127.0.0.1:50001/callback", "scribe://host/callback"} {
+		f := h.flow(client)
+		f.query.Set("redirect_uri", redirect)
+		f.query.Set("response_type", "token")
+		if status, page := f.consent("maya"); status != 400 || f.leads != "" || !strings.Contains(html.UnescapeString(page), `href="`+redirect+`?error=unsupported_response_type`) {
+			t.Errorf("a stranger's mistake: %d, leads to %q\n%s", status, f.leads, page)
+		}
+	}
+	h.flow(client).code("maya", "read")
 	for code, change := range map[string][2]string{
 		"unsupported_response_type": {"response_type", "token"},
 		"invalid_request":           {"code_challenge_method", "plain"},

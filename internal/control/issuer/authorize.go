@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"errors"
+	"html/template"
 	"maps"
 	"net/http"
 	"net/url"
@@ -193,6 +194,12 @@ func (i *Issuer) connected(ctx context.Context, a *ask, person identity.Owner) (
 	return mine, refuse("access_denied", a.client.Name+" is connected for you as "+mine.ID.Name()+", which is "+string(mine.State)+". An operator has to bring it back first.")
 }
 
+// knows reports whether the person has connected the client before.
+func (i *Issuer) knows(ctx context.Context, a *ask, person identity.Owner) bool {
+	mine, err := i.connected(ctx, a, person)
+	return err == nil && !mine.ID.IsZero()
+}
+
 func (a *ask) of(person identity.Owner) identity.Client {
 	return identity.Client{ID: a.client.ID, Name: a.client.Name, Person: person.ID}
 }
@@ -222,9 +229,12 @@ func (i *Issuer) turnDown(w http.ResponseWriter, r *http.Request, person identit
 	}
 	code, text, status := status(err)
 	if n.Text = text; a != nil {
-		n.Back, n.Client = i.back(a, url.Values{"error": {code}, "error_description": {text}}), a.client.Name
-		if code != "access_denied" && code != "server_error" { // the client's own mistake: people can do nothing about it
-			http.Redirect(w, r, n.Back, http.StatusSeeOther)
+		back := i.back(a, url.Values{"error": {code}, "error_description": {text}})
+		n.Back, n.Client = template.URL(back), a.client.Name // an address that checkRedirect has passed
+		// A mistake of the client's own is nothing that people can do about. But anybody can be a client, and
+		// send people where it likes by a mistake, unless it is one that this person knows (RFC 9700 section 4.11.2).
+		if code != "access_denied" && code != "server_error" && i.knows(r.Context(), a, person) {
+			http.Redirect(w, r, back, http.StatusSeeOther)
 			return
 		}
 	}

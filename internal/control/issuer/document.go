@@ -2,9 +2,9 @@ package issuer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -38,6 +40,14 @@ func (d document) Host() string {
 		return u.Host
 	}
 	return ""
+}
+
+// readDocument reads a document that has one meaning.
+func readDocument(body []byte) (d document, err error) {
+	if json.Unmarshal(body, &d) != nil {
+		return d, refuse("invalid_client_metadata", "It must be JSON like {\"client_name\": ..., \"redirect_uris\": [...]}, each member once.")
+	}
+	return d, nil
 }
 
 // check returns what is wrong with a document, in the words of RFC 7591 section 3.2.2.
@@ -66,11 +76,14 @@ func (d *document) check() error {
 func checkRedirect(s string) error {
 	u, err := url.Parse(s)
 	if err == nil && len(s) <= 2048 && u.Fragment == "" && !strings.Contains(s, "#") && u.Opaque == "" && u.Host != "" && u.User == nil {
+		web := strings.Trim(strings.ToLower(u.Host), "abcdefghijklmnopqrstuvwxyz0123456789.:[]-") == "" // it goes into a header of ours
 		switch u.Scheme {
 		case "https":
-			return nil
+			if web {
+				return nil
+			}
 		case "http":
-			if fetch.Loopback(u.Hostname()) {
+			if web && fetch.Loopback(u.Hostname()) {
 				return nil
 			}
 		case "javascript", "data", "file", "blob", "about", "vbscript", "ftp", "ws", "wss", "view-source", "filesystem", "chrome", "jar":
@@ -135,8 +148,8 @@ func (i *Issuer) client(ctx context.Context, id string) (d document, err error) 
 	if err != nil {
 		return d, fmt.Errorf("its metadata document cannot be had: %w", err)
 	}
-	if !utf8.Valid(body) || json.Unmarshal(body, &d) != nil {
-		return d, errors.New("its metadata document is no JSON like {\"client_id\": ..., \"redirect_uris\": [...]}")
+	if d, err = readDocument(body); err != nil {
+		return d, fmt.Errorf("its metadata document: %w", err)
 	}
 	if d.ID != id {
 		return d, fmt.Errorf("its metadata document is one of %.100q, not of itself", d.ID)
@@ -165,10 +178,10 @@ const (
 // register lets a client say who it is (RFC 7591 section 3.1), on its own word alone.
 func (i *Issuer) register(w http.ResponseWriter, r *http.Request) {
 	var d document
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, fetch.MaxDocument)).Decode(&d)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, fetch.MaxDocument))
 	if err != nil {
-		err = refuse("invalid_client_metadata", "The body must be JSON like {\"redirect_uris\": [...]}.")
-	} else {
+		err = refuse("invalid_client_metadata", "The body could not be read, or is larger than 64 KiB.")
+	} else if d, err = readDocument(body); err == nil {
 		if strings.HasPrefix(d.Method, "client_secret_") { // what RFC 7591 takes for granted; the answer tells it none
 			d.Method = ""
 		}

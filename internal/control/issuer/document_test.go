@@ -63,3 +63,30 @@ func FuzzRedirect(f *testing.F) {
 		}
 	})
 }
+
+// TestDocumentStrict: what a client says of itself has one meaning, and its addresses cannot add to our headers.
+func TestDocumentStrict(t *testing.T) {
+	for _, body := range []string{
+		`{"redirect_uris":["https://a.example/b"],"redirect_uris":["https://b.example/c"]}`,
+		`{"redirect_uris":["https://a.example/b"]} {}`,
+		"{\"client_name\":\"\xff\",\"redirect_uris\":[\"https://a.example/b\"]}",
+		`[]`, ``,
+	} {
+		if _, err := readDocument([]byte(body)); err == nil {
+			t.Errorf("%q is taken", body)
+		}
+	}
+	if d, err := readDocument([]byte(`{"REDIRECT_URIS":["https://b.example/c"],"redirect_uris":["https://a.example/b"],"logo_uri":"x"}`)); err != nil || d.Redirects[0] != "https://a.example/b" {
+		t.Errorf("%+v %v", d, err)
+	}
+	for _, s := range []string{"https://a.example;sandbox/x", "https://a.example,x/y", "http://127.0.0.1;x/callback", "https://a.example'/x", "https://a.example\"/x"} {
+		if checkRedirect(s) == nil {
+			t.Errorf("%q is taken", s)
+		}
+	}
+	for _, s := range []string{"https://xn--bcher-kva.example:8443/x", "http://[::1]:5000/callback", "https://192.0.2.1/x"} {
+		if err := checkRedirect(s); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -91,9 +92,10 @@ func (i *Issuer) page(w http.ResponseWriter, r *http.Request, status int, a *ask
 
 // notice is a page that says one thing.
 type notice struct {
-	Title, Text  string
-	Person       string // who is signed in
-	Client, Back string // where to go on, if anywhere
+	Title, Text string
+	Person      string // who is signed in
+	Client      string
+	Back        template.URL // where to go on, if anywhere
 }
 
 type signInForm struct{ Return, Wrong string }
@@ -118,10 +120,14 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	var session string
 	var person identity.Owner
-	_, err = i.Registry.Do(r.Context(), registry.Actor{Name: registry.Self.Name, Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
-		session, person, err = c.SignIn(form["code"])
-		return err
-	})
+	if err = i.ticket(r.Context(), store.SignInCode, registry.SignInText(form["code"]), new(identity.OwnerID)); errors.Is(err, store.ErrNotFound) {
+		err = registry.ErrSignIn // who guesses does not hold up those who write
+	} else if err == nil {
+		_, err = i.Registry.Do(r.Context(), registry.Actor{Name: registry.Self.Name, Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
+			session, person, err = c.SignIn(form["code"])
+			return err
+		})
+	}
 	var conflict *registry.Conflict
 	switch {
 	case errors.Is(err, registry.ErrSignIn), errors.As(err, &conflict):

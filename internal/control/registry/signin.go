@@ -54,11 +54,14 @@ func (c *Change) livingOwner(id identity.OwnerID) (identity.Owner, error) {
 	return o, nil
 }
 
+// SignInText is a sign-in code as it was made, however a person typed it.
+func SignInText(code string) string { return strings.ToUpper(strings.TrimSpace(code)) }
+
 // SignIn takes a code for a session of the owner it was made for. The session's
 // text is for a cookie.
 func (c *Change) SignIn(code string) (session string, o identity.Owner, err error) {
 	var id identity.OwnerID
-	code = strings.ToUpper(strings.TrimSpace(code))
+	code = SignInText(code)
 	if _, err = c.Ticket(store.SignInCode, code, &id); errors.Is(err, store.ErrNotFound) {
 		return "", o, ErrSignIn
 	} else if err != nil {
