@@ -14,7 +14,6 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
-	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -326,6 +325,3 @@ func (d *door) follow(ctx context.Context, session *sdk.ServerSession, token any
 		delete(d.progress, ours)
 	}
 }
-
-// joins reports whether u only opens the door to others.
-func joins(u *policy.Upstream) bool { return u.Family == "join" }

@@ -137,8 +137,8 @@ func (b *backend) shut() {
 
 func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
 	base, err := url.Parse(u.URL)
-	if err != nil || base.Host == "" && !joins(u) {
-		return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %s: its URL cannot be read", u.Name)
 	}
 	for _, f := range g.Families {
 		if f.Name != u.Family {
@@ -147,6 +147,9 @@ func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
 		c, err := f.Open(u.Description)
 		if err != nil {
 			return nil, fmt.Errorf("upstream %s: opening its description: %w", u.Name, err)
+		}
+		if _, joins := c.(connector.Joiner); base.Host == "" && !joins {
+			return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
 		}
 		return &backend{upstream: u, connector: c, transport: g.transport(), base: *base, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}, nil
 	}

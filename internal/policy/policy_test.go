@@ -203,11 +203,11 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("%v %v\n%s%s", err1, err2, one.Cedar, two.Cedar)
 	}
 	for want, bad := range map[string]Described{
-		"name of a class":    {Upstream{}, []Action{{Name: "read", Class: Admin}}, nil},
-		`has class "reed"`:   {Upstream{}, []Action{{Name: "a", Class: "reed"}}, nil},
-		`has type "number"`:  {Upstream{}, []Action{{Name: "a", Class: Read, Parameters: []Parameter{{"p", "number"}}}}, nil},
-		`"reed" is no class`: {Upstream{Classes: map[string]Class{"a": "reed"}}, []Action{{Name: "a", Class: Read}}, nil},
-		"mean messages.list": {Upstream{Classes: map[string]Class{"message.list": Read}}, mail.Actions, nil},
+		"name of a class":    {Upstream: Upstream{}, Actions: []Action{{Name: "read", Class: Admin}}},
+		`has class "reed"`:   {Upstream: Upstream{}, Actions: []Action{{Name: "a", Class: "reed"}}},
+		`has type "number"`:  {Upstream: Upstream{}, Actions: []Action{{Name: "a", Class: Read, Parameters: []Parameter{{"p", "number"}}}}},
+		`"reed" is no class`: {Upstream: Upstream{Classes: map[string]Class{"a": "reed"}}, Actions: []Action{{Name: "a", Class: Read}}},
+		"mean messages.list": {Upstream: Upstream{Classes: map[string]Class{"message.list": Read}}, Actions: mail.Actions},
 	} {
 		if _, err := Describe(bad.Upstream, bad.Actions); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)

@@ -61,6 +61,7 @@ func ClassOf(u Upstream, a Action) Class {
 type Described struct {
 	Upstream Upstream
 	Actions  []Action
+	Joined   []string // upstreams that it puts behind one endpoint; it has none of its own then
 
 	validator func() (*validate.Validator, error)
 }

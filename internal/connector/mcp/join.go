@@ -2,8 +2,6 @@ package mcp
 
 import (
 	"fmt"
-	"mime"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +17,7 @@ func JoinFamily() connector.Family { return connector.Family{Name: "join", Open:
 
 // Join is several upstreams behind one endpoint, /mcp.
 type Join struct {
-	Connector
+	server  Connector // of which only what a message is, and how one is refused, is used
 	members []string
 }
 
@@ -52,52 +50,38 @@ func openJoin(description []byte) (connector.Connector, error) {
 	if len(j.members) == 0 || len(j.members) > maxJoined {
 		return nil, fmt.Errorf("join: name 1 to %d MCP upstreams, one a line", maxJoined)
 	}
-	j.path = "/mcp"
-	j.actions = []policy.Action{
-		{Name: "mcp.session", Class: policy.Read, Basic: true, Summary: "Opens, closes and keeps a session"},
-		{Name: "mcp.list", Class: policy.Read, Basic: true, Summary: "Lists what the joined upstreams offer"},
-	}
+	j.server = Connector{path: "/mcp", actions: basics()}
 	return j, nil
 }
 
 // Members are the upstreams that are joined, in their order.
 func (j *Join) Members() []string { return slices.Clone(j.members) }
 
-// Endpoint is the path of the server's endpoint.
-func (c *Connector) Endpoint() string { return c.path }
+// Actions, MaxBody, Refusal and Session are those of any MCP server.
+func (j *Join) Actions() []policy.Action                             { return j.server.Actions() }
+func (j *Join) MaxBody(r *connector.Request) int64                   { return j.server.MaxBody(r) }
+func (j *Join) Session(r *connector.Request) (header string, _ bool) { return j.server.Session(r) }
+func (j *Join) Refusal(r *connector.Request, reason string, cause error) (int, string, []byte) {
+	return j.server.Refusal(r, reason, cause)
+}
 
 // Recognise lets through what is one message with one meaning.
 func (j *Join) Recognise(r *connector.Request) (policy.Call, error) {
-	call := policy.Call{Action: "mcp.session", Class: policy.Read, Resource: "session"}
-	if r.Path != j.path || r.Query != "" {
-		return policy.Call{}, no(denied, "the server is at %s alone", j.path)
-	}
-	switch r.Method {
-	case http.MethodGet, http.MethodDelete:
-		return call, nil
-	case http.MethodPost:
-	default:
-		return policy.Call{}, no(denied, "method %.20q", r.Method)
-	}
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" || len(r.Header.Values("Content-Type")) != 1 {
-		return policy.Call{}, no(denied, "Content-Type is to be application/json")
-	}
-	m, err := parseMessage(r.Body)
+	m, err := j.server.received(r)
 	if err != nil {
-		return policy.Call{}, no(invalid, "the message: %v", err)
+		return policy.Call{}, err
 	}
-	if err := mirrored(r.Header, m); err != nil {
-		return policy.Call{}, no(mismatch, "%v", err)
+	call := session
+	if m == nil {
+		return call, nil
 	}
-	if _, err := m.arguments(); m.method == "tools/call" && err != nil {
-		return policy.Call{}, no(parameters, "%v", err)
+	if m.method == "tools/call" {
+		if _, err := m.arguments(); err != nil {
+			return policy.Call{}, no(parameters, "%v", err)
+		}
 	}
 	if strings.HasSuffix(m.method, "/list") {
 		call.Action, call.Resource = "mcp.list", strings.TrimSuffix(m.method, "/list")
 	}
 	return call, nil
 }
-
-// Lists, Filter, Pins and Survey are the members' own affair.
-func (j *Join) Lists(policy.Call) bool { return false }
-func (j *Join) Pins(policy.Call) bool  { return false }

@@ -111,14 +111,12 @@ func Open(description []byte) (connector.Connector, error) {
 	if !strings.HasPrefix(c.path, "/") || strings.ContainsAny(c.path, "?#%;") || strings.Contains(c.path, "//") {
 		return nil, fmt.Errorf("mcp: path %q is to be a plain path like /mcp", c.path)
 	}
-	c.actions = []policy.Action{
-		{Name: "mcp.session", Class: policy.Read, Basic: true, Summary: "Opens, closes and keeps a session"},
-		{Name: "mcp.list", Class: policy.Read, Basic: true, Summary: "Lists tools, resources and prompts"},
+	c.actions = append(basics(), []policy.Action{
 		{Name: "mcp.complete", Class: policy.Read, Summary: "Suggests how an argument goes on"},
 		{Name: "resources.read", Class: policy.Read, Summary: "Reads a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
 		{Name: "resources.subscribe", Class: policy.Read, Summary: "Follows a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
 		{Name: "prompts.get", Class: policy.Read, Summary: "Gets a prompt", Parameters: []policy.Parameter{{Name: "name", Type: "string"}}},
-	}
+	}...)
 	for i, t := range list.Tools {
 		err := visible(whole.Tools[i])
 		var ready tool
@@ -138,6 +136,14 @@ func Open(description []byte) (connector.Connector, error) {
 		c.actions = append(c.actions, ready.action)
 	}
 	return c, nil
+}
+
+// basics are what every client needs, of every server.
+func basics() []policy.Action {
+	return []policy.Action{
+		{Name: "mcp.session", Class: policy.Read, Basic: true, Summary: "Opens, closes and keeps a session"},
+		{Name: "mcp.list", Class: policy.Read, Basic: true, Summary: "Lists tools, resources and prompts"},
+	}
 }
 
 func (t Tool) ready() (tool, error) {
@@ -186,44 +192,57 @@ func (c *Connector) MaxBody(r *connector.Request) int64 {
 	return 0
 }
 
+// session is what opens, closes or keeps a session.
+var session = policy.Call{Action: "mcp.session", Class: policy.Read, Resource: "session"}
+
 // Recognise says what a message means.
 func (c *Connector) Recognise(r *connector.Request) (policy.Call, error) {
-	call, err := c.recognise(r)
+	m, err := c.received(r)
+	if err != nil {
+		return policy.Call{}, err
+	}
+	if m == nil {
+		return session, nil
+	}
+	call, err := c.meaning(*m, r.Header)
 	if err != nil {
 		return policy.Call{}, err
 	}
 	return call, nil
 }
 
-func (c *Connector) recognise(r *connector.Request) (policy.Call, error) {
-	session := policy.Call{Action: "mcp.session", Class: policy.Read, Resource: "session"}
+// received is the message that r brings; nil for the stream of a session, and its end.
+func (c *Connector) received(r *connector.Request) (*message, error) {
 	if r.Path != c.path || r.Query != "" {
-		return session, no(denied, "the server is at %s alone", c.path)
+		return nil, no(denied, "the server is at %s alone", c.path)
 	}
 	for _, name := range []string{"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Last-Event-Id"} {
 		if len(r.Header.Values(name)) > 1 {
-			return session, no(mismatch, "there is more than one %s", name)
+			return nil, no(mismatch, "there is more than one %s", name)
 		}
 	}
 	switch r.Method {
-	case http.MethodGet, http.MethodDelete: // the stream of a session, and its end
-		return session, nil
+	case http.MethodGet, http.MethodDelete:
+		return nil, nil
 	case http.MethodPost:
 	default:
-		return session, no(denied, "method %.20q", r.Method)
+		return nil, no(denied, "method %.20q", r.Method)
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" || len(r.Header.Values("Content-Type")) != 1 {
-		return session, no(denied, "Content-Type is to be application/json")
+		return nil, no(denied, "Content-Type is to be application/json")
 	}
 	m, err := parseMessage(r.Body)
 	if err != nil {
-		return session, no(invalid, "the message: %v", err)
+		return nil, no(invalid, "the message: %v", err)
 	}
 	if err := mirrored(r.Header, m); err != nil {
-		return session, no(mismatch, "%v", err)
+		return nil, no(mismatch, "%v", err)
 	}
-	return c.meaning(m, r.Header)
+	return &m, nil
 }
+
+// Endpoint is the path of the server's endpoint.
+func (c *Connector) Endpoint() string { return c.path }
 
 // stateless reports whether a message is of a revision without sessions, which mirrors in
 // headers what the body says.
@@ -236,7 +255,7 @@ func (c *Connector) Session(r *connector.Request) (string, bool) {
 
 // meaning is what a message asks for.
 func (c *Connector) meaning(m message, h http.Header) (policy.Call, error) {
-	call := policy.Call{Action: "mcp.session", Class: policy.Read, Resource: "session"}
+	call := session
 	if stateless(h) && slices.Contains([]string{"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}, m.method) {
 		return call, no(unknown, "revision 2026-07-28 has no method %q", m.method)
 	}

@@ -132,13 +132,14 @@ func (i *Issuer) ask(ctx context.Context, query string, person identity.Owner) (
 		return a, refuse("invalid_target", "resource must be the URL of an upstream at the gateway, as in "+i.GatewayURL+"/<upstream>.")
 	}
 	a.upstream = *u
-	if err := a.offer(i, *u, person); err != nil {
+	joined, err := a.offer(i, *u, person)
+	if err != nil {
 		return a, err
 	}
-	if u.Family == "join" && len(a.actions) > 0 {
-		for name := range strings.FieldsSeq(string(u.Description)) {
+	if len(a.actions) > 0 { // the door is the person's to open
+		for _, name := range joined {
 			if m, ok := i.View.Upstream(name); ok && !m.Killed {
-				if err := a.offer(i, *m, person); err != nil {
+				if _, err := a.offer(i, *m, person); err != nil {
 					return a, err
 				}
 			}
@@ -158,11 +159,11 @@ func (i *Issuer) ask(ctx context.Context, query string, person identity.Owner) (
 	return a, nil
 }
 
-// offer adds what the person may give on an upstream.
-func (a *ask) offer(i *Issuer, u policy.Upstream, person identity.Owner) error {
+// offer adds what the person may give on an upstream, and returns those that it joins.
+func (a *ask) offer(i *Issuer, u policy.Upstream, person identity.Owner) (joined []string, err error) {
 	d, err := i.Registry.Describe(u)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	limit := u.Limit(person.ID)
 	for _, action := range d.Actions {
@@ -174,7 +175,7 @@ func (a *ask) offer(i *Issuer, u policy.Upstream, person identity.Owner) error {
 			a.actions = append(a.actions, o)
 		}
 	}
-	return nil
+	return d.Joined, nil
 }
 
 // connected returns the identity that this client of this person has already; the zero one if it is to be born.

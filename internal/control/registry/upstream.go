@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -82,8 +83,12 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
 	if !identity.ValidName(u.Name) {
 		bad("", "a name is 1 to 64 of a-z 0-9 . _ -, beginning and ending with a letter or digit")
 	}
-	if u.Family == "join" {
-		wrong = append(wrong, c.checkJoined(u, secret))
+	d, err := c.r.Describe(*u)
+	if err != nil {
+		bad("description", err.Error())
+	}
+	if len(d.Joined) > 0 {
+		wrong = append(wrong, c.checkJoined(u, d.Joined, secret))
 	} else if p, err := url.Parse(u.URL); err != nil || p.Scheme != "http" && p.Scheme != "https" || p.Host == "" || p.User != nil || p.RawQuery != "" || p.Fragment != "" {
 		bad("url", "it is to be http://host or https://host, with a path if need be, and nothing more")
 	}
@@ -117,23 +122,19 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
 	if secret != nil && (!httpguts.ValidHeaderFieldName(u.Header) || !httpguts.ValidHeaderFieldValue(secret.Value) || secret.Value == "") {
 		bad("credential", "the header's name or its value cannot be sent in HTTP")
 	}
-	if _, err := c.r.Describe(*u); err != nil {
-		bad("description", err.Error())
-	}
 	return errors.Join(wrong...)
 }
 
 // checkJoined refuses what cannot be for an upstream that only joins others.
-func (c *Change) checkJoined(u *policy.Upstream, secret *Secret) error {
+func (c *Change) checkJoined(u *policy.Upstream, joined []string, secret *Secret) error {
 	if u.URL != "" || secret != nil {
 		return &Invalid{"upstream " + u.Name, "url", "one that joins others has no url and no credential of its own"}
 	}
-	for line := range strings.Lines(string(u.Description)) {
-		name := strings.TrimSpace(line)
+	for _, name := range joined {
 		m, err := c.Upstream(name)
-		if errors.Is(err, store.ErrNotFound) && name != "" || err == nil && m.Family != "mcp" {
+		if errors.Is(err, store.ErrNotFound) || err == nil && m.Family != "mcp" {
 			return &Invalid{"upstream " + u.Name, "description", fmt.Sprintf("%.60q is no MCP upstream", name)}
-		} else if err != nil && name != "" {
+		} else if err != nil {
 			return err
 		}
 	}
@@ -183,6 +184,9 @@ func (r *Registry) Describe(u policy.Upstream) (policy.Described, error) {
 		}
 		if d, err = policy.Describe(policy.Upstream{Name: u.Name, Classes: u.Classes}, conn.Actions()); err != nil {
 			return d, err
+		}
+		if j, ok := conn.(connector.Joiner); ok {
+			d.Joined = j.Members()
 		}
 		r.described.mu.Lock()
 		defer r.described.mu.Unlock()
