@@ -18,7 +18,6 @@ step() {
 
 # The race detector needs cgo and a C compiler; the rooms named here share memory between requests.
 race() {
-	command -v gcc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc libc6-dev; } || return 1
 	local rooms=()
 	for d in internal/feed internal/gateway internal/oauth internal/token internal/control/store internal/control/issuer internal/control cmd/lanyard; do
 		ls "$d"/*_test.go >/dev/null 2>&1 && rooms+=("./$d/...")
@@ -26,8 +25,14 @@ race() {
 	CGO_ENABLED=1 go test -race -timeout 8m "${rooms[@]}"
 }
 
+# What is not there is installed: npm, a Python with venv, a browser, a C compiler (Debian's names).
 deps() {
-	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; } || return 1
+	local missing=()
+	command -v npm >/dev/null || missing+=(npm)
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+	command -v chromium >/dev/null || missing+=(chromium)
+	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+	[ ${#missing[@]} -eq 0 ] || { apt-get update -qq && apt-get install -y -qq "${missing[@]}"; } || return 1
 	make -s interop-deps
 }
 

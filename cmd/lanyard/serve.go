@@ -30,6 +30,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/fetch"
 	"github.com/lanyard-dev/lanyard/internal/gateway"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
@@ -113,7 +114,7 @@ func (s *server) check() error {
 			return usage("--%s %q: want host:port", l.flag, l.address)
 		}
 		ip := net.ParseIP(host)
-		if local := host == "localhost" || ip != nil && ip.IsLoopback(); !local && scheme == "http" && !s.insecure {
+		if !fetch.Loopback(host) && scheme == "http" && !s.insecure {
 			return usage("--%s %s is reachable from other machines, without TLS: give --tls-cert and --tls-key, or --insecure-http behind a proxy that has them", l.flag, l.address)
 		}
 		if *l.to == "" {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/fetch"
 	"github.com/lanyard-dev/lanyard/internal/oauth"
 )
 
@@ -51,7 +52,7 @@ func (a *app) signIn(upstream *url.URL, clientID, secretEnv string) (http.RoundT
 		_ = s.Shutdown(ctx) // the page has been sent, or its reader is gone
 	}
 	c := &oauth.Client{HTTP: &http.Client{Timeout: 30 * time.Second}, Now: time.Now, Rand: rand.Reader, Store: &oauth.Memory{}, Name: "Lanyard",
-		Redirect: "http://" + t.host + "/callback", Loopback: oauth.Loopback(upstream.Hostname())}
+		Redirect: "http://" + t.host + "/callback", Loopback: fetch.Loopback(upstream.Hostname())}
 	return &oauth.Transport{Client: c, Upstream: upstream.String(), Flow: t}, end, nil
 }
 

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/lanyard-dev/lanyard/internal/fetch"
 )
 
 // maxBody is the most that is read of any answer, in bytes.
@@ -29,16 +30,10 @@ func (c *Client) link(what, raw string, found *url.URL) (*url.URL, error) {
 		return nil, fmt.Errorf("%s has a user name or a fragment in it", what)
 	case u.Scheme == "https":
 		return u, nil
-	case u.Scheme == "http" && c.Loopback && Loopback(u.Hostname()) && (found == nil || found.Scheme == "http"):
+	case u.Scheme == "http" && c.Loopback && fetch.Loopback(u.Hostname()) && (found == nil || found.Scheme == "http"):
 		return u, nil
 	}
 	return nil, fmt.Errorf("%s, %s://%s, is not https", what, u.Scheme, u.Host)
-}
-
-// Loopback reports whether host is this machine.
-func Loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func sameOrigin(a, b *url.URL) bool {

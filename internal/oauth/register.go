@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/lanyard-dev/lanyard/internal/fetch"
 )
 
 // How a client shows at the token endpoint who it is (RFC 7591 section 2).
@@ -69,7 +71,7 @@ func (c *Client) register(ctx context.Context, s Server) (Registration, error) {
 		return Registration{}, errors.New("the client has no redirect URI")
 	}
 	kind := "web" // OpenID Connect Dynamic Client Registration section 2
-	if Loopback(redirect.Hostname()) {
+	if fetch.Loopback(redirect.Hostname()) {
 		kind = "native"
 	}
 	method := methodBasic // what RFC 8414 says if the metadata does not

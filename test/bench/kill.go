@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // killing pulls the cord on the built binary while an agent calls as fast as it
@@ -31,7 +33,7 @@ func killing() error {
 	defer os.RemoveAll(dir)
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }))
 	defer up.Close()
-	control, gate := free(), free()
+	control, gate := port.Free(), port.Free()
 	var log bytes.Buffer
 	serve := exec.Command("bin/lanyard", "serve", "--data", dir, "--listen", control, "--gateway-listen", gate, "--allow-bearer")
 	serve.Stderr = &log
@@ -81,15 +83,6 @@ func killing() error {
 	}
 	figure("kill_to_refused_ms", median(took), "ms")
 	return nil
-}
-
-func free() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func killOnce(socket *http.Client, h holder, control, gate string) (float64, error) {

@@ -52,15 +52,8 @@ func runMCPWing(to string, n int) error {
 	if err != nil {
 		return err
 	}
-	key, err := token.NewKey(rand.Reader, time.Now().Add(-time.Hour))
+	w, err := newWing()
 	if err != nil {
-		return err
-	}
-	w := &wing{view: feed.NewView()}
-	if w.signer, err = token.NewSigner(key); err != nil {
-		return err
-	}
-	if w.record, _, err = book(); err != nil {
 		return err
 	}
 	up := policy.Upstream{Name: "mail", URL: to, Owner: "maya", Environment: "production", Family: "mcp", Description: catalogue, Version: 1}
@@ -75,7 +68,6 @@ func runMCPWing(to string, n int) error {
 		return err
 	}
 	for _, c := range []feed.Change{
-		{Keys: &feed.Keys{JWKS: w.signer.JWKS()}},
 		{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive}},
 		{Upstream: &up},
 		{Identity: &identity.Identity{ID: agentID(0), Owner: "maya", Purpose: "Measures", Environment: "production", State: identity.Active, Expires: until}},

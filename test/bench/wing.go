@@ -35,6 +35,22 @@ type wing struct {
 	record func(context.Context, []ledger.Event) error
 }
 
+// newWing makes one that signs with a key of its own, which its view knows.
+func newWing() (*wing, error) {
+	key, err := token.NewKey(rand.Reader, time.Now().Add(-time.Hour))
+	if err != nil {
+		return nil, err
+	}
+	w := &wing{view: feed.NewView()}
+	if w.signer, err = token.NewSigner(key); err != nil {
+		return nil, err
+	}
+	if w.record, _, err = book(); err != nil {
+		return nil, err
+	}
+	return w, w.view.Apply(feed.Change{Keys: &feed.Keys{JWKS: w.signer.JWKS()}})
+}
+
 func (w *wing) Watch(context.Context, feed.Cursor) iter.Seq2[feed.Change, error] { return nil }
 func (w *wing) Ack(context.Context, feed.Cursor) error                           { return nil }
 func (w *wing) Record(ctx context.Context, e []ledger.Event) error               { return w.record(ctx, e) }
@@ -91,15 +107,8 @@ func (w *wing) mint(base string, c token.Confirmation) (string, error) {
 // runWing is the role: it prints its plain and its TLS address, and a token for
 // each: unbound, bound to jkt, bound to x5t.
 func runWing(to, jkt, x5t string) error {
-	key, err := token.NewKey(rand.Reader, time.Now().Add(-time.Hour))
+	w, err := newWing()
 	if err != nil {
-		return err
-	}
-	w := &wing{view: feed.NewView()}
-	if w.signer, err = token.NewSigner(key); err != nil {
-		return err
-	}
-	if w.record, _, err = book(); err != nil {
 		return err
 	}
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
@@ -108,9 +117,6 @@ func runWing(to, jkt, x5t string) error {
 	}
 	guarded, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
-	}
-	if err := w.view.Apply(feed.Change{Keys: &feed.Keys{JWKS: w.signer.JWKS()}}); err != nil {
 		return err
 	}
 	line := plain.Addr().String() + " " + guarded.Addr().String()

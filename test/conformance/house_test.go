@@ -6,10 +6,7 @@ package conformance
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -23,6 +20,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/client"
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // house is a running lanyard serve with one identity, auditor, that may do all that an upstream has.
@@ -40,21 +38,6 @@ func compile(t *testing.T, bin, name, pkg string) {
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", pkg, err, out)
 	}
-}
-
-func free(t *testing.T) string {
-	t.Helper()
-	// Not one that the kernel gives out by itself (ip_local_port_range): it would be somebody's own end of a
-	// connection by the time it is listened at.
-	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port of this machine is free")
-	return ""
 }
 
 // start runs a program until the test ends, and returns once ready says so.
@@ -87,7 +70,7 @@ func build(t *testing.T, bin string) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	control, gate := free(t), free(t)
+	control, gate := port.Free(), port.Free()
 	h := &house{T: t, bin: bin, dir: dir, control: "http://" + control, gate: "http://" + gate}
 	start(t, func(log string) bool { return strings.Contains(log, "lanyard is ready") },
 		filepath.Join(bin, "lanyard"), "serve", "--data", filepath.Join(dir, "data"), "--listen", control, "--gateway-listen", gate)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // TestServer: what the Go SDK's own conformance server passes directly it passes behind the gateway,
@@ -47,7 +49,7 @@ func TestServer(t *testing.T) {
 // everything starts the Go SDK's conformance server and returns its URL.
 func everything(t *testing.T, bin, stateless string) string {
 	t.Helper()
-	at := free(t)
+	at := port.Free()
 	start(t, func(string) bool {
 		c, err := net.Dial("tcp", at)
 		if err == nil {

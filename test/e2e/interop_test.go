@@ -22,6 +22,7 @@ import (
 	"google.golang.org/api/option"
 
 	"github.com/lanyard-dev/lanyard/client"
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // Clients and an upstream that nobody here wrote: npm packages of test/interop, golang.org/x/oauth2, Google's Go library.
@@ -48,7 +49,7 @@ func node(t *testing.T, script string, task, seen any) {
 
 // emulate starts npm's emulate as Google, and returns its URL. Its token is in emulate.yaml.
 func emulate(t *testing.T) string {
-	addr := free(t)
+	addr := port.Free()
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)

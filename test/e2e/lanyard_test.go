@@ -6,10 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 var bin string // folder of the built programs
@@ -39,21 +38,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
-}
-
-// free is an address of loopback where nobody listens.
-func free(t *testing.T) string {
-	// Not one that the kernel gives out by itself (ip_local_port_range): it would be somebody's own end of a
-	// connection by the time it is listened at.
-	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port of this machine is free")
-	return ""
 }
 
 // house is a running lanyard serve, and a folder for its users.
@@ -88,14 +72,14 @@ func build(t *testing.T, flags ...string) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := &house{T: t, dir: dir, data: filepath.Join(dir, "data"), controlA: free(t), gateA: free(t), secret: "office-secret-" + filepath.Base(dir), flags: flags, scheme: "http"}
+	h := &house{T: t, dir: dir, data: filepath.Join(dir, "data"), controlA: port.Free(), gateA: port.Free(), secret: "office-secret-" + filepath.Base(dir), flags: flags, scheme: "http"}
 	for _, f := range flags {
 		if strings.HasPrefix(f, "--tls-cert") {
 			h.scheme = "https"
 		}
 	}
 	h.control, h.gate = h.scheme+"://"+h.controlA, h.scheme+"://"+h.gateA
-	desk := free(t)
+	desk := port.Free()
 	h.office = "http://" + desk
 	o := exec.Command(filepath.Join(bin, "office"), "--listen", desk)
 	o.Env = append(os.Environ(), "OFFICE_SECRET="+h.secret)

