@@ -81,7 +81,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 		Settle: func(ctx context.Context, at feed.Cursor) { p.receipt(ctx, at) }, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
 		RevokeToken: func(ctx context.Context, t token.Claims, actor string) error {
 			_, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
-				return c.RevokeToken(t.ID, t.Expires, t.Subject, "")
+				return c.RevokeToken(t.ID, t.Expires, t.Actor(), "")
 			})
 			return err
 		}}

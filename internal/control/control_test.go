@@ -359,7 +359,7 @@ func TestBroker(t *testing.T) {
 	p.settle()
 	bot := identity.MustID("spiffe://lanyard.local/agent/bot")
 	src := p.Source("gw")
-	if s, err := src.Credential(t.Context(), "mail", identity.Chain{bot}); err != nil || s.Header != "Authorization" || s.Value != "Bearer hush-hush" {
+	if s, err := src.Credential(t.Context(), "mail", identity.Alone(bot, 0)); err != nil || s.Header != "Authorization" || s.Value != "Bearer hush-hush" {
 		t.Errorf("%v %s", err, s.Header)
 	}
 	refused := func(name, upstream string, chain identity.Chain) {
@@ -369,24 +369,24 @@ func TestBroker(t *testing.T) {
 		}
 	}
 	refused("nobody", "mail", nil)
-	refused("an unknown identity", "mail", identity.Chain{identity.MustID("spiffe://lanyard.local/agent/x")})
-	refused("an unknown upstream", "x", identity.Chain{bot})
+	refused("an unknown identity", "mail", identity.Alone(identity.MustID("spiffe://lanyard.local/agent/x"), 0))
+	refused("an unknown upstream", "x", identity.Alone(bot, 0))
 	p.must("PUT", "/v1/upstreams/crm", `{"url":"http://x","family":"patterns","description":"GET /x -> x.read read /x"}`)
-	refused("no grant", "crm", identity.Chain{bot})
+	refused("no grant", "crm", identity.Alone(bot, 0))
 	p.must("POST", "/v1/kill", `{"upstream":"mail","reason":"x"}`)
-	refused("a killed upstream", "mail", identity.Chain{bot})
+	refused("a killed upstream", "mail", identity.Alone(bot, 0))
 	p.must("POST", "/v1/restore", `{"upstream":"mail","reason":"x"}`)
 	p.must("PUT", "/v1/identities/other", `{"kind":"agent","owner":"maya","purpose":"tests"}`)
 	other := identity.MustID("spiffe://lanyard.local/agent/other")
-	refused("one without a grant", "mail", identity.Chain{other, bot})
-	if _, err := src.Credential(t.Context(), "mail", identity.Chain{bot, other}); err != nil {
+	refused("one without a grant", "mail", identity.Chain{{ID: other}, {ID: bot}})
+	if _, err := src.Credential(t.Context(), "mail", identity.Chain{{ID: bot}, {ID: other}}); err != nil {
 		t.Error(err)
 	}
 	p.must("POST", "/v1/identities/other/suspend", `{"reason":"x"}`)
-	refused("a suspended one in the chain", "mail", identity.Chain{bot, other})
+	refused("a suspended one in the chain", "mail", identity.Chain{{ID: bot}, {ID: other}})
 	p.must("DELETE", "/v1/identities/bot/grants/read", "")
-	refused("a grant that was taken away", "mail", identity.Chain{bot})
+	refused("a grant that was taken away", "mail", identity.Alone(bot, 0))
 	p.must("PUT", "/v1/identities/bot/grants/read", `{"upstream":"mail","actions":["m.read"]}`)
 	p.must("POST", "/v1/kill", `{"identity":"bot","reason":"x"}`)
-	refused("a killed identity", "mail", identity.Chain{bot})
+	refused("a killed identity", "mail", identity.Alone(bot, 0))
 }

@@ -30,6 +30,7 @@ const (
 	adminPrefix    = "lyd_admin_"
 	adminMeta      = "admin.token" // SHA-256 of the token
 	operatorHeader = "Lanyard-Operator"
+	identityHeader = "Lanyard-Identity"
 )
 
 // HasAdminToken reports whether an admin token was ever made.

@@ -18,6 +18,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
 // Handler serves the network: OAuth, REST with the admin token, health and metrics.
@@ -59,10 +60,21 @@ func hardened(next http.Handler, bodyTime time.Duration) http.Handler {
 // rest puts the REST API on mux, for whom who knows.
 func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool)) {
 	inner := http.NewServeMux()
-	p.api(inner)
+	_, own := p.api(inner)
 	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del(operatorHeader) // ours alone to set
+		r.Header.Del(identityHeader)
 		name, ok := who(r)
+		if _, pattern := inner.Handler(r); !ok && own[pattern] {
+			c, err := p.issuer.Caller(w, r)
+			if err != nil {
+				p.stranger(w, err)
+				return
+			}
+			r.Header.Set(identityHeader, c.Actor().String())
+			inner.ServeHTTP(w, r)
+			return
+		}
 		if !ok {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			writeProblem(w, &Problem{Title: "Unauthorized", Status: http.StatusUnauthorized,
@@ -99,15 +111,34 @@ func nowhere(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) *Proble
 	return refusal(http.StatusMethodNotAllowed, "This path takes "+can+".")
 }
 
-// OpenAPI is the description of the REST API, as JSON (OpenAPI 3.1).
-func (p *Plane) OpenAPI() ([]byte, error) { return p.api(http.NewServeMux()).OpenAPI().MarshalJSON() }
+// stranger answers who is neither an operator nor an identity with a good token.
+func (p *Plane) stranger(w http.ResponseWriter, err error) {
+	told := &Problem{Status: http.StatusUnauthorized}
+	var e *token.Error
+	if !errors.As(err, &e) {
+		p.Log.Error("token of a caller", "error", err)
+		told = refusal(http.StatusInternalServerError, "It did not work, and nothing was changed. The log of lanyard serve says why.")
+	} else if told.Detail = "The " + e.Text + "."; e.Code == "" {
+		told.Detail += " This needs an identity's access token for " + p.URL + " (resource=" + p.URL + " at the token endpoint), or the admin token."
+	}
+	told.Title = http.StatusText(told.Status)
+	writeProblem(w, told)
+}
 
-func (p *Plane) api(mux *http.ServeMux) huma.API {
+// OpenAPI is the description of the REST API, as JSON (OpenAPI 3.1).
+func (p *Plane) OpenAPI() ([]byte, error) {
+	api, _ := p.api(http.NewServeMux())
+	return api.OpenAPI().MarshalJSON()
+}
+
+// api registers every operation on mux; own are the patterns of those that identities call for themselves.
+func (p *Plane) api(mux *http.ServeMux) (_ huma.API, own map[string]bool) {
 	config := huma.DefaultConfig("Lanyard", p.Version)
 	config.Info.Description = "Identities, owners, upstreams, grants, guardrails, the cord and the ledger. Over the network it needs the admin token; on the machine itself the Unix socket serves the same."
 	config.Formats = map[string]huma.Format{"application/json": strict, "json": strict}
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"admin": {Type: "http", Scheme: "bearer", Description: "The admin token"}}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"admin": {Type: "http", Scheme: "bearer", Description: "The admin token"},
+		"identity": {Type: "http", Scheme: "DPoP", Description: "An identity's access token for the control plane: resource is its URL"}}
 	config.Security = []map[string][]string{{"admin": {}}}
 	// What was sent may hold a secret: a mistake in it is told by its place alone.
 	config.Transformers = append(config.Transformers, func(_ huma.Context, _ string, v any) (any, error) {
@@ -119,8 +150,9 @@ func (p *Plane) api(mux *http.ServeMux) huma.API {
 		return v, nil
 	})
 	api := humago.New(mux, config)
-	p.routes(door{api, p.Log, p.bodyTime})
-	return api
+	own = map[string]bool{}
+	p.routes(door{api, p.Log, p.bodyTime, own})
+	return api, own
 }
 
 // strict is JSON that means one thing: huma's own takes the last of two members
@@ -138,6 +170,7 @@ type door struct {
 	huma.API
 	log      *slog.Logger
 	bodyTime time.Duration
+	own      map[string]bool // patterns of what identities call for themselves, see handleOwn
 }
 
 // answer turns an error into what the caller is told; what is kept back goes to the log.
@@ -154,7 +187,14 @@ func (d door) answer(operation string, err error) error {
 // huma, which fills only fields it can see.
 type Caller struct {
 	Operator string `header:"Lanyard-Operator" hidden:"true"`
+	Identity string `header:"Lanyard-Identity" hidden:"true"`
 	remote   string
+}
+
+// self is the identity that calls for itself; false for an operator.
+func (c *Caller) self() (identity.ID, bool) {
+	id, err := identity.ParseID(c.Identity)
+	return id, err == nil
 }
 
 func (c *Caller) Resolve(ctx huma.Context) []error {
@@ -166,6 +206,9 @@ func (c *Caller) Resolve(ctx huma.Context) []error {
 
 func (c *Caller) actor() registry.Actor {
 	a := registry.Actor{Name: c.Operator, Source: c.remote}
+	if id, ok := c.self(); ok {
+		a.Name = id.String()
+	}
 	if strings.HasPrefix(c.remote, localPrefix) {
 		a.Source = ""
 	}
@@ -190,11 +233,23 @@ type reply[T any] struct{ Body T }
 
 // handle registers one operation. Its errors become problems here and nowhere else.
 func handle[I, O any](api door, method, path, id, tag, summary string, f func(context.Context, *I) (O, error)) {
-	huma.Register(api, huma.Operation{Method: method, Path: "/v1" + path, OperationID: id, Tags: []string{tag}, Summary: summary, MaxBodyBytes: 24 << 20, BodyReadTimeout: api.bodyTime, RejectUnknownQueryParameters: true},
+	operation(api, huma.Operation{Method: method, Path: "/v1" + path, OperationID: id, Tags: []string{tag}, Summary: summary, MaxBodyBytes: 24 << 20}, f)
+}
+
+// handleOwn registers one operation that identities call for themselves, as well as operators.
+func handleOwn[I, O any](api door, method, path, id, tag, summary string, f func(context.Context, *I) (O, error)) {
+	api.own[method+" /v1"+path] = true
+	operation(api, huma.Operation{Method: method, Path: "/v1" + path, OperationID: id, Tags: []string{tag}, Summary: summary, MaxBodyBytes: 256 << 10,
+		Security: []map[string][]string{{"identity": {}}, {"admin": {}}}}, f)
+}
+
+func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I) (O, error)) {
+	op.BodyReadTimeout, op.RejectUnknownQueryParameters = api.bodyTime, true
+	huma.Register(api, op,
 		func(ctx context.Context, in *I) (*reply[O], error) {
 			out, err := f(ctx, in)
 			if err != nil {
-				return nil, api.answer(id, err)
+				return nil, api.answer(op.OperationID, err)
 			}
 			return &reply[O]{out}, nil
 		})

@@ -120,7 +120,7 @@ func (p *Plane) tokenOf(s string) (jti string, expires time.Time, subject identi
 	if err != nil {
 		return "", expires, subject, invalid("this is no token of ours that is still good (" + err.Error() + "): there is nothing to revoke")
 	}
-	return c.ID, c.Expires, c.Subject, nil
+	return c.ID, c.Expires, c.Actor(), nil
 }
 
 func (p *Plane) apply(ctx context.Context, in *body[ApplyRequest]) (PlanResult, error) {

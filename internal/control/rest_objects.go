@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -192,6 +193,13 @@ func (p *Plane) identityRoutes(api door) {
 	}
 	handle(api, "GET", "/identities/{name}", "get-identity", tag, "An identity with its credentials and grants", func(ctx context.Context, in *byName) (IdentityView, error) {
 		return get(ctx, in.Name)
+	})
+	handleOwn(api, "GET", "/self", "get-self", tag, "The identity that asks", func(ctx context.Context, in *none) (IdentityView, error) {
+		id, ok := in.self()
+		if !ok {
+			return IdentityView{}, refusal(http.StatusNotFound, "An operator is no identity; GET /v1/identities/{name} shows one.")
+		}
+		return get(ctx, id.String())
 	})
 	handle(api, "PUT", "/identities/{name}", "put-identity", tag, "Register or change an identity", func(ctx context.Context, in *namedBody[IdentityInput]) (Changed, error) {
 		b := in.Body

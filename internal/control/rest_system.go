@@ -12,6 +12,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/issuer"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -115,7 +116,7 @@ func (p *Plane) explain(ctx context.Context, in ExplainRequest) (ExplainResult, 
 	if err != nil {
 		return out, err
 	}
-	e := set.Explain(policy.Request{Call: call, Upstream: u, Now: p.Now()})
+	e := set.Explain(policy.Request{Call: call, Upstream: u, Now: p.Now(), Chain: identity.Alone(i.ID, i.Generation)})
 	out.Allow, out.Reason, out.Guardrail, out.Guardrails, out.Grants = e.Decision.Allow, e.Decision.Reason, e.Decision.Guardrail, e.Guardrails, e.Grants
 	out.Policies = append(out.Policies, e.Decision.Policies...)
 	if e.Decision.Allow {

@@ -69,7 +69,7 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 	case c.Guardrail != nil:
 		return st.guardrail(*c.Guardrail, c.Removed)
 	case c.Owner != nil:
-		return nil, st.owner(*c.Owner, c.Removed)
+		return st.owner(*c.Owner, c.Removed)
 	case c.Keys != nil:
 		keys, err := token.ParseJWKS(c.Keys.JWKS)
 		if err == nil {
@@ -330,16 +330,20 @@ func (st *state) guardrail(g policy.Guardrail, removed bool) (*Stop, error) {
 	return &Stop{Everything: true}, st.compile()
 }
 
-func (st *state) owner(o identity.Owner, removed bool) error {
+func (st *state) owner(o identity.Owner, removed bool) (*Stop, error) {
 	if o.ID == "" {
-		return errors.New("owner without an id")
+		return nil, errors.New("owner without an id")
 	}
+	_, known := st.owners.get(o.ID)
 	if removed {
 		st.owners.drop(o.ID)
 	} else {
-		st.owners.put(o.ID, o)
+		st.owners.put(o.ID, &o)
 	}
-	return nil
+	if !known {
+		return nil, nil
+	}
+	return &Stop{Person: o.ID}, nil
 }
 
 // with is list with v in the place of what it replaces, or at the end.

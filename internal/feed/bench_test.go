@@ -56,7 +56,7 @@ func BenchmarkDecide(b *testing.B) {
 			r := ask("list", policy.Read)
 			r.Call.Arguments = map[string]any{"userId": "me"}
 			one := func(c token.Claims) {
-				s, ok := v.Subject(c.Subject)
+				s, ok := v.Subject(c.Actor())
 				if err := v.Check(c, now); err != nil || !ok {
 					b.Fatal(err)
 				}

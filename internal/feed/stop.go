@@ -11,12 +11,13 @@ import (
 // that it touches asks [View.Check] and the policy again, and ends what no longer
 // may. It is told after the view has changed.
 type Stop struct {
-	Identities []identity.ID // killed, suspended, changed; or whose credential or grant it was
-	Credential string        // id: only what was obtained with it
-	Grant      string        // id: only what stood on it
-	Token      string        // jti
-	Upstream   string        // killed, removed or changed
-	Everything bool          // a guardrail or a new snapshot: it may be anything
+	Identities []identity.ID    // killed, suspended, changed; or whose credential or grant it was
+	Credential string           // id: only what was obtained with it
+	Grant      string           // id: only what stood on it
+	Person     identity.OwnerID // left, killed or changed
+	Token      string           // jti
+	Upstream   string           // killed, removed or changed
+	Everything bool             // a guardrail or a new snapshot: it may be anything
 
 	many map[identity.ID]bool // of Identities, when there are many
 }
@@ -29,8 +30,10 @@ func (s *Stop) Touches(c *token.Claims, upstream string) bool {
 		return true
 	case s.Credential != "":
 		return s.Credential == c.Credential
+	case s.Person != "":
+		return c.Chain.Root().Owner() == s.Person
 	}
-	return s.names(c.Subject) || slices.ContainsFunc(c.Chain, s.names)
+	return slices.ContainsFunc(c.Chain, func(l identity.Link) bool { return s.names(l.ID) })
 }
 
 func (s *Stop) names(id identity.ID) bool {

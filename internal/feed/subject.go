@@ -18,6 +18,7 @@ type Subject struct {
 	Grants      []policy.Grant
 
 	of   *state
+	is   *identity.Owner // a person
 	memo atomic.Pointer[memo]
 }
 
@@ -30,8 +31,10 @@ type memo struct {
 
 // Owner is the accountable owner as known now; the zero Owner if there is none.
 func (s *Subject) Owner() identity.Owner {
-	o, _ := s.of.owners.get(s.Identity.Owner)
-	return o
+	if o, ok := s.of.owners.get(s.Identity.Owner); ok {
+		return *o
+	}
+	return identity.Owner{}
 }
 
 // Credential returns the credential of that id, if it is this identity's.

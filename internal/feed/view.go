@@ -39,9 +39,10 @@ type state struct {
 	view       *View
 	subjects   *table[identity.ID, *Subject]
 	prints     *table[string, identity.ID] // thumbprint of a credential → whose
-	owners     *table[identity.OwnerID, identity.Owner]
-	revoked    *table[string, time.Time] // jti → when it can be forgotten
-	revocation int                       // how many revoked tokens before the next sweep
+	owners     *table[identity.OwnerID, *identity.Owner]
+	people     *table[identity.ID, *Subject] // owners as links of chains, once one was asked for
+	revoked    *table[string, time.Time]     // jti → when it can be forgotten
+	revocation int                           // how many revoked tokens before the next sweep
 	upstreams  atomic.Pointer[map[string]*policy.Upstream]
 	guardrails atomic.Pointer[map[string]policy.Guardrail]
 	rails      atomic.Pointer[policy.Guardrails] // compiled; nil until synced
@@ -62,7 +63,7 @@ func NewView() *View {
 
 func (v *View) newState() *state {
 	s := &state{view: v, subjects: newTable[identity.ID, *Subject](), prints: newTable[string, identity.ID](),
-		owners: newTable[identity.OwnerID, identity.Owner](), revoked: newTable[string, time.Time](), revocation: 1024}
+		owners: newTable[identity.OwnerID, *identity.Owner](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024}
 	s.upstreams.Store(&map[string]*policy.Upstream{})
 	s.guardrails.Store(&map[string]policy.Guardrail{})
 	return s
@@ -85,14 +86,39 @@ func (v *View) Live(_ time.Time) error {
 	return nil
 }
 
-// Subject returns the identity of that ID with all that decides about it.
-func (v *View) Subject(id identity.ID) (*Subject, bool) {
-	s, ok := v.now.Load().subjects.get(id)
+// Subject returns the identity of that ID, or the person, with all that decides about it.
+func (v *View) Subject(id identity.ID) (*Subject, bool) { return v.now.Load().subject(id) }
+
+func (st *state) subject(id identity.ID) (*Subject, bool) {
+	if id.Kind() == identity.Person {
+		return st.person(id)
+	}
+	s, ok := st.subjects.get(id)
 	if !ok || s.Identity.ID.IsZero() {
 		return nil, false
 	}
 	return s, true
 }
+
+// person is an owner as a link of a chain. A team, which nobody can act for, is none.
+func (st *state) person(id identity.ID) (*Subject, bool) {
+	o, ok := st.owners.get(id.Owner())
+	if !ok || o.Team {
+		return nil, false
+	}
+	if s, ok := st.people.get(id); ok && s.is == o {
+		return s, true
+	}
+	s := &Subject{of: st, is: o, Identity: identity.Identity{ID: id, Owner: o.ID, State: identity.Active, Expires: forever, Generation: o.Generation}}
+	if o.State != identity.OwnerActive {
+		s.Identity.State = identity.Retired
+	}
+	st.people.put(id, s)
+	return s, true
+}
+
+// forever is when people expire.
+var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Credential finds a credential by thumbprint. Whether it may still be used is its own question.
 func (v *View) Credential(thumbprint string) (identity.Credential, bool) {
@@ -146,7 +172,12 @@ func (st *state) listGuardrails() []policy.Guardrail {
 }
 
 // Owner returns an owner.
-func (v *View) Owner(id identity.OwnerID) (identity.Owner, bool) { return v.now.Load().owners.get(id) }
+func (v *View) Owner(id identity.OwnerID) (identity.Owner, bool) {
+	if o, ok := v.now.Load().owners.get(id); ok {
+		return *o, true
+	}
+	return identity.Owner{}, false
+}
 
 // Keys are what tokens are verified with: the same pointer until they change, nil before there are any.
 func (v *View) Keys() *token.Verifier { return v.now.Load().keys.Load() }
@@ -167,32 +198,68 @@ func (v *View) Check(c token.Claims, now time.Time) error {
 	if _, gone := st.revoked.get(c.ID); gone {
 		return errors.New("it was revoked")
 	}
-	s, err := st.usable(c.Subject, now)
-	if err != nil {
-		return err
+	if len(c.Chain) == 0 {
+		return identity.ErrUnknown
 	}
-	if s.Identity.Generation != c.Generation {
-		return fmt.Errorf("%s was stopped since it was issued", c.Subject.Name())
-	}
-	k, _ := s.Credential(c.Credential)
-	if err := k.Usable(now); err != nil {
-		return fmt.Errorf("it was obtained with another proof than is good now: %w", err)
-	}
-	for _, id := range c.Chain {
-		if id == c.Subject {
+	for i, l := range c.Chain {
+		s, err := st.usable(l, now)
+		if err != nil && i > 0 {
+			return fmt.Errorf("it acts for another: %w", err)
+		} else if err != nil {
+			return err
+		}
+		if i > 0 {
 			continue
 		}
-		if _, err := st.usable(id, now); err != nil {
-			return fmt.Errorf("it acts for another: %w", err)
+		k, _ := s.Credential(c.Credential)
+		if err := k.Usable(now); err != nil {
+			return fmt.Errorf("it was obtained with another proof than is good now: %w", err)
 		}
 	}
 	return nil
 }
 
-func (st *state) usable(id identity.ID, now time.Time) (*Subject, error) {
-	s, ok := st.subjects.get(id)
+// Line is the identity with those that started it, itself first; an error says why
+// none of them may act at now. A child is of its parent's generation: what was killed
+// with its parent stays dead when that is restored.
+func (v *View) Line(id identity.ID, now time.Time) (identity.Chain, error) {
+	st := v.now.Load()
+	s, ok := st.subject(id)
 	if !ok {
 		return nil, identity.ErrUnknown
 	}
-	return s, s.Identity.Usable(now)
+	line := identity.Alone(id, s.Identity.Generation)
+	for {
+		s, err := st.usable(line[len(line)-1], now)
+		parent := identity.Link{}
+		if s != nil {
+			parent = s.Identity.Parent
+		}
+		switch {
+		case err != nil && len(line) > 1:
+			return nil, fmt.Errorf("%s was started by another: %w", id.Name(), err)
+		case err != nil:
+			return nil, err
+		case parent.ID.IsZero():
+			return line, nil
+		case len(line) == identity.MaxChain:
+			return nil, fmt.Errorf("%s is of more than %d generations", id.Name(), identity.MaxChain)
+		}
+		line = append(line, parent)
+	}
+}
+
+// usable finds a link of a chain, if it may act and was not stopped since the chain was made.
+func (st *state) usable(l identity.Link, now time.Time) (*Subject, error) {
+	s, ok := st.subject(l.ID)
+	if !ok {
+		return nil, identity.ErrUnknown
+	}
+	if err := s.Identity.Usable(now); err != nil {
+		return s, err
+	}
+	if s.Identity.Generation != l.Generation {
+		return s, fmt.Errorf("%s was stopped since it was issued", l.ID.Name())
+	}
+	return s, nil
 }

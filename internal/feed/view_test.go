@@ -41,7 +41,7 @@ func enrolled(name string) []Change {
 }
 
 func claims(name string) token.Claims {
-	return token.Claims{ID: "tok_" + name, Subject: agent(name), Chain: identity.Chain{agent(name)}, Expires: later, Credential: "cred_" + name, Generation: 3}
+	return token.Claims{ID: "tok_" + name, Chain: identity.Alone(agent(name), 3), Expires: later, Credential: "cred_" + name}
 }
 
 func apply(t testing.TB, v *View, list ...Change) {
@@ -88,7 +88,9 @@ func TestCheck(t *testing.T) {
 		return Change{Credential: c}
 	}
 	with := func(f func(*token.Claims)) token.Claims { c := claims("bot"); f(&c); return c }
-	acting := with(func(c *token.Claims) { c.Chain = identity.Chain{agent("bot"), agent("other")} })
+	acting := with(func(c *token.Claims) {
+		c.Chain = identity.Chain{{ID: agent("bot"), Generation: 3}, {ID: agent("other"), Generation: 3}}
+	})
 	for _, c := range []struct {
 		name   string
 		change Change
@@ -101,13 +103,13 @@ func TestCheck(t *testing.T) {
 		{"expired", Change{}, claims("bot"), later, "expired"},
 		{"revoked", Change{Token: &TokenRevocation{"tok_bot", later}}, claims("bot"), now, "revoked"},
 		{"another revoked", Change{Token: &TokenRevocation{"tok_other", later}}, claims("bot"), now, ""},
-		{"unknown", Change{}, with(func(c *token.Claims) { c.Subject = agent("ghost") }), now, "unknown identity"},
+		{"unknown", Change{}, with(func(c *token.Claims) { c.Chain = identity.Alone(agent("ghost"), 3) }), now, "unknown identity"},
 		{"nobody", Change{}, token.Claims{Expires: later}, now, "unknown identity"},
 		{"suspended", edit(func(i *identity.Identity) { i.State = identity.Suspended }), claims("bot"), now, "suspended"},
 		{"retired", edit(func(i *identity.Identity) { i.State = identity.Retired }), claims("bot"), now, "retired"},
 		{"ended", edit(func(i *identity.Identity) { i.Expires = now }), claims("bot"), now, "expired on"},
 		{"older generation", edit(func(i *identity.Identity) { i.Generation = 4 }), claims("bot"), now, "stopped since"},
-		{"newer generation", Change{}, with(func(c *token.Claims) { c.Generation = 4 }), now, "stopped since"},
+		{"newer generation", Change{}, with(func(c *token.Claims) { c.Chain = identity.Alone(agent("bot"), 4) }), now, "stopped since"},
 		{"killed", Change{Kill: &Kill{ID: "kill_1", Identities: []identity.ID{agent("bot")}, At: now}}, claims("bot"), now, "killed"},
 		{"no credential", Change{}, with(func(c *token.Claims) { c.Credential = "" }), now, "unknown credential"},
 		{"another's credential", Change{}, with(func(c *token.Claims) { c.Credential = "cred_other" }), now, "unknown credential"},
@@ -148,7 +150,7 @@ func TestKill(t *testing.T) {
 	apply(t, v, Change{Kill: k}) // told twice, it is the same kill
 	for n := range many {
 		c := claims(fmt.Sprint("a", n))
-		s, _ := v.Subject(c.Subject)
+		s, _ := v.Subject(c.Actor())
 		if v.Check(c, now) == nil || s.Identity.Generation != 4 || s.Identity.KilledBy != "kill_1" || !s.Credentials[0].Revoked.Equal(now) {
 			t.Fatalf("%+v", s.Identity)
 		}
@@ -244,7 +246,7 @@ func TestStop(t *testing.T) {
 	used := credentialOf("bot")
 	used.LastUsed = now
 	bot, other, acting := claims("bot"), claims("other"), claims("other")
-	acting.Chain = append(acting.Chain, agent("bot"))
+	acting.Chain = append(acting.Chain, identity.Link{ID: agent("bot"), Generation: 3})
 	second := claims("bot")
 	second.ID, second.Credential = "tok_2", "cred_2"
 	all := []*token.Claims{&bot, &second, &acting, &other}
@@ -268,7 +270,7 @@ func TestStop(t *testing.T) {
 		"another upstream":   {Change{Upstream: &policy.Upstream{Name: "crm"}}, ""},
 		"kill":               {Change{Kill: &Kill{ID: "k", Identities: []identity.ID{agent("bot")}}}, "yyy-"},
 		"upstream killed":    {Change{Kill: &Kill{ID: "k", Upstream: "mail"}}, "yyyy"},
-		"owner":              {Change{Owner: &identity.Owner{ID: "maya"}}, ""},
+		"owner":              {Change{Owner: &identity.Owner{ID: "maya"}}, "----"},
 		"new snapshot":       {Change{Synced: true}, "yyyy"},
 	} {
 		v, got := office(t), ""

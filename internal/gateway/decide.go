@@ -18,13 +18,13 @@ func (g *Gateway) decide(r *request) error {
 	if err != nil {
 		return err
 	}
-	d, err := g.judge(r, set, r.start)
+	d, err := g.judge(r, set, r.backend.upstream, r.start)
 	if err != nil {
 		return err
 	}
 	if d.Allow && !inScope(r.claims.Scope, r.call.Class) {
 		d = policy.Decision{Reason: fmt.Sprintf("%s may do this, but its token is limited to the scope %q and %s is a %s: a token with that in its scope, or with none, is needed.",
-			r.claims.Subject.Name(), r.claims.Scope, r.call.Action, r.call.Class)}
+			r.claims.Actor().Name(), r.claims.Scope, r.call.Action, r.call.Class)}
 	}
 	r.set, r.decision = set, d
 	if !d.Allow {
@@ -61,20 +61,17 @@ func inScope(scope string, c policy.Class) bool {
 	return false
 }
 
-// judge is the decision at now, by what set allows the subject; it is asked
-// again for a running request when something it stood on may have gone.
-func (g *Gateway) judge(r *request, set *policy.Set, now time.Time) (policy.Decision, error) {
-	ask := policy.Request{Call: r.call, Upstream: r.backend.upstream, Now: now, Source: r.source}
+// judge is the decision at now, by what set allows the subject on the upstream as it
+// is; it is asked again for a running request when something it stood on may have gone.
+func (g *Gateway) judge(r *request, set *policy.Set, u *policy.Upstream, now time.Time) (policy.Decision, error) {
+	ask := policy.Request{Call: r.call, Upstream: u, Now: now, Source: r.source, Chain: r.claims.Chain}
 	d := set.Decide(ask)
 	var err error
-	for _, id := range r.claims.Chain {
+	for _, l := range r.claims.Chain[1:] {
 		if !d.Allow {
 			return d, nil
 		}
-		if id == r.claims.Subject {
-			continue
-		}
-		if d, err = g.link(id, ask, d); err != nil {
+		if d, err = g.link(l.ID, ask, d); err != nil {
 			return policy.Decision{}, err
 		}
 	}

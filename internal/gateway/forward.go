@@ -61,10 +61,11 @@ func (g *Gateway) still(r *request) error {
 	if !now.Before(r.claims.Expires) {
 		return unauthorized("invalid_token", "The access token has expired.")
 	}
-	if u, ok := g.View.Upstream(r.name); !ok || u.Killed {
+	u, ok := g.View.Upstream(r.name)
+	if !ok || u.Killed {
 		return cutOff(r.name)
 	}
-	subject, ok := g.View.Subject(r.claims.Subject)
+	subject, ok := g.View.Subject(r.claims.Actor())
 	if !ok {
 		return unauthorized("invalid_token", "The access token is no longer good: its identity is unknown.")
 	}
@@ -72,10 +73,10 @@ func (g *Gateway) still(r *request) error {
 	if err != nil {
 		return err
 	}
-	if set == r.set && r.alone() { // the same grants under the same guardrails
+	if set == r.set && len(r.claims.Chain) == 1 { // the same grants under the same guardrails
 		return nil
 	}
-	if d, err := g.judge(r, set, now); err != nil {
+	if d, err := g.judge(r, set, u, now); err != nil {
 		return err
 	} else if !d.Allow {
 		return denied(r, d)

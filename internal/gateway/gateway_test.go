@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
@@ -74,8 +75,8 @@ func TestRefusals(t *testing.T) {
 			c.Expires = time.Now().Add(-time.Second)
 			c.Issued = c.Expires.Add(-time.Minute)
 		}), 401},
-		"unknown":         {"/mail/x", "Bearer " + change(func(c *token.Claims) { c.Subject = id("nobody"); c.Client = c.Subject.String() }), 401},
-		"generation":      {"/mail/x", "Bearer " + change(func(c *token.Claims) { c.Generation = 7 }), 401},
+		"unknown":         {"/mail/x", "Bearer " + change(func(c *token.Claims) { c.Chain = identity.Alone(id("nobody"), 0); c.Client = c.Actor().String() }), 401},
+		"generation":      {"/mail/x", "Bearer " + change(func(c *token.Claims) { c.Chain = identity.Alone(id("bot"), 7) }), 401},
 		"bound as bearer": {"/mail/x", "Bearer " + change(func(c *token.Claims) { c.Key.JKT = strings.Repeat("A", 43) }), 401},
 		"bound no proof":  {"/mail/x", "DPoP " + change(func(c *token.Claims) { c.Key.JKT = strings.Repeat("A", 43) }), 401},
 		"no certificate":  {"/mail/x", "Bearer " + change(func(c *token.Claims) { c.Key.X5TS256 = strings.Repeat("A", 43) }), 401},

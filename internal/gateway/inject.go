@@ -19,7 +19,7 @@ import (
 func (g *Gateway) inject(r *request) error {
 	delete(r.in.Header, "Authorization")
 	delete(r.in.Header, "Dpop")
-	secret, err := r.backend.credential(g, r.start, r.chain())
+	secret, err := r.backend.credential(g, r.start, r.claims.Chain)
 	if err != nil {
 		g.Log.Warn("upstream credential", "upstream", r.name, "request", r.id, "error", err)
 		return unavailable("The credential for " + r.name + " is not to be had right now.")

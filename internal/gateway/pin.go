@@ -68,7 +68,7 @@ func (g *Gateway) survey(r *request, pinner connector.Pinner) error {
 	if r.start.Before(b.pins.failed) { // it did not answer while this caller waited
 		return silent
 	}
-	secret, err := b.credential(g, r.start, r.chain())
+	secret, err := b.credential(g, r.start, r.claims.Chain)
 	if err != nil {
 		g.Log.Warn("upstream credential", "upstream", r.name, "request", r.id, "error", err)
 		return unavailable("The credential for " + r.name + " is not to be had right now.")

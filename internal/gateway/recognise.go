@@ -42,7 +42,7 @@ func (g *Gateway) recognise(r *request) error {
 	call, err := b.connector.Recognise(&r.ask)
 	if errors.Is(err, connector.ErrUnrecognised) {
 		return &problem{status: http.StatusForbidden, kind: "unrecognised", cause: err,
-			detail: fmt.Sprintf("%s asked %s for something that its description does not have (%s %s): %v.", r.claims.Subject.Name(), r.name, r.in.Method, quote(r.path), err)}
+			detail: fmt.Sprintf("%s asked %s for something that its description does not have (%s %s): %v.", r.claims.Actor().Name(), r.name, r.in.Method, quote(r.path), err)}
 	}
 	if err != nil {
 		return malformed("The request cannot be understood: " + err.Error() + ".")

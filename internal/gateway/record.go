@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
@@ -98,11 +97,8 @@ func (g *Gateway) known(r *request) ledger.Event {
 		e.Trace = r.tracing[3:35]
 	}
 	if c := r.claims; c != nil {
-		e.Actor, e.Owner, e.Credential, e.Token = c.Subject.String(), string(c.Owner), c.Credential, c.ID
-		e.Chain = names(c.Chain)
-		if len(e.Chain) == 0 {
-			e.Chain = []string{e.Actor}
-		}
+		e.Chain = c.Chain.Texts()
+		e.Actor, e.Owner, e.Credential, e.Token = e.Chain[0], string(c.Owner), c.Credential, c.ID
 	}
 	if r.subject != nil {
 		e.Owner = string(r.subject.Identity.Owner) // as it is now: the token may be older than a change of owner
@@ -144,17 +140,6 @@ func (g *Gateway) note() {
 			})
 		}
 	}
-}
-
-func names(chain identity.Chain) []string {
-	if len(chain) == 0 {
-		return nil
-	}
-	s := make([]string, len(chain))
-	for i, id := range chain {
-		s[i] = id.String()
-	}
-	return s
 }
 
 func clip(s string, n int) string { return s[:min(len(s), n)] }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
-	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
@@ -148,22 +147,4 @@ func (r *request) outcome() ledger.Outcome {
 		return ledger.Refused
 	}
 	return ledger.Allowed
-}
-
-// chain is who is behind the request, actor first.
-func (r *request) chain() identity.Chain {
-	if len(r.claims.Chain) > 0 {
-		return r.claims.Chain
-	}
-	return identity.Chain{r.claims.Subject}
-}
-
-// alone reports whether the subject acts for nobody but itself.
-func (r *request) alone() bool {
-	for _, id := range r.claims.Chain {
-		if id != r.claims.Subject {
-			return false
-		}
-	}
-	return true
 }

@@ -42,7 +42,7 @@ func (g *Gateway) bind(r *request) error {
 	mac, name, ok := strings.Cut(values[0], ".")
 	if len(values) > 1 || !ok || len(name) > maxSession || !hmac.Equal([]byte(mac), []byte(r.whose(name))) {
 		return &problem{status: http.StatusNotFound, kind: "unknown-session",
-			detail: fmt.Sprintf("%s has no such session of %s's: open a new one.", r.name, r.claims.Subject.Name())}
+			detail: fmt.Sprintf("%s has no such session of %s's: open a new one.", r.name, r.claims.Actor().Name())}
 	}
 	r.in.Header[header] = []string{name}
 	return nil
@@ -66,12 +66,12 @@ func (g *Gateway) origin(r *request) error {
 }
 
 // whose is the MAC over a session's name and whose it is: the upstream, the identity,
-// those on whose behalf it acts, and its generation, which a kill ends.
+// those on whose behalf it acts, and their generations, which a kill ends.
 func (r *request) whose(name string) string {
 	m := hmac.New(sha256.New, r.g.sessions[:])
-	fmt.Fprintf(m, "%q %q %q %d %q", r.name, r.backend.upstream.URL, r.claims.Subject.String(), r.claims.Generation, name)
-	for _, id := range r.claims.Chain {
-		fmt.Fprintf(m, " %q", id.String())
+	fmt.Fprintf(m, "%q %q %q", r.name, r.backend.upstream.URL, name)
+	for _, l := range r.claims.Chain {
+		fmt.Fprintf(m, " %q %d", l.ID.String(), l.Generation)
 	}
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }

@@ -37,7 +37,7 @@ func TestSession(t *testing.T) {
 	drive.Audience = testScope + "/drive"
 	tokens["drive"] = w.mint(drive)
 	behalf := w.claims("bot")
-	behalf.Chain = identity.Chain(ids("bot", "other"))
+	behalf.Chain = identity.Chain{{ID: id("bot")}, {ID: id("other")}}
 	tokens["behalf"] = w.mint(behalf)
 	send := func(who, path string, session ...string) *http.Response {
 		t.Helper()
@@ -76,7 +76,7 @@ func TestSession(t *testing.T) {
 	}
 	w.apply(feed.Change{Identity: &identity.Identity{ID: id("bot"), Owner: "maya", Purpose: "tests", Environment: "production", State: identity.Active, Expires: drive.Expires, Generation: 1}})
 	restored := w.claims("bot")
-	restored.Generation = 1
+	restored.Chain = identity.Alone(id("bot"), 1)
 	tokens["restored"] = w.mint(restored)
 	if res := send("restored", "/mail/talk", mine); res.StatusCode != 404 {
 		t.Errorf("after kill and restore: %s", res.Status)

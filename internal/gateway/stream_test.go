@@ -530,7 +530,7 @@ func TestChain(t *testing.T) {
 	w.enrol("boss")
 	grant := all("boss")
 	c := w.claims("bot")
-	c.Chain = identity.Chain{id("bot"), id("boss")}
+	c.Chain = identity.Chain{{ID: id("bot")}, {ID: id("boss")}}
 	open := func() *http.Response {
 		res, err := http.DefaultClient.Do(w.request("GET", "/mail/x", w.mint(c), nil))
 		if err != nil {

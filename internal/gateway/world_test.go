@@ -178,7 +178,7 @@ func all(name string) *policy.Grant {
 }
 
 func (w *world) claims(name string) token.Claims {
-	return token.Claims{ID: "tok_" + rand.Text(), Issuer: issuer, Subject: id(name), Client: id(name).String(), Audience: testScope + "/mail",
+	return token.Claims{ID: "tok_" + rand.Text(), Issuer: issuer, Chain: identity.Alone(id(name), 0), Client: id(name).String(), Audience: testScope + "/mail",
 		Issued: time.Now(), Expires: time.Now().Add(5 * time.Minute), Owner: "maya", Credential: "cred_" + name}
 }
 

@@ -30,6 +30,21 @@ const (
 // Kinds lists every kind, in the order shown to people.
 var Kinds = []Kind{Agent, Service, Bot, APIKey, OAuthClient}
 
+// Person is the kind of a human being in a chain. No identity of this kind is ever
+// registered, holds a credential or acts: it is an [Owner], on whose behalf others act.
+const Person Kind = "person"
+
+// PersonID is the ID that an owner has in chains.
+func PersonID(domain string, o OwnerID) (ID, error) { return NewID(domain, Person, string(o)) }
+
+// Owner is the owner that a person is; empty for any other kind.
+func (id ID) Owner() OwnerID {
+	if id.Kind() != Person {
+		return ""
+	}
+	return OwnerID(id.Name())
+}
+
 // ID is a SPIFFE ID (SPIFFE-ID section 2): spiffe://<trust-domain>/<kind>/<name>.
 // The zero ID names nobody. An ID is never reassigned.
 type ID struct{ uri string }
@@ -51,7 +66,7 @@ func NewID(domain string, kind Kind, name string) (ID, error) {
 	if !domainPattern.MatchString(domain) {
 		return ID{}, fmt.Errorf("trust domain %q: use lower-case letters, digits, dots, dashes", domain)
 	}
-	if !kind.Valid() {
+	if !kind.Valid() && kind != Person {
 		return ID{}, fmt.Errorf("kind %q: use one of agent, service, bot, api_key, oauth_client", kind)
 	}
 	if !ValidName(name) {
@@ -155,6 +170,7 @@ type Identity struct {
 	KilledFrom  State     `json:"killed_from,omitempty"` // the state it had then, which a restore gives back
 	Set         string    `json:"set,omitempty"`         // the manifest set that manages it
 	Client      Client    `json:"client,omitzero"`       // the OAuth client it was made for, when a person connected one
+	Parent      Link      `json:"parent,omitzero"`       // the identity that started it for a piece of work, as that was then
 	Version     int64     `json:"version"`               // grows with each change
 }
 
@@ -250,13 +266,14 @@ const (
 
 // Owner is the accountable person or team.
 type Owner struct {
-	ID     OwnerID    `json:"id"`
-	Name   string     `json:"name"`
-	Email  string     `json:"email"`
-	Team   bool       `json:"team,omitempty"`
-	Backup OwnerID    `json:"backup,omitempty"` // default backup for what this owner owns
-	State  OwnerState `json:"state"`
-	Set    string     `json:"set,omitempty"`
+	ID         OwnerID    `json:"id"`
+	Name       string     `json:"name"`
+	Email      string     `json:"email"`
+	Team       bool       `json:"team,omitempty"`
+	Generation uint64     `json:"generation,omitempty"` // grows when tokens in this owner's name must die
+	Backup     OwnerID    `json:"backup,omitempty"`     // default backup for what this owner owns
+	State      OwnerState `json:"state"`
+	Set        string     `json:"set,omitempty"`
 }
 
 // CredentialKind is how a credential proves an identity, in the words of the
@@ -298,5 +315,43 @@ func (c Credential) Usable(now time.Time) error {
 	return nil
 }
 
-// Chain is who is behind a request, the actor first, the root principal last.
-type Chain []ID
+// Link is one member of a chain, as it was when the chain was made.
+type Link struct {
+	ID         ID     `json:"id"`
+	Generation uint64 `json:"generation"` // an identity's, or an owner's for a person
+}
+
+// Chain is who is behind a request, the actor first, the root principal last: an
+// agent, the agents that it was started or asked by, the person it all is for.
+type Chain []Link
+
+// Alone is the chain of an identity that acts for nobody else.
+func Alone(id ID, generation uint64) Chain { return Chain{{id, generation}} }
+
+// MaxChain is how many links a chain may have.
+const MaxChain = 8
+
+// Actor is who acts; the zero ID of an empty chain.
+func (c Chain) Actor() ID {
+	if len(c) == 0 {
+		return ID{}
+	}
+	return c[0].ID
+}
+
+// Root is on whose behalf all of it is done: the actor itself when it acts for nobody else.
+func (c Chain) Root() ID {
+	if len(c) == 0 {
+		return ID{}
+	}
+	return c[len(c)-1].ID
+}
+
+// Texts is the chain for people and records.
+func (c Chain) Texts() []string {
+	list := make([]string, len(c))
+	for i := range c {
+		list[i] = c[i].ID.String()
+	}
+	return list
+}

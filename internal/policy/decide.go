@@ -28,7 +28,8 @@ type Request struct {
 	Call     Call
 	Upstream *Upstream
 	Now      time.Time
-	Source   string // peer address
+	Source   string         // peer address
+	Chain    identity.Chain // all who are behind it, actor first
 }
 
 // Subject is the identity a Set belongs to.
@@ -94,6 +95,17 @@ func NewSet(s Subject, grants []Grant, rails *Guardrails) (*Set, error) {
 	return set, nil
 }
 
+// person reports whether the set is of somebody on whose behalf others act. What
+// people may have done for them is what the upstreams' consent says ([Upstream.Limit]).
+func (s *Set) person() bool { return s.subject.ID.Kind() == identity.Person }
+
+// crosses reports whether the call would leave the subject's environment. People are in all of them.
+func (s *Set) crosses(u *Upstream) bool { return !s.person() && s.subject.Environment != u.Environment }
+
+func (s *Set) consents(r *Request) bool {
+	return s.person() && slices.Contains(r.Upstream.Limit(s.subject.Owner), r.Call.Class)
+}
+
 func (s *Set) entity() types.Entity {
 	e := s.known.Load()
 	if e == nil {
@@ -122,7 +134,7 @@ func (s *Set) Decide(r Request) Decision {
 	if err != nil {
 		return Decision{Reason: err.Error()}
 	}
-	if s.subject.Environment != r.Upstream.Environment {
+	if s.crosses(r.Upstream) {
 		return s.forbidden(EnvironmentGuardrail)
 	}
 	why := q.ask(s.rails.rules, s.rules)
@@ -130,6 +142,9 @@ func (s *Set) Decide(r Request) Decision {
 		if id, ok := strings.CutPrefix(string(e.PolicyID), railMark); ok {
 			return Decision{Guardrail: true, Policies: []string{id}, Reason: fmt.Sprintf("Guardrail %s could not be evaluated for this call, so it is refused.", id)}
 		}
+	}
+	if len(why.Reasons) == 0 && s.consents(&r) {
+		return Decision{Allow: true, Policies: []string{r.Upstream.Name + "/consent"}, Before: r.Call.Class != Read}
 	}
 	if len(why.Reasons) == 0 {
 		return Decision{Reason: s.denial(q)}
@@ -147,7 +162,7 @@ func (s *Set) Decide(r Request) Decision {
 // about it, and no guardrail refuses it whatever the arguments. It is for showing
 // people and agents what there is; each call is decided on its own.
 func (s *Set) May(r Request) bool {
-	if s == nil || s.rails == nil || r.Upstream == nil || s.subject.Environment != r.Upstream.Environment {
+	if s == nil || s.rails == nil || r.Upstream == nil || s.crosses(r.Upstream) {
 		return false
 	}
 	q, err := s.question(&r)
@@ -157,7 +172,7 @@ func (s *Set) May(r Request) bool {
 	about := func(always bool) func(rule) bool {
 		return func(r rule) bool { return r.concerns(q) && (r.always || !always) }
 	}
-	return !slices.ContainsFunc(s.rails.rules, about(true)) && slices.ContainsFunc(s.rules, about(false))
+	return !slices.ContainsFunc(s.rails.rules, about(true)) && (slices.ContainsFunc(s.rules, about(false)) || s.consents(&r))
 }
 
 func (s *Set) forbidden(ids ...string) Decision {

@@ -32,8 +32,11 @@ func (s *Set) Explain(r Request) Explanation {
 	if err != nil {
 		return e
 	}
-	crosses := s.subject.Environment != r.Upstream.Environment
-	e.Guardrails = append(e.Guardrails, Verdict{EnvironmentGuardrail, crosses, fmt.Sprintf("%s is in %s, %s in %s", s.subject.ID.Name(), s.subject.Environment, r.Upstream.Name, r.Upstream.Environment)})
+	if s.person() {
+		e.Grants = append(e.Grants, Verdict{r.Upstream.Name + "/consent", s.consents(&r), "what " + s.subject.ID.Name() + " may have done there: " + classWords(r.Upstream.Limit(s.subject.Owner))})
+	} else {
+		e.Guardrails = append(e.Guardrails, Verdict{EnvironmentGuardrail, s.crosses(r.Upstream), fmt.Sprintf("%s is in %s, %s in %s", s.subject.ID.Name(), s.subject.Environment, r.Upstream.Name, r.Upstream.Environment)})
+	}
 	for i := range s.rails.rules {
 		e.Guardrails = append(e.Guardrails, q.verdict(&s.rails.rules[i]))
 	}
@@ -91,6 +94,10 @@ func (s *Set) denial(q *question) string {
 	if q.Upstream.OwnerName != "" {
 		who = q.Upstream.OwnerName + ", owner of " + c.Upstream + ","
 	}
+	if s.person() {
+		return fmt.Sprintf("%s, on whose behalf it is asked, may not have %s (%s) done on %s: what its consent gives there is %s; %s can give more.",
+			s.subject.ID.Name(), c.Action, c.Class, c.Upstream, classWords(q.Upstream.Limit(s.subject.Owner)), who)
+	}
 	start := fmt.Sprintf("%s may not do %s (%s) on %s", s.subject.ID.Name(), c.Action, c.Class, c.Upstream)
 	switch {
 	case len(may) == 0 && ended != "":
@@ -105,6 +112,17 @@ func (s *Set) denial(q *question) string {
 		may = append(may[:5], fmt.Sprintf("%d more", len(may)-5))
 	}
 	return fmt.Sprintf("%s: its grants there cover only %s; %s can grant more.", start, strings.Join(may, ", "), who)
+}
+
+func classWords(list []Class) string {
+	if len(list) == 0 {
+		return "nothing"
+	}
+	words := make([]string, len(list))
+	for i, c := range list {
+		words[i] = string(c)
+	}
+	return strings.Join(words, ", ")
 }
 
 // words is what the grant is about, for people.

@@ -233,13 +233,20 @@ func (q *question) context() types.Record {
 	for name, value := range q.Call.Arguments {
 		args[types.String(name)] = cedarValue(value)
 	}
-	return types.NewRecord(types.RecordMap{"now": types.NewDatetime(q.Now), "source": types.String(q.Source), "args": types.NewRecord(args)})
+	c := types.RecordMap{"now": types.NewDatetime(q.Now), "source": types.String(q.Source), "args": types.NewRecord(args), "depth": types.Long(max(1, len(q.Chain)))}
+	if person := q.Chain.Root().Owner(); person != "" {
+		c["person"] = types.String(person)
+	}
+	return types.NewRecord(c)
 }
 
 // Get is the three entities that a request has, and no others.
 func (q *question) Get(uid types.EntityUID) (types.Entity, bool) {
 	switch uid {
 	case q.set.principal:
+		if q.set.person() {
+			return types.Entity{UID: uid, Attributes: types.NewRecord(types.RecordMap{"name": types.String(q.set.subject.ID.Name()), "owner": types.String(q.set.subject.Owner), "environment": types.String(q.Upstream.Environment)})}, true
+		}
 		return q.set.entity(), true
 	case q.action:
 		return types.Entity{UID: uid, Parents: types.NewEntityUIDSet(q.class)}, true

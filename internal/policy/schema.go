@@ -40,6 +40,8 @@ func principalType(k identity.Kind) types.EntityType {
 		return "Lanyard::ApiKey"
 	case identity.OAuthClient:
 		return "Lanyard::OAuthClient"
+	case identity.Person:
+		return "Lanyard::Person"
 	}
 	return "Lanyard::Nobody"
 }
@@ -103,7 +105,7 @@ func (d Described) check() error {
 func Schema(upstreams ...Described) string {
 	var b strings.Builder
 	b.WriteString(`namespace Lanyard {
-  entity Agent, Service, Bot, ApiKey, OAuthClient {
+  entity Agent, Service, Bot, ApiKey, OAuthClient, Person {
     name: String, owner: String, environment: String
   };
   entity Upstream;
@@ -160,7 +162,7 @@ func writeAction(b *strings.Builder, name string, parents []Class, parameters []
 		}
 		fmt.Fprintf(b, " in [%s]", strings.Join(in, ", "))
 	}
-	b.WriteString(" appliesTo {\n    principal: [Agent, Service, Bot, ApiKey, OAuthClient], resource: [Resource],\n    context: { now: datetime, source: String, args: {")
+	b.WriteString(" appliesTo {\n    principal: [Agent, Service, Bot, ApiKey, OAuthClient, Person], resource: [Resource],\n    context: { now: datetime, source: String, depth: Long, person?: String, args: {")
 	for i, p := range parameters {
 		if i > 0 {
 			b.WriteString(",")

@@ -10,18 +10,19 @@ import (
 type Claims struct {
 	ID         string           // jti, RFC 9068 section 2.2
 	Issuer     string           // iss
-	Subject    identity.ID      // sub: the SPIFFE ID
-	Client     string           // client_id: what the client calls itself; the SPIFFE ID, or for one that a person connected its OAuth client_id
+	Chain      identity.Chain   // never empty. sub is its root, act (RFC 8693 section 4.1) the others, the actor outermost; "chain" and "gen" say all of it
+	Client     string           // client_id: what the actor calls itself; the SPIFFE ID, or for one that a person connected its OAuth client_id
 	Audience   string           // aud: exactly one (RFC 8707)
 	Scope      string           // scope, space separated, may be empty
 	Issued     time.Time        // iat, whole seconds
 	Expires    time.Time        // exp, whole seconds
-	Chain      identity.Chain   // "chain": actor first; without it, the subject alone
-	Owner      identity.OwnerID // "owner"
+	Owner      identity.OwnerID // "owner", of the actor
 	Credential string           // "cred": id of the credential that obtained it
-	Generation uint64           // "gen": identity's generation when minted
 	Key        Confirmation     // cnf
 }
+
+// Actor is who acts with the token.
+func (c *Claims) Actor() identity.ID { return c.Chain.Actor() }
 
 // Confirmation is the key a token is bound to. The zero value is an unbound bearer token.
 type Confirmation struct {

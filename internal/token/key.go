@@ -111,28 +111,46 @@ type wire struct {
 	Issued     int64         `json:"iat"`
 	Expires    int64         `json:"exp"`
 	Scope      string        `json:"scope,omitempty"`
+	Act        *Act          `json:"act,omitempty"`
 	Chain      []string      `json:"chain,omitempty"`
 	Owner      string        `json:"owner,omitempty"`
 	Credential string        `json:"cred,omitempty"`
-	Generation uint64        `json:"gen,omitzero"`
+	Generation []uint64      `json:"gen"`
 	Key        *Confirmation `json:"cnf,omitempty"`
+}
+
+// Act is an actor, within it who acted before (RFC 8693 section 4.1).
+type Act struct {
+	Subject string `json:"sub"`
+	Act     *Act   `json:"act,omitempty"`
+}
+
+// ActOf is the act claim of a chain: nil when its actor acts for nobody else.
+func ActOf(c identity.Chain) (a *Act) {
+	for i := len(c) - 2; i >= 0; i-- {
+		a = &Act{c[i].ID.String(), a}
+	}
+	return a
 }
 
 // Mint signs c with the key that is current at c.Issued.
 func (s *Signer) Mint(c Claims) (string, error) {
-	w := wire{c.Issuer, c.Subject.String(), c.Audience, c.Client, c.ID, c.Issued.Unix(), c.Expires.Unix(),
-		c.Scope, nil, string(c.Owner), c.Credential, c.Generation, nil}
+	w := wire{Issuer: c.Issuer, Subject: c.Chain.Root().String(), Audience: c.Audience, Client: c.Client, ID: c.ID,
+		Issued: c.Issued.Unix(), Expires: c.Expires.Unix(), Scope: c.Scope, Owner: string(c.Owner), Credential: c.Credential}
+	if len(c.Chain) > identity.MaxChain {
+		return "", fmt.Errorf("mint token: its chain has %d links, more than %d", len(c.Chain), identity.MaxChain)
+	}
+	for _, l := range c.Chain {
+		w.Generation = append(w.Generation, l.Generation)
+	}
 	if w.Issuer == "" || w.Subject == "" || w.Audience == "" || w.Client == "" || w.ID == "" || w.Expires <= w.Issued {
 		return "", errors.New("mint token: a required claim is missing")
 	}
 	if c.Key != (Confirmation{}) {
 		w.Key = &c.Key
 	}
-	if len(c.Chain) > 1 || len(c.Chain) == 1 && c.Chain[0] != c.Subject {
-		if c.Chain[0] != c.Subject {
-			return "", errors.New("mint token: the chain does not begin with the subject")
-		}
-		w.Chain = texts(c.Chain)
+	if len(c.Chain) > 1 {
+		w.Act, w.Chain = ActOf(c.Chain), c.Chain.Texts()
 	}
 	at := slices.IndexFunc(s.keys, func(k SigningKey) bool { return !c.Issued.Before(k.From.Truncate(time.Second)) })
 	if at < 0 {
@@ -150,12 +168,4 @@ func (s *Signer) Mint(c Claims) (string, error) {
 		return "", fmt.Errorf("mint token: it would be larger than %d bytes", MaxToken)
 	}
 	return string(raw), nil
-}
-
-func texts(c identity.Chain) []string {
-	list := make([]string, len(c))
-	for i, id := range c {
-		list[i] = id.String()
-	}
-	return list
 }

@@ -207,16 +207,28 @@ func (r *reader) date(name string, required bool) time.Time {
 	return time.Unix(int64(math.Floor(n)), 0).UTC()
 }
 
-func (r *reader) number(name string) uint64 {
-	v := r.value(name)
-	if v == nil {
-		return 0
+// numbers reads a list of whole numbers.
+func (r *reader) numbers(name string) (list []uint64) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(r.value(name)))
+	if t, err := dec.ReadToken(); err != nil || t.Kind() != '[' {
+		r.fail(name, "is not a list of whole numbers")
+		return nil
 	}
-	n, err := strconv.ParseUint(string(v), 10, 64)
-	if err != nil {
-		r.fail(name, "is not a whole number")
+	for dec.PeekKind() == '0' {
+		v, err := dec.ReadValue()
+		if err != nil {
+			break
+		}
+		n, err := strconv.ParseUint(string(v), 10, 64)
+		if err != nil {
+			r.fail(name, "is not a list of whole numbers")
+		}
+		list = append(list, n)
 	}
-	return n
+	if dec.PeekKind() != ']' || len(list) == 0 || len(list) > maxMembers {
+		r.fail(name, "is not a list of whole numbers")
+	}
+	return list
 }
 
 func unquote(v jsontext.Value) (string, bool) {

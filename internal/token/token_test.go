@@ -53,9 +53,9 @@ func world(t testing.TB) (SigningKey, *Signer, *Verifier) {
 }
 
 func claims() Claims {
-	return Claims{ID: "tok_1", Issuer: testIssuer, Subject: subject, Client: subject.String(), Audience: testAudience,
-		Scope: "read", Issued: noon, Expires: noon.Add(5 * time.Minute), Chain: identity.Chain{subject},
-		Owner: "maya", Credential: "cred_1", Generation: 3, Key: Confirmation{JKT: "abc"}}
+	return Claims{ID: "tok_1", Issuer: testIssuer, Client: subject.String(), Audience: testAudience,
+		Scope: "read", Issued: noon, Expires: noon.Add(5 * time.Minute), Chain: identity.Alone(subject, 3),
+		Owner: "maya", Credential: "cred_1", Key: Confirmation{JKT: "abc"}}
 }
 
 // sign makes a JWS of any header and payload, as an attacker would.
@@ -85,7 +85,7 @@ func TestMintVerify(t *testing.T) {
 	_, s, v := world(t)
 	want := claims()
 	other := identity.MustID("spiffe://lanyard.local/service/planner")
-	for _, chain := range []identity.Chain{{subject}, {subject, other}} {
+	for _, chain := range []identity.Chain{identity.Alone(subject, 3), {{ID: subject, Generation: 3}, {ID: other}}, {{ID: subject}, {ID: other, Generation: 1}, {ID: identity.MustID("spiffe://lanyard.local/person/maya"), Generation: 9}}} {
 		want.Chain = chain
 		raw, err := s.Mint(want)
 		if err != nil {

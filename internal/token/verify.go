@@ -89,15 +89,12 @@ func readClaims(payload []byte, now time.Time) (Claims, error) {
 		ID: r.text("jti", true), Issuer: r.text("iss", true), Client: r.text("client_id", true),
 		Audience: r.text("aud", true), Scope: r.text("scope", false),
 		Issued: r.date("iat", true), Expires: r.date("exp", true),
-		Owner: identity.OwnerID(r.text("owner", false)), Credential: r.text("cred", false), Generation: r.number("gen"),
+		Owner: identity.OwnerID(r.text("owner", false)), Credential: r.text("cred", false),
 	}
 	if r.date("nbf", false).After(now.Add(Skew)) {
 		r.fail("nbf", "says that it is not valid yet")
 	}
-	if c.Subject, err = identity.ParseID(r.text("sub", true)); err != nil {
-		r.fail("sub", "is not an identity")
-	}
-	c.Chain = r.chain("chain", c.Subject)
+	c.Chain = r.chain()
 	c.Key = r.confirmation("cnf")
 	if len(c.ID) > maxID {
 		r.fail("jti", "is too long")
@@ -105,18 +102,39 @@ func readClaims(payload []byte, now time.Time) (Claims, error) {
 	return c, r.err
 }
 
-func (r *reader) chain(name string, subject identity.ID) identity.Chain {
-	list := r.texts(name, false)
+// chain reads who is behind the token. It is said twice, in the words of RFC 8693 and in
+// ours, and both must say the same: whoever reads either is not misled.
+func (r *reader) chain() identity.Chain {
+	root := r.text("sub", true)
+	list := r.texts("chain", false)
 	if list == nil {
-		return identity.Chain{subject}
+		list = []string{root}
+	}
+	generations := r.numbers("gen")
+	if len(list) > identity.MaxChain || len(generations) != len(list) || list[len(list)-1] != root {
+		r.fail("chain", "is not a chain that ends with the subject, each link with its generation")
+		return nil
 	}
 	chain := make(identity.Chain, len(list))
 	for i, s := range list {
 		id, err := identity.ParseID(s)
-		if err != nil || i == 0 && id != subject {
-			r.fail(name, "is not a chain of identities that begins with the subject")
+		if err != nil || i == 0 && id.Kind() == identity.Person {
+			r.fail("chain", "is not a chain of identities that begins with one that can act")
 		}
-		chain[i] = id
+		chain[i] = identity.Link{ID: id, Generation: generations[i]}
+	}
+	at := r.object
+	for _, s := range list[:len(list)-1] {
+		o, err := parseObject(at.value("act"))
+		sub := reader{object: o}
+		if err != nil || sub.text("sub", true) != s || o.other("sub", "act") != "" {
+			r.fail("act", "says another chain than chain does")
+			return nil
+		}
+		at = o
+	}
+	if at.has("act") {
+		r.fail("act", "says another chain than chain does")
 	}
 	return chain
 }

@@ -35,7 +35,7 @@ func runDecide(arg string) error {
 		hot[i] = agentID(rand.IntN(n))
 	}
 	one := func(id identity.ID) error {
-		c := token.Claims{ID: "tok_bench", Subject: id, Expires: r.Now.Add(time.Minute), Credential: "cred_" + id.Name()}
+		c := token.Claims{ID: "tok_bench", Chain: identity.Alone(id, 0), Expires: r.Now.Add(time.Minute), Credential: "cred_" + id.Name()}
 		if err := view.Check(c, r.Now); err != nil {
 			return err
 		}

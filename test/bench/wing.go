@@ -100,7 +100,7 @@ func populate(view *feed.View, to string, n int) error {
 // mint makes a token of the first agent for mail behind base.
 func (w *wing) mint(base string, c token.Confirmation) (string, error) {
 	now := time.Now()
-	return w.signer.Mint(token.Claims{ID: "tok_" + rand.Text(), Issuer: issuerURL, Subject: agentID(0), Client: agentID(0).String(),
+	return w.signer.Mint(token.Claims{ID: "tok_" + rand.Text(), Issuer: issuerURL, Chain: identity.Alone(agentID(0), 0), Client: agentID(0).String(),
 		Audience: base + "/mail", Issued: now, Expires: now.Add(15 * time.Minute), Owner: "maya", Credential: "cred_bot-0", Key: c})
 }
 

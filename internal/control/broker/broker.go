@@ -39,7 +39,7 @@ func Credential(ctx context.Context, db *store.DB, upstream string, chain identi
 		return err
 	})
 	if err != nil {
-		return feed.Secret{}, fmt.Errorf("credential of %s for %v: %w", upstream, chain, err)
+		return feed.Secret{}, fmt.Errorf("credential of %s for %v: %w", upstream, chain.Texts(), err)
 	}
 	return s, nil
 }
@@ -48,16 +48,12 @@ func usable(tx *store.Tx, upstream string, chain identity.Chain) error {
 	if len(chain) == 0 {
 		return fmt.Errorf("%w: nobody asks", ErrRefused)
 	}
-	for _, id := range chain {
-		i, err := tx.Identity(id)
-		if err == nil {
-			err = i.Usable(tx.Now())
-		}
-		if err != nil {
+	for _, l := range chain {
+		if err := link(tx, l); err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
-	grants, err := tx.Grants(chain[0])
+	grants, err := tx.Grants(chain.Actor())
 	if err != nil {
 		return err
 	}
@@ -66,5 +62,24 @@ func usable(tx *store.Tx, upstream string, chain identity.Chain) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: %s holds no grant there", ErrRefused, chain[0].Name())
+	return fmt.Errorf("%w: %s holds no grant there", ErrRefused, chain.Actor().Name())
+}
+
+// link asks whether a member of a chain may still act, or have others act for it.
+func link(tx *store.Tx, l identity.Link) error {
+	if person := l.ID.Owner(); person != "" {
+		o, err := tx.Owner(person)
+		if err == nil && (o.State != identity.OwnerActive || o.Team || o.Generation != l.Generation) {
+			err = fmt.Errorf("nobody acts for %s any more", person)
+		}
+		return err
+	}
+	i, err := tx.Identity(l.ID)
+	if err == nil {
+		err = i.Usable(tx.Now())
+	}
+	if err == nil && i.Generation != l.Generation {
+		err = fmt.Errorf("%s was stopped", l.ID.Name())
+	}
+	return err
 }

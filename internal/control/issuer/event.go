@@ -49,7 +49,7 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 		put("error", code)
 		return i.Record(context.WithoutCancel(r.Context()), []ledger.Event{e})
 	}
-	e.Token = q.claims.ID
+	e.Token, e.Chain = q.claims.ID, q.claims.Chain.Texts()
 	put("scope", q.claims.Scope)
 	put("jkt", q.claims.Key.JKT)
 	put("x5t#S256", q.claims.Key.X5TS256)

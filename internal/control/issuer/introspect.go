@@ -17,6 +17,7 @@ type introspection struct {
 	Issuer     string              `json:"iss,omitempty"`
 	Subject    string              `json:"sub,omitempty"`
 	Audience   string              `json:"aud,omitempty"`
+	Act        *token.Act          `json:"act,omitempty"`
 	Client     string              `json:"client_id,omitempty"`
 	ID         string              `json:"jti,omitempty"`
 	Scope      string              `json:"scope,omitempty"`
@@ -44,7 +45,7 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusOK, introspection{})
 		return
 	}
-	in := introspection{Active: true, Issuer: c.Issuer, Subject: c.Subject.String(), Audience: c.Audience, Client: c.Client,
+	in := introspection{Active: true, Issuer: c.Issuer, Subject: c.Chain.Root().String(), Act: token.ActOf(c.Chain), Audience: c.Audience, Client: c.Client,
 		ID: c.ID, Scope: c.Scope, Type: "Bearer", Issued: c.Issued.Unix(), Expires: c.Expires.Unix(),
 		Owner: string(c.Owner), Credential: c.Credential}
 	if c.Key != (token.Confirmation{}) {
@@ -77,7 +78,7 @@ func (i *Issuer) revoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	claims, bad := i.Ring.Verifier().Verify(form["token"], i.URL, "", now)
-	if bad == nil && c.subject != nil && claims.Subject != c.subject.Identity.ID {
+	if bad == nil && c.subject != nil && claims.Actor() != c.subject.Identity.ID {
 		replyError(w, r, refuse("unauthorized_client", "The token is another client's."))
 		return
 	}
@@ -107,13 +108,13 @@ func (i *Issuer) revokePublic(r *http.Request, form map[string]string) error {
 	} else if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	} else if c, err := i.Ring.Verifier().Verify(form["token"], i.URL, "", i.Now()); err == nil && c.Client == form["client_id"] {
-		if k, _ := i.View.CredentialByID(c.Subject, c.Credential); k.Kind != identity.RefreshToken {
+		if k, _ := i.View.CredentialByID(c.Actor(), c.Credential); k.Kind != identity.RefreshToken {
 			return errClient // it can authenticate, so it has to
 		}
 		if i.View.TokenRevoked(c.ID) {
 			return nil
 		}
-		return i.RevokeToken(r.Context(), c, c.Subject.String())
+		return i.RevokeToken(r.Context(), c, c.Actor().String())
 	}
 	if credential == "" {
 		return nil // it is as dead as asked for

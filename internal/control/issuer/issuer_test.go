@@ -184,7 +184,7 @@ func TestIssue(t *testing.T) {
 	}
 	c, err := o.Ring.Verifier().Verify(a.body["access_token"].(string), o.URL, mail, o.now)
 	jkt, _ := token.Thumbprint([]byte(jwkOf(o.dpop)))
-	if err != nil || c.Subject != bot || c.Owner != "maya" || c.Credential != "cred_1" || c.Key.JKT != jkt || c.Generation != 1 {
+	if err != nil || c.Actor() != bot || c.Owner != "maya" || c.Credential != "cred_1" || c.Key.JKT != jkt || c.Chain[0].Generation != 1 {
 		t.Fatal(c, err)
 	}
 	if len(o.events) != 1 || o.events[0].Token != c.ID || o.events[0].Outcome != ledger.Allowed || o.events[0].Owner != "maya" {

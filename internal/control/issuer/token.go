@@ -92,12 +92,16 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 // resource finds the one upstream the token is for (RFC 8707 section 2).
 func (i *Issuer) resource(_ *http.Request, q *issue) error {
 	resource := q.form["resource"]
+	if resource == i.URL && q.given == nil { // what an identity asks the control plane for itself
+		q.claims.Audience = i.URL
+		return nil
+	}
 	if resource == "" && q.given != nil { // it was said when the person was asked
 		resource = i.GatewayURL + "/" + q.given.upstream
 	}
 	name, ok := i.upstreamOf(resource)
 	if !ok {
-		return refuse("invalid_target", "resource must be the URL of an upstream at the gateway, as in "+i.GatewayURL+"/<upstream>.")
+		return refuse("invalid_target", "resource must be the URL of an upstream at the gateway, as in "+i.GatewayURL+"/<upstream>, or "+i.URL+" for the control plane itself.")
 	}
 	if q.given != nil && name != q.given.upstream {
 		return refuse("invalid_target", "The person let this client act on "+q.given.upstream+", and on nothing else; ask again for another resource.")
@@ -179,6 +183,10 @@ func (i *Issuer) onceAssertion(c client, now time.Time) error {
 // mint signs. The token never outlives the identity, the credential or what it is limited to.
 func (i *Issuer) mint(q *issue) (string, error) {
 	id, cred := q.client.subject.Identity, q.client.credential
+	chain, err := i.View.Line(id.ID, q.now)
+	if err != nil {
+		return "", refuse("invalid_grant", err.Error()+".")
+	}
 	ends := q.now.Add(i.TTL)
 	for _, t := range []time.Time{id.Expires, cred.Expires} {
 		if t.Before(ends) {
@@ -190,12 +198,12 @@ func (i *Issuer) mint(q *issue) (string, error) {
 		return "", err
 	}
 	c := &q.claims
-	c.ID, c.Issuer, c.Subject, c.Client = "tok_"+name, i.URL, id.ID, id.ID.String()
+	c.ID, c.Issuer, c.Client = "tok_"+name, i.URL, id.ID.String()
 	if q.given != nil {
 		c.Client = q.given.client
 	}
 	c.Issued, c.Expires = q.now.UTC().Truncate(time.Second), ends.UTC().Truncate(time.Second)
-	c.Chain, c.Owner, c.Credential, c.Generation = identity.Chain{id.ID}, id.Owner, cred.ID, id.Generation
+	c.Chain, c.Owner, c.Credential = chain, id.Owner, cred.ID
 	if !c.Expires.After(c.Issued) {
 		return "", refuse("invalid_client", "The identity or its credential expires within the second.")
 	}

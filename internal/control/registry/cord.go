@@ -84,12 +84,17 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 			return k, err
 		}
 	case a.Owner != "":
-		if _, err := c.Owner(a.Owner); err != nil {
+		o, err := c.Owner(a.Owner)
+		if err != nil {
 			return k, missing(err, "owner", string(a.Owner))
+		}
+		o.Generation++ // nor does anybody else go on in this owner's name
+		if err := c.Tx.PutOwner(o); err != nil {
+			return k, err
 		}
 		resource, owner = "owner/"+string(a.Owner), string(a.Owner)
 		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{Owner: a.Owner})
-		if err := errors.Join(err, c.EndSessions(a.Owner)); err != nil { // or another could be born at once
+		if err = errors.Join(err, c.EndSessions(a.Owner)); err != nil { // or another could be born at once
 			return k, err
 		}
 	default:

@@ -39,6 +39,9 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	if err != nil && !created {
 		return Outcome{}, err
 	}
+	if o.Generation = old.Generation; old.State == identity.OwnerActive && o.State == identity.OwnerGone {
+		o.Generation++ // nothing is done in the name of who has left
+	}
 	out := compare(old, o, created)
 	if old.State != o.State && !created {
 		out.Fields = append(out.Fields, Diff{"state", string(old.State), string(o.State)})
