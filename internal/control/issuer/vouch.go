@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -127,21 +129,13 @@ func within(said string, a registry.Allowance) (string, error) {
 		said = "read"
 	}
 	var kept []string
-	for _, class := range a.Classes {
-		if slices.Contains(strings.Fields(said), string(class)) {
+	for _, class := range policy.Classes {
+		if slices.Contains(a.Classes, class) && slices.Contains(strings.Fields(said), string(class)) {
 			kept = append(kept, string(class))
 		}
 	}
 	if len(kept) == 0 {
-		return "", &refusal{code: "invalid_scope", why: "it says " + clip(said) + ", and allowed is " + joined(a), text: "Nothing of the scope of the assertion is allowed here."}
+		return "", &refusal{code: "invalid_scope", why: fmt.Sprintf("it says %s, and allowed is %s", clip(said), a.Classes), text: "Nothing of the scope of the assertion is allowed here."}
 	}
 	return strings.Join(kept, " "), nil
-}
-
-func joined(a registry.Allowance) string {
-	var all []string
-	for _, class := range a.Classes {
-		all = append(all, string(class))
-	}
-	return strings.Join(all, " ")
 }
