@@ -1,6 +1,7 @@
 package control
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
@@ -243,31 +244,31 @@ func TestVouchedRefused(t *testing.T) {
 		form             url.Values
 		code, told, kept string
 	}{
-		"used before":             {used, nil, "invalid_grant", anyone, "was used before"},
-		"the jti of another word": {w.jag(map[string]any{"jti": "j1", "scope": "read"}), nil, "invalid_grant", anyone, "was used before"},
-		"another issuer":          {w.sign("k1", stranger.keys["k1"], w.word(map[string]any{"iss": stranger.URL})), nil, "invalid_grant", anyone, "no provider that is trusted"},
-		"the issuer with a slash": {w.jag(map[string]any{"iss": w.idp.URL + "/"}), nil, "invalid_grant", anyone, "no provider that is trusted"},
-		"our own":                 {w.jag(map[string]any{"iss": w.network.URL}), nil, "invalid_grant", anyone, "no provider that is trusted"},
-		"another's key":           {w.sign("k1", stranger.keys["k1"], w.word(nil)), nil, "invalid_grant", anyone, "signature is wrong"},
-		"an unknown key":          {w.sign("k9", stranger.keys["k1"], w.word(nil)), nil, "invalid_grant", anyone, "signature is wrong"},
-		"another audience":        {w.jag(map[string]any{"aud": "http://gateway.test"}), nil, "invalid_grant", "another audience", "another audience"},
-		"expired":                 {w.jag(map[string]any{"exp": storetest.Epoch.Unix()}), nil, "invalid_grant", "has expired", "has expired"},
-		"another client":          {w.jag(map[string]any{"client_id": "https://other.example/client.json"}), nil, "invalid_grant", anyone, "another client showed it"},
-		"a client unproven":       {w.jag(nil), url.Values{"client_secret": {"lyd_wrong"}}, "invalid_client", "unknown or its credential", "unknown or its credential"},
-		"a public client":         {w.jag(nil), url.Values{"client_secret": nil}, "invalid_client", "it has to", "public_clients"},
-		"nobody":                  {w.jag(map[string]any{"email": "kim@example.com"}), nil, "invalid_grant", anyone, "no owner has the email address kim@example.com"},
-		"two of an address":       {w.jag(map[string]any{"email": "ben@example.com"}), nil, "invalid_grant", anyone, "more than one owner"},
-		"one who left":            {w.jag(map[string]any{"email": "left@example.com"}), nil, "invalid_grant", anyone, "left has left"},
-		"a team":                  {w.jag(map[string]any{"email": "desk@example.com"}), nil, "invalid_grant", anyone, "is a team"},
-		"an unverified address":   {w.jag(map[string]any{"email_verified": nil}), nil, "invalid_grant", anyone, "verified"},
-		"no address":              {w.jag(map[string]any{"email": nil}), nil, "invalid_grant", anyone, "gives no email address"},
-		"an upstream not there":   {w.jag(map[string]any{"resource": "http://gateway.test/x"}), nil, "invalid_grant", anyone, "there is no upstream"},
-		"no upstream of ours":     {w.jag(map[string]any{"resource": "http://other.test/files"}), nil, "invalid_target", "must be the URL of an upstream", "must be"},
-		"another resource":        {w.jag(nil), url.Values{"resource": {"http://gateway.test/mail"}}, "invalid_target", "for files, and for nothing else", "for files"},
-		"more scope":              {w.jag(map[string]any{"scope": "read"}), url.Values{"scope": {"read write"}}, "invalid_scope", "allowed is the scope", "allowed"},
-		"only scope not allowed":  {w.jag(map[string]any{"scope": "delete admin"}), nil, "invalid_scope", "Nothing of the scope", "allowed is"},
-		"bound to a key":          {w.jag(map[string]any{"cnf": map[string]string{"jkt": "x"}}), nil, "invalid_grant", "bound to a key", "bound to a key"},
-		"no assertion":            {"", nil, "invalid_request", "assertion is missing", "missing"},
+		"used before":                 {used, nil, "invalid_grant", anyone, "was used before"},
+		"the jti of another word":     {w.jag(map[string]any{"jti": "j1", "scope": "read"}), nil, "invalid_grant", anyone, "was used before"},
+		"another issuer":              {w.sign("k1", stranger.keys["k1"], w.word(map[string]any{"iss": stranger.URL})), nil, "invalid_grant", anyone, "no provider that is trusted"},
+		"the issuer with a slash":     {w.jag(map[string]any{"iss": w.idp.URL + "/"}), nil, "invalid_grant", anyone, "no provider that is trusted"},
+		"our own":                     {w.jag(map[string]any{"iss": w.network.URL}), nil, "invalid_grant", anyone, "no provider that is trusted"},
+		"another's key":               {w.sign("k1", stranger.keys["k1"], w.word(nil)), nil, "invalid_grant", anyone, "signature is wrong"},
+		"an unknown key":              {w.sign("k9", stranger.keys["k1"], w.word(nil)), nil, "invalid_grant", anyone, "signature is wrong"},
+		"another audience":            {w.jag(map[string]any{"aud": "http://gateway.test"}), nil, "invalid_grant", "another audience", "another audience"},
+		"expired":                     {w.jag(map[string]any{"exp": storetest.Epoch.Unix()}), nil, "invalid_grant", "has expired", "has expired"},
+		"another client":              {w.jag(map[string]any{"client_id": "https://other.example/client.json"}), nil, "invalid_grant", anyone, "another client showed it"},
+		"a client unproven":           {w.jag(nil), url.Values{"client_secret": {"lyd_wrong"}}, "invalid_client", "unknown or its credential", "unknown or its credential"},
+		"a client that shows nothing": {w.jag(nil), url.Values{"client_secret": nil}, "invalid_client", "shows no credential", "shows no credential"},
+		"nobody":                      {w.jag(map[string]any{"email": "kim@example.com"}), nil, "invalid_grant", anyone, "no owner has the email address kim@example.com"},
+		"two of an address":           {w.jag(map[string]any{"email": "ben@example.com"}), nil, "invalid_grant", anyone, "more than one owner"},
+		"one who left":                {w.jag(map[string]any{"email": "left@example.com"}), nil, "invalid_grant", anyone, "left has left"},
+		"a team":                      {w.jag(map[string]any{"email": "desk@example.com"}), nil, "invalid_grant", anyone, "is a team"},
+		"an unverified address":       {w.jag(map[string]any{"email_verified": nil}), nil, "invalid_grant", anyone, "verified"},
+		"no address":                  {w.jag(map[string]any{"email": nil}), nil, "invalid_grant", anyone, "gives no email address"},
+		"an upstream not there":       {w.jag(map[string]any{"resource": "http://gateway.test/x"}), nil, "invalid_grant", anyone, "there is no upstream"},
+		"no upstream of ours":         {w.jag(map[string]any{"resource": "http://other.test/files"}), nil, "invalid_target", "must be the URL of an upstream", "must be"},
+		"another resource":            {w.jag(nil), url.Values{"resource": {"http://gateway.test/mail"}}, "invalid_target", "for files, and for nothing else", "for files"},
+		"more scope":                  {w.jag(map[string]any{"scope": "read"}), url.Values{"scope": {"read write"}}, "invalid_scope", "allowed is the scope", "allowed"},
+		"only scope not allowed":      {w.jag(map[string]any{"scope": "delete admin"}), nil, "invalid_scope", "Nothing of the scope", "allowed is"},
+		"bound to a key":              {w.jag(map[string]any{"cnf": map[string]string{"jkt": "x"}}), nil, "invalid_grant", "bound to a key", "bound to a key"},
+		"no assertion":                {"", nil, "invalid_request", "assertion is missing", "missing"},
 	} {
 		g := w.show(c.assertion, c.form)
 		e := w.last()
@@ -500,5 +501,80 @@ func TestProviderRules(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDocumentedKey: a client whose document has its key proves itself with it, and cannot do without.
+func TestDocumentedKey(t *testing.T) {
+	w := newTrust(t, "")
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := token.NewClientKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, _ := ed25519.GenerateKey(rand.Reader)
+	stranger, _ := token.NewClientKey(other)
+	var site *httptest.Server
+	site = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		id := site.URL + r.URL.Path
+		switch r.URL.Path {
+		case "/inline":
+			fmt.Fprintf(rw, `{"client_id":%q,"client_name":"Inline","token_endpoint_auth_method":"private_key_jwt","jwks":{"keys":[%s]}}`, id, mine.JWK())
+		case "/at":
+			fmt.Fprintf(rw, `{"client_id":%q,"client_name":"At","token_endpoint_auth_method":"private_key_jwt","jwks_uri":%q}`, id, site.URL+"/keys")
+		case "/both":
+			fmt.Fprintf(rw, `{"client_id":%q,"client_name":"Both","token_endpoint_auth_method":"private_key_jwt","jwks_uri":%q,"jwks":{"keys":[%s]}}`, id, site.URL+"/keys", mine.JWK())
+		case "/none":
+			fmt.Fprintf(rw, `{"client_id":%q,"client_name":"None","token_endpoint_auth_method":"none"}`, id)
+		case "/keys":
+			fmt.Fprintf(rw, `{"keys":[%s]}`, mine.JWK())
+		}
+	}))
+	defer site.Close()
+	w.issuer.AllowBearer = true
+	assert := func(k token.ClientKey, id, audience string) string {
+		raw, err := k.Assert(rand.Reader, storetest.Epoch.Add(time.Second), id, audience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	show := func(id, assertion string) granted {
+		return w.show(w.jag(map[string]any{"client_id": id}), url.Values{"client_id": {id}, "client_secret": nil, "client_assertion": {assertion}, "client_assertion_type": {token.AssertionType}})
+	}
+	for _, name := range []string{"inline", "at"} {
+		id := site.URL + "/" + name
+		used := assert(mine, id, w.network.URL)
+		if c := w.claims(show(id, used)); c.Client != id || c.Subject.Name() != name+"-maya" {
+			t.Errorf("%+v", c)
+		}
+		for says, assertion := range map[string]string{"used before": used, "wrong signature": assert(stranger, id, w.network.URL), "another audience": assert(mine, id, "https://other.example")} {
+			if g := show(id, assertion); g.Error != "invalid_client" || !strings.Contains(g.Text, says) {
+				t.Errorf("%s, %s: %+v", name, says, g)
+			}
+		}
+		if g := w.show(w.jag(map[string]any{"client_id": id}), url.Values{"client_id": {id}, "client_secret": nil}); g.Error != "invalid_client" || !strings.Contains(g.Text, "send client_assertion") {
+			t.Errorf("%s without its key: %+v", name, g)
+		}
+	}
+	for name, says := range map[string]string{"both": "either jwks or jwks_uri", "none": "does not say that it proves itself with a key"} {
+		id := site.URL + "/" + name
+		if g := show(id, assert(mine, id, w.network.URL)); g.Error != "invalid_client" || !strings.Contains(g.Text, says) {
+			t.Errorf("%s: %+v", name, g)
+		}
+	}
+	none := site.URL + "/none"
+	if g := w.show(w.jag(map[string]any{"client_id": none}), url.Values{"client_id": {none}, "client_secret": nil}); g.Error != "invalid_client" || !strings.Contains(w.last().Reason, "public_clients") {
+		t.Errorf("%+v; on record %q", g, w.last().Reason)
+	}
+	// Who has a key binds its token to one, as everybody else.
+	w.issuer.AllowBearer = false
+	id := site.URL + "/inline"
+	if g := show(id, assert(mine, id, w.network.URL)); g.Error != token.InvalidProof || !strings.Contains(g.Text, "DPoP") {
+		t.Errorf("%+v", g)
 	}
 }

@@ -161,7 +161,7 @@ func (i *Issuer) bind(r *http.Request, q *issue) error {
 		return q.given.bound(jkt)
 	case r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
 		q.claims.Key.X5TS256 = token.CertThumbprint(r.TLS.PeerCertificates[0].Raw)
-	case q.client.credential.Kind == identity.PrivateKeyJWT && !i.AllowBearer:
+	case q.client.assertion != nil && !i.AllowBearer:
 		return &token.Error{Code: token.InvalidProof, Text: "A client with a key binds its tokens: send a DPoP header (RFC 9449) " +
 			"with htm=POST, htu=" + i.URL + "/oauth/token and the nonce of this response."}
 	}

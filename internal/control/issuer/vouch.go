@@ -30,11 +30,11 @@ func (i *Issuer) byVoucher(r *http.Request, q *issue) (err error) {
 	if q.form["assertion"] == "" {
 		return refuse("invalid_request", "assertion is missing.")
 	}
-	public := i.publicClient(r, q.form)
-	if public {
-		q.claimed = q.form["client_id"]
-	} else if q.client, q.claimed, err = i.authenticate(r, q.form, q.now); err != nil {
-		return err
+	documented := i.documented(r, q)
+	if !documented {
+		if q.client, q.claimed, err = i.authenticate(r, q.form, q.now); err != nil {
+			return err
+		}
 	}
 	v, err := token.ParseVoucher(q.form["assertion"])
 	if err != nil {
@@ -54,18 +54,24 @@ func (i *Issuer) byVoucher(r *http.Request, q *issue) (err error) {
 	if err := v.Judge(i.URL, q.now); err != nil {
 		return err
 	}
-	switch {
-	case v.Client != q.claimed:
+	if v.Client != q.claimed {
 		return distrust("it is for the client " + clip(v.Client) + ", and another client showed it")
-	case public && !p.Public:
-		return &refusal{code: "invalid_client", why: "the provider " + p.Name + " is not trusted for clients without a credential (public_clients)",
-			text: "The client shows no credential, and with this assertion it has to."}
+	}
+	client := identity.Client{ID: q.claimed}
+	if documented {
+		client.Name, err = i.byDocument(r.Context(), q, p)
+	} else {
+		client.Name = q.client.subject.Identity.ID.Name()
+	}
+	if err != nil {
+		return err
 	}
 	person, why := p.Owner(identity.Word{Subject: v.Subject, Email: v.Email, Verified: v.Verified, Denied: v.Denied, Claim: v.Claim}, owners)
 	if why != "" {
 		return distrust(why)
 	}
-	return i.vouched(r.Context(), q, v, p, person)
+	client.Person = person.ID
+	return i.vouched(r.Context(), q, v, p, client)
 }
 
 // proven returns nil when the provider signed v.
@@ -84,24 +90,14 @@ func (i *Issuer) proven(ctx context.Context, v token.Voucher, p identity.Provide
 
 // vouched finds what the client gets for what the provider said of the person. What
 // is made of it is made last, when all else is right (exchange).
-func (i *Issuer) vouched(ctx context.Context, q *issue, v token.Voucher, p identity.Provider, person identity.Owner) error {
-	client := identity.Client{ID: q.claimed, Name: q.claimed, Person: person.ID}
-	if q.client.subject != nil {
-		client.Name = q.client.subject.Identity.ID.Name()
-	} else {
-		d, err := i.client(ctx, q.claimed)
-		if err != nil {
-			return &refusal{code: "invalid_client", text: "The client cannot be made out: " + err.Error() + "."}
-		}
-		client.Name = d.Name
-	}
+func (i *Issuer) vouched(ctx context.Context, q *issue, v token.Voucher, p identity.Provider, client identity.Client) error {
 	name, ok := i.upstreamOf(v.Resource)
 	if !ok {
 		return refuse("invalid_target", "resource in the assertion must be the URL of an upstream at the gateway, as in "+i.GatewayURL+"/<upstream>.")
 	}
 	var a registry.Allowance
 	err := i.Registry.Store.Read(ctx, func(tx *store.Tx) (err error) {
-		a, err = i.Registry.Allowance(tx, p, person.ID, name)
+		a, err = i.Registry.Allowance(tx, p, client.Person, name)
 		return err
 	})
 	var untrusted *registry.Untrusted
