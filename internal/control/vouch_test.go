@@ -400,7 +400,7 @@ func TestProviderKeys(t *testing.T) {
 	if g := later(); g.Error != "temporarily_unavailable" || !strings.Contains(w.last().Reason, "cannot be had") {
 		t.Errorf("%+v; on record %q", g, w.last().Reason)
 	}
-	if status, answer := w.ask("GET", "/v1/providers/acme/keys", ""); status != http.StatusBadGateway || !strings.Contains(answer, "a moment ago") {
+	if status, answer := w.ask("GET", "/v1/providers/acme/keys", ""); status != http.StatusBadGateway || !strings.Contains(answer, "cannot be had") {
 		t.Errorf("%d %s", status, answer)
 	}
 	w.idp.down.Store(false)

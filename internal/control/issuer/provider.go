@@ -34,7 +34,8 @@ type publishedSet struct {
 	mu     sync.Mutex
 	keys   *token.ProviderKeys // nil when there are none
 	until  time.Time           // keys are good until then
-	again  time.Time           // the provider is not asked before
+	again  time.Time           // the provider is not asked before; with failed, for who may ask alone
+	failed error               // why the last answer was of no use
 }
 
 // good returns the keys that are good at now, or nil.
@@ -62,21 +63,17 @@ func (p *published) set(issuer string) *publishedSet {
 }
 
 // provider finds the provider that is trusted for use and has exactly that issuer; store.ErrNotFound if there is none.
-func (i *Issuer) provider(ctx context.Context, issuer string, use identity.ProviderUse) (p identity.Provider, owners []identity.Owner, err error) {
+func (i *Issuer) provider(ctx context.Context, issuer string, use identity.ProviderUse) (p identity.Provider, err error) {
 	if issuer == i.URL { // what we say is proof of nothing to ourselves
-		return p, nil, store.ErrNotFound
+		return p, store.ErrNotFound
 	}
 	err = i.Registry.Store.Read(ctx, func(tx *store.Tx) (err error) {
-		if p, err = tx.ProviderByIssuer(issuer); err != nil {
-			return err
+		if p, err = tx.ProviderByIssuer(issuer); err == nil && !p.May(use) {
+			err = store.ErrNotFound
 		}
-		if !p.May(use) {
-			return store.ErrNotFound
-		}
-		owners, err = tx.Owners()
 		return err
 	})
-	return p, owners, err
+	return p, err
 }
 
 // vouching reports whether any provider is trusted to say whose a client is.
@@ -109,7 +106,7 @@ func (i *Issuer) keysOf(ctx context.Context, p identity.Provider, knows func(*to
 	case known != nil && (knows(known) || now.Before(s.again)):
 		return known, nil // what it does not know stays unknown
 	case now.Before(s.again):
-		return nil, errors.New("the keys of " + p.Name + " could not be had a moment ago")
+		return nil, s.failed
 	}
 	s.again = now.Add(keysAgain)
 	keys, keep, err := i.fetchKeys(context.WithoutCancel(ctx), p.Issuer) // others wait for it
@@ -117,7 +114,8 @@ func (i *Issuer) keysOf(ctx context.Context, p identity.Provider, knows func(*to
 		if known != nil {
 			return known, nil
 		}
-		return nil, fmt.Errorf("the keys of %s cannot be had: %w", p.Name, err)
+		s.failed = fmt.Errorf("the keys of %s cannot be had: %w", p.Name, err)
+		return nil, s.failed
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

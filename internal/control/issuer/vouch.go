@@ -41,7 +41,7 @@ func (i *Issuer) byVoucher(r *http.Request, q *issue) (err error) {
 		return err
 	}
 	q.told = map[string]string{"issuer": v.Issuer, "assertion": v.ID, "subject": v.Subject}
-	p, owners, err := i.provider(r.Context(), v.Issuer, identity.IDJAG)
+	p, err := i.provider(r.Context(), v.Issuer, identity.IDJAG)
 	if errors.Is(err, store.ErrNotFound) {
 		return distrust("no provider that is trusted for id_jag has this issuer")
 	} else if err != nil {
@@ -66,11 +66,6 @@ func (i *Issuer) byVoucher(r *http.Request, q *issue) (err error) {
 	if err != nil {
 		return err
 	}
-	person, why := p.Owner(identity.Word{Subject: v.Subject, Email: v.Email, Verified: v.Verified, Denied: v.Denied, Claim: v.Claim}, owners)
-	if why != "" {
-		return distrust(why)
-	}
-	client.Person = person.ID
 	return i.vouched(r.Context(), q, v, p, client)
 }
 
@@ -88,7 +83,7 @@ func (i *Issuer) proven(ctx context.Context, v token.Voucher, p identity.Provide
 	return nil
 }
 
-// vouched finds what the client gets for what the provider said of the person. What
+// vouched finds the person, and what the client gets for what the provider said of the person. What
 // is made of it is made last, when all else is right (exchange).
 func (i *Issuer) vouched(ctx context.Context, q *issue, v token.Voucher, p identity.Provider, client identity.Client) error {
 	name, ok := i.upstreamOf(v.Resource)
@@ -96,8 +91,17 @@ func (i *Issuer) vouched(ctx context.Context, q *issue, v token.Voucher, p ident
 		return refuse("invalid_target", "resource in the assertion must be the URL of an upstream at the gateway, as in "+i.GatewayURL+"/<upstream>.")
 	}
 	var a registry.Allowance
-	err := i.Registry.Store.Read(ctx, func(tx *store.Tx) (err error) {
-		a, err = i.Registry.Allowance(tx, p, client.Person, name)
+	err := i.Registry.Store.Read(ctx, func(tx *store.Tx) error {
+		owners, err := tx.Owners()
+		if err != nil {
+			return err
+		}
+		person, why := p.Owner(identity.Word{Subject: v.Subject, Email: v.Email, Verified: v.Verified, Denied: v.Denied, Claim: v.Claim}, owners)
+		if why != "" {
+			return &registry.Untrusted{Text: why}
+		}
+		client.Person = person.ID
+		a, err = i.Registry.Allowance(tx, p, person.ID, name)
 		return err
 	})
 	var untrusted *registry.Untrusted

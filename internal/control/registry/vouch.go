@@ -98,6 +98,9 @@ func (c *Change) Vouch(v Vouched) (identity.Credential, error) {
 	} else if err != nil {
 		return none, err
 	}
+	if !c.Now().Before(v.Ends) { // what is used up is remembered no longer than this
+		return none, &Untrusted{"the assertion has expired"}
+	}
 	var used bool
 	if _, err := c.Ticket(store.UsedAssertion, v.Key, &used); err == nil {
 		return none, &Untrusted{"the assertion was used before"}
@@ -115,7 +118,7 @@ func (c *Change) Vouch(v Vouched) (identity.Credential, error) {
 	until := c.Now().Add(min(life.life, c.r.maxExpiry()))
 	var i identity.Identity
 	for _, name := range slices.Sorted(maps.Keys(a.Actions)) {
-		if i, err = c.vouched(Connection{Client: v.Client, Upstream: name, Actions: a.Actions[name], Until: until}); err != nil {
+		if i, err = c.vouched(Connection{Client: v.Client, Upstream: name, Actions: a.Actions[name], Until: until, Provider: p.Name}); err != nil {
 			return none, err
 		}
 	}

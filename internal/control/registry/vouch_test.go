@@ -95,7 +95,9 @@ func TestVouchRefused(t *testing.T) {
 		})
 	}
 	refused("was used before", word(w, 1))
-	elsewhere, unknown, ben := word(w, 2), word(w, 2), word(w, 2)
+	elsewhere, unknown, ben, late := word(w, 2), word(w, 2), word(w, 2), word(w, 2)
+	late.Ends = w.now
+	refused("has expired", late)
 	elsewhere.Upstream, unknown.Provider, ben.Client.Person = "drive", "okta", "ben"
 	refused("there is no upstream", elsewhere)
 	refused("removed or disabled", unknown)
