@@ -234,6 +234,7 @@ func TestVouchedRefused(t *testing.T) {
 	stranger := newIDP(t)
 	w.must("PUT", "/v1/owners/twin", `{"name":"Twin","email":"ben@example.com"}`)
 	w.must("PUT", "/v1/owners/left", `{"name":"Left","email":"left@example.com","gone":true}`)
+	w.must("PUT", "/v1/providers/self", `{"issuer":"`+w.network.URL+`","uses":["id_jag"],"jwks":`+string(w.idp.set())+`}`)
 	used := w.jag(nil)
 	w.show(used, nil)
 	anyone := "not from a trusted identity provider, or what it says is not allowed"
