@@ -70,6 +70,7 @@ type Issuer struct {
 	proofs, assertions *token.Replay
 	forms              *token.Replay // consent forms that were sent
 	documents          documents
+	published          published
 	strangers          ledger.Strangers
 	nonces             *token.Nonces
 }
@@ -113,7 +114,7 @@ func (i *Issuer) Mount(mux *http.ServeMux) error {
 }
 
 // metadata is RFC 8414 section 2, and only what works.
-func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
+func (i *Issuer) metadata(w http.ResponseWriter, r *http.Request) {
 	methods := []string{"private_key_jwt", "self_signed_tls_client_auth", "client_secret_basic", "client_secret_post"}
 	algs := []string{"EdDSA", "Ed25519", "ES256"}
 	w.Header().Set("Cache-Control", "public, max-age=300")
@@ -138,6 +139,10 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 	if i.Registry != nil {
 		document["authorization_endpoint"] = i.URL + "/oauth/authorize"
 		document["grant_types_supported"] = []string{"client_credentials", "authorization_code", "refresh_token"}
+		if i.vouching(r.Context()) {
+			document["grant_types_supported"] = []string{"client_credentials", "authorization_code", "refresh_token", token.GrantJWT}
+			document["authorization_grant_profiles_supported"] = []string{token.ProfileIDJAG}
+		}
 		document["response_types_supported"] = []string{"code"}
 		document["response_modes_supported"] = []string{"query"}
 		document["code_challenge_methods_supported"] = []string{"S256"}
