@@ -192,11 +192,11 @@ func TestVouched(t *testing.T) {
 	w := newTrust(t, "")
 	g := w.show(w.jag(nil), nil)
 	c := w.claims(g)
-	if c.Subject.String() != "spiffe://lanyard.local/agent/scribe-maya" || c.Owner != "maya" || c.Client != scribe || c.Audience != "http://gateway.test/files" || g.Scope != "read write" || g.Refresh != "" || g.Type != "Bearer" {
+	if c.Actor().String() != "spiffe://lanyard.local/agent/scribe-maya" || c.Owner != "maya" || c.Client != scribe || c.Audience != "http://gateway.test/files" || g.Scope != "read write" || g.Refresh != "" || g.Type != "Bearer" {
 		t.Errorf("%+v %+v", g, c)
 	}
 	e := w.last()
-	if e.Type != "token.issue" || e.Actor != c.Subject.String() || e.Detail["provider"] != "acme" || e.Detail["assertion"] != "j1" || e.Detail["subject"] != "00u1" {
+	if e.Type != "token.issue" || e.Actor != c.Actor().String() || e.Detail["provider"] != "acme" || e.Detail["assertion"] != "j1" || e.Detail["subject"] != "00u1" {
 		t.Errorf("%+v", e)
 	}
 	var i IdentityView
@@ -209,12 +209,12 @@ func TestVouched(t *testing.T) {
 	}
 	// The next one changes nothing but that it is used.
 	size := w.Store.Size()
-	if again := w.claims(w.show(w.jag(map[string]any{"scope": nil}), nil)); again.Subject != c.Subject || again.Credential != c.Credential || again.Scope != "read" || w.Store.Size() != size+2 {
+	if again := w.claims(w.show(w.jag(map[string]any{"scope": nil}), nil)); again.Actor() != c.Actor() || again.Credential != c.Credential || again.Scope != "read" || w.Store.Size() != size+2 {
 		t.Errorf("%+v after %d events", again, w.Store.Size()-size)
 	}
 	// Of another person it is another identity, for what that person may give.
 	ben := w.claims(w.show(w.jag(map[string]any{"email": "ben@example.com", "sub": "00u2", "scope": "read delete"}), url.Values{"scope": {"read"}, "resource": {"http://gateway.test/files"}}))
-	if ben.Subject.Name() != "scribe-ben" || ben.Owner != "ben" || ben.Scope != "read" {
+	if ben.Actor().Name() != "scribe-ben" || ben.Owner != "ben" || ben.Scope != "read" {
 		t.Errorf("%+v", ben)
 	}
 	// The client may give back what it got.
