@@ -345,7 +345,7 @@ func TestNotReady(t *testing.T) {
 	if status, answer := p.ask("GET", "/readyz", "", "Authorization", ""); status != 503 || strings.Contains(answer, p.dir) {
 		t.Errorf("closed: %d %s", status, answer)
 	}
-	if s, err := p.Source("gw").Credential(t.Context(), "mail", identity.Chain{identity.MustID("spiffe://lanyard.local/agent/bot")}); err == nil || s.Value != "" {
+	if s, err := p.Source("gw").Credential(t.Context(), "mail", identity.Chain{identity.MustID("spiffe://lanyard.local/agent/bot")}, feed.Secret{}); err == nil || s.Value != "" {
 		t.Error("a credential from a closed store")
 	}
 }
