@@ -17,6 +17,7 @@ func (p *Plane) routes(api door) {
 	p.ownerRoutes(api)
 	p.identityRoutes(api)
 	p.upstreamRoutes(api)
+	p.accountRoutes(api)
 	p.guardrailRoutes(api)
 	p.cordRoutes(api)
 	p.ledgerRoutes(api)
@@ -306,6 +307,9 @@ func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, err
 	if len(u.Description) > 2000 {
 		v.Description = fmt.Sprintf("%d bytes", len(u.Description))
 	}
+	if u.OAuth != nil {
+		v.SignIn = p.broker.Page(u.Name)
+	}
 	d, err := p.registry.Describe(u)
 	v.Actions = len(d.Actions)
 	_, secretErr := tx.Secret(store.UpstreamSecret(u.Name))
@@ -372,6 +376,16 @@ func (p *Plane) upstreamRoutes(api door) {
 			}
 			u.Classes[name] = policy.Class(class)
 		}
+		var client *string
+		if o := b.OAuth; o != nil {
+			u.OAuth = &policy.OAuth{Account: policy.Own, Issuer: o.Issuer, Client: o.ClientID, Scopes: o.Scopes, Parameters: o.Parameters}
+			if o.Shared {
+				u.OAuth.Account = policy.Shared
+			}
+			if o.ClientSecret != "" {
+				client = &o.ClientSecret
+			}
+		}
 		var secret *registry.Secret
 		if b.Secret != nil {
 			secret = &registry.Secret{Header: b.Secret.Header, Value: b.Secret.Value}
@@ -382,7 +396,7 @@ func (p *Plane) upstreamRoutes(api door) {
 				return err
 			}
 			u.Set = old.Set
-			_, err = c.PutUpstream(u, secret)
+			_, err = c.PutUpstreamOAuth(u, secret, client)
 			return err
 		})
 	})

@@ -109,7 +109,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err := errors.Join(err, c.EndSessions(o.ID)); err != nil {
+	if err := errors.Join(err, c.EndSessions(o.ID), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
 		return err
 	}
 	for _, i := range list {
@@ -176,6 +176,9 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 		if i.Backup == id && i.State != identity.Retired {
 			return &Conflict{fmt.Sprintf("owner %s is the backup of the identity %s; give that one another first", id, i.ID.Name())}
 		}
+	}
+	if err := c.forgetOwner(id, "The owner was removed."); err != nil {
+		return err
 	}
 	err = c.DeleteOwner(id)
 	if errors.Is(err, store.ErrInUse) {

@@ -60,7 +60,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 type source struct{ *store.DB }
 
 func (source) Ack(context.Context, feed.Cursor) error { return nil }
-func (source) Credential(context.Context, string, identity.Chain) (feed.Secret, error) {
+func (source) Credential(context.Context, string, identity.Chain, feed.Secret) (feed.Secret, error) {
 	return feed.Secret{}, store.ErrNotFound
 }
 
