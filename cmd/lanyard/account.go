@@ -21,7 +21,7 @@ type oauthFlags struct {
 
 func (o *oauthFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.BoolVar(&o.on, "oauth", false, "it wants OAuth of its own: owners connect the account that they have there (lanyard upstream sign-in)")
+	f.BoolVar(&o.on, "oauth", false, "it wants OAuth of its own: owners connect the account that they have there (lanyard upstream sign-in); =false: no longer")
 	f.StringVar(&o.in.Issuer, "oauth-issuer", "", "its authorization server; an MCP server says that itself")
 	f.StringVar(&o.in.ClientID, "oauth-client", "", "client_id that you registered there (default: Lanyard makes itself known, if the server lets it)")
 	f.StringVar(&o.secretEnv, "oauth-client-secret-env", "", "environment variable with the secret of that client")
@@ -30,7 +30,7 @@ func (o *oauthFlags) add(c *cobra.Command) {
 	f.BoolVar(&o.in.Shared, "oauth-shared", false, "the account of its owner serves every agent, instead of each agent's owner's own")
 }
 
-// input is what the flags say; nil when they say nothing.
+// input is what the flags say; nil when they say nothing, and it stays as it is.
 func (o *oauthFlags) input(c *cobra.Command) (*control.OAuthInput, error) {
 	said := false
 	for _, name := range []string{"oauth", "oauth-issuer", "oauth-client", "oauth-client-secret-env", "oauth-scope", "oauth-parameter", "oauth-shared"} {
@@ -39,8 +39,8 @@ func (o *oauthFlags) input(c *cobra.Command) (*control.OAuthInput, error) {
 	if !said {
 		return nil, nil
 	}
-	if c.Flags().Changed("oauth") && !o.on {
-		return nil, usage("--oauth=false goes with none of the other --oauth flags; leave them all out")
+	if o.in.None = c.Flags().Changed("oauth") && !o.on; o.in.None {
+		return &control.OAuthInput{None: true}, nil
 	}
 	if o.secretEnv != "" {
 		if o.in.ClientSecret = os.Getenv(o.secretEnv); o.in.ClientSecret == "" {

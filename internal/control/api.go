@@ -116,7 +116,7 @@ type UpstreamInput struct {
 	WebSocket   bool              `json:"websocket,omitempty"`
 	Consent     *ConsentInput     `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
 	Secret      *SecretInput      `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
-	OAuth       *OAuthInput       `json:"oauth,omitempty" doc:"It wants OAuth of its own: owners connect the account that they have there"`
+	OAuth       *OAuthInput       `json:"oauth,omitempty" doc:"It wants OAuth of its own: owners connect the account that they have there; left out, this stays as it is"`
 }
 
 // OAuthInput is how an upstream is signed in to that wants OAuth of its own.
@@ -127,6 +127,7 @@ type OAuthInput struct {
 	Scopes       []string          `json:"scopes,omitempty" doc:"To ask for; left out, what the upstream says it needs" maxItems:"100"`
 	Parameters   map[string]string `json:"parameters,omitempty" doc:"That its sign-in page wants besides, such as access_type"`
 	Shared       bool              `json:"shared,omitempty" doc:"The account of the upstream's owner serves every agent; left out, each is served by its own owner's"`
+	None         bool              `json:"none,omitempty" doc:"It wants none: the accounts that were connected are forgotten"`
 }
 
 // AccountView is an account that an owner connected at an upstream. Its tokens are never shown.

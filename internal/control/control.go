@@ -91,6 +91,9 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	return p, p.metrics()
 }
 
+// Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it.
+func (p *Plane) Close() { p.broker.Close() }
+
 // Start is the whole second before which its handlers must not serve: an
 // assertion is dated to the second, and one of an earlier second may have been
 // used before a restart.

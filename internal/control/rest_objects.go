@@ -377,7 +377,7 @@ func (p *Plane) upstreamRoutes(api door) {
 			u.Classes[name] = policy.Class(class)
 		}
 		var client *string
-		if o := b.OAuth; o != nil {
+		if o := b.OAuth; o != nil && !o.None {
 			u.OAuth = &policy.OAuth{Account: policy.Own, Issuer: o.Issuer, Client: o.ClientID, Scopes: o.Scopes, Parameters: o.Parameters}
 			if o.Shared {
 				u.OAuth.Account = policy.Shared
@@ -395,7 +395,9 @@ func (p *Plane) upstreamRoutes(api door) {
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
-			u.Set = old.Set
+			if u.Set = old.Set; b.OAuth == nil {
+				u.OAuth = old.OAuth
+			}
 			_, err = c.PutUpstreamOAuth(u, secret, client)
 			return err
 		})

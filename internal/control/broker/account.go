@@ -19,7 +19,7 @@ const (
 	patience  = 10 * time.Second // for one answer of an authorization server or an upstream
 	respite   = 3 * time.Second  // after a renewal that had no answer, nobody asks again
 	settling  = 10 * time.Second // a token that is refused so soon after it was got is not renewed: the next would be refused, too
-	spare     = 15 * time.Second // a token is not handed out in its last seconds
+	spare     = 15 * time.Second // a token is not handed out in its last seconds, or the last half of a short life
 	unlimited = time.Hour        // a gateway asks again for what its server gave no end
 )
 
@@ -51,7 +51,7 @@ func (b *Broker) account(tx *store.Tx, u policy.Upstream, chain identity.Chain, 
 	}
 	s := feed.Secret{Header: "Authorization", Value: "Bearer " + a.Token.Access, Expires: b.Now().Add(unlimited), Owner: holder}
 	if !a.Token.Expires.IsZero() {
-		s.Expires = a.Token.Expires.Add(-spare)
+		s.Expires = a.Token.Expires.Add(-min(spare, a.Token.Expires.Sub(a.Renewed)/2))
 	}
 	switch {
 	case s.Value == refused.Value && b.Now().Before(a.Renewed.Add(settling)):
@@ -64,7 +64,7 @@ func (b *Broker) account(tx *store.Tx, u policy.Upstream, chain identity.Chain, 
 
 func (b *Broker) noAccount(u policy.Upstream, o identity.Owner, why string) error {
 	at := b.Page(u.Name)
-	return &feed.NoAccount{Text: fmt.Sprintf("%s is used with an account of %s, who %s: %s", u.Name, o.Name, why, at), URL: at}
+	return &feed.NoAccount{Text: fmt.Sprintf("%s is used with an account of %s, who %s (%s)", u.Name, o.Name, why, at), URL: at}
 }
 
 // Page is where owners connect their account at an upstream.
@@ -89,10 +89,16 @@ func (b *Broker) renew(ctx context.Context, a stale) error {
 	if r == nil {
 		r = &renewal{done: make(chan struct{})}
 		if b.renewal == nil {
-			b.renewal = map[string]*renewal{}
+			b.renewal, b.unsaved = map[string]*renewal{}, map[string]oauth.Token{}
+		}
+		if b.closed {
+			b.mu.Unlock()
+			return store.ErrClosed
 		}
 		b.renewal[key] = r
+		b.busy.Add(1)
 		go func() {
+			defer b.busy.Done()
 			err := b.refresh(context.WithoutCancel(ctx), a)
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -136,7 +142,12 @@ func (b *Broker) refresh(ctx context.Context, a stale) error {
 		return err
 	}
 	defer c.HTTP.CloseIdleConnections()
-	next, err := c.Refresh(ctx, a.Token)
+	b.mu.Lock()
+	next, err := b.unsaved[a.ID], error(nil)
+	b.mu.Unlock()
+	if next.Access == "" {
+		next, err = c.Refresh(ctx, a.Token)
+	}
 	if err == nil && next.Type != "Bearer" {
 		err = errors.New("the server gives a token that is bound to a key")
 	}
@@ -149,11 +160,16 @@ func (b *Broker) refresh(ctx context.Context, a stale) error {
 			kept, err = c.Renew(a.Account, next)
 			return err
 		})
-		if err == nil || errors.Is(err, store.ErrClosed) || wait > 2*time.Second {
+		if err == nil || errors.Is(err, store.ErrClosed) || wait > 500*time.Millisecond {
 			break
 		}
 		time.Sleep(wait)
 	}
+	b.mu.Lock()
+	if delete(b.unsaved, a.ID); err != nil { // tried again before the server is asked again
+		b.unsaved[a.ID] = next
+	}
+	b.mu.Unlock()
 	if err == nil && !kept { // signed out of meanwhile
 		if err := c.Revoke(ctx, next); err != nil {
 			b.Log.Warn("giving up a token at an upstream's server", "upstream", a.Upstream, "error", err)
@@ -168,11 +184,11 @@ func (b *Broker) lapse(ctx context.Context, a stale, known *oauth.Memory, err er
 	why := ""
 	switch {
 	case gone(ctx, known, a.Token.Server.Issuer):
-		why = "its server has forgotten Lanyard."
+		why = "its server has forgotten Lanyard"
 	case errors.Is(err, oauth.ErrSignIn) && a.Token.Refresh == "":
-		why = "the token has ended, and there is none to renew it with."
+		why = "the token has ended, and there is none to renew it with"
 	case errors.Is(err, oauth.ErrSignIn):
-		why = "its server says that the sign-in is no longer good."
+		why = "its server says that the sign-in is no longer good"
 	}
 	if why == "" {
 		b.Log.Warn("renewing a token at an upstream's server", "upstream", a.Upstream, "owner", string(a.Owner), "error", err)

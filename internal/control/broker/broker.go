@@ -23,6 +23,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/oauth"
 )
 
 // Broker hands out credentials. All fields are required.
@@ -34,7 +35,18 @@ type Broker struct {
 	Log      *slog.Logger
 
 	mu      sync.Mutex
-	renewal map[string]*renewal // under way, or failed lately
+	renewal map[string]*renewal    // under way, or failed lately
+	unsaved map[string]oauth.Token // by account: came when it could not be kept
+	closed  bool
+	busy    sync.WaitGroup // with what must be kept once it has come
+}
+
+// Close returns when all that was asked of authorization servers is kept. Nothing more is asked for.
+func (b *Broker) Close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.busy.Wait()
 }
 
 // ErrRefused means that the chain may not use the upstream.

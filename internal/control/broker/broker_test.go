@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -451,6 +453,58 @@ func TestDiscovered(t *testing.T) {
 	u.OAuth.Issuer = "http://127.0.0.1:2"
 	w.put(u)
 	if _, _, err := w.Begin(t.Context(), "notes", "maya", "s", registry.Self); err == nil || !strings.Contains(err.Error(), "which was named") {
+		t.Error(err)
+	}
+}
+
+// TestUnkept: a token that cannot be kept is not used; once it can be, the server need not be asked again, which would
+// take the refresh token before for stolen.
+func TestUnkept(t *testing.T) {
+	w := open(t)
+	w.connect("maya")
+	before := w.gets("mayas")
+	w.pass(11 * time.Minute)
+	exec := func(query string) {
+		t.Helper()
+		if err := w.Registry.Store.UnsafeExec(query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("CREATE TRIGGER stuck BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'stuck'); END")
+	if s, err := w.ask("mayas"); err == nil || s.Value != "" {
+		t.Errorf("%v", err)
+	}
+	exec("DROP TRIGGER stuck")
+	w.pass(time.Minute)
+	if s := w.gets("mayas"); s.Value == before.Value {
+		t.Error("it is the one before")
+	}
+	if n := w.as.count("refresh_token"); n != 1 || w.as.reused != 0 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// TestClosing: what is under way at the end of the process is kept, and nothing more is begun.
+func TestClosing(t *testing.T) {
+	w := open(t)
+	w.connect("maya")
+	w.pass(11 * time.Minute)
+	asked, let := make(chan struct{}), make(chan struct{})
+	w.as.answers(func(http.ResponseWriter, url.Values) bool { close(asked); <-let; return false })
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-asked; cancel() }()
+	if _, err := w.Credential(ctx, "notes", identity.Chain{id("mayas")}, feed.Secret{}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	closed := make(chan struct{})
+	go func() { w.Close(); close(closed) }()
+	close(let)
+	<-closed
+	if a, err := w.account("maya"); err != nil || !a.Renewed.Equal(w.Now()) {
+		t.Errorf("renewed %v %v", a.Renewed, err)
+	}
+	w.pass(11 * time.Minute)
+	if _, err := w.ask("mayas"); !errors.Is(err, store.ErrClosed) {
 		t.Error(err)
 	}
 }

@@ -190,6 +190,14 @@ func with(open string, parameters map[string]string) (string, error) {
 // for and returns the upstream it was for. An answer is taken once.
 func (b *Broker) Finish(ctx context.Context, owner identity.OwnerID, session string, answer url.Values, by registry.Actor) (upstream string, err error) {
 	ctx = context.WithoutCancel(ctx) // a code is good once: the token for it must not be lost
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return "", store.ErrClosed
+	}
+	b.busy.Add(1)
+	b.mu.Unlock()
+	defer b.busy.Done()
 	state := answer["state"]
 	if len(state) != 1 {
 		return "", registry.ErrNoSignIn

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,18 +57,17 @@ func MayConnect(tx *store.Tx, u policy.Upstream, o identity.OwnerID) (bool, erro
 	case len(u.Limit(o)) > 0:
 		return true, nil
 	}
-	grants, err := tx.GrantsOn(u.Name)
-	if err != nil {
-		return false, err
-	}
-	for _, g := range grants {
-		if i, err := tx.Identity(g.Identity); err != nil {
+	mine, err := tx.Identities(store.Filter{Owner: o})
+	for _, i := range mine {
+		grants, err := tx.Grants(i.ID)
+		if err != nil {
 			return false, err
-		} else if i.Owner == o && i.State != identity.Retired {
+		}
+		if i.State != identity.Retired && slices.ContainsFunc(grants, func(g policy.Grant) bool { return g.Upstream == u.Name && !g.Ended(tx.Now()) }) {
 			return true, nil
 		}
 	}
-	return false, nil
+	return false, err
 }
 
 // Begun is a sign-in at an upstream that its owner's browser is sent to. It is of the session it was begun in.

@@ -27,7 +27,7 @@ func (c *Change) checkOAuth(u *policy.Upstream, secret *Secret, client *string, 
 		return
 	}
 	if secret != nil {
-		bad("credential", "one that is signed in to has no credential of its own")
+		bad("credential", "one that is signed in to has no credential of its own (--oauth=false ends that it is)")
 	}
 	if o.Account != policy.Own && o.Account != policy.Shared {
 		bad("oauth", fmt.Sprintf("an account is %s or %s", policy.Own, policy.Shared))
