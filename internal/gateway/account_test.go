@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
@@ -31,7 +32,7 @@ type bank struct {
 	reply  atomic.Pointer[http.HandlerFunc]
 }
 
-func newBank(t *testing.T) *bank {
+func newBank(t *testing.T, change ...func(*Config)) *bank {
 	b := &bank{n: map[identity.OwnerID]int{}, spent: map[string]bool{}, of: map[identity.ID]identity.OwnerID{id("bot"): "maya"}, none: map[identity.OwnerID]bool{}}
 	b.world = newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -50,7 +51,7 @@ func newBank(t *testing.T) *bank {
 			return
 		}
 		fmt.Fprintf(w, "%s %s", token, body)
-	}))
+	}), change...)
 	b.plane.account = func(chain identity.Chain, refused feed.Secret) (feed.Secret, error) {
 		b.asks.Add(1)
 		b.mu.Lock()
@@ -340,5 +341,31 @@ func TestPinnedAccounts(t *testing.T) {
 	mu.Unlock()
 	if got := call("bens"); !strings.Contains(got, "does not take the account") {
 		t.Error(got)
+	}
+}
+
+// TestAccountSession: a session that was opened with one owner's account is not another's, though the identity be the same.
+func TestAccountSession(t *testing.T) {
+	b := newBank(t, func(c *Config) {
+		c.Families = []connector.Family{{Name: "any", Open: func([]byte) (connector.Connector, error) { return hall{}, nil }}}
+	})
+	opens := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Mcp-Session-Id", "one") })
+	b.reply.Store(&opens)
+	send := func(session string) (int, string) {
+		r := b.request("POST", "/mail/talk", b.mint(b.claims("bot")), strings.NewReader("read"))
+		r.Header.Set("Mcp-Session-Id", session)
+		if session == "" {
+			r.Header.Del("Mcp-Session-Id")
+		}
+		res, _ := b.do(r)
+		return res.StatusCode, res.Header.Get("Mcp-Session-Id")
+	}
+	_, mine := send("")
+	if status, _ := send(mine); status != 200 || mine == "" {
+		t.Errorf("%d %q", status, mine)
+	}
+	b.own("bot", "ben")
+	if status, _ := send(mine); status != 404 {
+		t.Errorf("handed over: %d", status)
 	}
 }

@@ -100,11 +100,12 @@ const (
 func (u Upstream) Holder(owner identity.OwnerID) identity.OwnerID {
 	switch {
 	case u.OAuth == nil:
-		return ""
 	case u.OAuth.Account == Own:
 		return owner
+	case u.OAuth.Account == Shared:
+		return u.Owner
 	}
-	return u.Owner
+	return ""
 }
 
 // Place is where an account at u may be shown, and for whom: what was signed in to for one is
