@@ -52,7 +52,7 @@ func newBank(t *testing.T, change ...func(*Config)) *bank {
 		}
 		fmt.Fprintf(w, "%s %s", token, body)
 	}), change...)
-	b.plane.account = func(chain identity.Chain, refused feed.Secret) (feed.Secret, error) {
+	b.plane.account = func(_ string, chain identity.Chain, refused feed.Secret) (feed.Secret, error) {
 		b.asks.Add(1)
 		b.mu.Lock()
 		owner, during := b.of[chain[0]], b.during
@@ -280,7 +280,7 @@ func TestPinnedAccounts(t *testing.T) {
 	}
 	owners := map[identity.ID]identity.OwnerID{id("bot"): "maya", id("bens"): "ben"}
 	connected := map[identity.OwnerID]bool{"maya": true}
-	d.plane.account = func(chain identity.Chain, refused feed.Secret) (feed.Secret, error) {
+	d.plane.account = func(_ string, chain identity.Chain, refused feed.Secret) (feed.Secret, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		owner := owners[chain[0]]
@@ -367,5 +367,44 @@ func TestAccountSession(t *testing.T) {
 	b.own("bot", "ben")
 	if status, _ := send(mine); status != 404 {
 		t.Errorf("handed over: %d", status)
+	}
+}
+
+// TestJoinedAccount: behind a joined endpoint a server goes with the account of the caller's owner, too, and who has
+// none hears where to connect it; handed over, the identity goes on with its new owner's.
+func TestJoinedAccount(t *testing.T) {
+	d := joined(t)
+	var mu sync.Mutex
+	owner, connected := identity.OwnerID("maya"), false
+	var last string
+	d.takes = func(token string) bool { mu.Lock(); defer mu.Unlock(); last = token; return token != "" }
+	d.plane.account = func(upstream string, _ identity.Chain, _ feed.Secret) (feed.Secret, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if upstream == "office" { // the endpoint itself
+			return feed.Secret{}, nil
+		}
+		if !connected {
+			return feed.Secret{}, &feed.NoAccount{Text: "connect it (http://control.test/accounts/notes)"}
+		}
+		return feed.Secret{Header: "Authorization", Value: "Bearer " + string(owner), Owner: owner}, nil
+	}
+	d.oauth = &policy.OAuth{Account: policy.Own}
+	d.approve(2)
+	if _, body := d.do(d.joinedCall("notes__read_note")); !strings.Contains(body, "http://control.test/accounts/notes") {
+		t.Errorf("not connected: %s", body)
+	}
+	mu.Lock()
+	connected = true
+	mu.Unlock()
+	if _, body := d.do(d.joinedCall("notes__read_note")); !strings.Contains(body, "read_note did it") || last != "maya" {
+		t.Errorf("%s, shown %q", body, last)
+	}
+	mu.Lock()
+	owner = "ben"
+	mu.Unlock()
+	d.apply(feed.Change{Identity: &identity.Identity{ID: id("bot"), Owner: "ben", Purpose: "tests", Environment: "production", State: identity.Active, Expires: time.Now().Add(time.Hour)}})
+	if _, body := d.do(d.joinedCall("notes__read_note")); !strings.Contains(body, "read_note did it") || last != "ben" {
+		t.Errorf("handed over: %s, shown %q", body, last)
 	}
 }

@@ -33,16 +33,15 @@ const plane = "http://127.0.0.1:1"
 // server is an authorization server that rotates refresh tokens, until a test has it do otherwise.
 type server struct {
 	*httptest.Server
-	mu       sync.Mutex
-	n        int
-	live     map[string]bool   // refresh tokens
-	codes    map[string]string // code → challenge
-	asked    map[string]int    // token requests by grant type
-	reused   int               // refresh tokens that were shown twice
-	revoked  []string
-	redirect string
-	answer   func(http.ResponseWriter, url.Values) bool // instead
-	meta     func(map[string]any)
+	mu      sync.Mutex
+	n       int
+	live    map[string]bool   // refresh tokens
+	codes   map[string]string // code → challenge
+	asked   map[string]int    // token requests by grant type
+	reused  int               // refresh tokens that were shown twice
+	revoked []string
+	answer  func(http.ResponseWriter, url.Values) bool // instead
+	meta    func(map[string]any)
 }
 
 func newServer(t *testing.T) *server {
