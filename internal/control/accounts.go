@@ -23,11 +23,15 @@ func (p *Plane) accounts(mux *http.ServeMux) {
 	mux.HandleFunc("GET /accounts", p.accountsPage)
 	mux.HandleFunc("GET /accounts/{name}", p.accountPage)
 	mux.HandleFunc("POST /accounts/{name}", issuer.SameOrigin(p.accountForm))
-	mux.HandleFunc("GET "+broker.Callback, p.callback)
-	mux.HandleFunc("GET "+broker.Document, func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+broker.Callback+"{name}", p.callback)
+	mux.HandleFunc("GET "+broker.Document+"{name}", func(w http.ResponseWriter, r *http.Request) {
+		if !identity.ValidName(r.PathValue("name")) { // whether there is one of it, is nobody's business
+			http.NotFound(w, r)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "public, max-age=300")
-		_ = json.NewEncoder(w).Encode(p.broker.ClientDocument()) // the reader may be gone
+		_ = json.NewEncoder(w).Encode(p.broker.ClientDocument(r.PathValue("name"))) // the reader may be gone
 	})
 }
 
@@ -98,7 +102,7 @@ func row(u policy.Upstream, a registry.Account, has bool) accountRow {
 func (p *Plane) signedIn(w http.ResponseWriter, r *http.Request) (o identity.Owner, session string, ok bool) {
 	o, session, err := p.issuer.Person(r)
 	switch {
-	case errors.Is(err, store.ErrNotFound) && r.URL.Path == broker.Callback, errors.Is(err, store.ErrNotFound) && r.Method != http.MethodGet:
+	case errors.Is(err, store.ErrNotFound) && strings.HasPrefix(r.URL.Path, broker.Callback), errors.Is(err, store.ErrNotFound) && r.Method != http.MethodGet:
 		p.tell(w, r, http.StatusForbidden, note{Title: "You are not signed in", Text: "Sign in, and then begin again: nothing was connected.", Client: "your accounts", Back: "/accounts"})
 	case errors.Is(err, store.ErrNotFound):
 		http.Redirect(w, r, "/signin?return="+url.QueryEscape(r.URL.EscapedPath()), http.StatusSeeOther)
@@ -205,7 +209,8 @@ func (p *Plane) callback(w http.ResponseWriter, r *http.Request) {
 		p.notConnected(w, r, o, "", registry.ErrNoSignIn)
 		return
 	}
-	name, err := p.broker.Finish(r.Context(), o.ID, session, answer, registry.Actor{Name: registry.Person(o.ID), Source: r.RemoteAddr})
+	name := r.PathValue("name")
+	err = p.broker.Finish(r.Context(), name, o.ID, session, answer, registry.Actor{Name: registry.Person(o.ID), Source: r.RemoteAddr})
 	if err != nil {
 		p.notConnected(w, r, o, name, err)
 		return

@@ -74,7 +74,7 @@ func TestAccountPages(t *testing.T) {
 			t.Errorf("%s: %d %s", path, status, leads)
 		}
 	}
-	for _, path := range []string{"/oauth/callback?code=x&state=y", "/oauth/callback"} {
+	for _, path := range []string{"/oauth/callback/crm?code=x&state=y", "/oauth/callback/crm"} {
 		if status, _, _ := nobody.send("GET", path, nil); status != 403 {
 			t.Errorf("%s by nobody: %d", path, status)
 		}
@@ -140,6 +140,12 @@ func TestAccountPages(t *testing.T) {
 	p.must("PUT", "/v1/upstreams/crm", `{"url":"http://127.0.0.1:1","family":"patterns","description":"GET /x -> x.read read /x","oauth":{"none":true}}`)
 	if one := p.must("GET", "/v1/upstreams/crm", ""); strings.Contains(one, `"oauth"`) || strings.Contains(one, `"sign_in"`) {
 		t.Error(one)
+	}
+	if status, page, _ := nobody.send("GET", "/oauth/client/crm", nil); status != 200 || !strings.Contains(page, `"redirect_uris":["`+p.network.URL+`/oauth/callback/crm"]`) {
+		t.Errorf("%d %s", status, page)
+	}
+	if status, _, _ := nobody.send("GET", "/oauth/client/a%22b", nil); status != 404 {
+		t.Errorf("%d", status)
 	}
 	if _, page, _ := nobody.send("GET", "/signin?return="+url.QueryEscape("/accounts/../../evil"), nil); strings.Contains(page, "evil") {
 		t.Error("it leads elsewhere")

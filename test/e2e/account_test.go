@@ -66,7 +66,7 @@ func oidcProvider(h *house) *oidc {
 		h.Fatal(err)
 	}
 	o.url = "http://" + addr
-	task, err := json.Marshal(map[string]any{"port": at, "resource": o.mcp.URL + "/mcp", "life": 6, "client": map[string]string{"secret": h.secret, "redirect": h.control + "/oauth/callback"}})
+	task, err := json.Marshal(map[string]any{"port": at, "resource": o.mcp.URL + "/mcp", "life": 6, "client": map[string]string{"secret": h.secret, "redirect": h.control + "/oauth/callback/contacts"}})
 	if err == nil {
 		o.log, err = os.Create(filepath.Join(h.dir, "as.log"))
 	}

@@ -230,7 +230,7 @@ func (b *Broker) GivenUp(ctx context.Context, list []registry.Account) {
 }
 
 func (b *Broker) giveUp(ctx context.Context, a registry.Account) error {
-	c, known := b.caller(a.Named...)
+	c, known := b.caller(a.Upstream, a.Named)
 	defer c.HTTP.CloseIdleConnections()
 	if err := known.PutRegistration(ctx, a.Token.Server.Issuer, a.Client); err != nil {
 		return err

@@ -259,6 +259,14 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s: it is good once more: %v", c.name, err)
 		}
 	}
+	// A server that does not say who it is may have been led to by another's sign-in (mix-up): its answer comes to its own place.
+	elsewhere := w.as.person(t, w.begin("maya", "s"))
+	if err := w.Finish(t.Context(), "crm", "maya", "s", elsewhere, registry.Self); !errors.Is(err, registry.ErrNoSignIn) {
+		t.Errorf("at another upstream's place: %v", err)
+	}
+	if err := w.finish("maya", "s", elsewhere); !errors.Is(err, registry.ErrNoSignIn) {
+		t.Errorf("after that: %v", err)
+	}
 	if w.as.count("authorization_code") != 1 { // the stolen code
 		t.Errorf("%d codes were shown", w.as.count("authorization_code"))
 	}

@@ -16,11 +16,12 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
-// Where an upstream's authorization server sends people back to, and where it reads who
-// Lanyard is (Client ID Metadata Document).
+// Where an upstream's authorization server sends people back to, and where it reads who Lanyard is (Client ID
+// Metadata Document), each followed by the upstream's name: what one server is made to send for another does not
+// come to the other's place (RFC 9700 section 4.4.2.2; many servers do not say who they are, by iss).
 const (
-	Callback = "/oauth/callback"
-	Document = "/oauth/client.json"
+	Callback = "/oauth/callback/"
+	Document = "/oauth/client/"
 )
 
 // clientName is what a person reads on the sign-in page.
@@ -29,22 +30,22 @@ const clientName = "Lanyard"
 // ErrChanged means that the upstream became another while somebody signed in.
 var ErrChanged = errors.New("the upstream was changed meanwhile; begin again")
 
-// caller is Lanyard as a client of a server that an upstream at the first of the named addresses leads to.
-func (b *Broker) caller(named ...string) (*oauth.Client, *oauth.Memory) {
+// caller is Lanyard as a client of the server that an upstream leads to, which is at the first of the named addresses.
+func (b *Broker) caller(upstream string, named []string) (*oauth.Client, *oauth.Memory) {
 	known := &oauth.Memory{}
-	c := &oauth.Client{HTTP: fetch.Guarded(patience, named...), Now: b.Now, Rand: b.Rand, Store: known, Name: clientName, Redirect: b.URL + Callback}
+	c := &oauth.Client{HTTP: fetch.Guarded(patience, named...), Now: b.Now, Rand: b.Rand, Store: known, Name: clientName, Redirect: b.URL + Callback + upstream}
 	if u, err := url.Parse(named[0]); err == nil {
 		c.Loopback = fetch.Loopback(u.Hostname())
 	}
 	if strings.HasPrefix(b.URL, "https:") {
-		c.Document = b.URL + Document
+		c.Document = b.URL + Document + upstream
 	}
 	return c, known
 }
 
-// ClientDocument says who Lanyard is to a server that reads it (draft-ietf-oauth-client-id-metadata-document).
-func (b *Broker) ClientDocument() map[string]any {
-	return map[string]any{"client_id": b.URL + Document, "client_name": clientName, "client_uri": b.URL, "redirect_uris": []string{b.URL + Callback},
+// ClientDocument says who Lanyard is to an upstream's server that reads it (draft-ietf-oauth-client-id-metadata-document).
+func (b *Broker) ClientDocument(upstream string) map[string]any {
+	return map[string]any{"client_id": b.URL + Document + upstream, "client_name": clientName, "client_uri": b.URL, "redirect_uris": []string{b.URL + Callback + upstream},
 		"grant_types": []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"}, "token_endpoint_auth_method": "none"}
 }
 
@@ -58,7 +59,7 @@ func named(u policy.Upstream) []string {
 // client is Lanyard as a client of u's server: as the one that a was signed in with, or with none as the one that
 // an operator registered there, or it itself did before.
 func (b *Broker) client(ctx context.Context, u policy.Upstream, a *registry.Account) (*oauth.Client, *oauth.Memory, error) {
-	c, known := b.caller(named(u)...)
+	c, known := b.caller(u.Name, named(u))
 	return c, known, b.Registry.Store.Read(ctx, func(tx *store.Tx) error {
 		ours := oauth.Registration{ID: u.OAuth.Client}
 		if ours.ID != "" {
@@ -186,56 +187,56 @@ func with(open string, parameters map[string]string) (string, error) {
 	return u.String(), nil
 }
 
-// Finish takes the answer that came to the callback in a session of owner's, keeps what it is good
-// for and returns the upstream it was for. An answer is taken once.
-func (b *Broker) Finish(ctx context.Context, owner identity.OwnerID, session string, answer url.Values, by registry.Actor) (upstream string, err error) {
+// Finish takes the answer that came to the callback of an upstream in a session of owner's, and keeps what
+// it is good for. An answer is taken once.
+func (b *Broker) Finish(ctx context.Context, upstream string, owner identity.OwnerID, session string, answer url.Values, by registry.Actor) error {
 	ctx = context.WithoutCancel(ctx) // a code is good once: the token for it must not be lost
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
-		return "", store.ErrClosed
+		return store.ErrClosed
 	}
 	b.busy.Add(1)
 	b.mu.Unlock()
 	defer b.busy.Done()
 	state := answer["state"]
 	if len(state) != 1 {
-		return "", registry.ErrNoSignIn
+		return registry.ErrNoSignIn
 	}
-	err = b.Registry.Store.Read(ctx, func(tx *store.Tx) error { // who guesses does not hold up those who write
+	err := b.Registry.Store.Read(ctx, func(tx *store.Tx) error { // who guesses does not hold up those who write
 		_, err := tx.Ticket(store.UpstreamSignIn, state[0], new(json.RawMessage))
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
-		return "", registry.ErrNoSignIn
+		return registry.ErrNoSignIn
 	} else if err != nil {
-		return "", err
+		return err
 	}
 	var begun registry.Begun
 	var pending oauth.Pending
 	_, err = b.Registry.Do(ctx, by, func(c *registry.Change) (err error) {
-		begun, pending, err = c.TakeSignIn(state[0], session, owner)
+		begun, pending, err = c.TakeSignIn(state[0], session, upstream, owner)
 		return err
 	})
 	if err == nil && begun.Session == "" {
 		err = registry.ErrNoSignIn
 	}
 	if err != nil {
-		return "", err
+		return err
 	}
-	u, err := b.upstream(ctx, begun.Upstream, owner)
+	u, err := b.upstream(ctx, upstream, owner)
 	if err == nil && u.Place() != begun.Place {
 		err = ErrChanged
 	}
 	if err != nil {
-		return begun.Upstream, err
+		return err
 	}
-	return u.Name, b.exchange(ctx, u, owner, pending, answer, by)
+	return b.exchange(ctx, u, owner, pending, answer, by)
 }
 
 // exchange takes the code to the server, and keeps what it gives.
 func (b *Broker) exchange(ctx context.Context, u policy.Upstream, owner identity.OwnerID, pending oauth.Pending, answer url.Values, by registry.Actor) error {
-	c, known := b.caller(named(u)...)
+	c, known := b.caller(u.Name, named(u))
 	defer c.HTTP.CloseIdleConnections()
 	issuer := pending.Server.Issuer
 	if err := known.PutRegistration(ctx, issuer, pending.As); err != nil {

@@ -131,7 +131,7 @@ func (s *server) person(t *testing.T, open string) url.Values {
 		t.Fatal(err)
 	}
 	q := u.Query()
-	if q.Get("code_challenge_method") != "S256" || q.Get("redirect_uri") != plane+broker.Callback || u.Path != "/authorize" {
+	if q.Get("code_challenge_method") != "S256" || q.Get("redirect_uri") != plane+broker.Callback+"notes" || u.Path != "/authorize" {
 		t.Fatalf("the sign-in page is opened with %s", open)
 	}
 	s.mu.Lock()
@@ -214,8 +214,7 @@ func (w *world) begin(owner identity.OwnerID, session string) string {
 }
 
 func (w *world) finish(owner identity.OwnerID, session string, answer url.Values) error {
-	_, err := w.Finish(w.Context(), owner, session, answer, registry.Actor{Name: registry.Person(owner)})
-	return err
+	return w.Finish(w.Context(), "notes", owner, session, answer, registry.Actor{Name: registry.Person(owner)})
 }
 
 // connect takes an owner through all of it.

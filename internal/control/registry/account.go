@@ -130,8 +130,8 @@ func (c *Change) mayConnect(u policy.Upstream, owner identity.OwnerID) error {
 var ErrNoSignIn = errors.New("this answers no sign-in that was begun in this browser session in the last ten minutes, or one that was answered before")
 
 // TakeSignIn ends the wait for a sign-in: whoever shows its state, it is good no more. It is
-// given only to the session that it was begun in, and by the owner it was begun for.
-func (c *Change) TakeSignIn(state, session string, owner identity.OwnerID) (b Begun, p oauth.Pending, err error) {
+// given only to the session that it was begun in, to the owner and at the upstream that it was begun for.
+func (c *Change) TakeSignIn(state, session, upstream string, owner identity.OwnerID) (b Begun, p oauth.Pending, err error) {
 	if _, err := c.Ticket(store.UpstreamSignIn, state, &b); errors.Is(err, store.ErrNotFound) {
 		return b, p, ErrNoSignIn
 	} else if err != nil {
@@ -140,9 +140,9 @@ func (c *Change) TakeSignIn(state, session string, owner identity.OwnerID) (b Be
 	if err := c.DeleteTicket(store.UpstreamSignIn, state); err != nil {
 		return b, p, err
 	}
-	if b.Owner != owner || subtle.ConstantTimeCompare([]byte(b.Session), []byte(store.TicketHash(session))) != 1 {
+	if b.Owner != owner || b.Upstream != upstream || subtle.ConstantTimeCompare([]byte(b.Session), []byte(store.TicketHash(session))) != 1 {
 		b.Session = ""
-		return b, p, c.record("account.foreign", b.Upstream, string(b.Owner), "The answer to a sign-in came with another session than it was begun in; it was thrown away.", nil)
+		return b, p, c.record("account.foreign", b.Upstream, string(b.Owner), "The answer to a sign-in came with another session, or to another place, than it was begun for; it was thrown away.", nil)
 	}
 	plain, err := c.r.Store.Seal.Unseal(b.Sealed, signInAt(b, state))
 	if err == nil {
