@@ -18,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/lanyard-dev/lanyard/client"
@@ -37,8 +38,8 @@ type oidc struct {
 	shown []string // tokens, in the order in which they were first shown
 }
 
-// oidcProvider starts both. An access token lives so long that a gateway keeps it for three seconds.
-func oidcProvider(h *house) *oidc {
+// oidcProvider starts both, the server at that name of this machine. An access token lives so long that a gateway keeps it for three seconds.
+func oidcProvider(h *house, host string) *oidc {
 	o := &oidc{house: h}
 	s, open := notes(h.T)
 	h.Cleanup(open.Close)
@@ -65,8 +66,8 @@ func oidcProvider(h *house) *oidc {
 	if err != nil {
 		h.Fatal(err)
 	}
-	o.url = "http://" + addr
-	task, err := json.Marshal(map[string]any{"port": at, "resource": o.mcp.URL + "/mcp", "life": 6, "client": map[string]string{"secret": h.secret, "redirect": h.control + "/oauth/callback/contacts"}})
+	o.url = "http://" + net.JoinHostPort(host, at)
+	task, err := json.Marshal(map[string]any{"host": host, "port": at, "resource": o.mcp.URL + "/mcp", "life": 6, "client": map[string]string{"secret": h.secret, "redirect": h.control + "/oauth/callback/contacts"}})
 	if err == nil {
 		o.log, err = os.Create(filepath.Join(h.dir, "as.log"))
 	}
@@ -216,7 +217,7 @@ func (h *house) scribe(name, owner string) func() string {
 // agents, is renewed, and is forgotten when it ends.
 func TestAccount(t *testing.T) {
 	h := build(t)
-	o := oidcProvider(h)
+	o := oidcProvider(h, "127.0.0.1")
 	h.do("owner", "put", "ben", "--name", "Ben Okafor", "--email", "ben@example.com")
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com", "--backup", "ben")
 	_, open := notes(t)
@@ -388,7 +389,7 @@ func TestAccount(t *testing.T) {
 // TestNamedServer: any upstream is signed in to at a server that the operator named, as a client that was registered there; from a manifest, too.
 func TestNamedServer(t *testing.T) {
 	h := build(t)
-	o := oidcProvider(h)
+	o := oidcProvider(h, "127.0.0.1")
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -461,5 +462,60 @@ identities:
 	wal, _ := os.ReadFile(filepath.Join(h.data, "lanyard.db-wal"))
 	if strings.Contains(string(db)+string(wal)+h.log.String(), h.secret) {
 		t.Error("the client's secret lies about unsealed")
+	}
+}
+
+// TestAccountInBrowser: a person connects an account with a browser, whose rules about cookies, forms and redirects between
+// sites are not ours to imagine; to it localhost and 127.0.0.1 are two.
+func TestAccountInBrowser(t *testing.T) {
+	h := build(t)
+	o := oidcProvider(h, "localhost")
+	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
+	_, open := notes(t)
+	if err := os.WriteFile(filepath.Join(h.dir, "notes.json"), []byte(h.do("mcp", "catalogue", open.URL+"/mcp")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.do("upstream", "put", "notes", "--url", o.mcp.URL, "--mcp", "notes.json", "--owner", "maya", "--oauth")
+	call := h.scribe("scribe", "maya")
+	var link struct {
+		control.SignInCode
+		Page string
+	}
+	h.json(&link, "upstream", "sign-in", "notes", "--owner", "maya")
+	ctx, picture := chrome(t)
+	css := func(s string) chromedp.CSS { return chromedp.CSS(s) }
+	err := chromedp.Do(ctx,
+		chromedp.Navigate(link.Page),
+		chromedp.WaitVisible(css("#code")),
+		chromedp.SendKeys(css("#code"), link.Code+"\r"),
+		chromedp.WaitVisible(css("button[value=connect]")), picture("account-none"),
+		chromedp.Click(css("button[value=connect]")),
+		chromedp.WaitVisible(css("a[rel=noreferrer]")), picture("account-leaving"),
+		chromedp.Click(css("a[rel=noreferrer]")),
+		chromedp.WaitVisible(css("input[name=login]")),
+		chromedp.SendKeys(css("input[name=login]"), "maya-at-notes"),
+		chromedp.SendKeys(css("input[name=password]"), "x\r"),
+		chromedp.WaitVisible(css("button[autofocus]")),
+		chromedp.Click(css("button[autofocus]")),
+		chromedp.WaitVisible(css("button[value=disconnect]")), picture("account-connected"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, h.log)
+	}
+	if got := call(); !strings.Contains(got, "read x") {
+		t.Error(got)
+	}
+	err = chromedp.Do(ctx,
+		chromedp.Click(css("a.button")), // the accounts
+		chromedp.WaitVisible(css("main li a")), picture("accounts"),
+		chromedp.Click(css("main li a")),
+		chromedp.WaitVisible(css("button[value=disconnect]")),
+		chromedp.Click(css("button[value=disconnect]")),
+		chromedp.WaitNotPresent(css("button[value=disconnect]")),
+		chromedp.WaitVisible(css("button[value=connect]")))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, h.log)
+	}
+	if got := call(); !strings.Contains(got, "has not connected") {
+		t.Error(got)
 	}
 }

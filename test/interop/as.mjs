@@ -1,9 +1,9 @@
-// as.mjs {port, resource, life}: npm's oidc-provider as the authorization server of an upstream. It lets clients
+// as.mjs {host, port, resource, life, client}: npm's oidc-provider as the authorization server of an upstream. It lets clients
 // register, rotates refresh tokens, and tells on stdout what it does. POST /test/forget ends all that it gave.
 import Provider from "oidc-provider";
 
-const { port, resource, life, client } = JSON.parse(process.argv[2]);
-const issuer = `http://127.0.0.1:${port}`;
+const { host, port, resource, life, client } = JSON.parse(process.argv[2]);
+const issuer = `http://${host}:${port}`;
 const say = (...words) => console.log(...words);
 const grants = new Set();
 
