@@ -214,22 +214,21 @@ func gone(ctx context.Context, known *oauth.Memory, issuer string) bool {
 	return err == nil && r.ID == ""
 }
 
-// GivenUp tells the servers of accounts that ended. They are told once, if they can be reached.
+// GivenUp tells the servers of accounts that ended, one after the other. They are told once, if they can be reached.
 func (b *Broker) GivenUp(ctx context.Context, list []registry.Account) {
-	for _, a := range list {
-		if a.Token.Server.Revocation == "" {
-			continue
-		}
-		go func() {
-			err := b.giveUp(ctx, a)
-			if err != nil {
+	go func() {
+		for _, a := range list {
+			if err := b.giveUp(ctx, a); err != nil {
 				b.Log.Warn("giving up a token at an upstream's server", "upstream", a.Upstream, "owner", string(a.Owner), "error", err)
 			}
-		}()
-	}
+		}
+	}()
 }
 
 func (b *Broker) giveUp(ctx context.Context, a registry.Account) error {
+	if a.Token.Server.Revocation == "" || len(a.Named) == 0 {
+		return nil
+	}
 	c, known := b.caller(a.Upstream, a.Named)
 	defer c.HTTP.CloseIdleConnections()
 	if err := known.PutRegistration(ctx, a.Token.Server.Issuer, a.Client); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -224,13 +225,24 @@ func (c *Change) forget(upstream string, owner identity.OwnerID, why string) err
 	return errors.Join(c.DeleteAccount(upstream, owner), c.record("account.disconnect", upstream, string(owner), why, nil))
 }
 
-// forgetAll ends all accounts at an upstream.
+// forgetAll ends all accounts at an upstream that is changed, killed or removed with it, so gateways need not
+// hear of each: one statement and one event, however many.
 func (c *Change) forgetAll(upstream, why string) error {
 	owners, err := c.Accounts(upstream)
-	for _, o := range owners {
-		err = errors.Join(err, c.forget(upstream, o, why))
+	if err != nil || len(owners) == 0 {
+		return err
 	}
-	return err
+	names := make([]string, 0, 100)
+	for _, o := range owners {
+		var a Account
+		if c.Account(upstream, o, &a) == nil { // one that cannot be read is forgotten as well
+			c.given = append(c.given, a)
+		}
+		if len(names) < cap(names) {
+			names = append(names, string(o))
+		}
+	}
+	return errors.Join(c.DeleteAccounts(upstream), c.record("account.disconnect", upstream, "", why, map[string]string{"count": strconv.Itoa(len(owners)), "owners": strings.Join(names, " ")}))
 }
 
 // forgetOwner ends all accounts of an owner.

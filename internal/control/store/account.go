@@ -54,6 +54,14 @@ func (tx *Tx) DeleteAccount(upstream string, owner identity.OwnerID) error {
 	return tx.DeleteSecret(accountSecret(upstream, owner))
 }
 
+// DeleteAccounts forgets all accounts at an upstream. No gateway is told: the upstream itself changes with it.
+func (tx *Tx) DeleteAccounts(upstream string) error {
+	tx.changed = true
+	prefix := accountSecret(upstream, "")
+	_, err := tx.exec("DELETE FROM secrets WHERE name >= $1 AND name < $2", prefix, prefix+"\x7f")
+	return err
+}
+
 // UpstreamClient is the name under which the secret of our client at an upstream's authorization server is kept.
 func UpstreamClient(upstream string) string { return "client/" + upstream }
 

@@ -72,6 +72,17 @@ func accounts(t *testing.T, k kit) {
 	if _, err := get("notes", "maya"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("deleted: %v", err)
 	}
+	told(func(tx *store.Tx) error {
+		return errors.Join(tx.PutAccount("notes", "kim", "kims"), tx.PutAccount("notes", "maya", "again"))
+	})
+	if got := told(func(tx *store.Tx) error { return tx.DeleteAccounts("notes") }); got != nil {
+		t.Errorf("all deleted: %v", got)
+	}
+	_, err1 := get("notes", "kim")
+	_, err2 := get("notes", "ben")
+	if v, err := get("notes-2", "maya"); !errors.Is(err1, store.ErrNotFound) || !errors.Is(err2, store.ErrNotFound) || v != "other" {
+		t.Errorf("%v %v, and at another upstream %q %v", err1, err2, v, err)
+	}
 	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.RenewAccount("notes", "ben", "x") }); !errors.Is(err, store.ErrUnrecorded) {
 		t.Errorf("without an event: %v", err)
 	}
