@@ -516,3 +516,56 @@ func TestClosing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestConsenting: who may connect clients to an upstream may connect an account there, which goes when the owner is removed.
+func TestConsenting(t *testing.T) {
+	w := open(t)
+	w.do(func(c *registry.Change) error {
+		_, err := c.PutOwner(identity.Owner{ID: "kim", Name: "Kim Sato", Email: "kim@example.com"})
+		return err
+	})
+	if _, _, err := w.Begin(t.Context(), "notes", "kim", "s", registry.Self); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("without any part in it: %v", err)
+	}
+	u := w.notes()
+	u.Consent.Owners = []identity.OwnerID{"kim"}
+	w.put(u)
+	w.connect("kim")
+	w.do(func(c *registry.Change) error {
+		u.Consent.Owners = nil
+		_, err := c.PutUpstream(u, nil)
+		return errors.Join(err, c.RemoveOwner("kim"))
+	})
+	if _, err := w.account("kim"); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+	w.eventually("it is given up", func() bool { return len(w.as.gone()) == 1 })
+}
+
+// FuzzCallback: nothing that a browser can bring but a code of the server's connects an account, and what it brought once it
+// cannot bring again.
+func FuzzCallback(f *testing.F) {
+	for _, seed := range []string{"code=x&state=STATE&iss=ISS", "state=STATE", "state=STATE&state=STATE&code=x", "error=access_denied&state=STATE&iss=ISS", "code=x&state=&iss=ISS", "code=x&code=y&state=STATE&iss=ISS", "state=STATE&iss=ISS/&code=x", "%zz", "state=STATE;code=x"} {
+		f.Add(seed)
+	}
+	w := open(f)
+	f.Fuzz(func(t *testing.T, raw string) {
+		w.TB = t
+		q, err := url.ParseQuery(must(url.Parse(w.begin("maya", "s"))).RawQuery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := url.ParseQuery(strings.NewReplacer("STATE", q.Get("state"), "ISS", url.QueryEscape(w.as.URL)).Replace(raw))
+		if err != nil {
+			return
+		}
+		for range 2 {
+			if w.finish("maya", "s", answer) == nil {
+				t.Fatalf("connected by %q", raw)
+			}
+		}
+		if _, err := w.account("maya"); !errors.Is(err, store.ErrNotFound) {
+			t.Error(err)
+		}
+	})
+}

@@ -44,7 +44,7 @@ type server struct {
 	meta    func(map[string]any)
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t testing.TB) *server {
 	s := &server{live: map[string]bool{}, codes: map[string]string{}, asked: map[string]int{}}
 	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(s.Close)
@@ -124,7 +124,7 @@ func (s *server) gone() []string {
 }
 
 // person says yes on the sign-in page and returns what comes back with the browser.
-func (s *server) person(t *testing.T, open string) url.Values {
+func (s *server) person(t testing.TB, open string) url.Values {
 	t.Helper()
 	u, err := url.Parse(open)
 	if err != nil {
@@ -144,7 +144,7 @@ func (s *server) person(t *testing.T, open string) url.Values {
 
 // world is a broker over a store, with two owners, an agent of each, and an upstream that both may use.
 type world struct {
-	*testing.T
+	testing.TB
 	*broker.Broker
 	as  *server
 	mu  sync.Mutex
@@ -153,8 +153,8 @@ type world struct {
 
 func id(name string) identity.ID { return identity.MustID("spiffe://lanyard.local/agent/" + name) }
 
-func open(t *testing.T) *world {
-	w := &world{T: t, as: newServer(t), now: storetest.Epoch}
+func open(t testing.TB) *world {
+	w := &world{TB: t, as: newServer(t), now: storetest.Epoch}
 	clock := func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.now }
 	c := storetest.Config(t)
 	c.Dir, c.Now = t.TempDir(), clock
@@ -221,7 +221,7 @@ func (w *world) finish(owner identity.OwnerID, session string, answer url.Values
 func (w *world) connect(owner identity.OwnerID) {
 	w.Helper()
 	session := "session of " + string(owner)
-	if err := w.finish(owner, session, w.as.person(w.T, w.begin(owner, session))); err != nil {
+	if err := w.finish(owner, session, w.as.person(w.TB, w.begin(owner, session))); err != nil {
 		w.Fatal(err)
 	}
 }

@@ -26,7 +26,7 @@ import (
 var Epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // Config is one for tests: everything but where the store is.
-func Config(t *testing.T) store.Config {
+func Config(t testing.TB) store.Config {
 	box, err := seal.New()
 	if err != nil {
 		t.Fatal(err)
