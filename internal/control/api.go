@@ -116,6 +116,29 @@ type UpstreamInput struct {
 	WebSocket   bool              `json:"websocket,omitempty"`
 	Consent     *ConsentInput     `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
 	Secret      *SecretInput      `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
+	OAuth       *OAuthInput       `json:"oauth,omitempty" doc:"It wants OAuth of its own: owners connect the account that they have there; left out, this stays as it is"`
+}
+
+// OAuthInput is how an upstream is signed in to that wants OAuth of its own.
+type OAuthInput struct {
+	Issuer       string            `json:"issuer,omitempty" doc:"Its authorization server; an MCP server says that itself" example:"https://accounts.google.com" maxLength:"2048"`
+	ClientID     string            `json:"client_id,omitempty" doc:"Of the client that you registered there; left out, Lanyard makes itself known if the server lets it" maxLength:"2048"`
+	ClientSecret string            `json:"client_secret,omitempty" doc:"Its secret, sealed at rest and never given back; left out, the one it has stays" maxLength:"4096"`
+	Scopes       []string          `json:"scopes,omitempty" doc:"To ask for; left out, what the upstream says it needs" maxItems:"100"`
+	Parameters   map[string]string `json:"parameters,omitempty" doc:"That its sign-in page wants besides, such as access_type"`
+	Shared       bool              `json:"shared,omitempty" doc:"The account of the upstream's owner serves every agent; left out, each is served by its own owner's"`
+	None         bool              `json:"none,omitempty" doc:"It wants none: the accounts that were connected are forgotten"`
+}
+
+// AccountView is an account that an owner connected at an upstream. Its tokens are never shown.
+type AccountView struct {
+	Owner     identity.OwnerID `json:"owner" example:"maya"`
+	OwnerName string           `json:"owner_name"`
+	Since     time.Time        `json:"since"`
+	Renewed   time.Time        `json:"renewed" doc:"When the token of now was got"`
+	Scopes    []string         `json:"scopes,omitempty" doc:"That were asked for"`
+	Server    string           `json:"server,omitempty" doc:"The authorization server that it was signed in at"`
+	Lapsed    string           `json:"lapsed,omitempty" doc:"Why it is no longer good: the owner has to connect it again"`
 }
 
 // ConsentInput says who may let a client of theirs act on an upstream, and how far.
@@ -175,6 +198,7 @@ type UpstreamView struct {
 	Audience    string `json:"audience" doc:"The resource (RFC 8707) that a token for it is asked for with"`
 	Actions     int    `json:"actions" doc:"How many actions it has"`
 	Secret      bool   `json:"credential" doc:"The gateway has a credential for it"`
+	SignIn      string `json:"sign_in,omitempty" doc:"Where owners connect their account there"`
 }
 
 // ActionView is one thing that can be done on an upstream.
@@ -400,8 +424,12 @@ type GatewayStatus struct {
 
 // UpstreamSummary is one upstream in the status.
 type UpstreamSummary struct {
-	Name   string `json:"name"`
-	URL    string `json:"url"`
-	Killed bool   `json:"killed,omitempty"`
-	Secret bool   `json:"credential"`
+	Name      string   `json:"name"`
+	URL       string   `json:"url"`
+	Killed    bool     `json:"killed,omitempty"`
+	Secret    bool     `json:"credential"`
+	OAuth     string   `json:"oauth,omitempty" enum:"own,shared" doc:"It is used with accounts that owners connect: each with its own, or all with that of its owner"`
+	Owner     string   `json:"owner,omitempty" doc:"Whose account a shared one is"`
+	Connected int      `json:"connected,omitempty" doc:"How many accounts are connected"`
+	Lapsed    []string `json:"lapsed,omitempty" doc:"Owners who have to connect theirs again"`
 }

@@ -59,6 +59,7 @@ type Plane struct {
 	Config
 	started  time.Time
 	registry *registry.Registry
+	broker   *broker.Broker
 	ring     *issuer.KeyRing
 	issuer   *issuer.Issuer
 	acks     acks
@@ -72,6 +73,8 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	p.acks.of = map[string]ack{}
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
 		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry}
+	p.broker = &broker.Broker{Registry: p.registry, URL: c.URL, Now: c.Now, Rand: c.Rand, Log: c.Log}
+	p.registry.GivenUp = p.broker.GivenUp
 	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
 	if err := p.ring.Open(ctx); err != nil {
 		return nil, err
@@ -87,6 +90,9 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 		}}
 	return p, p.metrics()
 }
+
+// Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it.
+func (p *Plane) Close() { p.broker.Close() }
 
 // Start is the whole second before which its handlers must not serve: an
 // assertion is dated to the second, and one of an earlier second may have been
@@ -180,8 +186,8 @@ func (s source) Record(ctx context.Context, events []ledger.Event) error {
 	return s.p.Store.Record(ctx, events)
 }
 
-func (s source) Credential(ctx context.Context, upstream string, chain identity.Chain) (feed.Secret, error) {
-	return broker.Credential(ctx, s.p.Store, upstream, chain)
+func (s source) Credential(ctx context.Context, upstream string, chain identity.Chain, refused feed.Secret) (feed.Secret, error) {
+	return s.p.broker.Credential(ctx, upstream, chain, refused)
 }
 
 // acks is how far each gateway has come.

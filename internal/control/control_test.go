@@ -359,12 +359,12 @@ func TestBroker(t *testing.T) {
 	p.settle()
 	bot := identity.MustID("spiffe://lanyard.local/agent/bot")
 	src := p.Source("gw")
-	if s, err := src.Credential(t.Context(), "mail", identity.Alone(bot, 0)); err != nil || s.Header != "Authorization" || s.Value != "Bearer hush-hush" {
+	if s, err := src.Credential(t.Context(), "mail", identity.Alone(bot, 0), feed.Secret{}); err != nil || s.Header != "Authorization" || s.Value != "Bearer hush-hush" {
 		t.Errorf("%v %s", err, s.Header)
 	}
 	refused := func(name, upstream string, chain identity.Chain) {
 		t.Helper()
-		if s, err := src.Credential(t.Context(), upstream, chain); err == nil || s.Value != "" || strings.Contains(err.Error(), "hush") {
+		if s, err := src.Credential(t.Context(), upstream, chain, feed.Secret{}); err == nil || s.Value != "" || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -379,7 +379,7 @@ func TestBroker(t *testing.T) {
 	p.must("PUT", "/v1/identities/other", `{"kind":"agent","owner":"maya","purpose":"tests"}`)
 	other := identity.MustID("spiffe://lanyard.local/agent/other")
 	refused("one without a grant", "mail", identity.Chain{{ID: other}, {ID: bot}})
-	if _, err := src.Credential(t.Context(), "mail", identity.Chain{{ID: bot}, {ID: other}}); err != nil {
+	if _, err := src.Credential(t.Context(), "mail", identity.Chain{{ID: bot}, {ID: other}}, feed.Secret{}); err != nil {
 		t.Error(err)
 	}
 	p.must("POST", "/v1/identities/other/suspend", `{"reason":"x"}`)

@@ -27,6 +27,7 @@ func (p *Plane) Handler() (http.Handler, error) {
 	if err := p.issuer.Mount(mux); err != nil {
 		return nil, err
 	}
+	p.accounts(mux)
 	p.health(mux)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -19,6 +19,7 @@ func (p *Plane) routes(api door) {
 	p.identityRoutes(api)
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
+	p.accountRoutes(api)
 	p.guardrailRoutes(api)
 	p.cordRoutes(api)
 	p.ledgerRoutes(api)
@@ -315,6 +316,9 @@ func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, err
 	if len(u.Description) > 2000 {
 		v.Description = fmt.Sprintf("%d bytes", len(u.Description))
 	}
+	if u.OAuth != nil {
+		v.SignIn = p.broker.Page(u.Name)
+	}
 	d, err := p.registry.Describe(u)
 	v.Actions = len(d.Actions)
 	_, secretErr := tx.Secret(store.UpstreamSecret(u.Name))
@@ -381,6 +385,16 @@ func (p *Plane) upstreamRoutes(api door) {
 			}
 			u.Classes[name] = policy.Class(class)
 		}
+		var client *string
+		if o := b.OAuth; o != nil && !o.None {
+			u.OAuth = &policy.OAuth{Account: policy.Own, Issuer: o.Issuer, Client: o.ClientID, Scopes: o.Scopes, Parameters: o.Parameters}
+			if o.Shared {
+				u.OAuth.Account = policy.Shared
+			}
+			if o.ClientSecret != "" {
+				client = &o.ClientSecret
+			}
+		}
 		var secret *registry.Secret
 		if b.Secret != nil {
 			secret = &registry.Secret{Header: b.Secret.Header, Value: b.Secret.Value}
@@ -390,8 +404,10 @@ func (p *Plane) upstreamRoutes(api door) {
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
-			u.Set = old.Set
-			_, err = c.PutUpstream(u, secret)
+			if u.Set = old.Set; b.OAuth == nil {
+				u.OAuth = old.OAuth
+			}
+			_, err = c.PutUpstreamOAuth(u, secret, client)
 			return err
 		})
 	})

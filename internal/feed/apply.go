@@ -70,6 +70,11 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 		return st.guardrail(*c.Guardrail, c.Removed)
 	case c.Owner != nil:
 		return st.owner(*c.Owner, c.Removed)
+	case c.Account != nil:
+		if c.Account.Upstream == "" || c.Account.Owner == "" {
+			return nil, errors.New("account without an upstream or an owner")
+		}
+		return &Stop{Account: c.Account}, nil
 	case c.Keys != nil:
 		keys, err := token.ParseJWKS(c.Keys.JWKS)
 		if err == nil {
@@ -82,7 +87,7 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 
 func (c *Change) kinds() (n int) {
 	for _, set := range []bool{c.Owner != nil, c.Identity != nil, c.Credential != nil, c.Upstream != nil, c.Grant != nil,
-		c.Guardrail != nil, c.Token != nil, c.Kill != nil, c.Keys != nil, c.Synced} {
+		c.Guardrail != nil, c.Token != nil, c.Kill != nil, c.Keys != nil, c.Account != nil, c.Synced} {
 		if set {
 			n++
 		}

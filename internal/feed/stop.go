@@ -17,6 +17,7 @@ type Stop struct {
 	Person     identity.OwnerID // left, killed or changed
 	Token      string           // jti
 	Upstream   string           // killed, removed or changed
+	Account    *Account         // signed in to anew, signed out of, or no longer good
 	Everything bool             // a guardrail or a new snapshot: it may be anything
 
 	many map[identity.ID]bool // of Identities, when there are many
@@ -28,6 +29,8 @@ func (s *Stop) Touches(c *token.Claims, upstream string) bool {
 	switch {
 	case s.Everything, s.Upstream != "" && s.Upstream == upstream, s.Token != "" && s.Token == c.ID:
 		return true
+	case s.Account != nil:
+		return s.Account.Upstream == upstream
 	case s.Credential != "":
 		return s.Credential == c.Credential
 	case s.Person != "":

@@ -73,6 +73,9 @@ func (g *Gateway) still(r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := g.mine(r); err != nil {
+		return err
+	}
 	if set == r.set && len(r.claims.Chain) == 1 { // the same grants under the same guardrails
 		return nil
 	}
@@ -148,7 +151,11 @@ func (t *trailing) Read(b []byte) (int, error) {
 
 // RoundTrip makes r the proxy's transport: the one of its upstream.
 func (r *request) RoundTrip(out *http.Request) (*http.Response, error) {
-	return r.backend.transport.RoundTrip(out)
+	res, err := r.backend.transport.RoundTrip(out)
+	if err != nil || r.account.owner == "" || !spent(res) {
+		return res, err
+	}
+	return r.again(out, res)
 }
 
 // transport makes the connections of one version of one upstream. They carry

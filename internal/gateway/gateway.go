@@ -5,7 +5,8 @@
 // fields of one request value.
 //
 // A gateway decides from its own memory, a [feed.View]: no network hop. It asks
-// for an upstream's credential once and keeps it until the upstream changes, and an
+// for an upstream's credential once and keeps it until the upstream changes (or, for
+// the account of an owner, until its token ends or the account does), and an
 // MCP server every few minutes whether its tools are still those that were approved. Its
 // events go up in batches; where the decision says so, a durable intent is
 // written before anything is sent. Running requests are known by whom they

@@ -103,7 +103,7 @@ func (r *request) filter(l connector.Lister, contentType string, reply []byte) (
 		}
 		return r.set.May(ask)
 	})
-	r.g.see(r.backend, offers)
+	r.g.see(r, offers)
 	return out, err
 }
 

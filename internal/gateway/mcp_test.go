@@ -29,6 +29,8 @@ type desk struct {
 	calls   atomic.Int64
 	answers atomic.Pointer[http.HandlerFunc] // instead of the server's own
 	ahead   atomic.Int64
+	oauth   *policy.OAuth
+	takes   func(token string) bool // nil: the canary alone will do
 }
 
 func newDesk(t *testing.T, change ...func(*Config)) *desk {
@@ -45,7 +47,12 @@ func newDesk(t *testing.T, change ...func(*Config)) *desk {
 		if strings.Contains(string(b), `"tools/call"`) {
 			d.calls.Add(1)
 		}
-		if r.Header.Get("Authorization") != "Bearer "+canary {
+		if d.takes != nil {
+			if !d.takes(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")) {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+		} else if r.Header.Get("Authorization") != "Bearer "+canary {
 			t.Errorf("the server is shown %q", r.Header.Get("Authorization"))
 		}
 		if h := d.answers.Load(); h != nil {
@@ -94,13 +101,15 @@ func (d *desk) approve(version int64) {
 		d.t.Fatal(err)
 	}
 	d.applyUpstream(&policy.Upstream{Name: "notes", URL: d.back.URL, Owner: "maya", OwnerName: "Maya Lind", Environment: "production", Family: "mcp",
-		Description: b, Classes: map[string]policy.Class{"tools.*": policy.Write}, Version: version})
+		Description: b, Classes: map[string]policy.Class{"tools.*": policy.Write}, OAuth: d.oauth, Version: version})
 }
 
 // post is a message of bot's.
-func (d *desk) post(message string) *http.Request {
+func (d *desk) post(message string) *http.Request { return d.postAs("bot", message) }
+
+func (d *desk) postAs(name, message string) *http.Request {
 	d.t.Helper()
-	claims := d.claims("bot")
+	claims := d.claims(name)
 	claims.Audience, claims.Issued = testScope+"/notes", d.g.Now()
 	claims.Expires = claims.Issued.Add(5 * time.Minute)
 	r := d.request("POST", "/notes/mcp", d.mint(claims), strings.NewReader(message))

@@ -8,12 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
-	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -27,6 +24,9 @@ func (g *Gateway) recognise(r *request) error {
 	r.backend = b
 	if b.upstream.Killed {
 		return cutOff(r.name)
+	}
+	if r.account, err = g.account(r); err != nil {
+		return err
 	}
 	r.ask = connector.Request{Method: r.in.Method, Path: r.path, Query: r.query, Header: r.in.Header}
 	if err := g.bind(r); err != nil {
@@ -84,7 +84,7 @@ func (r *request) read(n int64) ([]byte, error) {
 }
 
 // backend is one version of an upstream, opened: what it can do, how it is
-// reached, and its credential once known.
+// reached, and its credential or accounts once known.
 type backend struct {
 	upstream  *policy.Upstream // as the view has it; another pointer is another version
 	connector connector.Connector
@@ -92,13 +92,8 @@ type backend struct {
 	base      url.URL
 	prefix    string // escaped path of the base, without a slash at its end
 
-	secret  atomic.Pointer[feed.Secret]
-	asking  sync.Mutex
-	failure error     // the last ask had no answer in time
-	failed  time.Time // until then
-
-	pins  pins
-	doors doors
+	accounts accounts
+	doors    doors
 }
 
 // backend returns the upstream as it is now, opening it when it has changed.

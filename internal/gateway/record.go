@@ -103,6 +103,9 @@ func (g *Gateway) known(r *request) ledger.Event {
 	if r.subject != nil {
 		e.Owner = string(r.subject.Identity.Owner) // as it is now: the token may be older than a change of owner
 	}
+	if r.account != nil && r.account.owner != "" {
+		e.Detail = map[string]string{"account": string(r.account.owner)}
+	}
 	if e.Action == "" && r.in != nil {
 		e.Detail = map[string]string{"method": clip(r.in.Method, 32), "path": clip(r.path, 512)}
 	}

@@ -50,6 +50,7 @@ type state struct {
 
 	// recognise
 	backend *backend
+	account *account          // what the backend is used with
 	ask     connector.Request // what the connector was asked about
 	call    policy.Call
 	session string // header in which the upstream names sessions; empty when it keeps none
@@ -102,7 +103,7 @@ func (r *request) clear() {
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.ask, r.call, r.decision, r.set = nil, connector.Request{}, policy.Call{}, policy.Decision{}, nil
-	r.session, r.bound = "", false
+	r.account, r.session, r.bound = nil, "", false
 	r.secret, r.tracing = feed.Secret{}, ""
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel = nil, nil

@@ -65,11 +65,11 @@ func (g *Gateway) origin(r *request) error {
 	return &problem{status: http.StatusForbidden, kind: "foreign-origin", detail: "The request comes from a web page, " + quote(values[0]) + ", and pages may not speak to " + r.name + "."}
 }
 
-// whose is the MAC over a session's name and whose it is: the upstream, the identity,
-// those on whose behalf it acts, and their generations, which a kill ends.
+// whose is the MAC over a session's name and whose it is: the upstream, whose account there, the
+// identity, those on whose behalf it acts, and their generations, which a kill ends.
 func (r *request) whose(name string) string {
 	m := hmac.New(sha256.New, r.g.sessions[:])
-	fmt.Fprintf(m, "%q %q %q", r.name, r.backend.upstream.URL, name)
+	fmt.Fprintf(m, "%q %q %q %q", r.name, r.backend.upstream.URL, r.account.owner, name)
 	for _, l := range r.claims.Chain {
 		fmt.Fprintf(m, " %q %d", l.ID.String(), l.Generation)
 	}

@@ -102,6 +102,9 @@ func (s *streams) running() (n int) {
 // stop cuts what a change took the ground from. It is called after the view has
 // applied the change, so the question is the one asked before forwarding.
 func (g *Gateway) stop(s feed.Stop) {
+	if s.Account != nil {
+		g.drop(s.Account)
+	}
 	n := g.streams.cut(func(r *request) error {
 		if !s.Touches(r.claims, r.name) {
 			return nil

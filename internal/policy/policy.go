@@ -10,6 +10,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -61,6 +62,7 @@ type Upstream struct {
 	Description []byte           `json:"description"`       // the family's input: a document, or its name, or lines of patterns
 	Classes     map[string]Class `json:"classes,omitempty"` // operator's override, action or glob → class
 	Consent     Consent          `json:"consent,omitzero"`  // who may connect a client of theirs to it
+	OAuth       *OAuth           `json:"oauth,omitempty"`   // it wants OAuth of its own; nil: it does not
 	Header      string           `json:"header,omitempty"`  // where the broker's secret goes; default Authorization
 	WebSocket   bool             `json:"websocket,omitempty"`
 	Killed      bool             `json:"killed,omitempty"` // the cord was pulled on it: every call is refused
@@ -73,6 +75,46 @@ type Upstream struct {
 type Consent struct {
 	Owners  []identity.OwnerID `json:"owners,omitempty"`  // or "*": every owner
 	Classes []Class            `json:"classes,omitempty"` // at most; default read
+}
+
+// OAuth is how an upstream is signed in to that wants OAuth of its own: with the account
+// that an owner has there.
+type OAuth struct {
+	Account    Account           `json:"account"`
+	Issuer     string            `json:"issuer,omitempty"`     // its authorization server; empty: the upstream says which (RFC 9728)
+	Client     string            `json:"client_id,omitempty"`  // ours at that server; empty: a metadata document, or what it registers
+	Scopes     []string          `json:"scopes,omitempty"`     // to ask for; empty: what the upstream says it needs
+	Parameters map[string]string `json:"parameters,omitempty"` // that the server's sign-in page wants besides
+}
+
+// Account says whose account at an upstream an identity's requests go with.
+type Account string
+
+const (
+	Own    Account = "own"    // that of the identity's owner
+	Shared Account = "shared" // that of the upstream's owner, for all
+)
+
+// Holder is the owner whose account at u serves the identities of owner; nobody when it
+// wants none, or when nobody owns one that is shared.
+func (u Upstream) Holder(owner identity.OwnerID) identity.OwnerID {
+	switch {
+	case u.OAuth == nil:
+	case u.OAuth.Account == Own:
+		return owner
+	case u.OAuth.Account == Shared:
+		return u.Owner
+	}
+	return ""
+}
+
+// Place is where an account at u may be shown, and for whom: what was signed in to for one is
+// shown at no other.
+func (u Upstream) Place() string {
+	if u.OAuth == nil {
+		return ""
+	}
+	return fmt.Sprintf("%q %q %q %q", u.URL, u.OAuth.Issuer, u.OAuth.Client, u.OAuth.Account)
 }
 
 // Limit returns the classes of actions on u that person may let a client have.

@@ -11,6 +11,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // key makes the nth public key (any 32 bytes are one).
@@ -284,4 +285,55 @@ func TestAllAtOnce(t *testing.T) {
 			t.Errorf("%q is missing in\n%v", want, err)
 		}
 	}
+}
+
+// TestOAuth: what a manifest says of an upstream that is signed in to is what there is; mistakes have their places, and no secret is shown.
+func TestOAuth(t *testing.T) {
+	w := open(t)
+	with := func(oauth string) string {
+		return strings.Replace(office, `    credential: {prefix: "Bearer ", value_from: {env: MAIL}}
+`, "    oauth: {"+oauth+"}\n", 1)
+	}
+	const good = `issuer: "https://as.example.com", client_id: ours, client_secret: {value_from: {env: MAIL}}, scopes: [mail.read], parameters: {access_type: offline}, shared: true`
+	plan, err := w.try(true, "hush", with(good))
+	if said := fmt.Sprint(plan); err != nil || !strings.Contains(said, " → set") || strings.Contains(said, "hush") {
+		t.Fatal(said, err)
+	}
+	w.do(func(c *registry.Change) error {
+		u, err := c.Upstream("mail")
+		secret, err2 := c.Secret(store.UpstreamClient("mail"))
+		if o := u.OAuth; o == nil || o.Account != policy.Shared || o.Issuer != "https://as.example.com" || o.Client != "ours" || o.Scopes[0] != "mail.read" || o.Parameters["access_type"] != "offline" || string(secret) != "hush" {
+			t.Errorf("%+v %q", o, secret)
+		}
+		return errors.Join(err, err2)
+	})
+	if got := w.apply(with(good)); got != "" {
+		t.Errorf("again: %s", got)
+	}
+	if plan, err := w.try(true, "", with(good)); err != nil || !strings.Contains(lines(plan), "the client_secret of mail stays as it is") {
+		t.Errorf("without the secret: %v %v", lines(plan), err)
+	}
+	const issuer = `issuer: "https://as.example.com", `
+	for oauth, says := range map[string]string{
+		issuer + `parameters: {state: x}`:                           `parameter "state" is not to be set`,
+		issuer + `scopes: [mail.read mail.send]`:                    "is no scope",
+		issuer + `client_secret: {value: hush}`:                     "does not belong in a manifest",
+		issuer + `client_secret: {header: X, value_from: {env: A}}`: "has no header",
+		issuer + `secret: x`:                                        "secret",
+		`shared: true`:                                              "name the issuer",
+	} {
+		if _, err := w.try(true, "hush", with(oauth)); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "f0.yaml:10:") {
+			t.Errorf("%s: %v", oauth, err)
+		}
+	}
+	if got := w.apply(office); got != "~ upstream mail" {
+		t.Errorf("back to a credential: %s", got)
+	}
+	w.do(func(c *registry.Change) error {
+		u, err := c.Upstream("mail")
+		if _, gone := c.Secret(store.UpstreamClient("mail")); u.OAuth != nil || !errors.Is(gone, store.ErrNotFound) {
+			t.Errorf("%+v %v", u.OAuth, gone)
+		}
+		return err
+	})
 }

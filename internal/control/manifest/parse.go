@@ -33,9 +33,10 @@ type owner struct {
 }
 
 type upstream struct {
-	at, ownerAt, descriptionAt place
-	value                      policy.Upstream
-	secret                     *secret
+	at, ownerAt, descriptionAt, oauthAt place
+	value                               policy.Upstream
+	secret                              *secret
+	client                              *secret // of our client at its authorization server
 }
 
 type secret struct {

@@ -54,6 +54,8 @@ func Key(c feed.Change) string {
 		return "kill " + c.Kill.ID
 	case c.Keys != nil:
 		return "keys"
+	case c.Account != nil:
+		return "account " + c.Account.Upstream + "/" + string(c.Account.Owner)
 	case c.Synced:
 		return "synced"
 	}
