@@ -129,6 +129,7 @@ func (a *app) identity() *cobra.Command {
 	f.StringVar(&in.Environment, "environment", "", "default production")
 	f.StringVar(&in.Expires, "expires", "", "when it stops by itself: 90d, 2027-01-31 (default 90d)")
 	f.BoolVar(&in.Pending, "pending", false, "do not let it act yet")
+	f.StringVar(&in.Tasks, "tasks", "", "required: it acts under tasks alone")
 	commands := []*cobra.Command{list, show, register}
 	for _, v := range []struct{ verb, short, done string }{
 		{"activate", "Let a pending identity act", "may act now"}, {"suspend", "Stop an identity for now", "is suspended; lanyard identity resume lets it go on"},
@@ -162,6 +163,9 @@ func showIdentity(w io.Writer, i control.IdentityView) {
 	}
 	line("state", state)
 	line("expires", day(i.Expires))
+	if i.Tasks != "" {
+		line("tasks", i.Tasks)
+	}
 	line("last used", day(i.LastUsed))
 	fmt.Fprintln(w)
 	var rows [][]string
@@ -246,6 +250,21 @@ the old one.`,
 	return noun("credential", "How an identity proves itself", add, revoke)
 }
 
+// conditions reads ARGUMENT=VALUE, in which * is any text.
+func conditions(where []string) (map[string]policy.Condition, error) {
+	all := map[string]policy.Condition{}
+	for _, w := range where {
+		name, value, ok := strings.Cut(w, "=")
+		if !ok {
+			return nil, usage("--where %q: want ARGUMENT=VALUE", w)
+		}
+		if all[name] = (policy.Condition{Is: value}); strings.Contains(value, "*") {
+			all[name] = policy.Condition{Like: value}
+		}
+	}
+	return all, nil
+}
+
 func (a *app) grant() *cobra.Command {
 	var in control.GrantInput
 	var cedar string
@@ -261,19 +280,9 @@ func (a *app) grant() *cobra.Command {
 				}
 				in.Cedar = string(b)
 			}
-			for _, w := range where {
-				name, value, ok := strings.Cut(w, "=")
-				if !ok {
-					return usage("--where %q: want ARGUMENT=VALUE", w)
-				}
-				if in.Conditions == nil {
-					in.Conditions = map[string]policy.Condition{}
-				}
-				c := policy.Condition{Is: value}
-				if strings.Contains(value, "*") {
-					c = policy.Condition{Like: value}
-				}
-				in.Conditions[name] = c
+			var err error
+			if in.Conditions, err = conditions(where); err != nil {
+				return err
 			}
 			return a.changed(cmd, "PUT", pathOf("identities", args[0], "grants", args[1]), in, args[0]+" holds grant "+args[1])
 		}}
@@ -343,7 +352,7 @@ func (a *app) upstream() *cobra.Command {
 	var in control.UpstreamInput
 	var consent control.ConsentInput
 	var google, openapi, catalogue, secretEnv, header, prefix string
-	var patterns, joined []string
+	var patterns, joined, counters []string
 	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--join|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
 		Example: `  MAIL_TOKEN=... lanyard upstream put mail --url https://gmail.googleapis.com --google gmail/v1 --owner priya --credential-env MAIL_TOKEN
   lanyard upstream put crm --url https://crm.example.com --openapi crm.yaml
@@ -375,6 +384,17 @@ func (a *app) upstream() *cobra.Command {
 				}
 				in.Secret = &control.SecretInput{Header: header, Value: prefix + v}
 			}
+			for _, s := range counters {
+				name, what, ok := strings.Cut(s, "=")
+				at := strings.LastIndexByte(what, ':')
+				if !ok || at < 0 {
+					return usage("--counter %q: want NAME=ACTION,...:ARGUMENT", s)
+				}
+				if in.Counters == nil {
+					in.Counters = map[string]policy.Counter{}
+				}
+				in.Counters[name] = policy.Counter{Actions: strings.Split(what[:at], ","), Argument: what[at+1:]}
+			}
 			if len(consent.Owners) > 0 {
 				in.Consent = &consent
 			} else if len(consent.Classes) > 0 {
@@ -392,6 +412,7 @@ func (a *app) upstream() *cobra.Command {
 	f.StringSliceVar(&joined, "join", nil, "MCP upstreams to put behind one endpoint; it has no URL of its own")
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
+	f.StringArrayVar(&counters, "counter", nil, "NAME=ACTION,...:ARGUMENT, an amount that a task's budget can limit; can be given again")
 	f.StringSliceVar(&consent.Owners, "consent", nil, "owners who may connect a client of theirs to it, * for all; its own owner always may")
 	f.StringSliceVar(&consent.Classes, "consent-class", nil, "what they may let it do at most: read, write, delete, admin (default read)")
 	f.StringVar(&secretEnv, "credential-env", "", "environment variable with the credential the gateway shows it")

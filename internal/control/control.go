@@ -30,6 +30,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/fetch"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -183,6 +184,16 @@ func (s source) Record(ctx context.Context, events []ledger.Event) error {
 func (s source) Credential(ctx context.Context, upstream string, chain identity.Chain) (feed.Secret, error) {
 	return broker.Credential(ctx, s.p.Store, upstream, chain)
 }
+
+func (s source) Draw(ctx context.Context, task string, want policy.Budget) (got policy.Budget, err error) {
+	_, err = s.p.registry.Do(ctx, registry.Self, func(c *registry.Change) (err error) {
+		got, err = c.DrawBudget(s.gateway, task, want)
+		return err
+	})
+	return got, err
+}
+
+var _ feed.Budget = source{}
 
 // acks is how far each gateway has come.
 type acks struct {
