@@ -80,7 +80,7 @@ func (g *Gateway) still(r *request) error {
 	if err != nil {
 		return err
 	}
-	if set == r.set && len(r.claims.Chain) == 1 && r.claims.Task == "" { // the same grants under the same guardrails
+	if set == r.set && len(r.claims.Chain) == 1 { // the same grants under the same guardrails
 		return nil
 	}
 	if d, err := g.judge(r, set, u, now); err != nil {

@@ -292,6 +292,59 @@ func TestBudgetHeld(t *testing.T) {
 	}
 }
 
+// TestBudgetGivenBack: what is taken while the rest is given back is counted once, whoever is quicker.
+func TestBudgetGivenBack(t *testing.T) {
+	b := &treasury{limit: map[string]policy.Budget{"task_1": {policy.Calls: 1 << 20}}, given: map[string]policy.Budget{}}
+	s := purses{budget: b, patience: time.Second}
+	var taking, settling sync.WaitGroup
+	done := make(chan struct{})
+	settling.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				s.settle("task_1")
+			}
+		}
+	})
+	for range 8 {
+		taking.Go(func() {
+			for range 500 {
+				if err := s.take("task_1", policy.Budget{policy.Calls: 1}, time.Now()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	taking.Wait()
+	old := s.hold(t)
+	settling.Go(func() { s.settle("task_1"); s.settle("task_1") })
+	close(done)
+	eventually(t, "it is being given back", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.of["task_1"] != old })
+	old.mu.Unlock()
+	settling.Wait()
+	if !old.over {
+		t.Error("who waited for it would draw into what nobody gives back")
+	}
+	s.shut()
+	if used := b.used("task_1", policy.Calls); used != 8*500 {
+		t.Errorf("%d used of %d taken", used, 8*500)
+	}
+	if err := s.take("task_1", policy.Budget{policy.Calls: 1}, time.Now()); err == nil {
+		t.Error("taken though it is closed")
+	}
+}
+
+// hold returns the purse of task_1, locked and in use.
+func (s *purses) hold(t *testing.T) *purse {
+	p, err := s.open("task_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // TestBudgetNone: without a control plane that gives out budgets, nothing under one passes.
 func TestBudgetNone(t *testing.T) {
 	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
