@@ -76,6 +76,16 @@ func TestTasks(t *testing.T) {
 			t.Errorf("%s: %d %s", name, status, answer)
 		}
 	}
+	// A token on a person's behalf is what proves the person's will.
+	self := "spiffe://lanyard.local/agent/bot"
+	if err := p.mayOpen(&Caller{Identity: self, Chain: self + " spiffe://lanyard.local/person/maya"}, &TaskInput{On: "maya"}); err != nil {
+		t.Error(err)
+	}
+	for _, chain := range []string{self, self + " spiffe://lanyard.local/person/ben", self + " spiffe://lanyard.local/person/maya spiffe://lanyard.local/agent/other", self + " spiffe://elsewhere/person/maya", ""} {
+		if p.mayOpen(&Caller{Identity: self, Chain: chain}, &TaskInput{On: "maya"}) == nil {
+			t.Errorf("%q proves what maya wants", chain)
+		}
+	}
 	if _, answer := p.ask("GET", "/v1/tasks?limit=1000", "", "Authorization", own); strings.Contains(answer, theirs) || !strings.Contains(answer, mine.ID) {
 		t.Error(answer)
 	}

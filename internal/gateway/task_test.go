@@ -234,6 +234,37 @@ func TestBudgetRaced(t *testing.T) {
 	}
 }
 
+// TestBudgetJoined: what passes a joined endpoint is one call, made where it goes on; one door is not another task's.
+func TestBudgetJoined(t *testing.T) {
+	b := &treasury{limit: map[string]policy.Budget{}, given: map[string]policy.Budget{}}
+	d := joined(t, func(c *Config) {
+		b.plane, _ = c.Source.(*plane)
+		c.Source = b
+	})
+	for _, id := range []string{"task_1", "task_2"} {
+		d.world.task(b, id, policy.Budget{policy.Calls: 2}, func(t *policy.Task) {
+			t.Scope[0].Upstream = "office"
+			t.Scope = append(t.Scope, policy.Grant{ID: id + "/1", Identity: t.Identity, Upstream: "notes", Until: t.Until,
+				Cedar: `permit(principal, action in [Lanyard::Action::"tools.read_note", Lanyard::Action::"mcp.session", Lanyard::Action::"mcp.list"], resource);`})
+		})
+	}
+	call := func(task, tool, says string) {
+		t.Helper()
+		if res, body := d.do(d.joinedTask("notes__"+tool, task)); !strings.Contains(body, says) {
+			t.Errorf("%s of %s: %d %s", tool, task, res.StatusCode, body)
+		}
+	}
+	call("task_1", "drop_notes", "does not name")
+	call("task_1", "read_note", "read_note did it")
+	call("task_1", "read_note", "read_note did it")
+	call("task_1", "read_note", "is spent")
+	call("task_2", "read_note", "read_note did it")
+	call("", "drop_notes", "drop_notes did it")
+	if b.used("task_1", policy.Calls) != 2 || b.used("task_2", policy.Calls) != 1 {
+		t.Errorf("%d and %d used", b.used("task_1", policy.Calls), b.used("task_2", policy.Calls))
+	}
+}
+
 // TestBudgetHeld: a gateway asks for parts and not for each call, gives back what it holds, and one that dies
 // takes a part with it; two of them together never use more than there is.
 func TestBudgetHeld(t *testing.T) {

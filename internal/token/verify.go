@@ -155,7 +155,7 @@ func (r *reader) task() string {
 	}
 	o, err := parseObject(list[0])
 	d := reader{object: o}
-	if err != nil || d.text("type", true) != TaskType || d.text("task", true) != id || o.other("type", "task") != "" {
+	if err != nil || d.text("type", true) != TaskType || d.text("task", true) != id || d.err != nil || o.other("type", "task") != "" {
 		r.fail("authorization_details", "says another task than task does")
 	}
 	return id
