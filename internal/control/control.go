@@ -79,7 +79,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	}
 	p.issuer = &issuer.Issuer{URL: c.URL, GatewayURL: c.GatewayURL, View: c.View, Ring: p.ring, Now: c.Now, Rand: c.Rand, Start: p.started,
 		TTL: c.TokenTTL, AllowBearer: c.AllowBearer, Registry: p.registry, Fetch: fetch.New(c.LocalClients), Register: c.Register,
-		Settle: func(ctx context.Context, at feed.Cursor) { p.receipt(ctx, at) }, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
+		Settle: func(ctx context.Context, at feed.Cursor) { p.stir(); p.receipt(ctx, at) }, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
 		RevokeToken: func(ctx context.Context, t token.Claims, actor string) error {
 			_, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
 				return c.RevokeToken(t.ID, t.Expires, t.Actor(), "")
@@ -151,11 +151,16 @@ func (p *Plane) Run(ctx context.Context) {
 // do runs a change and wakes what depends on the time something ends.
 func (p *Plane) do(ctx context.Context, by registry.Actor, f func(*registry.Change) error) (feed.Cursor, error) {
 	at, err := p.registry.Do(ctx, by, f)
+	p.stir()
+	return at, err
+}
+
+// stir has Run look again when the next thing ends.
+func (p *Plane) stir() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
-	return at, err
 }
 
 // Source is the control plane as the gateway of that name sees it, in the same process.

@@ -29,6 +29,8 @@ type purses struct {
 	mu   sync.Mutex
 	of   map[string]*purse
 	shed bool // closed: nothing is held any more
+
+	going sync.WaitGroup // what later runs
 }
 
 // purse is what is held of one task's budget.
@@ -170,6 +172,15 @@ func (s *purses) sweep(now time.Time) {
 	}
 }
 
+// later runs what asks the control plane, for which nobody waits but shut.
+func (s *purses) later(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.shed {
+		s.going.Go(f)
+	}
+}
+
 // shut gives everything back; nothing can be taken any more.
 func (s *purses) shut() {
 	s.mu.Lock()
@@ -182,6 +193,7 @@ func (s *purses) shut() {
 	for _, task := range all {
 		s.settle(task)
 	}
+	s.going.Wait()
 }
 
 // meter counts the bytes of the bodies of one request against the budget of its task.

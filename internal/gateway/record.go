@@ -128,7 +128,7 @@ func (g *Gateway) note() {
 			return
 		case <-idle.C:
 			g.sweepDoors()
-			g.purses.sweep(g.Now())
+			g.purses.later(func() { g.purses.sweep(g.Now()) })
 		case <-t.C:
 			g.streams.each(func(r *request) {
 				if r.sweeps++; r.sweeps < 2 || r.noted || r.decision.Before || !g.recorder.reserve() {

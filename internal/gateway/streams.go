@@ -110,7 +110,7 @@ func (g *Gateway) stop(s feed.Stop) {
 	})
 	g.metrics.cut.Add(float64(n))
 	if s.Task != "" {
-		go g.purses.settle(s.Task) // it asks the control plane, which waits for this
+		g.purses.later(func() { g.purses.settle(s.Task) }) // it asks the control plane, which waits for this
 	}
 }
 

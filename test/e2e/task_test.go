@@ -117,7 +117,7 @@ func TestTaskStream(t *testing.T) {
 	h.settle()
 	h.do("upstream", "put", "ticker", "--url", ticker.URL, "--owner", "maya", "--pattern", "GET /ticks -> ticks.watch read /ticks")
 	h.do("grant", "put", "reader", "ticks", "--upstream", "ticker", "--action", "read")
-	watch := func(task string) (n int64, err error) {
+	watch := func(task string, then func(task string)) (n int64, err error) {
 		res, err := h.on(task).HTTPClient(h.gate + "/ticker").Get(h.gate + "/ticker/ticks")
 		if err != nil || res.StatusCode != 200 {
 			t.Fatal(res, err)
@@ -127,17 +127,20 @@ func TestTaskStream(t *testing.T) {
 		if _, err := first.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
-		if task != "" && h.given(task, "bytes") == 0 {
-			h.do("task", "close", task)
-		}
+		then(task)
 		n, err = io.Copy(io.Discard, first)
 		return n, err
 	}
-	if _, err := watch(h.open("reader", "--purpose", "Watch", "--upstream", "ticker", "--action", "read")); err == nil {
-		t.Error("the stream ended as if it were whole")
+	nothing := func(string) {}
+	if _, err := watch(h.open("reader", "--purpose", "Watch", "--upstream", "ticker", "--action", "read"), func(task string) { h.do("task", "close", task) }); err == nil {
+		t.Error("closed: the stream ended as if it were whole")
+	}
+	soon := time.Now().Add(3 * time.Second).UTC().Format(time.RFC3339)
+	if _, err := watch(h.open("reader", "--purpose", "Watch for a moment", "--upstream", "ticker", "--action", "read", "--until", soon), nothing); err == nil {
+		t.Error("at its end: the stream ended as if it were whole")
 	}
 	task := h.open("reader", "--purpose", "Watch a little", "--upstream", "ticker", "--action", "read", "--budget", "bytes=20000")
-	if n, err := watch(task); err == nil || n > 20000 || n < 10000 {
+	if n, err := watch(task, nothing); err == nil || n > 20000 || n < 10000 {
 		t.Errorf("%d bytes came, and it ended with %v", n, err)
 	}
 	h.eventually("the reason is on record", func() bool {
