@@ -39,6 +39,15 @@ type purse struct {
 	left policy.Budget
 	used time.Time
 	over bool // given back: there is another one
+	dry  dry
+}
+
+// dry is that too little was left, which is believed for a moment: who is refused must not be able
+// to keep the control plane busy.
+type dry struct {
+	spent *feed.Spent
+	need  int64
+	until time.Time
 }
 
 var errNoBudget = errors.New("the control plane has no budgets")
@@ -60,7 +69,13 @@ func (s *purses) take(task string, cost policy.Budget, now time.Time) error {
 		}
 	}
 	if len(lack) > 0 {
+		if d := p.dry; d.spent != nil && now.Before(d.until) && lack[d.spent.Kind] >= d.need {
+			return d.spent
+		}
 		got, err := s.draw(task, lack)
+		if errors.As(err, &p.dry.spent) {
+			p.dry.need, p.dry.until = lack[p.dry.spent.Kind], now.Add(time.Second)
+		}
 		if err != nil {
 			return err
 		}
