@@ -103,10 +103,14 @@ func (g *Gateway) known(r *request) ledger.Event {
 	if r.subject != nil {
 		e.Owner = string(r.subject.Identity.Owner) // as it is now: the token may be older than a change of owner
 	}
-	if c := r.claims; c != nil && c.Task != "" {
-		e.Detail = map[string]string{"task": c.Task}
-	} else if e.Action == "" && r.in != nil {
+	if e.Action == "" && r.in != nil {
 		e.Detail = map[string]string{"method": clip(r.in.Method, 32), "path": clip(r.path, 512)}
+	}
+	if c := r.claims; c != nil && c.Task != "" {
+		if e.Detail == nil {
+			e.Detail = map[string]string{}
+		}
+		e.Detail["task"] = c.Task
 	}
 	return e
 }

@@ -154,6 +154,14 @@ func TestTask(t *testing.T) {
 	if status, body := w.status("GET", "/mail/inbox/1", raw); status != 403 {
 		t.Errorf("a condition that errs: %d %s", status, body)
 	}
+	eventually(t, "what was not recognised on record, and under which task", func() bool {
+		for _, e := range w.plane.recorded() {
+			if e.Detail["task"] == "task_1" && e.Detail["path"] == "/unknown" {
+				return true
+			}
+		}
+		return false
+	})
 	eventually(t, "the task on record", func() bool {
 		for _, e := range w.plane.recorded() {
 			if e.Detail["task"] == "task_1" && e.Status == 200 && strings.Contains(strings.Join(e.Policies, " "), "task_1/0") {
