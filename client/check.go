@@ -21,6 +21,7 @@ func (s *Source) Check(ctx context.Context) error {
 	}
 	form.Del("grant_type")
 	form.Del("resource")
+	form.Del("authorization_details")
 	form.Set("token", "none") // introspection (RFC 7662) asks who wants to know before it looks at the token
 	endpoint := strings.TrimSuffix(s.config.Issuer, "/") + "/oauth/introspect"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))

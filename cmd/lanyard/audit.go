@@ -28,7 +28,7 @@ func queryFlags(c *cobra.Command) func() url.Values {
 	values := map[string]*string{}
 	for _, f := range [][2]string{{"identity", "who acted, or to whom it was done"}, {"owner", "of this owner"}, {"upstream", "on this upstream"}, {"action", "this action, or a prefix with *"},
 		{"class", "read, write, delete or admin"}, {"type", "request, token.issue, identity.kill, ...; or only the noun"}, {"outcome", "allowed, refused, failed or pending"},
-		{"text", "anywhere in the event"}, {"since", "since then: 90m, 12h, 7d ago, a date, or RFC 3339"}, {"until", "before then"}} {
+		{"task", "under this task, or about it"}, {"text", "anywhere in the event"}, {"since", "since then: 90m, 12h, 7d ago, a date, or RFC 3339"}, {"until", "before then"}} {
 		values[f[0]] = c.Flags().String(f[0], "", f[1])
 	}
 	return func() url.Values {

@@ -129,6 +129,7 @@ func (a *app) identity() *cobra.Command {
 	f.StringVar(&in.Environment, "environment", "", "default production")
 	f.StringVar(&in.Expires, "expires", "", "when it stops by itself: 90d, 2027-01-31 (default 90d)")
 	f.BoolVar(&in.Pending, "pending", false, "do not let it act yet")
+	f.StringVar(&in.Tasks, "tasks", "", "required: it acts under tasks alone")
 	commands := []*cobra.Command{list, show, register}
 	for _, v := range []struct{ verb, short, done string }{
 		{"activate", "Let a pending identity act", "may act now"}, {"suspend", "Stop an identity for now", "is suspended; lanyard identity resume lets it go on"},
@@ -162,6 +163,9 @@ func showIdentity(w io.Writer, i control.IdentityView) {
 	}
 	line("state", state)
 	line("expires", day(i.Expires))
+	if i.Tasks != "" {
+		line("tasks", i.Tasks)
+	}
 	line("last used", day(i.LastUsed))
 	fmt.Fprintln(w)
 	var rows [][]string
@@ -250,6 +254,21 @@ the old one.`,
 	return noun("credential", "How an identity proves itself", add, revoke)
 }
 
+// conditions reads ARGUMENT=VALUE, in which * is any text.
+func conditions(where []string) (map[string]policy.Condition, error) {
+	all := map[string]policy.Condition{}
+	for _, w := range where {
+		name, value, ok := strings.Cut(w, "=")
+		if !ok {
+			return nil, usage("--where %q: want ARGUMENT=VALUE", w)
+		}
+		if all[name] = (policy.Condition{Is: value}); strings.Contains(value, "*") {
+			all[name] = policy.Condition{Like: value}
+		}
+	}
+	return all, nil
+}
+
 func (a *app) grant() *cobra.Command {
 	var in control.GrantInput
 	var cedar string
@@ -265,19 +284,9 @@ func (a *app) grant() *cobra.Command {
 				}
 				in.Cedar = string(b)
 			}
-			for _, w := range where {
-				name, value, ok := strings.Cut(w, "=")
-				if !ok {
-					return usage("--where %q: want ARGUMENT=VALUE", w)
-				}
-				if in.Conditions == nil {
-					in.Conditions = map[string]policy.Condition{}
-				}
-				c := policy.Condition{Is: value}
-				if strings.Contains(value, "*") {
-					c = policy.Condition{Like: value}
-				}
-				in.Conditions[name] = c
+			var err error
+			if in.Conditions, err = conditions(where); err != nil {
+				return err
 			}
 			return a.changed(cmd, "PUT", pathOf("identities", args[0], "grants", args[1]), in, args[0]+" holds grant "+args[1])
 		}}

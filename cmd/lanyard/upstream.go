@@ -51,7 +51,7 @@ func (a *app) upstream() *cobra.Command {
 	var in control.UpstreamInput
 	var consent control.ConsentInput
 	var google, openapi, catalogue, secretEnv, header, prefix string
-	var patterns, joined []string
+	var patterns, joined, counters []string
 	var signs oauthFlags
 	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--join|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
 		Example: `  MAIL_TOKEN=... lanyard upstream put mail --url https://gmail.googleapis.com --google gmail/v1 --owner priya --credential-env MAIL_TOKEN
@@ -89,6 +89,17 @@ func (a *app) upstream() *cobra.Command {
 			if in.OAuth, err = signs.input(cmd); err != nil {
 				return err
 			}
+			for _, s := range counters {
+				name, what, ok := strings.Cut(s, "=")
+				at := strings.LastIndexByte(what, ':')
+				if !ok || at < 0 {
+					return usage("--counter %q: want NAME=ACTION,...:ARGUMENT", s)
+				}
+				if in.Counters == nil {
+					in.Counters = map[string]policy.Counter{}
+				}
+				in.Counters[name] = policy.Counter{Actions: strings.Split(what[:at], ","), Argument: what[at+1:]}
+			}
 			if len(consent.Owners) > 0 {
 				in.Consent = &consent
 			} else if len(consent.Classes) > 0 {
@@ -106,6 +117,7 @@ func (a *app) upstream() *cobra.Command {
 	f.StringSliceVar(&joined, "join", nil, "MCP upstreams to put behind one endpoint; it has no URL of its own")
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
+	f.StringArrayVar(&counters, "counter", nil, "NAME=ACTION,...:ARGUMENT, an amount that a task's budget can limit; can be given again")
 	f.StringSliceVar(&consent.Owners, "consent", nil, "owners who may connect a client of theirs to it, * for all; its own owner always may")
 	f.StringSliceVar(&consent.Classes, "consent-class", nil, "what they may let it do at most: read, write, delete, admin (default read)")
 	f.StringVar(&secretEnv, "credential-env", "", "environment variable with the credential the gateway shows it")

@@ -69,6 +69,7 @@ type IdentityInput struct {
 	Environment string `json:"environment,omitempty" doc:"Default production" example:"production" maxLength:"64"`
 	Expires     string `json:"expires,omitempty" doc:"When it stops by itself: 90d, 2027-01-31, or RFC 3339; default 90d" example:"90d" maxLength:"64"`
 	Pending     bool   `json:"pending,omitempty" doc:"Register it, but do not let it act yet"`
+	Tasks       string `json:"tasks,omitempty" doc:"required: it acts under tasks alone" enum:"required"`
 }
 
 // IdentityView is an identity with all that belongs to it.
@@ -107,16 +108,17 @@ type CredentialCreated struct {
 
 // UpstreamInput is PUT /v1/upstreams/{upstream}.
 type UpstreamInput struct {
-	URL         string            `json:"url,omitempty" doc:"Base; the request's path is appended. None for one that joins others" example:"http://127.0.0.1:8442" maxLength:"2048"`
-	Owner       string            `json:"owner,omitempty" example:"priya" maxLength:"64"`
-	Environment string            `json:"environment,omitempty" doc:"Default production" maxLength:"64"`
-	Family      string            `json:"family" doc:"How it describes itself" example:"google" maxLength:"64"`
-	Description string            `json:"description" doc:"The family's input: a document, its name, or lines of patterns" example:"gmail/v1"`
-	Classes     map[string]string `json:"classes,omitempty" doc:"Action or pattern to class (read, write, delete, admin)"`
-	WebSocket   bool              `json:"websocket,omitempty"`
-	Consent     *ConsentInput     `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
-	Secret      *SecretInput      `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
-	OAuth       *OAuthInput       `json:"oauth,omitempty" doc:"It wants OAuth of its own: owners connect the account that they have there; left out, this stays as it is"`
+	URL         string                    `json:"url,omitempty" doc:"Base; the request's path is appended. None for one that joins others" example:"http://127.0.0.1:8442" maxLength:"2048"`
+	Owner       string                    `json:"owner,omitempty" example:"priya" maxLength:"64"`
+	Environment string                    `json:"environment,omitempty" doc:"Default production" maxLength:"64"`
+	Family      string                    `json:"family" doc:"How it describes itself" example:"google" maxLength:"64"`
+	Description string                    `json:"description" doc:"The family's input: a document, its name, or lines of patterns" example:"gmail/v1"`
+	Classes     map[string]string         `json:"classes,omitempty" doc:"Action or pattern to class (read, write, delete, admin)"`
+	WebSocket   bool                      `json:"websocket,omitempty"`
+	Counters    map[string]policy.Counter `json:"counters,omitempty" doc:"Amounts that a task's budget can limit: which argument of which actions"`
+	Consent     *ConsentInput             `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
+	Secret      *SecretInput              `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
+	OAuth       *OAuthInput               `json:"oauth,omitempty" doc:"It wants OAuth of its own: owners connect the account that they have there; left out, this stays as it is"`
 }
 
 // OAuthInput is how an upstream is signed in to that wants OAuth of its own.

@@ -21,6 +21,7 @@ func (p *Plane) routes(api door) {
 	p.providerRoutes(api)
 	p.accountRoutes(api)
 	p.guardrailRoutes(api)
+	p.taskRoutes(api)
 	p.cordRoutes(api)
 	p.ledgerRoutes(api)
 	p.systemRoutes(api)
@@ -215,7 +216,7 @@ func (p *Plane) identityRoutes(api door) {
 				return err
 			}
 			_, _, err = c.PutIdentity(registry.Wanted{Kind: identity.Kind(b.Kind), Name: in.Name, Owner: identity.OwnerID(b.Owner), Backup: identity.OwnerID(b.Backup),
-				Purpose: b.Purpose, Environment: b.Environment, Expires: end, Pending: b.Pending, Set: old.Set})
+				Purpose: b.Purpose, Environment: b.Environment, Expires: end, Pending: b.Pending, Set: old.Set, Tasks: b.Tasks})
 			return err
 		})
 	})
@@ -370,7 +371,7 @@ func (p *Plane) upstreamRoutes(api door) {
 	})
 	handle(api, "PUT", "/upstreams/{name}", "put-upstream", tag, "Add or change an upstream", func(ctx context.Context, in *namedBody[UpstreamInput]) (Changed, error) {
 		b := in.Body
-		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket}
+		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket, Counters: b.Counters}
 		if b.Consent != nil {
 			for _, o := range b.Consent.Owners {
 				u.Consent.Owners = append(u.Consent.Owners, identity.OwnerID(o))

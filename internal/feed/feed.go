@@ -31,6 +31,7 @@ type Change struct {
 	Upstream   *policy.Upstream     `json:"upstream,omitempty"`
 	Grant      *policy.Grant        `json:"grant,omitempty"`
 	Guardrail  *policy.Guardrail    `json:"guardrail,omitempty"`
+	Task       *policy.Task         `json:"task,omitempty"`
 	Token      *TokenRevocation     `json:"token,omitempty"`
 	Kill       *Kill                `json:"kill,omitempty"`
 	Keys       *Keys                `json:"keys,omitempty"`

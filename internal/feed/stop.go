@@ -16,6 +16,7 @@ type Stop struct {
 	Grant      string           // id: only what stood on it
 	Person     identity.OwnerID // left, killed or changed
 	Token      string           // jti
+	Task       string           // id: closed
 	Upstream   string           // killed, removed or changed
 	Account    *Account         // signed in to anew, signed out of, or no longer good
 	Everything bool             // a guardrail or a new snapshot: it may be anything
@@ -27,7 +28,7 @@ type Stop struct {
 // claims to that upstream. It may report too much, never too little.
 func (s *Stop) Touches(c *token.Claims, upstream string) bool {
 	switch {
-	case s.Everything, s.Upstream != "" && s.Upstream == upstream, s.Token != "" && s.Token == c.ID:
+	case s.Everything, s.Upstream != "" && s.Upstream == upstream, s.Token != "" && s.Token == c.ID, s.Task != "" && s.Task == c.Task:
 		return true
 	case s.Account != nil:
 		return s.Account.Upstream == upstream

@@ -30,14 +30,18 @@ func (g *Gateway) decide(r *request) error {
 	if !d.Allow {
 		return denied(r, d)
 	}
+	r.task, _ = g.View.Task(r.claims.Task)
 	return g.unchanged(r)
 }
 
 func denied(r *request, d policy.Decision) error {
 	p := &problem{status: http.StatusForbidden, kind: "denied", oauth: "insufficient_scope", detail: d.Reason}
-	if d.Guardrail {
+	switch {
+	case d.Guardrail:
 		p.kind = "forbidden"
-	} else {
+	case d.Task:
+		p.kind = "task"
+	default:
 		p.scope = string(r.call.Class) // what the issuer takes as a scope
 	}
 	if p.detail == "" {
@@ -75,7 +79,7 @@ func (g *Gateway) judge(r *request, set *policy.Set, u *policy.Upstream, now tim
 			return policy.Decision{}, err
 		}
 	}
-	return d, nil
+	return g.tasked(r.claims, ask, d)
 }
 
 // link adds the decision on one member of the chain to what the others said.

@@ -26,12 +26,18 @@ func (g *Gateway) forward(r *request) error {
 	defer r.cancel(nil)
 	g.streams.add(r)
 	defer g.streams.remove(r)
-	if r.decision.Before {
-		if err := g.intend(r); err != nil {
-			return err
-		}
+	used, err := g.charge(r)
+	if err != nil {
+		return err
 	}
-	if err := g.still(r); err != nil {
+	if r.decision.Before {
+		err = g.intend(r)
+	}
+	if err == nil {
+		err = g.still(r)
+	}
+	if err != nil {
+		g.purses.put(r.task, used) // nothing was sent
 		return err
 	}
 	if r.in.ProtoMajor == 1 && r.in.ContentLength != 0 { // or net/http would read all of the request before it answers
@@ -41,6 +47,7 @@ func (g *Gateway) forward(r *request) error {
 		g.enter(r, j)
 		return nil
 	}
+	r.measure()
 	r.proxy.ServeHTTP(r, r.in.WithContext(r.ctx))
 	if r.trailer {
 		scrub(r.w.Header()) // trailers are written after this handler has returned

@@ -96,6 +96,7 @@ type Gateway struct {
 	recorder  *recorder
 	strangers ledger.Strangers
 	streams   streams
+	purses    purses
 	metrics   metrics
 	buffers   buffers
 	requests  sync.Pool
@@ -137,6 +138,8 @@ func New(c Config) (*Gateway, error) {
 	if err := g.metrics.register(g); err != nil {
 		return nil, err
 	}
+	g.purses.budget, _ = c.Source.(feed.Budget)
+	g.purses.patience, g.purses.log = g.Limits.Record, g.Log
 	g.requests.New = func() any { return newRequest(g) }
 	c.View.OnStop(g.stop)
 	go g.recorder.run()
@@ -165,6 +168,7 @@ func (g *Gateway) Close() error {
 		return nil
 	}
 	g.streams.cut(func(*request) error { return errClosing })
+	g.purses.shut()
 	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.Drain)
 	defer cancel()
 	close(g.done)

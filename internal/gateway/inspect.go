@@ -16,6 +16,9 @@ import (
 // us, and the upstream's session stays with the upstream.
 func (r *request) inspect(res *http.Response) error {
 	r.status = res.StatusCode
+	if res.StatusCode == http.StatusSwitchingProtocols && r.meter != nil {
+		res.Body = r.meter.both(res.Body, r.cancel)
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols && r.in.Header["Upgrade"] == nil {
 		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: r.name + " changed the protocol without being asked."}
 	}
@@ -96,7 +99,7 @@ func (r *request) filter(l connector.Lister, contentType string, reply []byte) (
 		c.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: c.Action, Class: c.Class})
 		ask := policy.Request{Call: c, Upstream: r.backend.upstream, Now: r.start, Source: r.source}
 		switch {
-		case !inScope(r.claims.Scope, c.Class):
+		case !inScope(r.claims.Scope, c.Class), !r.named(ask, c.Arguments != nil):
 			return false
 		case c.Arguments != nil: // all of the call is known
 			return r.set.Decide(ask).Allow

@@ -36,7 +36,7 @@ const (
 // doorKey is whose a door is: all of a caller that decides what it may do, so that no
 // request is made with what another may. A kill changes the generation, so it opens another.
 type doorKey struct {
-	chain, credential, scope, source string
+	chain, credential, scope, task, source string
 }
 
 type doors struct {
@@ -146,7 +146,7 @@ func (w *doorway) Flush() {
 
 func (g *Gateway) door(r *request, j connector.Joiner) *door {
 	c := r.claims
-	key := doorKey{fmt.Sprint(c.Chain), c.Credential, c.Scope, r.source}
+	key := doorKey{fmt.Sprint(c.Chain), c.Credential, c.Scope, c.Task, r.source}
 	b := r.backend
 	b.doors.mu.Lock()
 	defer b.doors.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 )
 
 // joined is a desk whose one server is behind a joined endpoint, too.
-func joined(t *testing.T) *desk {
-	d := newDesk(t, func(c *Config) { c.Families = append(c.Families, mcp.JoinFamily()) })
+func joined(t *testing.T, change ...func(*Config)) *desk {
+	d := newDesk(t, append(change, func(c *Config) { c.Families = append(c.Families, mcp.JoinFamily()) })...)
 	d.applyUpstream(&policy.Upstream{Name: "office", Owner: "maya", Environment: "production", Family: "join", Description: []byte("notes\n"), Version: 1})
 	grant := all("bot")
 	grant.ID, grant.Upstream = "bot/office", "office"
@@ -28,8 +28,11 @@ func joined(t *testing.T) *desk {
 }
 
 // joinedCall is one tools/call of revision 2026-07-28 at the joined endpoint.
-func (d *desk) joinedCall(tool string) *http.Request {
+func (d *desk) joinedCall(tool string) *http.Request { return d.joinedTask(tool, "") }
+
+func (d *desk) joinedTask(tool, task string) *http.Request {
 	claims := d.claims("bot")
+	claims.Task = task
 	claims.Audience = testScope + "/office"
 	r := d.request("POST", "/office/mcp", d.mint(claims), strings.NewReader(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"`+tool+
 		`","arguments":{"path":"x"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`))

@@ -90,7 +90,8 @@ type backend struct {
 	connector connector.Connector
 	transport *http.Transport
 	base      url.URL
-	prefix    string // escaped path of the base, without a slash at its end
+	basic     map[string]bool // actions that are steps of the protocol
+	prefix    string          // escaped path of the base, without a slash at its end
 
 	accounts accounts
 	doors    doors
@@ -146,7 +147,13 @@ func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
 		if _, joins := c.(connector.Joiner); base.Host == "" && !joins {
 			return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
 		}
-		return &backend{upstream: u, connector: c, transport: g.transport(), base: *base, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}, nil
+		b := &backend{upstream: u, connector: c, transport: g.transport(), base: *base, basic: map[string]bool{}, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}
+		for _, a := range c.Actions() {
+			if a.Basic {
+				b.basic[a.Name] = true
+			}
+		}
+		return b, nil
 	}
 	return nil, fmt.Errorf("upstream %s: unknown family %q", u.Name, u.Family)
 }

@@ -66,12 +66,15 @@ func (g *Gateway) origin(r *request) error {
 }
 
 // whose is the MAC over a session's name and whose it is: the upstream, whose account there, the
-// identity, those on whose behalf it acts, and their generations, which a kill ends.
+// identity, those on whose behalf it acts, their generations, which a kill ends, and the task.
 func (r *request) whose(name string) string {
 	m := hmac.New(sha256.New, r.g.sessions[:])
 	fmt.Fprintf(m, "%q %q %q %q", r.name, r.backend.upstream.URL, r.account.owner, name)
 	for _, l := range r.claims.Chain {
 		fmt.Fprintf(m, " %q %d", l.ID.String(), l.Generation)
+	}
+	if r.claims.Task != "" { // what one task left behind in a session is not another's
+		fmt.Fprintf(m, " %q", r.claims.Task)
 	}
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }

@@ -112,6 +112,9 @@ func (g *Gateway) stop(s feed.Stop) {
 		return g.still(r)
 	})
 	g.metrics.cut.Add(float64(n))
+	if s.Task != "" {
+		g.purses.later(func() { g.purses.settle(s.Task) }) // it asks the control plane, which waits for this
+	}
 }
 
 // errClosing cuts what still runs when the gateway closes.

@@ -53,21 +53,22 @@ type Call struct {
 
 // Upstream is a system behind the boundary.
 type Upstream struct {
-	Name        string           `json:"name"`
-	URL         string           `json:"url"` // base; the request's path is appended
-	Owner       identity.OwnerID `json:"owner,omitempty"`
-	OwnerName   string           `json:"owner_name,omitempty"` // for people
-	Environment string           `json:"environment"`
-	Family      string           `json:"family"`            // google, openapi, patterns
-	Description []byte           `json:"description"`       // the family's input: a document, or its name, or lines of patterns
-	Classes     map[string]Class `json:"classes,omitempty"` // operator's override, action or glob → class
-	Consent     Consent          `json:"consent,omitzero"`  // who may connect a client of theirs to it
-	OAuth       *OAuth           `json:"oauth,omitempty"`   // it wants OAuth of its own; nil: it does not
-	Header      string           `json:"header,omitempty"`  // where the broker's secret goes; default Authorization
-	WebSocket   bool             `json:"websocket,omitempty"`
-	Killed      bool             `json:"killed,omitempty"` // the cord was pulled on it: every call is refused
-	Set         string           `json:"set,omitempty"`
-	Version     int64            `json:"version"`
+	Name        string             `json:"name"`
+	URL         string             `json:"url"` // base; the request's path is appended
+	Owner       identity.OwnerID   `json:"owner,omitempty"`
+	OwnerName   string             `json:"owner_name,omitempty"` // for people
+	Environment string             `json:"environment"`
+	Family      string             `json:"family"`            // google, openapi, patterns
+	Description []byte             `json:"description"`       // the family's input: a document, or its name, or lines of patterns
+	Classes     map[string]Class   `json:"classes,omitempty"` // operator's override, action or glob → class
+	Consent     Consent            `json:"consent,omitzero"`  // who may connect a client of theirs to it
+	OAuth       *OAuth             `json:"oauth,omitempty"`   // it wants OAuth of its own; nil: it does not
+	Header      string             `json:"header,omitempty"`  // where the broker's secret goes; default Authorization
+	WebSocket   bool               `json:"websocket,omitempty"`
+	Counters    map[string]Counter `json:"counters,omitempty"` // amounts that a task's budget can limit, by name
+	Killed      bool               `json:"killed,omitempty"`   // the cord was pulled on it: every call is refused
+	Set         string             `json:"set,omitempty"`
+	Version     int64              `json:"version"`
 }
 
 // Consent says who may let a client of theirs act on an upstream, and how far. The
@@ -168,5 +169,6 @@ type Decision struct {
 	Policies  []string // ids of the grants and guardrails that decided
 	Reason    string   // one sentence: for a denial what is missing and who can grant it
 	Guardrail bool     // a guardrail refused it: asking for a grant will not help
+	Task      bool     // the task does not name it, or there is none: nor will it then
 	Before    bool     // the event must be durable before the request goes on
 }

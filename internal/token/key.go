@@ -116,6 +116,8 @@ type wire struct {
 	Owner      string        `json:"owner,omitempty"`
 	Credential string        `json:"cred,omitempty"`
 	Generation []uint64      `json:"gen"`
+	Task       string        `json:"task,omitempty"`
+	Details    []TaskDetail  `json:"authorization_details,omitempty"`
 	Key        *Confirmation `json:"cnf,omitempty"`
 }
 
@@ -133,6 +135,23 @@ func ActOf(c identity.Chain) (a *Act) {
 	return a
 }
 
+// TaskDetail is an authorization detail (RFC 9396 section 2) that says which task a token is for.
+type TaskDetail struct {
+	Type string `json:"type"` // TaskType
+	Task string `json:"task"`
+}
+
+// TaskType is the one type of authorization details that Lanyard knows.
+const TaskType = "lanyard_task"
+
+// DetailsOf is the authorization_details claim of a token for a task: nil for none.
+func DetailsOf(task string) []TaskDetail {
+	if task == "" {
+		return nil
+	}
+	return []TaskDetail{{TaskType, task}}
+}
+
 // Mint signs c with the key that is current at c.Issued.
 func (s *Signer) Mint(c Claims) (string, error) {
 	w := wire{Issuer: c.Issuer, Subject: c.Chain.Root().String(), Audience: c.Audience, Client: c.Client, ID: c.ID,
@@ -148,6 +167,9 @@ func (s *Signer) Mint(c Claims) (string, error) {
 	}
 	if c.Key != (Confirmation{}) {
 		w.Key = &c.Key
+	}
+	if c.Task != "" {
+		w.Task, w.Details = c.Task, DetailsOf(c.Task)
 	}
 	if len(c.Chain) > 1 {
 		w.Act, w.Chain = ActOf(c.Chain), c.Chain.Texts()

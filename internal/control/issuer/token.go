@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -28,6 +30,8 @@ type issue struct {
 	claims   token.Claims
 	given    *given            // with a code, a refresh token or a provider's word
 	told     map[string]string // for the record: what was shown, once it is known whose it is
+	work     *registry.Work    // a task to be opened
+	task     *policy.Task      // that the token is for
 }
 
 // token is the frame: the phases that every grant type goes through, in this
@@ -51,12 +55,13 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		kind = "Bearer" // also when bound to a certificate, RFC 8705 section 3
 	}
 	reply(w, http.StatusOK, struct {
-		Token string `json:"access_token"`
-		Type  string `json:"token_type"`
-		Life  int64  `json:"expires_in"`
-		Scope string `json:"scope,omitempty"`
-		Next  string `json:"refresh_token,omitempty"`
-	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope, q.given.next()})
+		Token string   `json:"access_token"`
+		Type  string   `json:"token_type"`
+		Life  int64    `json:"expires_in"`
+		Scope string   `json:"scope,omitempty"`
+		Next  string   `json:"refresh_token,omitempty"`
+		Tasks []detail `json:"authorization_details,omitempty"`
+	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope, q.given.next(), i.granted(q)})
 }
 
 func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw string, err error) {
@@ -84,7 +89,7 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 	if err != nil {
 		return "", err
 	}
-	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.scope, i.bind, i.once, i.exchange} {
+	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.scope, i.task, i.bind, i.once, i.exchange, i.open} {
 		if err := phase(r, q); err != nil {
 			return "", err
 		}
@@ -194,8 +199,15 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	if err != nil {
 		return "", refuse("invalid_grant", err.Error()+".")
 	}
+	if chain, err = i.stands(q, chain); err != nil {
+		return "", err
+	}
 	ends := q.now.Add(i.TTL)
-	for _, t := range []time.Time{id.Expires, cred.Expires} {
+	limits := []time.Time{id.Expires, cred.Expires}
+	if q.task != nil {
+		limits = append(limits, q.task.Until)
+	}
+	for _, t := range limits {
 		if t.Before(ends) {
 			ends = t
 		}
@@ -212,7 +224,7 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	c.Issued, c.Expires = q.now.UTC().Truncate(time.Second), ends.UTC().Truncate(time.Second)
 	c.Chain, c.Owner, c.Credential = chain, id.Owner, cred.ID
 	if !c.Expires.After(c.Issued) {
-		return "", refuse("invalid_client", "The identity or its credential expires within the second.")
+		return "", refuse("invalid_client", "The identity, its credential or its task expires within the second.")
 	}
 	return i.Ring.Signer().Mint(*c)
 }

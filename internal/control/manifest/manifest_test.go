@@ -236,6 +236,29 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// TestTaskFields: what counters an upstream has, and that an identity acts under tasks alone, stand in manifests.
+func TestTaskFields(t *testing.T) {
+	w := open(t)
+	with := strings.Replace(strings.Replace(office, "    owner: maya\n    description", "    owner: maya\n    counters: {ids: {actions: [m.read], argument: id}}\n    description", 1),
+		"    purpose: Reads mail", "    purpose: Reads mail\n    tasks: required", 1)
+	if _, err := w.try(true, "x", with); err != nil {
+		t.Fatal(err)
+	}
+	w.do(func(c *registry.Change) error {
+		u, err1 := c.Upstream("mail")
+		i, err2 := c.IdentityByName("bot")
+		if u.Counters["ids"].Argument != "id" || i.Tasks != "required" {
+			t.Errorf("%+v %+v", u.Counters, i)
+		}
+		return errors.Join(err1, err2)
+	})
+	for says, bad := range map[string]string{"has no argument": strings.Replace(with, "argument: id", "argument: amount", 1), "use required": strings.Replace(with, "tasks: required", "tasks: never", 1), "no member": strings.Replace(with, "argument: id", "arg: id", 1)} {
+		if _, err := w.try(true, "x", bad); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", says, err)
+		}
+	}
+}
+
 func TestReferences(t *testing.T) {
 	paths, secrets, err := References([]File{{"a/b.yaml", `upstreams: {x: {url: "http://x", description: {openapi: ./x.yaml}, credential: {value_from: {file: ../s}}}}
 identities: {b: {kind: bot, owner: m, purpose: p, credentials: [{public_key: ./b.jwk}, {certificate: /c.pem}]}}`}})

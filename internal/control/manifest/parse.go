@@ -256,6 +256,7 @@ func (m *Manifest) identity(r *reader, name string, key, n *yaml.Node) {
 		"backup":      func(n *yaml.Node) { d.backupAt, d.value.Backup = r.at(n), identity.OwnerID(r.text(n, "backup")) },
 		"purpose":     &d.value.Purpose,
 		"environment": func(n *yaml.Node) { d.value.Environment = r.name(n, "environment") },
+		"tasks":       &d.value.Tasks,
 		"expires":     func(n *yaml.Node) { d.expiresAt, d.expires = r.at(n), r.end(n, "expires") },
 		"credentials": func(n *yaml.Node) { d.declared, d.credentials = true, m.credentials(r, n) },
 		"grants": r.named("grant", func(name string, key, value *yaml.Node) {

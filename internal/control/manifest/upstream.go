@@ -29,6 +29,17 @@ func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
 		"description": func(n *yaml.Node) { u.descriptionAt = r.at(n); m.description(r, n, v) },
 		"credential":  func(n *yaml.Node) { u.secret = m.secret(r, n) },
 		"oauth":       func(n *yaml.Node) { u.oauthAt = r.at(n); v.OAuth, u.client = m.oauth(r, n) },
+		"counters": func(n *yaml.Node) {
+			v.Counters = map[string]policy.Counter{}
+			r.members(n, "counters", func(key, value *yaml.Node) {
+				var c policy.Counter
+				r.object(value, "a counter", fields{
+					"actions":  func(n *yaml.Node) { c.Actions = r.list(n, "actions") },
+					"argument": &c.Argument,
+				})
+				v.Counters[key.Value] = c
+			})
+		},
 		"consent": func(n *yaml.Node) {
 			r.object(n, "consent", fields{
 				"owners": func(n *yaml.Node) {

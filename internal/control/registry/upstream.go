@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/textproto"
 	"net/url"
 	"slices"
@@ -137,6 +138,15 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret, client *strin
 	for _, class := range u.Consent.Classes {
 		if !slices.Contains(policy.Classes, class) {
 			bad("consent", fmt.Sprintf("%q is no class; use read, write, delete or admin", class))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(u.Counters)) {
+		if !policy.ValidCounter(name) {
+			bad("counters", fmt.Sprintf("%q is no name for one: 1 to 64 of a-z 0-9 . _ -, and neither calls nor bytes", name))
+		} else if err == nil {
+			if wrong := u.Counters[name].Check(d); wrong != nil {
+				bad("counters."+name, wrong.Error())
+			}
 		}
 	}
 	if !identity.ValidName(u.Environment) {

@@ -40,7 +40,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
 		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "compacted": compacted,
-		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "migrated": migrated,
+		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "tasks": tasks, "migrated": migrated,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config(t)
@@ -125,6 +125,8 @@ func Put(t *testing.T, db *store.DB, c feed.Change) feed.Cursor {
 			return tx.PutGrant(*c.Grant)
 		case c.Guardrail != nil:
 			return tx.PutGuardrail(*c.Guardrail)
+		case c.Task != nil:
+			return tx.PutTask(*c.Task)
 		case c.Token != nil:
 			return tx.RevokeToken(*c.Token)
 		case c.Kill != nil:
