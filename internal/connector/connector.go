@@ -82,13 +82,14 @@ type Lister interface {
 // definitions from what was approved; "" is nothing.
 type Offers map[string]string
 
-// Checker is a Connector whose replies say which request they answer.
+// Checker is a Connector whose replies say which request they answer, and in which an
+// upstream may ask something of its client.
 type Checker interface {
 	Connector
 	// Check returns what the reply to r, of that type, is to be written to before it is sent
-	// on, piece by piece, and closed where it ends. An error means that it is no answer to r.
-	// nil means that any reply will do.
-	Check(r *Request, contentType string) io.WriteCloser
+	// on, piece by piece, and closed where it ends. An error means that it is no answer to r,
+	// or what may said of a question in it. nil means that any reply will do.
+	Check(r *Request, contentType string, may func(policy.Call) error) io.WriteCloser
 }
 
 // Pinner is a Connector whose description holds definitions as they were approved. An

@@ -6,7 +6,8 @@
 // tools/list gave them. It pins them: a tool that is not in it is refused, and so is
 // an argument that its schema does not have. Actions are tools.<name>, resources.read,
 // resources.subscribe, prompts.get, mcp.list (what there is), mcp.complete and
-// mcp.session (opening, closing, pings, notifications, answers). A tool's arguments of
+// mcp.session (opening, closing, pings, notifications, answers); what the server asks of
+// its client is mcp.elicit, mcp.sample and mcp.roots. A tool's arguments of
 // simple types are what policies can speak of.
 //
 // A tool that says it only reads is of class read, one that says it destroys nothing of
@@ -117,6 +118,7 @@ func Open(description []byte) (connector.Connector, error) {
 		{Name: "resources.subscribe", Class: policy.Read, Summary: "Follows a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
 		{Name: "prompts.get", Class: policy.Read, Summary: "Gets a prompt", Parameters: []policy.Parameter{{Name: "name", Type: "string"}}},
 	}...)
+	c.actions = append(c.actions, questions()...)
 	for i, t := range list.Tools {
 		err := visible(whole.Tools[i])
 		var ready tool
@@ -355,16 +357,23 @@ func argument(kind string, v jsontext.Value) (any, error) {
 		}
 		return n, nil
 	}
-	var raw []json.RawMessage
-	if v.Kind() != '[' || json.Unmarshal(v, &raw) != nil {
+	raw, err := elements(v)
+	if err != nil {
 		return nil, errors.New("it is to be a list of texts")
 	}
 	list := make([]string, len(raw))
 	for i := range raw {
-		var err error
-		if list[i], err = text(jsontext.Value(raw[i])); err != nil {
+		if list[i], err = text(raw[i]); err != nil {
 			return nil, err
 		}
+	}
+	return list, nil
+}
+
+// elements are those of a list.
+func elements(v jsontext.Value) (list []jsontext.Value, err error) {
+	if v.Kind() != '[' || json.Unmarshal(v, &list) != nil {
+		return nil, errors.New("it is to be a list")
 	}
 	return list, nil
 }

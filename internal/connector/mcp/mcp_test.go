@@ -254,7 +254,7 @@ func FuzzMirror(f *testing.F) {
 func TestOpen(t *testing.T) {
 	c := open(t)
 	d, err := policy.Describe(policy.Upstream{Name: "files"}, c.Actions())
-	if err != nil || len(d.Actions) != 9 {
+	if err != nil || len(d.Actions) != 12 {
 		t.Errorf("%d actions, %v", len(d.Actions), err)
 	}
 	for catalogue, why := range map[string]string{
