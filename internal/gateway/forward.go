@@ -61,8 +61,22 @@ func (g *Gateway) still(r *request) error {
 	if !now.Before(r.claims.Expires) {
 		return unauthorized("invalid_token", "The access token has expired.")
 	}
-	if u, ok := g.View.Upstream(r.name); !ok || u.Killed {
+	u, ok := g.View.Upstream(r.name)
+	if !ok || u.Killed {
 		return cutOff(r.name)
+	}
+	call := r.call
+	if u != r.backend.upstream { // what it means, or its class, may be another now
+		b, err := g.backend(r.name)
+		if err != nil {
+			return err
+		}
+		if call, err = b.recognise(&r.ask); err != nil {
+			return &problem{status: http.StatusForbidden, kind: "unrecognised", detail: r.name + " was changed in the midst of this, and no longer has what was asked for."}
+		}
+		if !inScope(r.claims.Scope, call.Class) {
+			return &problem{status: http.StatusForbidden, kind: "denied", detail: call.Action + " is now a " + string(call.Class) + ", and the token is limited to the scope " + quote(r.claims.Scope) + "."}
+		}
 	}
 	subject, ok := g.View.Subject(r.claims.Subject)
 	if !ok {
@@ -72,10 +86,10 @@ func (g *Gateway) still(r *request) error {
 	if err != nil {
 		return err
 	}
-	if set == r.set && r.alone() { // the same grants under the same guardrails
+	if set == r.set && u == r.backend.upstream && r.alone() { // the same grants under the same guardrails
 		return nil
 	}
-	if d, err := g.judge(r, set, now); err != nil {
+	if d, err := g.judge(r, r.question(call, u, now), set); err != nil {
 		return err
 	} else if !d.Allow {
 		return denied(r, d)

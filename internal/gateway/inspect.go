@@ -114,7 +114,7 @@ const maxWait = 64 << 10
 // check has a reply watched that must answer this request and no other.
 func (r *request) check(res *http.Response, c connector.Checker) error {
 	kind := res.Header.Get("Content-Type")
-	watch := c.Check(&r.ask, kind)
+	watch := c.Check(&r.ask, kind, r.asked)
 	if watch == nil {
 		return nil
 	}
@@ -125,6 +125,10 @@ func (r *request) check(res *http.Response, c connector.Checker) error {
 	}
 	b, err := io.ReadAll(io.LimitReader(body, maxWait))
 	if body.bad != nil {
+		var p *problem
+		if errors.As(body.bad, &p) {
+			return p
+		}
 		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: body.says()}
 	}
 	if err != nil {
@@ -164,6 +168,10 @@ func (w *watched) Read(p []byte) (n int, err error) {
 }
 
 func (w *watched) says() string {
+	var p *problem
+	if errors.As(w.bad, &p) { // it may not ask what it asks
+		return p.detail
+	}
 	return w.r.name + " sent what is no answer to this request: " + w.bad.Error() + "."
 }
 
