@@ -89,7 +89,14 @@ type Checker interface {
 	// Check returns what the reply to r, of that type, is to be written to before it is sent
 	// on, piece by piece, and closed where it ends. An error means that it is no answer to r,
 	// or what may said of a question in it. nil means that any reply will do.
-	Check(r *Request, contentType string, may func(policy.Call) error) io.WriteCloser
+	Check(r *Request, contentType string, may func(Question) error) io.WriteCloser
+}
+
+// Question is what an upstream asks of its client. No is the message that refuses it, to be
+// sent to the upstream, which waits for one; nil where it does not wait.
+type Question struct {
+	policy.Call
+	No []byte
 }
 
 // Pinner is a Connector whose description holds definitions as they were approved. An

@@ -1,18 +1,30 @@
 package gateway
 
 import (
+	"bytes"
+	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // asked judges what an upstream asks of its client in the reply to r, and puts it on
 // record. It is called while the reply goes by, so grants and guardrails are those of now.
-func (r *request) asked(call policy.Call) error {
+func (r *request) asked(q connector.Question) error {
+	err := r.judged(q.Call)
+	if err != nil {
+		r.tell(q.No)
+	}
+	return err
+}
+
+func (r *request) judged(call policy.Call) error {
 	g, now := r.g, r.g.Now()
 	call.Upstream = r.name
 	call.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: call.Action, Class: call.Class})
@@ -75,4 +87,34 @@ func (r *request) mayAsk(call policy.Call, now time.Time) (policy.Decision, erro
 		d = policy.Decision{Reason: "the token is limited to the scope " + quote(r.claims.Scope)}
 	}
 	return d, err
+}
+
+// tellTime is how long an upstream may take to hear a no.
+const tellTime = 10 * time.Second
+
+// tell lets the upstream know that its question is refused, so that it does not wait for an answer.
+func (r *request) tell(no []byte) {
+	if no == nil {
+		return
+	}
+	g, transport, u := r.g, r.backend.transport, r.backend.base
+	u.Path, u.RawPath, u.RawQuery, u.Opaque = "", "", "", r.backend.prefix+r.target
+	h := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+	for _, name := range []string{r.session, "Mcp-Protocol-Version"} {
+		if values, ok := r.in.Header[name]; ok {
+			h[name] = values
+		}
+	}
+	setSecret(h, r.secret)
+	out := &http.Request{Method: http.MethodPost, URL: &u, Host: u.Host, Header: h, Body: io.NopCloser(bytes.NewReader(no)), ContentLength: int64(len(no))}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), tellTime)
+		defer cancel()
+		res, err := transport.RoundTrip(out.WithContext(ctx))
+		if err != nil {
+			g.Log.Debug("refusing a question", "upstream", u.Host, "error", err)
+			return
+		}
+		_ = res.Body.Close()
+	}()
 }

@@ -103,6 +103,31 @@ func TestJoined(t *testing.T) {
 	eventually(t, "everything that was started has ended", func() bool { return runtime.NumGoroutine() <= before+2 })
 }
 
+// TestJoinedBare: a question without parameters is one all the same.
+func TestJoinedBare(t *testing.T) {
+	d := joined(t)
+	for _, method := range []string{"tools/list", "resources/list", "resources/templates/list", "prompts/list", "tools/call", "resources/read", "prompts/get"} {
+		for _, params := range []string{"", `,"params":{}`, `,"params":null`} {
+			claims := d.claims("bot")
+			claims.Audience = testScope + "/office"
+			post := func(session, message string) (*http.Response, string) {
+				r := d.request("POST", "/office/mcp", d.mint(claims), strings.NewReader(message))
+				r.Header.Set("Content-Type", "application/json")
+				r.Header.Set("Accept", "application/json, text/event-stream")
+				if session != "" {
+					r.Header.Set("Mcp-Session-Id", session)
+				}
+				return d.do(r)
+			}
+			res, _ := post("", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+			res, body := post(res.Header.Get("Mcp-Session-Id"), `{"jsonrpc":"2.0","id":2,"method":"`+method+`"`+params+`}`)
+			if strings.HasSuffix(method, "/list") && params != `,"params":null` && !strings.Contains(body, `"result"`) || strings.Contains(body, "internal error") {
+				t.Errorf("%s%s: %d %s", method, params, res.StatusCode, body)
+			}
+		}
+	}
+}
+
 // TestJoinedCallers: what one token of an identity may do, or from where it is asked, is not lent to another's request.
 func TestJoinedCallers(t *testing.T) {
 	d := joined(t)

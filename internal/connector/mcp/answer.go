@@ -12,13 +12,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
-	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // Check watches that the reply to a request answers that one and no other, once, and has
 // what the server asks of its client judged. It keeps nothing of a reply but the names of its
 // members, its id, and what is asked.
-func (c *Connector) Check(r *connector.Request, contentType string, may func(policy.Call) error) io.WriteCloser {
+func (c *Connector) Check(r *connector.Request, contentType string, may func(connector.Question) error) io.WriteCloser {
 	kind, _, _ := mime.ParseMediaType(contentType)
 	if r.Method == http.MethodGet && kind == "text/event-stream" { // a stream of the session: what it brings may have been asked for before
 		return &events{answer: answer{may: may}, session: true}
@@ -44,7 +43,7 @@ var errAnotherQuestion = errors.New("it answers another question than the one th
 // answer reads one message as it goes by, only as far as its own members.
 type answer struct {
 	asked           jsontext.Value
-	may             func(policy.Call) error
+	may             func(connector.Question) error
 	depth           int
 	quoted, escaped bool
 	value, ended    bool   // at a member's value; after the message
@@ -227,8 +226,12 @@ func (a *answer) judge() error {
 	if err != nil {
 		return err
 	}
+	var no []byte
+	if a.method != nil && a.id != nil {
+		no = fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":"the client's side does not allow this question"}}`, a.id, denied)
+	}
 	for _, c := range calls {
-		if err := a.may(c); err != nil {
+		if err := a.may(connector.Question{Call: c, No: no}); err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/connector"
 )
 
 // TestCheck: only an answer to what was asked passes, whole or byte by byte.
@@ -43,7 +43,7 @@ func TestCheck(t *testing.T) {
 		{"1", "text/event-stream", "\uFEFFdata: {}\n\n", "byte order mark"},
 	} {
 		for _, step := range []int{1, 7, 1 << 20} {
-			w := c.Check(post(`{"jsonrpc":"2.0","id":`+x.id+`,"method":"tools/call","params":{"name":"read_file"}}`), x.kind, func(policy.Call) error { return nil })
+			w := c.Check(post(`{"jsonrpc":"2.0","id":`+x.id+`,"method":"tools/call","params":{"name":"read_file"}}`), x.kind, func(connector.Question) error { return nil })
 			var err error
 			for rest := x.reply; rest != "" && err == nil; {
 				n := min(step, len(rest))
@@ -92,7 +92,7 @@ func TestAsks(t *testing.T) {
 	} {
 		for _, step := range []int{1, 1 << 21} {
 			var got []string
-			w := c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_file"}}`), x.kind, func(call policy.Call) error {
+			w := c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_file"}}`), x.kind, func(call connector.Question) error {
 				got = append(got, call.Action)
 				if call.Action == "mcp.elicit" {
 					fields, _ := call.Arguments["fields"].([]string)
@@ -112,14 +112,18 @@ func TestAsks(t *testing.T) {
 		}
 	}
 	// What may not be asked is not whole yet when the stream ends.
-	w := c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), "text/event-stream", func(policy.Call) error { return errors.New("no") })
+	var no string
+	w := c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), "text/event-stream", func(q connector.Question) error { no = string(q.No); return errors.New("no") })
 	if n, err := w.Write([]byte(`data: {"id":7,"method":"roots/list"}` + "\n\n")); err == nil || n > len(`data: {"id":7,"method":"roots/list"`) {
 		t.Errorf("a question that may not be asked: %d %v", n, err)
+	}
+	if !strings.HasPrefix(no, `{"jsonrpc":"2.0","id":7,"error":{"code":-32001,`) || !json.Valid([]byte(no)) {
+		t.Errorf("the server is told %s", no)
 	}
 	get := post("")
 	get.Method = "GET"
 	asked := 0
-	w = c.Check(get, "text/event-stream", func(policy.Call) error { asked++; return nil })
+	w = c.Check(get, "text/event-stream", func(connector.Question) error { asked++; return nil })
 	if _, err := w.Write([]byte(`data: {"id":3,"result":{}}` + "\n\n" + `data: {"id":4,"result":{}}` + "\n\n" + `data: {"id":7,"method":"roots/list"}` + "\n\n")); err != nil || asked != 1 {
 		t.Errorf("in the stream of a session: %d %v", asked, err)
 	}
@@ -135,7 +139,7 @@ func FuzzAnswer(f *testing.F) {
 	asked := post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
 	f.Fuzz(func(t *testing.T, reply string) {
 		judged := 0
-		may := func(policy.Call) error { judged++; return nil }
+		may := func(connector.Question) error { judged++; return nil }
 		w := c.Check(asked, "application/json", may)
 		_, err := w.Write([]byte(reply))
 		if err == nil {
