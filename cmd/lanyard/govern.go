@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -246,6 +247,37 @@ the old one.`,
 	return noun("credential", "How an identity proves itself", add, revoke)
 }
 
+// condition adds what one --where says.
+func condition(all map[string]policy.Condition, w string) error {
+	name, value, ok := strings.Cut(w, "=")
+	if !ok {
+		return usage("--where %q: want ARGUMENT=VALUE, ARGUMENT<=NUMBER or ARGUMENT>=NUMBER", w)
+	}
+	limit := strings.TrimRight(name, "<>")
+	if limit == name {
+		c := policy.Condition{Is: value}
+		if strings.Contains(value, "*") {
+			c = policy.Condition{Like: value}
+		}
+		all[name] = c
+		return nil
+	}
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || strings.ContainsAny(value, "xXpP_iInN") {
+		return usage("--where %q: %q is no number", w, value)
+	}
+	c := all[limit]
+	if name == limit+"<" {
+		c.Max = &n
+	} else if name == limit+">" {
+		c.Min = &n
+	} else {
+		return usage("--where %q: want ARGUMENT<=NUMBER or ARGUMENT>=NUMBER", w)
+	}
+	all[limit] = c
+	return nil
+}
+
 func (a *app) grant() *cobra.Command {
 	var in control.GrantInput
 	var cedar string
@@ -262,18 +294,12 @@ func (a *app) grant() *cobra.Command {
 				in.Cedar = string(b)
 			}
 			for _, w := range where {
-				name, value, ok := strings.Cut(w, "=")
-				if !ok {
-					return usage("--where %q: want ARGUMENT=VALUE", w)
-				}
 				if in.Conditions == nil {
 					in.Conditions = map[string]policy.Condition{}
 				}
-				c := policy.Condition{Is: value}
-				if strings.Contains(value, "*") {
-					c = policy.Condition{Like: value}
+				if err := condition(in.Conditions, w); err != nil {
+					return err
 				}
-				in.Conditions[name] = c
 			}
 			return a.changed(cmd, "PUT", pathOf("identities", args[0], "grants", args[1]), in, args[0]+" holds grant "+args[1])
 		}}
@@ -281,7 +307,7 @@ func (a *app) grant() *cobra.Command {
 	f.StringVar(&in.Upstream, "upstream", "", "the system it is on")
 	f.StringArrayVar(&in.Actions, "action", nil, "class (read, write, delete, admin), action, or pattern of actions; can be given again")
 	f.StringArrayVar(&in.Resources, "resource", nil, "pattern of resources, with *; can be given again (default all)")
-	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text; can be given again")
+	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text, or ARGUMENT<=NUMBER, ARGUMENT>=NUMBER; can be given again")
 	f.StringVar(&cedar, "cedar", "", "file of Cedar, instead of the other fields")
 	f.StringVar(&in.Until, "until", "", "its end (default the identity's)")
 	f.StringVar(&in.Record, "record", "", "before: the event is durable before the reply; within: within 100 ms")

@@ -83,6 +83,7 @@ type tool struct {
 	pinned     definition        // as it was approved
 	mirrors    []mirror          // arguments that stand in headers, too
 	parameters map[string]string // every argument that it has, to its type; "" is one that no policy can speak of
+	members    map[string]string // of arguments that are objects, by their paths ("recipient.email"), to their types
 }
 
 var (
@@ -153,7 +154,7 @@ func (t Tool) ready() (tool, error) {
 		return tool{}, errors.New("a name is 1 to 128 of A-Z a-z 0-9 _ . / -")
 	}
 	summary, _, _ := strings.Cut(strings.TrimSpace(t.Description), "\n")
-	out := tool{parameters: map[string]string{}, action: policy.Action{Name: "tools." + t.Name, Class: policy.Delete, Summary: summary}}
+	out := tool{parameters: map[string]string{}, members: map[string]string{}, action: policy.Action{Name: "tools." + t.Name, Class: policy.Delete, Summary: summary}}
 	switch {
 	case t.Annotations.ReadOnly:
 		out.action.Class = policy.Read
@@ -161,9 +162,18 @@ func (t Tool) ready() (tool, error) {
 		out.action.Class = policy.Write
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.InputSchema.Properties)) {
-		kind := t.InputSchema.Properties[name].kind()
-		if out.parameters[name] = kind; kind != "" {
-			out.action.Parameters = append(out.action.Parameters, policy.Parameter{Name: name, Type: kind})
+		p := t.InputSchema.Properties[name]
+		if out.parameters[name] = p.kind(); p.kind() != "" {
+			out.action.Parameters = append(out.action.Parameters, policy.Parameter{Name: name, Type: p.kind()})
+		} else if p.Type == "object" {
+			out.nested(name, p, 1)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(out.members)) {
+		if _, taken := t.InputSchema.Properties[path]; taken && strings.Contains(path, ".") {
+			delete(out.members, path) // the argument of that name is meant
+		} else if kind := out.members[path]; kind != "object" {
+			out.action.Parameters = append(out.action.Parameters, policy.Parameter{Name: path, Type: kind})
 		}
 	}
 	var err error
@@ -171,9 +181,26 @@ func (t Tool) ready() (tool, error) {
 	return out, err
 }
 
+// nested takes in the members of an argument that is an object.
+func (t *tool) nested(path string, p Property, depth int) {
+	if _, ambiguous := t.members[path]; ambiguous || depth == maxNested {
+		return
+	}
+	t.members[path] = "object"
+	for name, m := range p.Properties {
+		switch at := path + "." + name; {
+		case strings.Contains(name, "."): // two paths would read alike
+		case m.kind() != "":
+			t.members[at] = m.kind()
+		case m.Type == "object":
+			t.nested(at, m, depth+1)
+		}
+	}
+}
+
 func (p Property) kind() string {
 	switch p.Type {
-	case "string", "integer", "boolean":
+	case "string", "integer", "number", "boolean":
 		return p.Type.(string)
 	case "array":
 		if p.Items != nil && p.Items.Type == "string" {
@@ -322,7 +349,15 @@ func (t tool) arguments(o object) (map[string]any, error) {
 		if !known {
 			return nil, fmt.Errorf("the tool has no argument %.60q", m.name)
 		}
-		if kind == "" || m.value.Kind() == 'n' {
+		if m.value.Kind() == 'n' {
+			continue
+		}
+		if t.members[m.name] == "object" {
+			if err := t.inside(args, m.name, m.value); err != nil {
+				return nil, err
+			}
+		}
+		if kind == "" {
 			continue
 		}
 		v, err := argument(kind, m.value)
@@ -332,6 +367,31 @@ func (t tool) arguments(o object) (map[string]any, error) {
 		args[m.name] = v
 	}
 	return args, nil
+}
+
+// inside takes the members of an argument that is an object, those that policies can speak of.
+func (t tool) inside(args map[string]any, path string, v jsontext.Value) error {
+	o, err := parseObject(v)
+	if err != nil {
+		return fmt.Errorf("argument %.60q: %w", path, err)
+	}
+	for _, m := range o {
+		at := path + "." + m.name
+		kind := t.members[at]
+		if kind == "" || strings.Contains(m.name, ".") || m.value.Kind() == 'n' {
+			continue
+		}
+		if kind == "object" {
+			if err := t.inside(args, at, m.value); err != nil {
+				return err
+			}
+			continue
+		}
+		if args[at], err = argument(kind, m.value); err != nil {
+			return fmt.Errorf("argument %.60q: %w", at, err)
+		}
+	}
+	return nil
 }
 
 func argument(kind string, v jsontext.Value) (any, error) {
@@ -356,6 +416,11 @@ func argument(kind string, v jsontext.Value) (any, error) {
 			return nil, errors.New("it is to be a whole number, written as one")
 		}
 		return n, nil
+	case "number":
+		if v.Kind() != '0' {
+			return nil, errors.New("it is to be a number")
+		}
+		return policy.Number(v), nil
 	}
 	raw, err := elements(v)
 	if err != nil {
