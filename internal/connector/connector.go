@@ -78,8 +78,8 @@ type Lister interface {
 	Filter(r *Request, contentType string, reply []byte, may func(policy.Call) bool) ([]byte, Offers, error)
 }
 
-// Offers is what an upstream offers now: names of actions, to what differs in their
-// definitions from what was approved; "" is nothing.
+// Offers is what an upstream offers now: names of actions (or "prompts/<name>" and the
+// like), to what differs in their definitions from what was approved; "" is nothing.
 type Offers map[string]string
 
 // Checker is a Connector whose replies say which request they answer, and in which an
@@ -104,8 +104,9 @@ type Question struct {
 // a connector that is not pure: it asks the upstream.
 type Pinner interface {
 	Connector
-	// Pins reports whether the description holds a definition of what call does.
-	Pins(call policy.Call) bool
+	// Pin is the name, in Offers, of the definition that the description holds of what
+	// call does; "" if it holds none.
+	Pin(call policy.Call) string
 	// Survey asks the upstream at url, through client, what it offers now.
 	Survey(ctx context.Context, client *http.Client, url string) (Offers, error)
 }

@@ -32,10 +32,13 @@ type order struct {
 var forName = &sdk.ElicitParams{Mode: "form", Message: "Your name?", RequestedSchema: json.RawMessage(`{"type":"object","properties":{"name":{"type":"string"}}}`)}
 
 // curious is an MCP server that asks its client things in the midst of calls, each in the way of its revision.
-func curious(version string) *sdk.Server {
+func curious(t *testing.T, version string) *sdk.Server {
 	s := sdk.NewServer(&sdk.Implementation{Name: "curious", Version: "1"}, &sdk.ServerOptions{SupportedProtocolVersions: []string{version}})
 	ask := func(name string, questions sdk.InputRequestMap, says func(sdk.InputResponseMap) string) {
 		sdk.AddTool(s, &sdk.Tool{Name: name, Description: "Asks."}, func(ctx context.Context, r *sdk.CallToolRequest, in order) (*sdk.CallToolResult, any, error) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(t.Context(), cancel)() // nobody answers after the test
 			answers := r.Params.InputResponses
 			if version == withSessions {
 				answers = sdk.InputResponseMap{}
@@ -94,7 +97,7 @@ func curious(version string) *sdk.Server {
 
 // salon is a world with a curious server behind it, and behind a joined endpoint.
 func salon(t *testing.T, version string) *world {
-	s := curious(version)
+	s := curious(t, version)
 	w := newWorld(t, sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s },
 		&sdk.StreamableHTTPOptions{Stateless: version == withoutSessions, PropagateRequestCancellation: true, SessionTimeout: 2 * time.Second}), func(c *Config) {
 		c.Families = append(c.Families, mcp.Family(), mcp.JoinFamily())

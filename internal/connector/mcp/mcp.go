@@ -4,7 +4,8 @@
 //
 // The description is the server's catalogue as an operator approved it: the tools as
 // tools/list gave them. It pins them: a tool that is not in it is refused, and so is
-// an argument that its schema does not have. Actions are tools.<name>, resources.read,
+// an argument that its schema does not have. So are prompts, resource templates and
+// resources, each sort if the catalogue has it. Actions are tools.<name>, resources.read,
 // resources.subscribe, prompts.get, mcp.list (what there is), mcp.complete and
 // mcp.session (opening, closing, pings, notifications, answers); what the server asks of
 // its client is mcp.elicit, mcp.sample and mcp.roots. A tool's arguments of
@@ -25,10 +26,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -41,6 +39,8 @@ func Family() connector.Family { return connector.Family{Name: "mcp", Open: Open
 type Catalogue struct {
 	Path  string `json:"path,omitempty"` // of the endpoint, after the upstream's URL; default /mcp
 	Tools []Tool `json:"tools"`
+	// Prompts, resource templates and resources are pinned by their definitions alone. A sort
+	// that a catalogue does not have is not pinned.
 }
 
 // Tool is one tool of a catalogue, with what tools/list says of it.
@@ -75,6 +75,7 @@ type Annotations struct {
 type Connector struct {
 	path    string
 	tools   map[string]tool
+	others  map[string]pinned // prompts, resourceTemplates, resources; of each, nil if the catalogue has none
 	actions []policy.Action
 }
 
@@ -127,7 +128,7 @@ func Open(description []byte) (connector.Connector, error) {
 			ready, err = t.ready()
 		}
 		if err == nil {
-			ready.pinned, err = define(whole.Tools[i])
+			ready.pinned, err = toolSort.define(whole.Tools[i])
 		}
 		if err != nil {
 			return nil, fmt.Errorf("mcp: tool %+q: %w", t.Name, err)
@@ -137,6 +138,10 @@ func Open(description []byte) (connector.Connector, error) {
 		}
 		c.tools[t.Name] = ready
 		c.actions = append(c.actions, ready.action)
+	}
+	var err error
+	if c.others, err = pins(description); err != nil {
+		return nil, fmt.Errorf("mcp: %w", err)
 	}
 	return c, nil
 }
@@ -179,35 +184,6 @@ func (t Tool) ready() (tool, error) {
 	var err error
 	out.mirrors, err = mirrors(nil, nil, t.InputSchema.Properties)
 	return out, err
-}
-
-// nested takes in the members of an argument that is an object.
-func (t *tool) nested(path string, p Property, depth int) {
-	if _, ambiguous := t.members[path]; ambiguous || depth == maxNested {
-		return
-	}
-	t.members[path] = "object"
-	for name, m := range p.Properties {
-		switch at := path + "." + name; {
-		case strings.Contains(name, "."): // two paths would read alike
-		case m.kind() != "":
-			t.members[at] = m.kind()
-		case m.Type == "object":
-			t.nested(at, m, depth+1)
-		}
-	}
-}
-
-func (p Property) kind() string {
-	switch p.Type {
-	case "string", "integer", "number", "boolean":
-		return p.Type.(string)
-	case "array":
-		if p.Items != nil && p.Items.Type == "string" {
-			return "strings"
-		}
-	}
-	return ""
 }
 
 // Actions lists what can be done with the catalogue.
@@ -302,11 +278,14 @@ func (c *Connector) meaning(m message, h http.Header) (policy.Call, error) {
 		call.Action, call.Resource = "mcp.complete", "completion"
 	case "resources/read":
 		call = resource(name)
+		return call, c.approved(call)
 	case "resources/subscribe", "resources/unsubscribe":
 		call = resource(name)
 		call.Action = "resources.subscribe"
+		return call, c.approved(call)
 	case "prompts/get":
 		call = prompt(name)
+		return call, c.approved(call)
 	case "tools/call":
 		t, ok := c.tools[name]
 		if !ok {
@@ -333,112 +312,12 @@ func (c *Connector) meaning(m message, h http.Header) (policy.Call, error) {
 	return call, nil
 }
 
+func escape(s string) string { return url.PathEscape(s) }
+
 func resource(uri string) policy.Call {
-	return policy.Call{Action: "resources.read", Class: policy.Read, Resource: "resources/" + url.PathEscape(uri), Arguments: map[string]any{"uri": uri}}
+	return policy.Call{Action: "resources.read", Class: policy.Read, Resource: "resources/" + escape(uri), Arguments: map[string]any{"uri": uri}}
 }
 
 func prompt(name string) policy.Call {
-	return policy.Call{Action: "prompts.get", Class: policy.Read, Resource: "prompts/" + url.PathEscape(name), Arguments: map[string]any{"name": name}}
-}
-
-// arguments are those that policies can speak of. One that the schema does not have is refused.
-func (t tool) arguments(o object) (map[string]any, error) {
-	args := map[string]any{}
-	for _, m := range o {
-		kind, known := t.parameters[m.name]
-		if !known {
-			return nil, fmt.Errorf("the tool has no argument %.60q", m.name)
-		}
-		if m.value.Kind() == 'n' {
-			continue
-		}
-		if t.members[m.name] == "object" {
-			if err := t.inside(args, m.name, m.value); err != nil {
-				return nil, err
-			}
-		}
-		if kind == "" {
-			continue
-		}
-		v, err := argument(kind, m.value)
-		if err != nil {
-			return nil, fmt.Errorf("argument %.60q: %w", m.name, err)
-		}
-		args[m.name] = v
-	}
-	return args, nil
-}
-
-// inside takes the members of an argument that is an object, those that policies can speak of.
-func (t tool) inside(args map[string]any, path string, v jsontext.Value) error {
-	o, err := parseObject(v)
-	if err != nil {
-		return fmt.Errorf("argument %.60q: %w", path, err)
-	}
-	for _, m := range o {
-		at := path + "." + m.name
-		kind := t.members[at]
-		if kind == "" || strings.Contains(m.name, ".") || m.value.Kind() == 'n' {
-			continue
-		}
-		if kind == "object" {
-			if err := t.inside(args, at, m.value); err != nil {
-				return err
-			}
-			continue
-		}
-		if args[at], err = argument(kind, m.value); err != nil {
-			return fmt.Errorf("argument %.60q: %w", at, err)
-		}
-	}
-	return nil
-}
-
-func argument(kind string, v jsontext.Value) (any, error) {
-	text := func(v jsontext.Value) (string, error) {
-		if v.Kind() != '"' {
-			return "", errors.New("it is to be a text")
-		}
-		b, err := jsontext.AppendUnquote(nil, v)
-		return string(b), err
-	}
-	switch kind {
-	case "string":
-		return text(v)
-	case "boolean":
-		if k := v.Kind(); k != 't' && k != 'f' {
-			return nil, errors.New("it is to be true or false")
-		}
-		return v.Kind() == 't', nil
-	case "integer":
-		n, err := strconv.ParseInt(string(v), 10, 64)
-		if v.Kind() != '0' || err != nil {
-			return nil, errors.New("it is to be a whole number, written as one")
-		}
-		return n, nil
-	case "number":
-		if v.Kind() != '0' {
-			return nil, errors.New("it is to be a number")
-		}
-		return policy.Number(v), nil
-	}
-	raw, err := elements(v)
-	if err != nil {
-		return nil, errors.New("it is to be a list of texts")
-	}
-	list := make([]string, len(raw))
-	for i := range raw {
-		if list[i], err = text(raw[i]); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
-}
-
-// elements are those of a list.
-func elements(v jsontext.Value) (list []jsontext.Value, err error) {
-	if v.Kind() != '[' || json.Unmarshal(v, &list) != nil {
-		return nil, errors.New("it is to be a list")
-	}
-	return list, nil
+	return policy.Call{Action: "prompts.get", Class: policy.Read, Resource: "prompts/" + escape(name), Arguments: map[string]any{"name": name}}
 }
