@@ -370,6 +370,7 @@ func (a *app) upstream() *cobra.Command {
 	var consent control.ConsentInput
 	var google, openapi, catalogue, secretEnv, header, prefix string
 	var patterns, joined []string
+	var shadows bool
 	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--join|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
 		Example: `  MAIL_TOKEN=... lanyard upstream put mail --url https://gmail.googleapis.com --google gmail/v1 --owner priya --credential-env MAIL_TOKEN
   lanyard upstream put crm --url https://crm.example.com --openapi crm.yaml
@@ -384,6 +385,9 @@ func (a *app) upstream() *cobra.Command {
 				in.Family, in.Description = "mcp", catalogue
 			case len(joined) > 0:
 				in.Family, in.Description = "join", strings.Join(joined, "\n")
+				if err := a.noShadows(cmd.Context(), joined, shadows); err != nil {
+					return err
+				}
 			case len(patterns) > 0:
 				in.Family, in.Description = "patterns", strings.Join(patterns, "\n")
 			}
@@ -416,6 +420,7 @@ func (a *app) upstream() *cobra.Command {
 	f.StringVar(&openapi, "openapi", "", "file of an OpenAPI 3 description")
 	f.StringVar(&catalogue, "mcp", "", "file of an MCP server's catalogue, from lanyard mcp catalogue")
 	f.StringSliceVar(&joined, "join", nil, "MCP upstreams to put behind one endpoint; it has no URL of its own")
+	f.BoolVar(&shadows, "allow-shadowing", false, "join them although tools of one imitate or speak of another's: read those first")
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
 	f.StringSliceVar(&consent.Owners, "consent", nil, "owners who may connect a client of theirs to it, * for all; its own owner always may")

@@ -2,7 +2,7 @@
 // on which resource, with which arguments. One folder per family of systems.
 //
 // A connector is pure: a request in, a [policy.Call] out. What it does not
-// recognise is refused, never guessed. ([Pinner] alone asks its upstream.)
+// recognise is refused, never guessed. ([Pinner] and [Cataloguer] alone ask their upstream.)
 package connector
 
 import (
@@ -109,6 +109,14 @@ type Pinner interface {
 	Pin(call policy.Call) string
 	// Survey asks the upstream at url, through client, what it offers now.
 	Survey(ctx context.Context, client *http.Client, url string) (Offers, error)
+}
+
+// Cataloguer is a Connector whose description can be asked for anew. Like a [Pinner] it
+// asks its upstream.
+type Cataloguer interface {
+	Connector
+	// Catalogue is a description of what the upstream at url, asked through client, offers now.
+	Catalogue(ctx context.Context, client *http.Client, url string) ([]byte, error)
 }
 
 // Endpointer is a Connector of upstreams that are spoken to at one path.

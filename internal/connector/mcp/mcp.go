@@ -94,6 +94,7 @@ var (
 	_ connector.Checker       = (*Connector)(nil)
 	_ connector.Pinner        = (*Connector)(nil)
 	_ connector.SessionKeeper = (*Connector)(nil)
+	_ connector.Cataloguer    = (*Connector)(nil)
 )
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,128}$`)
