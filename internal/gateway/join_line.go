@@ -1,5 +1,7 @@
 package gateway
 
+//lint:file-ignore SA1019 servers of all revisions ask for what the newest one only still allows
+
 import (
 	"context"
 	"encoding/json"
