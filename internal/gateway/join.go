@@ -163,7 +163,7 @@ func (g *Gateway) door(r *request, j connector.Joiner) *door {
 		lines: map[*line]bool{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}}
 	d.ctx, d.close = context.WithCancel(context.Background())
 	server := sdk.NewServer(&sdk.Implementation{Name: r.name, Title: "Lanyard", Version: "1"}, &sdk.ServerOptions{
-		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Resources: &sdk.ResourceCapabilities{}, Prompts: &sdk.PromptCapabilities{}},
+		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Resources: &sdk.ResourceCapabilities{}, Prompts: &sdk.PromptCapabilities{}, Completions: &sdk.CompletionCapabilities{}},
 		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope, c.TTLMs = "private", 0 },
 	})
 	server.AddReceivingMiddleware(d.answer)
@@ -261,6 +261,8 @@ func (d *door) answer(next sdk.MethodHandler) sdk.MethodHandler {
 			return d.listPrompts(ctx, who, from(p))
 		case *sdk.GetPromptParams:
 			return d.getPrompt(ctx, who, p)
+		case *sdk.CompleteParams:
+			return d.complete(ctx, who, p)
 		}
 		return next(ctx, method, req)
 	}

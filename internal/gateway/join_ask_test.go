@@ -35,7 +35,10 @@ var forName = &sdk.ElicitParams{Mode: "form", Message: "Your name?", RequestedSc
 
 // curious is an MCP server that asks its client things in the midst of calls, each in the way of its revision.
 func curious(t *testing.T, version string) *sdk.Server {
-	s := sdk.NewServer(&sdk.Implementation{Name: "curious", Version: "1"}, &sdk.ServerOptions{SupportedProtocolVersions: []string{version}})
+	s := sdk.NewServer(&sdk.Implementation{Name: "curious", Version: "1"}, &sdk.ServerOptions{SupportedProtocolVersions: []string{version},
+		CompletionHandler: func(_ context.Context, r *sdk.CompleteRequest) (*sdk.CompleteResult, error) {
+			return &sdk.CompleteResult{Completion: sdk.CompletionResultDetails{Values: []string{r.Params.Ref.Name + r.Params.Ref.URI + " " + r.Params.Argument.Value + "!"}}}, nil
+		}})
 	ask := func(name string, questions sdk.InputRequestMap, says func(sdk.InputResponseMap) string) {
 		sdk.AddTool(s, &sdk.Tool{Name: name, Description: "Asks."}, func(ctx context.Context, r *sdk.CallToolRequest, in order) (*sdk.CallToolResult, any, error) {
 			ctx, cancel := context.WithCancel(ctx)
@@ -194,6 +197,12 @@ func TestAsked(t *testing.T) {
 					}
 					if p, err := ann.GetPrompt(ctx, &sdk.GetPromptParams{Name: "curious__greet"}); err != nil || p.Messages[0].Content.(*sdk.TextContent).Text != "Greet ann" {
 						t.Errorf("a prompt: %+v %v", p, err)
+					}
+					for _, ref := range []*sdk.CompleteReference{{Type: "ref/prompt", Name: "curious__greet"}, {Type: "ref/resource", URI: "x://{y}"}} {
+						want := strings.TrimPrefix(ref.Name, "curious__") + ref.URI + " a!"
+						if c, err := ann.Complete(ctx, &sdk.CompleteParams{Ref: ref, Argument: sdk.CompleteParamsArgument{Name: "n", Value: "a"}}); err != nil || len(c.Completion.Values) != 1 || c.Completion.Values[0] != want {
+							t.Errorf("a completion: %+v %v", c, err)
+						}
 					}
 					var all sync.WaitGroup // of one identity, at the same time: none is asked for another
 					for _, name := range []string{"ben", "cleo", "dora"} {

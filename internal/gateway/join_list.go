@@ -311,6 +311,35 @@ func (d *door) getPrompt(ctx context.Context, who guest, p *sdk.GetPromptParams)
 	return res, err
 }
 
+// complete asks the upstream of a prompt, or each of those that may have a resource, how an argument goes on.
+func (d *door) complete(ctx context.Context, who guest, p *sdk.CompleteParams) (*sdk.CompleteResult, error) {
+	if p == nil || p.Ref == nil {
+		return nil, invalidParams("say what is to be completed")
+	}
+	out := *p
+	out.Meta = onward(p.Meta)
+	members := d.joined
+	if p.Ref.Type == "ref/prompt" {
+		member, name, err := d.to(p.Ref.Name)
+		if err != nil {
+			return nil, err
+		}
+		members, out.Ref = []string{member}, &sdk.CompleteReference{Type: p.Ref.Type, Name: name}
+	}
+	err := invalidParams("no joined upstream completes this")
+	for _, member := range members {
+		o := d.run(ctx, errand{guest: who, member: member, call: func(ctx context.Context, s *sdk.ClientSession, _ sdk.InputResponseMap, _, _ string) outcome {
+			res, err := s.Complete(ctx, &out)
+			return outcome{result: res, err: err}
+		}})
+		if res, ok := o.result.(*sdk.CompleteResult); ok && o.err == nil {
+			return res, nil
+		}
+		err = o.err
+	}
+	return nil, err
+}
+
 // onward is what of a message's metadata goes on: not what it says of the caller's own
 // connection, which is of another revision, perhaps, than the one to the upstream.
 func onward(m sdk.Meta) sdk.Meta {

@@ -188,7 +188,7 @@ func TestJoinedSession(t *testing.T) {
 // TestJoinedBare: a question without parameters is one all the same.
 func TestJoinedBare(t *testing.T) {
 	d := joined(t)
-	for _, method := range []string{"tools/list", "resources/list", "resources/templates/list", "prompts/list", "tools/call", "resources/read", "prompts/get"} {
+	for _, method := range []string{"tools/list", "resources/list", "resources/templates/list", "prompts/list", "tools/call", "resources/read", "prompts/get", "completion/complete"} {
 		for _, params := range []string{"", `,"params":{}`, `,"params":null`} {
 			claims := d.claims("bot")
 			claims.Audience = testScope + "/office"

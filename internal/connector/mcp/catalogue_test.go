@@ -196,3 +196,23 @@ func TestShadows(t *testing.T) {
 		}
 	}
 }
+
+// FuzzDiff: whatever a server offers, it does not differ from itself, and what is no catalogue is an error.
+func FuzzDiff(f *testing.F) {
+	f.Add(library)
+	f.Add(`{"tools":[{"name":"a","annotations":{"readOnlyHint":1}}],"prompts":[{"arguments":[null,{"name":false}]}]}`)
+	f.Fuzz(func(t *testing.T, catalogue string) {
+		d, err := Diff([]byte(catalogue), []byte(catalogue))
+		if len(d) != 0 {
+			t.Fatalf("%q differs from itself: %v", catalogue, d)
+		}
+		_, errKept := Unsuspicious([]byte(catalogue), func(string, string, []byte) bool { return false }, func(string, string, string) {})
+		_, errShadows := Shadows(map[string][]byte{"a": []byte(catalogue), "b": []byte(catalogue)})
+		if c, bad := Open([]byte(catalogue)); bad == nil {
+			if err != nil || errKept != nil || errShadows != nil {
+				t.Fatalf("%q can be opened: %v %v %v", catalogue, err, errKept, errShadows)
+			}
+			c.Actions()
+		}
+	})
+}
