@@ -44,7 +44,7 @@ field by field. What speaks to a model behind your back is left out, and said, u
 
 func (a *app) mcpApprove() *cobra.Command {
 	var include []string
-	var yes bool
+	var yes, shadows bool
 	c := &cobra.Command{Use: "approve UPSTREAM", Short: "Approve what an MCP server offers now", Args: cobra.ExactArgs(1),
 		Long: `Show what lanyard mcp diff shows, ask, and approve it: from then on that is what agents may
 be granted, and what was held back because it had changed is no longer.`,
@@ -59,6 +59,9 @@ be granted, and what was held back because it had changed is no longer.`,
 			if len(differences) == 0 {
 				return nil
 			}
+			if err := a.noNewShadows(cmd.Context(), args[0], now, shadows); err != nil {
+				return err
+			}
 			if !yes {
 				if ok, err := a.confirm("Approve this?"); err != nil || !ok {
 					return err
@@ -68,6 +71,7 @@ be granted, and what was held back because it had changed is no longer.`,
 		}}
 	c.Flags().StringSliceVar(&include, "include", nil, "what to approve although its texts are suspicious: read it first")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&shadows, "allow-shadowing", false, "approve it although tools imitate or speak of those of servers that it is joined with: read them first")
 	return c
 }
 
@@ -146,8 +150,30 @@ func writeDifferences(w io.Writer, upstream string, all []mcp.Difference) {
 
 // noShadows refuses to join servers of which a tool imitates or speaks of another's, and says which.
 func (a *app) noShadows(ctx context.Context, joined []string, allowed bool) error {
-	catalogues := map[string][]byte{}
+	return a.unshadowed(ctx, joined, map[string][]byte{}, allowed)
+}
+
+// noNewShadows refuses what a server offers now when it is joined with one that it would shadow.
+func (a *app) noNewShadows(ctx context.Context, name string, now []byte, allowed bool) error {
+	all, err := pages[control.UpstreamView](ctx, a, "/v1/upstreams", nil)
+	if err != nil {
+		return err
+	}
+	joined := []string{name}
+	for _, u := range all {
+		if members := strings.Fields(u.Description); u.Family == "join" && slices.Contains(members, name) {
+			joined = append(joined, members...)
+		}
+	}
+	return a.unshadowed(ctx, joined, map[string][]byte{name: now}, allowed)
+}
+
+// unshadowed refuses servers, with the catalogues that are known or those that were approved, of which one shadows another.
+func (a *app) unshadowed(ctx context.Context, joined []string, catalogues map[string][]byte, allowed bool) error {
 	for _, name := range joined {
+		if catalogues[name] != nil {
+			continue
+		}
 		d, err := ask[control.Described](ctx, a, "GET", pathOf("upstreams", name, "description"), nil)
 		if refused := (*refusedError)(nil); errors.As(err, &refused) {
 			continue // so is joining it, with what is wrong
@@ -167,7 +193,7 @@ func (a *app) noShadows(ctx context.Context, joined []string, allowed bool) erro
 		fmt.Fprintf(a.errs, "lanyard: tool %s of %s: %s\n", printable(s.Tool), s.Server, printable(s.Why))
 	}
 	if len(found) > 0 && !allowed {
-		return exit{exitRefused, errors.New("a model that has these tools side by side may take one for the other, or be led by one to the other: read them, and join the servers with --allow-shadowing if they are meant so")}
+		return exit{exitRefused, errors.New("a model that has these tools side by side may take one for the other, or be led by one to the other: read them, and give --allow-shadowing if they are meant so")}
 	}
 	return nil
 }
