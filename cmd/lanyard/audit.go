@@ -53,7 +53,8 @@ func eventLine(e control.Entry) string {
 		who = who[i+1:]
 	}
 	what := v.Type
-	if v.Type == "request" {
+	requests := v.Type == "request" || strings.HasPrefix(v.Type, "request.")
+	if requests {
 		what = or(v.Action, "(not recognised)")
 		if v.Upstream != "" {
 			what += " on " + v.Upstream
@@ -66,7 +67,7 @@ func eventLine(e control.Entry) string {
 		line += " (" + v.Owner + ")"
 	}
 	line += "  " + what
-	if v.Reason != "" && v.Outcome != ledger.Allowed || v.Reason != "" && v.Type != "request" {
+	if v.Reason != "" && v.Outcome != ledger.Allowed || v.Reason != "" && !requests {
 		line += "\n          " + v.Reason
 	}
 	return printableLines(line)

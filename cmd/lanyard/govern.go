@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -254,19 +255,46 @@ the old one.`,
 	return noun("credential", "How an identity proves itself", add, revoke)
 }
 
-// conditions reads ARGUMENT=VALUE, in which * is any text.
+// conditions reads what each --where says.
 func conditions(where []string) (map[string]policy.Condition, error) {
 	all := map[string]policy.Condition{}
 	for _, w := range where {
-		name, value, ok := strings.Cut(w, "=")
-		if !ok {
-			return nil, usage("--where %q: want ARGUMENT=VALUE", w)
-		}
-		if all[name] = (policy.Condition{Is: value}); strings.Contains(value, "*") {
-			all[name] = policy.Condition{Like: value}
+		if err := condition(all, w); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// condition adds what one --where says.
+func condition(all map[string]policy.Condition, w string) error {
+	name, value, ok := strings.Cut(w, "=")
+	if !ok {
+		return usage("--where %q: want ARGUMENT=VALUE, ARGUMENT<=NUMBER or ARGUMENT>=NUMBER", w)
+	}
+	limit := strings.TrimRight(name, "<>")
+	if limit == name {
+		c := policy.Condition{Is: value}
+		if strings.Contains(value, "*") {
+			c = policy.Condition{Like: value}
+		}
+		all[name] = c
+		return nil
+	}
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || strings.ContainsAny(value, "xXpP_iInN") {
+		return usage("--where %q: %q is no number", w, value)
+	}
+	c := all[limit]
+	if name == limit+"<" {
+		c.Max = &n
+	} else if name == limit+">" {
+		c.Min = &n
+	} else {
+		return usage("--where %q: want ARGUMENT<=NUMBER or ARGUMENT>=NUMBER", w)
+	}
+	all[limit] = c
+	return nil
 }
 
 func (a *app) grant() *cobra.Command {
@@ -294,7 +322,7 @@ func (a *app) grant() *cobra.Command {
 	f.StringVar(&in.Upstream, "upstream", "", "the system it is on")
 	f.StringArrayVar(&in.Actions, "action", nil, "class (read, write, delete, admin), action, or pattern of actions; can be given again")
 	f.StringArrayVar(&in.Resources, "resource", nil, "pattern of resources, with *; can be given again (default all)")
-	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text; can be given again")
+	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text, or ARGUMENT<=NUMBER, ARGUMENT>=NUMBER; can be given again")
 	f.StringVar(&cedar, "cedar", "", "file of Cedar, instead of the other fields")
 	f.StringVar(&in.Until, "until", "", "its end (default the identity's)")
 	f.StringVar(&in.Record, "record", "", "before: the event is durable before the reply; within: within 100 ms")

@@ -102,7 +102,7 @@ func readScope(file string) ([]control.TaskPart, error) {
 			Is       string
 			OneOf    []string `yaml:"one_of"`
 			Like     string
-			Min, Max *int64
+			Min, Max *float64
 		}
 	}
 	d := yaml.NewDecoder(f)

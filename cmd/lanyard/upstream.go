@@ -53,6 +53,7 @@ func (a *app) upstream() *cobra.Command {
 	var google, openapi, catalogue, secretEnv, header, prefix string
 	var patterns, joined, counters []string
 	var signs oauthFlags
+	var shadows bool
 	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--join|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
 		Example: `  MAIL_TOKEN=... lanyard upstream put mail --url https://gmail.googleapis.com --google gmail/v1 --owner priya --credential-env MAIL_TOKEN
   lanyard upstream put crm --url https://crm.example.com --openapi crm.yaml
@@ -68,6 +69,9 @@ func (a *app) upstream() *cobra.Command {
 				in.Family, in.Description = "mcp", catalogue
 			case len(joined) > 0:
 				in.Family, in.Description = "join", strings.Join(joined, "\n")
+				if err := a.noShadows(cmd.Context(), joined, shadows); err != nil {
+					return err
+				}
 			case len(patterns) > 0:
 				in.Family, in.Description = "patterns", strings.Join(patterns, "\n")
 			}
@@ -115,6 +119,7 @@ func (a *app) upstream() *cobra.Command {
 	f.StringVar(&openapi, "openapi", "", "file of an OpenAPI 3 description")
 	f.StringVar(&catalogue, "mcp", "", "file of an MCP server's catalogue, from lanyard mcp catalogue")
 	f.StringSliceVar(&joined, "join", nil, "MCP upstreams to put behind one endpoint; it has no URL of its own")
+	f.BoolVar(&shadows, "allow-shadowing", false, "join them although tools of one imitate or speak of another's: read those first")
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
 	f.StringArrayVar(&counters, "counter", nil, "NAME=ACTION,...:ARGUMENT, an amount that a task's budget can limit; can be given again")

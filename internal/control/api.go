@@ -203,6 +203,24 @@ type UpstreamView struct {
 	SignIn      string `json:"sign_in,omitempty" doc:"Where owners connect their account there"`
 }
 
+// Offer is GET /v1/upstreams/{name}/offer. Both are catalogues of the upstream's family.
+type Offer struct {
+	Approved string `json:"approved"`
+	Now      string `json:"now" doc:"What it says it offers; nobody has read it yet"`
+	Version  int64  `json:"version" doc:"Of the upstream, for the approval"`
+}
+
+// Described is GET /v1/upstreams/{name}/description.
+type Described struct {
+	Description string `json:"description" doc:"All of what it was put with, or approved as"`
+}
+
+// Approval is POST /v1/upstreams/{name}/approve.
+type Approval struct {
+	Description string `json:"description" minLength:"1" doc:"What is approved: what was offered, or a part of it"`
+	Version     int64  `json:"version" doc:"Of the upstream when that was shown"`
+}
+
 // ActionView is one thing that can be done on an upstream.
 type ActionView struct {
 	Name       string            `json:"name" example:"gmail.users.messages.send"`

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/connector/patterns"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -56,7 +57,7 @@ func start(t *testing.T) *plane {
 	p.network = httptest.NewUnstartedServer(nil)
 	view := feed.NewView()
 	p.Plane, err = Open(t.Context(), Config{Store: db, View: view, Domain: "lanyard.local", URL: "http://" + p.network.Listener.Addr().String(), GatewayURL: "http://gateway.test",
-		Families: []connector.Family{patterns.Family()}, Version: "test", Now: c.Now, Rand: c.Rand, Log: slog.New(slog.NewTextHandler(p.log, nil)), Metrics: prometheus.NewRegistry()})
+		Families: []connector.Family{patterns.Family(), mcp.Family()}, Version: "test", Now: c.Now, Rand: c.Rand, Log: slog.New(slog.NewTextHandler(p.log, nil)), Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

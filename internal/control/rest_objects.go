@@ -331,6 +331,7 @@ func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, err
 
 func (p *Plane) upstreamRoutes(api door) {
 	const tag = "upstreams"
+	p.offerRoutes(api)
 	handle(api, "GET", "/upstreams", "list-upstreams", tag, "Upstreams by name", func(ctx context.Context, in *none) (Page[UpstreamView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[UpstreamView], error) {
 			all, err := tx.Upstreams()

@@ -18,7 +18,7 @@ func (g *Gateway) decide(r *request) error {
 	if err != nil {
 		return err
 	}
-	d, err := g.judge(r, set, r.backend.upstream, r.start)
+	d, err := g.judge(r, r.question(r.call, r.backend.upstream, r.start), set)
 	if err != nil {
 		return err
 	}
@@ -65,10 +65,14 @@ func inScope(scope string, c policy.Class) bool {
 	return false
 }
 
-// judge is the decision at now, by what set allows the subject on the upstream as it
-// is; it is asked again for a running request when something it stood on may have gone.
-func (g *Gateway) judge(r *request, set *policy.Set, u *policy.Upstream, now time.Time) (policy.Decision, error) {
-	ask := policy.Request{Call: r.call, Upstream: u, Now: now, Source: r.source, Chain: r.claims.Chain}
+// question is whether a call may be made for r, at that time, on that version of its upstream.
+func (r *request) question(call policy.Call, u *policy.Upstream, now time.Time) policy.Request {
+	return policy.Request{Call: call, Upstream: u, Now: now, Source: r.source, Chain: r.claims.Chain}
+}
+
+// judge is the decision by what set allows the subject; it is asked again for a
+// running request when something it stood on may have gone.
+func (g *Gateway) judge(r *request, ask policy.Request, set *policy.Set) (policy.Decision, error) {
 	d := set.Decide(ask)
 	var err error
 	for _, l := range r.claims.Chain[1:] {

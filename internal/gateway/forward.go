@@ -72,6 +72,19 @@ func (g *Gateway) still(r *request) error {
 	if !ok || u.Killed {
 		return cutOff(r.name)
 	}
+	call := r.call
+	if u != r.backend.upstream { // what it means, or its class, may be another now
+		b, err := g.backend(r.name)
+		if err != nil {
+			return err
+		}
+		if call, err = b.recognise(&r.ask); err != nil {
+			return &problem{status: http.StatusForbidden, kind: "unrecognised", detail: r.name + " was changed in the midst of this, and no longer has what was asked for."}
+		}
+		if !inScope(r.claims.Scope, call.Class) {
+			return &problem{status: http.StatusForbidden, kind: "denied", detail: call.Action + " is now a " + string(call.Class) + ", and the token is limited to the scope " + quote(r.claims.Scope) + "."}
+		}
+	}
 	subject, ok := g.View.Subject(r.claims.Actor())
 	if !ok {
 		return unauthorized("invalid_token", "The access token is no longer good: its identity is unknown.")
@@ -83,10 +96,10 @@ func (g *Gateway) still(r *request) error {
 	if err := g.mine(r); err != nil {
 		return err
 	}
-	if set == r.set && len(r.claims.Chain) == 1 { // the same grants under the same guardrails
+	if set == r.set && u == r.backend.upstream && len(r.claims.Chain) == 1 { // the same grants under the same guardrails
 		return nil
 	}
-	if d, err := g.judge(r, set, u, now); err != nil {
+	if d, err := g.judge(r, r.question(call, u, now), set); err != nil {
 		return err
 	} else if !d.Allow {
 		return denied(r, d)

@@ -36,7 +36,11 @@ const surveyTime = 10 * time.Second
 // caller asks for all.
 func (g *Gateway) unchanged(r *request) error {
 	pinner, ok := r.backend.connector.(connector.Pinner)
-	if !ok || !pinner.Pins(r.call) {
+	if !ok {
+		return nil
+	}
+	pin := pinner.Pin(r.call)
+	if pin == "" {
 		return nil
 	}
 	p := &r.account.pins
@@ -47,8 +51,8 @@ func (g *Gateway) unchanged(r *request) error {
 			return err
 		}
 	}
-	if differs := p.held[r.call.Action]; differs != "" {
-		return &problem{status: http.StatusForbidden, kind: "changed", detail: heldBack(r.backend.upstream, r.call.Action, differs)}
+	if differs := p.held[pin]; differs != "" {
+		return &problem{status: http.StatusForbidden, kind: "changed", detail: heldBack(r.backend.upstream, pin, differs)}
 	}
 	return nil
 }
@@ -58,8 +62,8 @@ func heldBack(u *policy.Upstream, action, differs string) string {
 	if owner == "" {
 		owner = string(u.Owner)
 	}
-	return fmt.Sprintf("%s of %s is no longer what was approved (%s changed), so it is held back: %s, owner of %s, can look at what it is now (lanyard mcp catalogue) and approve it (lanyard upstream put %s --mcp).",
-		action, u.Name, differs, owner, u.Name, u.Name)
+	return fmt.Sprintf("%s of %s is no longer what was approved (%s changed), so it is held back: %s, owner of %s, can look at what it is now (lanyard mcp diff %s) and approve it (lanyard mcp approve %s).",
+		action, u.Name, differs, owner, u.Name, u.Name, u.Name)
 }
 
 // survey asks the upstream what it offers. The caller holds the pins.

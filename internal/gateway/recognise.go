@@ -39,7 +39,7 @@ func (g *Gateway) recognise(r *request) error {
 			}
 		}
 	}
-	call, err := b.connector.Recognise(&r.ask)
+	call, err := b.recognise(&r.ask)
 	if errors.Is(err, connector.ErrUnrecognised) {
 		return &problem{status: http.StatusForbidden, kind: "unrecognised", cause: err,
 			detail: fmt.Sprintf("%s asked %s for something that its description does not have (%s %s): %v.", r.claims.Actor().Name(), r.name, r.in.Method, quote(r.path), err)}
@@ -47,10 +47,19 @@ func (g *Gateway) recognise(r *request) error {
 	if err != nil {
 		return malformed("The request cannot be understood: " + err.Error() + ".")
 	}
-	call.Upstream = r.name
-	call.Class = policy.ClassOf(*b.upstream, policy.Action{Name: call.Action, Class: call.Class})
 	r.call = call
 	return nil
+}
+
+// recognise says what ask means on this version of the upstream, and of which class it is.
+func (b *backend) recognise(ask *connector.Request) (policy.Call, error) {
+	call, err := b.connector.Recognise(ask)
+	if err != nil {
+		return policy.Call{}, err
+	}
+	call.Upstream = b.upstream.Name
+	call.Class = policy.ClassOf(*b.upstream, policy.Action{Name: call.Action, Class: call.Class})
+	return call, nil
 }
 
 // bodyTime is how long a caller may take for a body that must be known before anything is decided.

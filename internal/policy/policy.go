@@ -39,7 +39,7 @@ type Action struct {
 // Parameter is one argument of an action.
 type Parameter struct {
 	Name string
-	Type string // string, integer, boolean or strings (a set of string)
+	Type string // string, integer, number (Cedar decimal), boolean or strings (a set of string)
 }
 
 // Call is what is asked for, in the upstream's own terms.
@@ -48,7 +48,7 @@ type Call struct {
 	Action    string
 	Class     Class
 	Resource  string         // path-like, as in "users/me/messages/17c2"
-	Arguments map[string]any // string, int64, bool, []string
+	Arguments map[string]any // string, int64, Number, bool, []string
 }
 
 // Upstream is a system behind the boundary.
@@ -151,8 +151,8 @@ type Condition struct {
 	Is    string   `json:"is,omitempty"`
 	OneOf []string `json:"one_of,omitempty"`
 	Like  string   `json:"like,omitempty"` // Cedar like: * is any text; with / and *, not one that holds .. or %2e, which may lead out of it
-	Min   *int64   `json:"min,omitempty"`
-	Max   *int64   `json:"max,omitempty"`
+	Min   *float64 `json:"min,omitempty"`  // of a number: exact with up to 15 digits, 4 of them after the point
+	Max   *float64 `json:"max,omitempty"`
 }
 
 // Guardrail is an organisation-wide Cedar forbid that no grant can exceed.

@@ -339,8 +339,8 @@ func (r *reader) condition(n *yaml.Node) (c policy.Condition) {
 				c.OneOf = append(c.OneOf, r.scalar(item, "one_of"))
 			}
 		},
-		"min": func(n *yaml.Node) { c.Min = r.integer(n, "min") },
-		"max": func(n *yaml.Node) { c.Max = r.integer(n, "max") },
+		"min": func(n *yaml.Node) { c.Min = r.number(n, "min") },
+		"max": func(n *yaml.Node) { c.Max = r.number(n, "max") },
 	})
 	return c
 }
