@@ -312,3 +312,46 @@ func TestJoinAsks(t *testing.T) {
 		t.Errorf("forbidden: %q %v", got, err)
 	}
 }
+
+// TestJoinEverything: the official server, a command, asks for all that there is to ask for.
+func TestJoinEverything(t *testing.T) {
+	h := build(t)
+	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
+	h.serveStdio("everything")
+	h.do("upstream", "put", "desk", "--join", "everything", "--owner", "maya")
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	h.connected(ctx, "scribe", "desk", nil)
+	h.do("grant", "put", "scribe", "asking", "--upstream", "everything", "--action", "mcp.*", "--action", "tools.trigger-elicitation-request", "--action", "tools.trigger-sampling-request", "--action", "tools.get-roots-list")
+	badge, err := client.New(client.Config{Issuer: h.control, Identity: "spiffe://lanyard.local/agent/scribe", KeyFile: filepath.Join(h.dir, "scribe.key.jwk")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []string{"2025-11-25", "2026-07-28"} {
+		c := mcp.NewClient(&mcp.Implementation{Name: "scribe", Version: "1"}, &mcp.ClientOptions{
+			ElicitationHandler: func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+				return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"name": "Ann"}}, nil
+			},
+			CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
+				return &mcp.CreateMessageResult{Role: "assistant", Model: "a model", Content: &mcp.TextContent{Text: "an answer"}}, nil
+			}})
+		c.AddRoots(&mcp.Root{URI: "file:///home/ann", Name: "ann"})
+		s, err := c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: h.gate + "/desk/mcp", HTTPClient: badge.HTTPClient(h.gate + "/desk"), MaxRetries: -1}, &mcp.ClientSessionOptions{ProtocolVersion: version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for tool, want := range map[string]string{"trigger-elicitation-request": "Ann", "trigger-sampling-request": "an answer", "get-roots-list": "file:///home/ann"} {
+			bounded, cancel := context.WithTimeout(ctx, 20*time.Second)
+			res, err := s.CallTool(bounded, &mcp.CallToolParams{Name: "everything__" + tool, Arguments: map[string]any{}})
+			if tool == "trigger-sampling-request" {
+				res, err = s.CallTool(bounded, &mcp.CallToolParams{Name: "everything__" + tool, Arguments: map[string]any{"prompt": "hm"}})
+			}
+			cancel()
+			b, _ := json.Marshal(res)
+			if err != nil || !strings.Contains(string(b), want) {
+				t.Errorf("%s, %s: %s %v", version, tool, b, err)
+			}
+		}
+		s.Close()
+	}
+}
