@@ -168,7 +168,7 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 			good("upstream %s can be reached", u.Name)
 		}
 	}
-	all, err := pages[control.IdentityView](ctx, a, "/v1/identities", nil)
+	all, err := pages[control.IdentityView](ctx, a, "/v1/identities", url.Values{"roots": {"true"}})
 	if err != nil {
 		bad("identities: "+err.Error(), "")
 	}

@@ -20,7 +20,8 @@ type Wanted struct {
 	Environment   string // default production
 	Expires       End    // default DefaultExpiry
 	Set           string
-	Pending       bool // register only; do not let it act yet
+	Children      identity.Children // how many it may start; default none
+	Pending       bool              // register only; do not let it act yet
 	client        identity.Client
 }
 
@@ -46,7 +47,7 @@ func (c *Change) PutIdentity(w Wanted) (identity.Identity, Outcome, error) {
 	if created {
 		i = identity.Identity{ID: id, State: identity.Pending, Created: c.Now(), Client: w.client}
 	}
-	i.Owner, i.Backup, i.Purpose, i.Environment, i.Set = w.Owner, w.Backup, strings.TrimSpace(w.Purpose), w.Environment, w.Set
+	i.Owner, i.Backup, i.Purpose, i.Environment, i.Set, i.Children = w.Owner, w.Backup, strings.TrimSpace(w.Purpose), w.Environment, w.Set, w.Children
 	if i.Environment == "" {
 		i.Environment = "production"
 	}
@@ -75,8 +76,8 @@ func (c *Change) PutIdentity(w Wanted) (identity.Identity, Outcome, error) {
 		kind = "identity.register"
 	}
 	err = errors.Join(c.Tx.PutIdentity(i), c.record(kind, i.ID.String(), string(i.Owner), "", out.detail()))
-	if err == nil && !created && !i.Expires.Equal(old.Expires) {
-		err = c.moveCredentials(old, i)
+	if err == nil && !created {
+		err = errors.Join(c.moveCredentials(old, i), c.follow(old, i))
 	}
 	return i, out, err
 }
@@ -121,6 +122,9 @@ func (c *Change) checkIdentity(what string, i, old identity.Identity) (identity.
 	if i.Backup == i.Owner {
 		bad("backup", "the owner cannot be its own backup; name another, or nobody")
 	}
+	if err := c.checkChild(i, old, bad); err != nil {
+		return owner, err
+	}
 	if i.Purpose == "" {
 		bad("purpose", "say in one sentence what it is for")
 	}
@@ -145,6 +149,13 @@ func (c *Change) Transition(ref string, to identity.State, verb, reason string, 
 	old, err := FindIdentity(c.Tx, ref)
 	if err != nil {
 		return old, err
+	}
+	if to == identity.Active {
+		if why, err := c.bereft(old); err != nil {
+			return old, err
+		} else if why != "" {
+			return old, &Conflict{why}
+		}
 	}
 	if old.State == identity.Killed && (to == identity.Active || to == identity.Suspended) {
 		return old, &Conflict{fmt.Sprintf("%s was killed; lanyard restore %s brings it back, with new credentials only", old.ID.Name(), old.ID.Name())}
@@ -174,9 +185,9 @@ func (c *Change) Transition(ref string, to identity.State, verb, reason string, 
 		return old, err
 	}
 	if to == identity.Retired {
-		return i, c.endAll(i, reason)
+		return i, errors.Join(c.endAll(i, reason), c.retireBelow(i))
 	}
-	return i, c.moveCredentials(old, i)
+	return i, errors.Join(c.moveCredentials(old, i), c.follow(old, i))
 }
 
 // endAll revokes what a retired identity had.

@@ -32,6 +32,7 @@ type Registry struct {
 	Rand          io.Reader
 	DefaultExpiry time.Duration // of an identity; default 90 days
 	MaxExpiry     time.Duration // the longest that an identity may run without being renewed; default 365 days
+	KeepEnded     time.Duration // how long a child that ended is kept; default a day
 
 	described described
 }
