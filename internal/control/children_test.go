@@ -134,6 +134,9 @@ func TestChildLimit(t *testing.T) {
 	if made.Load() != 10 || refused.Load() != 54 {
 		t.Errorf("%d were started, %d refused", made.Load(), refused.Load())
 	}
+	if on := p.must("GET", "/v1/ledger/events?type=identity.register&outcome=refused&limit=100", ""); strings.Count(on, "has 10 children at once") < 54 || !strings.Contains(on, `"chain":["spiffe://lanyard.local/agent/bot"]`) {
+		t.Error(on)
+	}
 }
 
 // TestKillChildren: a kill takes the subtree along, says so before and after, and a restore gives back the root alone.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -80,6 +82,9 @@ func (p *Plane) childRoutes(api door) {
 			return err
 		})
 		if err != nil {
+			if unrecorded := p.refused(ctx, in.actor(), parent, err); unrecorded != nil {
+				err = unrecorded
+			}
 			return ChildCreated{}, err
 		}
 		out := ChildCreated{ID: made.ID, Name: made.ID.Name(), Parent: parent, Credential: made.Credential.ID, Expires: made.Expires, Children: made.Children,
@@ -98,6 +103,27 @@ func (p *Plane) childRoutes(api door) {
 			return p.tree(tx, i)
 		})
 	})
+}
+
+// refused puts on record that an identity asked for a child that it may not have.
+func (p *Plane) refused(ctx context.Context, by registry.Actor, parent identity.ID, why error) error {
+	var told *Problem
+	if !errors.As(problem(why), &told) || told.Status >= 500 {
+		return nil // nobody said no
+	}
+	now := p.Now().UTC()
+	id, err := ledger.NewID(p.Rand, now)
+	if err != nil {
+		return err
+	}
+	e := ledger.Event{ID: id, Time: now, Type: "identity.register", Outcome: ledger.Refused, Actor: by.Name, Source: by.Source, Resource: parent.String(), Reason: told.Detail, Status: told.Status}
+	if s, ok := p.View.Subject(parent); ok {
+		e.Owner = string(s.Identity.Owner)
+	}
+	if line, err := p.View.Line(parent, now); err == nil {
+		e.Chain = line.Texts()
+	}
+	return p.Store.Record(context.WithoutCancel(ctx), []ledger.Event{e})
 }
 
 func (b *ChildInput) spawn() (registry.Spawn, error) {

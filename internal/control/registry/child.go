@@ -50,6 +50,9 @@ func (c *Change) Spawn(parent identity.ID, s Spawn) (out Spawned, err error) {
 		return out, err
 	}
 	p := line[0]
+	for _, i := range line {
+		c.by.chain = append(c.by.chain, i.ID.String())
+	}
 	may, err := c.allowance(line)
 	if err != nil {
 		return out, err

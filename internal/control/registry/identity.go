@@ -262,23 +262,27 @@ func (c *Change) moveCredentials(old, i identity.Identity) error {
 // is looked at on every request; this is for the state and the record. It
 // returns when the next one ends, zero if none does.
 func (r *Registry) Expire(ctx context.Context) (next time.Time, err error) {
+	for more := true; more && err == nil; {
+		next, more, err = r.expire(ctx)
+	}
+	return next, err
+}
+
+// expire does as much of it as others should have to wait for.
+func (r *Registry) expire(ctx context.Context) (next time.Time, more bool, err error) {
 	_, err = r.Do(ctx, Self, func(c *Change) error {
-		for {
-			list, err := c.Expiring(100)
-			if err != nil {
+		list, err := c.Expiring(tidied)
+		if err != nil {
+			return err
+		}
+		more = len(list) == tidied
+		for _, i := range list {
+			if i, err = i.Transition(identity.Expired, identity.Owner{}, c.Now()); err != nil {
 				return err
 			}
-			if len(list) == 0 {
-				break
-			}
-			for _, i := range list {
-				if i, err = i.Transition(identity.Expired, identity.Owner{}, c.Now()); err != nil {
-					return err
-				}
-				i.Version++
-				if err := errors.Join(c.Tx.PutIdentity(i), c.record("identity.expire", i.ID.String(), string(i.Owner), "Its end has come; its owner can renew it.", nil)); err != nil {
-					return err
-				}
+			i.Version++
+			if err := errors.Join(c.Tx.PutIdentity(i), c.record("identity.expire", i.ID.String(), string(i.Owner), "Its end has come; its owner can renew it.", nil)); err != nil {
+				return err
 			}
 		}
 		at, err := c.NextExpiry()
@@ -290,5 +294,5 @@ func (r *Registry) Expire(ctx context.Context) (next time.Time, err error) {
 		}
 		return err
 	})
-	return next, err
+	return next, more, err
 }

@@ -41,6 +41,8 @@ type Registry struct {
 type Actor struct {
 	Name   string
 	Source string // peer address, if it came over the network
+
+	chain []string // who is behind it, when that is known to be more than Name
 }
 
 // Self is the actor of what happens by itself.
@@ -98,7 +100,7 @@ func (c *Change) record(kind, resource, owner, reason string, detail map[string]
 	if err != nil {
 		return err
 	}
-	c.Record(ledger.Event{ID: id, Time: c.Now(), Type: kind, Outcome: ledger.Allowed, Actor: c.by.Name, Source: c.by.Source,
+	c.Record(ledger.Event{ID: id, Time: c.Now(), Type: kind, Outcome: ledger.Allowed, Actor: c.by.Name, Source: c.by.Source, Chain: c.by.chain,
 		Owner: owner, Resource: resource, Reason: reason, Detail: detail})
 	return nil
 }
