@@ -13,7 +13,6 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/issuer"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
-	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -123,7 +122,8 @@ func (p *Plane) explain(ctx context.Context, in ExplainRequest) (ExplainResult, 
 		return id, err
 	}
 	out := ExplainResult{Action: call.Action, Class: call.Class, Resource: call.Resource, Arguments: call.Arguments, Owner: u.OwnerName, Guardrails: id.Guardrails, Grants: id.Grants, Policies: id.Policies}
-	if err := subject.Identity.Usable(p.Now()); err != nil {
+	line, err := p.View.Line(subject.Identity.ID, p.Now())
+	if err != nil {
 		out.Reason = "Every call is refused: " + err.Error() + "."
 		return out, nil
 	}
@@ -131,11 +131,10 @@ func (p *Plane) explain(ctx context.Context, in ExplainRequest) (ExplainResult, 
 		out.Reason = "Every call is refused: " + u.Name + " is cut off."
 		return out, nil
 	}
-	set, err := subject.Set()
+	e, err := p.explainLine(policy.Request{Call: call, Upstream: u, Now: p.Now(), Chain: line})
 	if err != nil {
 		return out, err
 	}
-	e := set.Explain(policy.Request{Call: call, Upstream: u, Now: p.Now(), Chain: identity.Alone(i.ID, i.Generation)})
 	out.Allow, out.Reason, out.Guardrail, out.Guardrails, out.Grants = e.Decision.Allow, e.Decision.Reason, e.Decision.Guardrail, e.Guardrails, e.Grants
 	out.Policies = append(out.Policies, e.Decision.Policies...)
 	if e.Decision.Allow {

@@ -86,6 +86,25 @@ func (g *Gateway) judge(r *request, ask policy.Request, set *policy.Set) (policy
 	return g.tasked(r.claims, ask, d)
 }
 
+// offers reports whether everyone behind r may make a call, or might with the right
+// arguments where they are not known: whether it is to be shown.
+func (r *request) offers(ask policy.Request) bool {
+	may := (*policy.Set).May
+	if ask.Call.Arguments != nil { // all of the call is known
+		may = func(s *policy.Set, ask policy.Request) bool { return s.Decide(ask).Allow }
+	}
+	for _, l := range ask.Chain[1:] {
+		member, ok := r.g.View.Subject(l.ID)
+		if !ok {
+			return false
+		}
+		if set, err := member.Set(); err != nil || !may(set, ask) {
+			return false
+		}
+	}
+	return may(r.set, ask)
+}
+
 // link adds the decision on one member of the chain to what the others said.
 func (g *Gateway) link(id identity.ID, ask policy.Request, so policy.Decision) (policy.Decision, error) {
 	member, ok := g.View.Subject(id)

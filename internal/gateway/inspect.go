@@ -102,14 +102,8 @@ func (r *request) filter(l connector.Lister, contentType string, reply []byte) (
 	out, offers, err := l.Filter(&r.ask, contentType, reply, func(c policy.Call) bool {
 		c.Upstream = r.name
 		c.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: c.Action, Class: c.Class})
-		ask := policy.Request{Call: c, Upstream: r.backend.upstream, Now: r.start, Source: r.source}
-		switch {
-		case !inScope(r.claims.Scope, c.Class), !r.named(ask, c.Arguments != nil):
-			return false
-		case c.Arguments != nil: // all of the call is known
-			return r.set.Decide(ask).Allow
-		}
-		return r.set.May(ask)
+		ask := r.question(c, r.backend.upstream, r.start)
+		return inScope(r.claims.Scope, c.Class) && r.named(ask, c.Arguments != nil) && r.offers(ask)
 	})
 	r.g.see(r, offers)
 	return out, err
