@@ -283,6 +283,7 @@ func (a *app) grant() *cobra.Command {
 	f.StringArrayVar(&in.Resources, "resource", nil, "pattern of resources, with *; can be given again (default all)")
 	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text; can be given again")
 	f.StringVar(&cedar, "cedar", "", "file of Cedar, instead of the other fields")
+	f.BoolVar(&in.ForOthers, "only-for-others", false, "only when the identity acts on behalf of another")
 	f.StringVar(&in.Until, "until", "", "its end (default the identity's)")
 	f.StringVar(&in.Record, "record", "", "before: the event is durable before the reply; within: within 100 ms")
 	revoke := &cobra.Command{Use: "revoke IDENTITY/GRANT", Short: "Take a grant away", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
@@ -392,6 +393,9 @@ func (a *app) upstream() *cobra.Command {
 	f.StringSliceVar(&joined, "join", nil, "MCP upstreams to put behind one endpoint; it has no URL of its own")
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
+	f.StringVar(&in.Agent, "agent", "", "it is this identity, which acts on behalf of its callers")
+	f.StringVar(&in.ChainHeader, "chain-header", "", "tell it who is behind each request, in this header (default Lanyard-Chain)")
+	f.Lookup("chain-header").NoOptDefVal = "true"
 	f.StringSliceVar(&consent.Owners, "consent", nil, "owners who may connect a client of theirs to it, * for all; its own owner always may")
 	f.StringSliceVar(&consent.Classes, "consent-class", nil, "what they may let it do at most: read, write, delete, admin (default read)")
 	f.StringVar(&secretEnv, "credential-env", "", "environment variable with the credential the gateway shows it")

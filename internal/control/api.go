@@ -114,6 +114,8 @@ type UpstreamInput struct {
 	Description string            `json:"description" doc:"The family's input: a document, its name, or lines of patterns" example:"gmail/v1"`
 	Classes     map[string]string `json:"classes,omitempty" doc:"Action or pattern to class (read, write, delete, admin)"`
 	WebSocket   bool              `json:"websocket,omitempty"`
+	ChainHeader string            `json:"chain_header,omitempty" doc:"Header in which it is told who is behind a request: true for Lanyard-Chain, or one that begins with X-; none: it is not told" maxLength:"64"`
+	Agent       string            `json:"agent,omitempty" doc:"It is this identity: each call gives it, in Lanyard-On-Behalf-Of, what it exchanges for tokens on behalf of its caller" maxLength:"512"`
 	Consent     *ConsentInput     `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
 	Secret      *SecretInput      `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
 }
@@ -161,6 +163,7 @@ type GrantInput struct {
 	Resources  []string                    `json:"resources,omitempty" doc:"Patterns with *; none means all" maxItems:"500"`
 	Conditions map[string]policy.Condition `json:"conditions,omitempty" doc:"By argument: all must hold"`
 	Cedar      string                      `json:"cedar,omitempty" doc:"Instead of the plain fields" maxLength:"65536"`
+	ForOthers  bool                        `json:"only_for_others,omitempty" doc:"Only when the identity acts on behalf of another, never for itself"`
 	Record     string                      `json:"record,omitempty" enum:"before,within" doc:"The event is durable before the reply, or within 100 ms"`
 	Until      string                      `json:"until,omitempty" doc:"Its end; default the identity's expiry" example:"2027-01-31" maxLength:"64"`
 }

@@ -111,6 +111,7 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	u.Opaque = b.prefix + r.target // sent as it is: not decoded, not encoded again
 	p.Out.Host = b.base.Host
 	h := p.Out.Header
+	r.setTold(h)
 	setSecret(h, r.secret)
 	h["Traceparent"] = []string{r.tracing}
 	_, checked := b.connector.(connector.Checker)

@@ -97,8 +97,9 @@ type backend struct {
 	failure error     // the last ask had no answer in time
 	failed  time.Time // until then
 
-	pins  pins
-	doors doors
+	pins          pins
+	doors         doors
+	introductions introductions
 }
 
 // backend returns the upstream as it is now, opening it when it has changed.

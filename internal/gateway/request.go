@@ -44,6 +44,7 @@ type state struct {
 
 	// authenticate
 	claims  *token.Claims // shared, never changed
+	access  string        // the access token that they are of
 	subject *feed.Subject
 	source  string // peer address
 	nonce   string // for the caller's next proof, when it should take another
@@ -60,8 +61,10 @@ type state struct {
 	set      *policy.Set // of the subject, that decided
 
 	// inject
-	secret  feed.Secret
-	tracing string // W3C traceparent as sent
+	secret       feed.Secret
+	tracing      string // W3C traceparent as sent
+	behind       string // the chain, where the upstream is told it
+	introduction feed.Introduction
 
 	// forward
 	ctx    context.Context
@@ -103,7 +106,7 @@ func (r *request) clear() {
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.ask, r.call, r.decision, r.set = nil, connector.Request{}, policy.Call{}, policy.Decision{}, nil
 	r.session, r.bound = "", false
-	r.secret, r.tracing = feed.Secret{}, ""
+	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel = nil, nil
 	r.status, r.trailer, r.refused, r.failure = 0, false, nil, ""

@@ -78,6 +78,7 @@ func (s *Set) denial(q *question) string {
 	var may []string
 	var ended string
 	near := false // a grant is about this action, but not with these arguments
+	alone := ""   // one is, and it is for others only
 	for i := range s.rules {
 		r := &s.rules[i]
 		if r.grant.Upstream != c.Upstream {
@@ -88,6 +89,9 @@ func (s *Set) denial(q *question) string {
 			continue
 		}
 		near = near || r.scope[1].covers(q.action, q.class)
+		if r.grant.ForOthers && !q.forOthers() && r.scope[1].covers(q.action, q.class) {
+			alone = r.grant.ID
+		}
 		may = append(may, r.grant.words()...)
 	}
 	who := "an operator"
@@ -104,6 +108,8 @@ func (s *Set) denial(q *question) string {
 		return fmt.Sprintf("%s: its grant %s has ended; %s can renew it.", start, ended, who)
 	case len(may) == 0:
 		return fmt.Sprintf("%s: it has no grant there; %s can give one.", start, who)
+	case alone != "":
+		return fmt.Sprintf("%s for itself: its grant %s is only for acting on behalf of others; it is to exchange what it was called with for a token of its own.", start, alone)
 	case near:
 		return fmt.Sprintf("%s with this resource or these arguments (%s): the conditions of its grants do not cover them; %s can widen them.", start, c.Resource, who)
 	}

@@ -233,11 +233,16 @@ func (q *question) context() types.Record {
 	for name, value := range q.Call.Arguments {
 		args[types.String(name)] = cedarValue(value)
 	}
-	c := types.RecordMap{"now": types.NewDatetime(q.Now), "source": types.String(q.Source), "args": types.NewRecord(args), "depth": types.Long(max(1, len(q.Chain)))}
+	c := types.RecordMap{"now": types.NewDatetime(q.Now), "source": types.String(q.Source), "args": types.NewRecord(args), "depth": types.Long(max(1, len(q.Chain))), "for_others": types.Boolean(q.forOthers())}
 	if person := q.Chain.Root().Owner(); person != "" {
 		c["person"] = types.String(person)
 	}
 	return types.NewRecord(c)
+}
+
+// forOthers reports whether whose set it is acts for another: the chain does not end with it.
+func (q *question) forOthers() bool {
+	return len(q.Chain) > 1 && q.Chain.Root() != q.set.subject.ID
 }
 
 // Get is the three entities that a request has, and no others.

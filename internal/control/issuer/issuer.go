@@ -11,6 +11,9 @@
 // the event is durable, and for codes and refresh tokens that they are used up. A
 // [KeyRing] holds the signing keys.
 //
+// Who acts for another asks by token exchange (behalf.go): with its own proof, and a
+// token that says for whom.
+//
 // Beside it are metadata (RFC 8414), keys (RFC 7517), introspection (RFC 7662)
 // and revocation (RFC 7009).
 package issuer
@@ -25,6 +28,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/fetch"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
@@ -51,6 +55,9 @@ type Issuer struct {
 	RevokeToken func(ctx context.Context, c token.Claims, actor string) error
 	// Admin says which operator a request is from, who may introspect and revoke; nil means none is.
 	Admin func(*http.Request) (operator string, ok bool)
+	// Person finds the living owner that a token of an identity provider is about, and when it
+	// ends; nil means that no provider's tokens are taken. The error is for the client.
+	Person func(ctx context.Context, raw, kind string) (identity.OwnerID, time.Time, error)
 	// Touch notes that a credential was used; it must not wait.
 	Touch func(credential string, when time.Time)
 
@@ -123,7 +130,7 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 		"jwks_uri":                              i.URL + "/oauth/jwks",
 		"introspection_endpoint":                i.URL + "/oauth/introspect",
 		"revocation_endpoint":                   i.URL + "/oauth/revoke",
-		"grant_types_supported":                 []string{"client_credentials"},
+		"grant_types_supported":                 []string{"client_credentials", token.GrantExchange},
 		"response_types_supported":              []string{},
 		"scopes_supported":                      scopes,
 		"token_endpoint_auth_methods_supported": methods,
@@ -137,7 +144,7 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 	}
 	if i.Registry != nil {
 		document["authorization_endpoint"] = i.URL + "/oauth/authorize"
-		document["grant_types_supported"] = []string{"client_credentials", "authorization_code", "refresh_token"}
+		document["grant_types_supported"] = []string{"client_credentials", token.GrantExchange, "authorization_code", "refresh_token"}
 		document["response_types_supported"] = []string{"code"}
 		document["response_modes_supported"] = []string{"query"}
 		document["code_challenge_methods_supported"] = []string{"S256"}

@@ -26,7 +26,10 @@ type issue struct {
 	upstream string
 	proof    *token.Proof
 	claims   token.Claims
-	given    *given // with a code or a refresh token
+	given    *given   // with a code or a refresh token
+	behalf   *behalf  // in an exchange: for whom
+	tried    []string // in an exchange: the chain it is about, once that is known to be true
+	said     []string // until then: the chain that what was shown says
 }
 
 // token is the frame: the phases that every grant type goes through, in this
@@ -55,7 +58,8 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		Life  int64  `json:"expires_in"`
 		Scope string `json:"scope,omitempty"`
 		Next  string `json:"refresh_token,omitempty"`
-	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope, q.given.next()})
+		Is    string `json:"issued_token_type,omitempty"` // RFC 8693 section 2.2.1
+	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope, q.given.next(), q.behalf.is()})
 }
 
 func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw string, err error) {
@@ -73,6 +77,8 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 		err = i.byCode(r, q)
 	case kind == "refresh_token" && i.Registry != nil:
 		err = i.byRefresh(r, q)
+	case kind == token.GrantExchange:
+		err = i.byExchange(r, q)
 	case kind == "":
 		err = refuse("invalid_request", "grant_type is missing.")
 	default:
@@ -81,7 +87,7 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 	if err != nil {
 		return "", err
 	}
-	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.scope, i.bind, i.once, i.exchange} {
+	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.reach, i.scope, i.bind, i.held, i.once, i.exchange} {
 		if err := phase(r, q); err != nil {
 			return "", err
 		}
@@ -135,6 +141,9 @@ func (i *Issuer) scope(_ *http.Request, q *issue) error {
 		}
 	}
 	q.claims.Scope = strings.Join(strings.Fields(q.form["scope"]), " ")
+	if err := q.behalf.limit(&q.claims.Scope); err != nil {
+		return err
+	}
 	return q.given.narrow(&q.claims.Scope)
 }
 
@@ -187,8 +196,11 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	if err != nil {
 		return "", refuse("invalid_grant", err.Error()+".")
 	}
-	ends := q.now.Add(i.TTL)
-	for _, t := range []time.Time{id.Expires, cred.Expires} {
+	ends, limits := q.now.Add(i.TTL), []time.Time{id.Expires, cred.Expires}
+	if q.behalf != nil {
+		chain, limits = q.behalf.chain, append(limits, q.behalf.ends)
+	}
+	for _, t := range limits {
 		if t.Before(ends) {
 			ends = t
 		}
@@ -205,7 +217,7 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	c.Issued, c.Expires = q.now.UTC().Truncate(time.Second), ends.UTC().Truncate(time.Second)
 	c.Chain, c.Owner, c.Credential = chain, id.Owner, cred.ID
 	if !c.Expires.After(c.Issued) {
-		return "", refuse("invalid_client", "The identity or its credential expires within the second.")
+		return "", refuse("invalid_grant", "What the token would rest on ends within the second: the identity, its credential or what was shown for another.")
 	}
 	return i.Ring.Signer().Mint(*c)
 }

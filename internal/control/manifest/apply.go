@@ -149,6 +149,10 @@ func fieldPlaces(at place, fields map[string]place) func(string) place {
 }
 
 func (a *applying) upstreams() error {
+	coming := map[string]identity.Kind{}
+	for _, d := range a.m.identities {
+		coming[d.name] = d.kind
+	}
 	for _, u := range a.m.upstreams {
 		a.places["upstream "+u.value.Name] = fieldPlaces(u.at, map[string]place{"owner": u.ownerAt, "description": u.descriptionAt})
 		var secret *registry.Secret
@@ -161,6 +165,12 @@ func (a *applying) upstreams() error {
 				a.m.mistakes.add(u.secret.at, "upstream %s needs its credential, and %s is not to be had here", u.value.Name, u.secret.ref.what())
 			}
 		}
+		id, err := a.c.AgentID(u.agent, coming)
+		if err != nil {
+			a.m.mistakes.add(u.agentAt, "agent %q of upstream %s is no identity, neither here nor registered", u.agent, u.value.Name)
+			continue
+		}
+		u.value.Agent = id
 		out, err := a.c.PutUpstream(u.value, secret)
 		if err := a.put("upstream", u.value.Name, out, err); err != nil {
 			return err
