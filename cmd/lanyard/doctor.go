@@ -168,6 +168,21 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 			good("upstream %s can be reached", u.Name)
 		}
 	}
+	providers, err := pages[control.ProviderView](ctx, a, "/v1/providers", nil)
+	if err != nil {
+		bad("providers: "+err.Error(), "")
+	}
+	for _, p := range providers {
+		if p.Disabled {
+			look("provider "+p.Name+" is disabled", "lanyard provider enable "+p.Name+", or remove it")
+		} else if p.Issuer == s.URL {
+			bad("provider "+p.Name+" has the issuer of this server itself, which is never trusted", "lanyard provider put "+p.Name+" --issuer with that of your identity provider")
+		} else if _, err := ask[control.ProviderKeys](ctx, a, "GET", pathOf("providers", p.Name, "keys"), nil); err != nil {
+			bad("provider "+p.Name+": "+err.Error(), "is "+p.Issuer+" on the public internet? If not, give its keys: lanyard provider put "+p.Name+" --jwks FILE")
+		} else {
+			good("the keys of provider %s can be had", p.Name)
+		}
+	}
 	all, err := pages[control.IdentityView](ctx, a, "/v1/identities", nil)
 	if err != nil {
 		bad("identities: "+err.Error(), "")

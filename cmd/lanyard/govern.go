@@ -170,7 +170,11 @@ func showIdentity(w io.Writer, i control.IdentityView) {
 		if !k.Revoked.IsZero() {
 			end = "revoked " + day(k.Revoked)
 		}
-		rows = append(rows, []string{k.ID, string(k.Kind), end, day(k.LastUsed)})
+		kind := string(k.Kind)
+		if k.Provider != "" {
+			kind += " of " + k.Provider
+		}
+		rows = append(rows, []string{k.ID, kind, end, day(k.LastUsed)})
 	}
 	table(w, "CREDENTIAL KIND GOOD LAST-USED", rows)
 	fmt.Fprintln(w)

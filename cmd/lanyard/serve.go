@@ -87,7 +87,7 @@ the folder. A second serve on the same folder is refused.`,
 	f.BoolVar(&s.insecure, "insecure-http", false, "listen without TLS beyond loopback: only behind a proxy that has it")
 	f.BoolVar(&s.bearer, "allow-bearer", false, "give tokens that are bound to no key to clients that could bind them")
 	f.BoolVar(&s.register, "client-registration", false, "let clients that people connect register themselves (RFC 7591), for those that publish no metadata document")
-	f.BoolVar(&s.localClients, "local-clients", false, "fetch clients' metadata documents from this machine, too, over http: for development")
+	f.BoolVar(&s.localClients, "local-clients", false, "fetch clients' metadata documents and identity providers' keys from this machine, too, over http: for development")
 	f.StringVar(&s.maxExpiry, "max-expiry", "365d", "the longest that an identity may run without being renewed")
 	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")

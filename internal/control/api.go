@@ -133,6 +133,38 @@ type SignInCode struct {
 	Expires time.Time `json:"expires"`
 }
 
+// ProviderInput is PUT /v1/providers/{provider}.
+type ProviderInput struct {
+	Issuer   string            `json:"issuer" doc:"Exactly as the provider writes it in iss" example:"https://login.example.com" minLength:"1" maxLength:"512"`
+	Uses     []string          `json:"uses" doc:"What it is trusted for; id_jag: clients act for people on its word (ID-JAG); on_behalf: agents act for people by the tokens it gave them (RFC 8693)" enum:"id_jag,on_behalf" minItems:"1" maxItems:"8"`
+	Claim    string            `json:"claim,omitempty" doc:"How the owner is found: email (the default), or the claim that holds an owner's name, as in sub or preferred_username" maxLength:"128"`
+	Domains  []string          `json:"domains,omitempty" doc:"Domains of email that it answers for; left out, any address that it says is verified counts" maxItems:"100"`
+	People   map[string]string `json:"people,omitempty" doc:"From sub to the name of an owner; who is here is found by nothing else"`
+	Scopes   []string          `json:"scopes,omitempty" doc:"What a client may get on its word, at most; default read" enum:"read,write,delete,admin"`
+	Audience []string          `json:"audience,omitempty" doc:"With on_behalf: whom its tokens have to be for, as it writes them in aud and azp" maxItems:"100"`
+	Life     string            `json:"life,omitempty" doc:"How long a client goes on without its word being heard anew; default 30d" example:"30d" maxLength:"16"`
+	Public   bool              `json:"public_clients,omitempty" doc:"Clients that have no credential of their own may show its word, too"`
+	JWKS     json.RawMessage   `json:"jwks,omitempty" doc:"Its keys (RFC 7517), pinned; left out, those it publishes are fetched"`
+}
+
+// ProviderView is a provider, with how many clients act on its word.
+type ProviderView struct {
+	identity.Provider
+	JWKS    json.RawMessage `json:"jwks,omitempty"`
+	Clients int             `json:"clients" doc:"How many identities hold a credential that stands on its word"`
+}
+
+// ProviderKeys is GET /v1/providers/{provider}/keys.
+type ProviderKeys struct {
+	Keys   []string `json:"keys" doc:"Their ids (kid); one without is -"`
+	Pinned bool     `json:"pinned" doc:"They are given in the entry, not fetched"`
+}
+
+// ReasonInput is POST /v1/providers/{provider}/{disable,enable}.
+type ReasonInput struct {
+	Reason string `json:"reason,omitempty" maxLength:"500"`
+}
+
 // SecretInput is an upstream's credential. It is sealed at rest and never given back.
 type SecretInput struct {
 	Header string `json:"header,omitempty" doc:"Default Authorization" example:"Authorization" maxLength:"128"`

@@ -51,7 +51,7 @@ type Config struct {
 	TokenTTL      time.Duration // default 5 minutes, at most 15
 	AllowBearer   bool          // give unbound tokens to clients that could bind them
 	Register      bool          // clients that people connect may register themselves (RFC 7591)
-	LocalClients  bool          // metadata documents of clients may be on this machine, over http: for development
+	LocalClients  bool          // metadata documents of clients, and providers' keys, may be on this machine, over http: for development
 }
 
 // Plane is a control plane.

@@ -18,6 +18,7 @@ func (p *Plane) routes(api door) {
 	p.ownerRoutes(api)
 	p.identityRoutes(api)
 	p.upstreamRoutes(api)
+	p.providerRoutes(api)
 	p.guardrailRoutes(api)
 	p.cordRoutes(api)
 	p.ledgerRoutes(api)

@@ -285,6 +285,7 @@ const (
 	Certificate   CredentialKind = "self_signed_tls_client_auth" // RFC 8705 section 2.2: certificate by thumbprint
 	Key           CredentialKind = "api_key"                     // lyd_..., for clients that can do no better
 	RefreshToken  CredentialKind = "refresh_token"               // RFC 6749 section 1.5: rotated with each use; for clients that a person connected
+	Vouched       CredentialKind = "id_jag"                      // a provider's word, shown anew for each token
 )
 
 // Credential is how one identity proves itself. It is stored as public key or hash only.
@@ -292,7 +293,7 @@ type Credential struct {
 	ID         string         `json:"id"` // "cred_..."
 	Identity   ID             `json:"identity"`
 	Kind       CredentialKind `json:"kind"`
-	Thumbprint string         `json:"thumbprint"`               // unique over all: RFC 7638 of the key, RFC 8705 x5t#S256 of the certificate, or base64url SHA-256 of the API key or of the code that began the refresh tokens
+	Thumbprint string         `json:"thumbprint"`               // unique over all: RFC 7638 of the key, RFC 8705 x5t#S256 of the certificate, or base64url SHA-256 of the API key or of the code that began the refresh tokens, or of the assertion that was the first
 	PublicKey  []byte         `json:"public_key,omitempty"`     // JWK (RFC 7517); PrivateKeyJWT only
 	KeyPrint   string         `json:"key_thumbprint,omitempty"` // RFC 7638 of the certificate's key, unique among all keys; Certificate only
 	NotAfter   *time.Time     `json:"not_after,omitempty"`      // when the certificate itself ends; Certificate only
@@ -300,6 +301,7 @@ type Credential struct {
 	Expires    time.Time      `json:"expires"`
 	LastUsed   time.Time      `json:"last_used,omitzero"` // within a minute
 	Revoked    time.Time      `json:"revoked,omitzero"`
+	Provider   string         `json:"provider,omitempty"` // whose word it stands on; Vouched only
 }
 
 // Usable returns nil when c may prove its identity at now.

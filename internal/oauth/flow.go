@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+
+	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
 const (
-	grantJWT      = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	grantJWT      = token.GrantJWT
 	grantExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
 	tokenIDJAG    = "urn:ietf:params:oauth:token-type:id-jag"
 )

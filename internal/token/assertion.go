@@ -76,6 +76,13 @@ func (a Assertion) SignedBy(jwk []byte) bool {
 	return err == nil && a.jws.verify(k)
 }
 
+// SignedByOne reports whether the holder of one of keys made a, which may not be an
+// RSA key: those are for providers alone.
+func (a Assertion) SignedByOne(keys *ProviderKeys) bool {
+	k, ok := keys.find(a.KeyID, a.jws.alg)
+	return ok && a.jws.alg != "RS256" && a.jws.verify(k)
+}
+
 // Judge returns nil if a, once SignedBy has said whose it is, is for one of the
 // audiences and now is within its time. Whether it was used before, [Replay] says.
 // The error is an *Error with Code InvalidClient.

@@ -1,8 +1,10 @@
 package token
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -64,6 +66,12 @@ func (j jws) verify(k publicKey) bool {
 		}
 		sum := sha256.Sum256([]byte(j.signed))
 		return ecdsa.Verify(k, sum[:], new(big.Int).SetBytes(j.signature[:32]), new(big.Int).SetBytes(j.signature[32:]))
+	case *rsa.PublicKey: // only a provider can have one: see ParseProviderKeys
+		if j.alg != "RS256" { // RFC 7518 section 3.3
+			return false
+		}
+		sum := sha256.Sum256([]byte(j.signed))
+		return rsa.VerifyPKCS1v15(k, crypto.SHA256, sum[:], j.signature) == nil
 	}
 	return false
 }

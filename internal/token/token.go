@@ -3,7 +3,8 @@
 // An access token (RFC 9068) is minted by a [Signer] from [Claims] and judged by
 // a [Verifier]. A [Proof] (DPoP, RFC 9449) shows that the sender holds the key
 // that a token is bound to; [Replay] and [Nonces] make it fresh. An [Assertion]
-// (RFC 7523) and an API key show which client asks for a token.
+// (RFC 7523) and an API key show which client asks for a token; a [Voucher] (ID-JAG)
+// is an identity provider's word on whose client it is.
 //
 // All of them are compact JWS with JSON inside, and all are read by one strict
 // reader: exactly three unpadded base64url segments, only the header members
@@ -28,6 +29,7 @@ const (
 	InvalidProof  = "invalid_dpop_proof" // RFC 9449 section 5
 	UseNonce      = "use_dpop_nonce"     // RFC 9449 section 8
 	InvalidClient = "invalid_client"     // RFC 6749 section 5.2
+	InvalidGrant  = "invalid_grant"      // RFC 6749 section 5.2
 )
 
 // Limits, the same for everybody.
@@ -37,5 +39,6 @@ const (
 	ProofWindow  = 60 * time.Second // a proof is accepted for so long after its iat
 	ReplayWindow = ProofWindow + 2*Skew
 	MaxAssertion = 5 * time.Minute // an assertion may expire this far ahead
+	MaxVoucher   = time.Hour       // a voucher is good for so long after its iat, at most
 	maxID        = 256             // bytes of a jti
 )

@@ -100,7 +100,7 @@ func (i *Issuer) ask(ctx context.Context, query string, person identity.Owner) (
 	}
 	a := &ask{query: query, redirect: values.Get("redirect_uri"), state: values.Get("state"), challenge: values.Get("code_challenge"),
 		scope: strings.Fields(values.Get("scope")), jkt: values.Get("dpop_jkt")}
-	if a.client, err = i.client(ctx, values.Get("client_id")); err != nil {
+	if a.client, err = i.client(ctx, values.Get("client_id"), (*document).check); err != nil {
 		return nil, &lost{"The client that sent you here cannot be made out: " + err.Error() + "."}
 	}
 	if a.redirect == "" && len(a.client.Redirects) == 1 {

@@ -76,7 +76,7 @@ func (i *Issuer) byExchange(r *http.Request, q *issue) (err error) {
 	var b behalf
 	switch {
 	case from != i.URL:
-		b, err = i.begun(r.Context(), raw, kind, line)
+		b, err = i.begun(r.Context(), q, raw, kind, line)
 	case typ == "at+jwt":
 		b, err = i.continued(raw, kind, line, q.now)
 	default:
@@ -97,14 +97,14 @@ func (i *Issuer) byExchange(r *http.Request, q *issue) (err error) {
 }
 
 // begun is the beginning of a chain: a token from the identity provider of a person.
-func (i *Issuer) begun(ctx context.Context, raw, kind string, line identity.Chain) (b behalf, err error) {
-	if i.Person == nil {
-		return b, refuse("invalid_request", "The subject token is not from this server, and no identity provider is registered whose tokens are taken.")
+func (i *Issuer) begun(ctx context.Context, q *issue, raw, kind string, line identity.Chain) (b behalf, err error) {
+	if i.userOf == nil {
+		return b, refuse("invalid_request", "The subject token is not from this server, and no other's are taken.")
 	}
 	if kind != token.TypeID && kind != token.TypeJWT && kind != token.TypeAccess {
 		return b, refuse("invalid_request", "A person's token is of the subject_token_type "+token.TypeID+", "+token.TypeJWT+" or "+token.TypeAccess+".")
 	}
-	who, ends, err := i.Person(ctx, raw, kind)
+	who, b, err := i.userOf(ctx, q, raw, kind, line.Actor())
 	if err != nil {
 		return b, err
 	}
@@ -116,7 +116,8 @@ func (i *Issuer) begun(ctx context.Context, raw, kind string, line identity.Chai
 	if !ok || o.State != identity.OwnerActive || o.Team {
 		return b, refuse("invalid_grant", "Nobody acts for "+string(who)+": there is no such person, or the person has left.")
 	}
-	return behalf{chain: identity.Alone(id, o.Generation), ends: ends}, nil
+	b.chain = identity.Alone(id, o.Generation)
+	return b, nil
 }
 
 // continued is a token of the client's own, for another resource: the same chain.

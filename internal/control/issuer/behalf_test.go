@@ -35,11 +35,11 @@ func newCrowd(t *testing.T, names ...string) *crowd {
 	for _, name := range names {
 		c.enrol(name, identity.Link{})
 	}
-	c.Person = func(_ context.Context, raw, _ string) (identity.OwnerID, time.Time, error) {
+	c.userOf = func(_ context.Context, _ *issue, raw, _ string, _ identity.ID) (identity.OwnerID, behalf, error) {
 		if who, ok := strings.CutPrefix(raw, "token of "); ok {
-			return identity.OwnerID(who), c.now.Add(2 * time.Minute), nil
+			return identity.OwnerID(who), behalf{ends: c.now.Add(2 * time.Minute)}, nil
 		}
-		return "", time.Time{}, refuse("invalid_grant", "The subject token is not from a provider whose tokens are taken.")
+		return "", behalf{}, refuse("invalid_grant", "The subject token is not from a provider whose tokens are taken.")
 	}
 	return c
 }

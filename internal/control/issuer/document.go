@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -32,7 +33,12 @@ type document struct {
 	Method    string   `json:"token_endpoint_auth_method,omitempty"`
 	Grants    []string `json:"grant_types,omitempty"`
 	Responses []string `json:"response_types,omitempty"`
+	Keys      keySet   `json:"jwks,omitempty"`
+	KeysAt    string   `json:"jwks_uri,omitempty"`
 }
+
+// keySet is the JSON of a key set, to be read when it is needed.
+type keySet = jsontext.Value
 
 // Host is who answers for the document, "" for a client that registered itself.
 func (d document) Host() string {
@@ -50,9 +56,12 @@ func readDocument(body []byte) (d document, err error) {
 	return d, nil
 }
 
-// check returns what is wrong with a document, in the words of RFC 7591 section 3.2.2.
+// check returns what is wrong with the document of a client that a person connects, in
+// the words of RFC 7591 section 3.2.2.
 func (d *document) check() error {
-	d.Name = strings.TrimSpace(d.Name)
+	if err := d.checkName(); err != nil {
+		return err
+	}
 	switch {
 	case len(d.Redirects) == 0 || len(d.Redirects) > 32:
 		return refuse("invalid_redirect_uri", "redirect_uris must have 1 to 32 addresses.")
@@ -60,13 +69,19 @@ func (d *document) check() error {
 		return refuse("invalid_client_metadata", "token_endpoint_auth_method must be none: a client that a person connects is a public one and uses PKCE.")
 	case len(d.Grants) > 0 && !slices.Contains(d.Grants, "authorization_code"), len(d.Responses) > 0 && !slices.Contains(d.Responses, "code"):
 		return refuse("invalid_client_metadata", "grant_types must have authorization_code, and response_types code.")
-	case utf8.RuneCountInString(d.Name) > 80, strings.ContainsFunc(d.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return refuse("invalid_client_metadata", "client_name must be at most 80 printable characters.")
 	}
 	for _, r := range d.Redirects {
 		if err := checkRedirect(r); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (d *document) checkName() error {
+	d.Name = strings.TrimSpace(d.Name)
+	if utf8.RuneCountInString(d.Name) > 80 || strings.ContainsFunc(d.Name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return refuse("invalid_client_metadata", "client_name must be at most 80 printable characters.")
 	}
 	return nil
 }
@@ -121,8 +136,8 @@ type kept struct {
 	until time.Time
 }
 
-// client finds out who a client_id is. The error is for people.
-func (i *Issuer) client(ctx context.Context, id string) (d document, err error) {
+// client finds out who a client_id is, whose document is to pass check. The error is for people.
+func (i *Issuer) client(ctx context.Context, id string, check func(*document) error) (d document, err error) {
 	if id == "" || len(id) > 2048 {
 		return d, errors.New("it does not say who it is (client_id)")
 	}
@@ -138,7 +153,7 @@ func (i *Issuer) client(ctx context.Context, id string) (d document, err error) 
 	known, ok := i.documents.known[id]
 	i.documents.mu.Unlock()
 	if ok && now.Before(known.until) {
-		return known.document, nil
+		return known.document, inDocument(check(&known.document))
 	}
 	u, err := url.Parse(id)
 	if err != nil || u.Path == "" || u.Path == "/" || strings.Contains(u.Path+"/", "/../") || strings.Contains(u.Path+"/", "/./") {
@@ -149,16 +164,23 @@ func (i *Issuer) client(ctx context.Context, id string) (d document, err error) 
 		return d, fmt.Errorf("its metadata document cannot be had: %w", err)
 	}
 	if d, err = readDocument(body); err != nil {
-		return d, fmt.Errorf("its metadata document: %w", err)
+		return d, inDocument(err)
 	}
 	if d.ID != id {
 		return d, fmt.Errorf("its metadata document is one of %.100q, not of itself", d.ID)
 	}
-	if err := d.check(); err != nil {
-		return d, fmt.Errorf("its metadata document: %w", err)
+	if err := check(&d); err != nil {
+		return d, inDocument(err)
 	}
 	if d.Name == "" {
 		d.Name = u.Hostname()
+	}
+	if d.Method == methodKey && d.KeysAt != "" {
+		var short time.Duration
+		if d.Keys, short, err = i.Fetch.JSON(ctx, d.KeysAt); err != nil {
+			return d, fmt.Errorf("its keys (jwks_uri) cannot be had: %w", err)
+		}
+		keep, d.KeysAt = min(keep, short), ""
 	}
 	i.documents.mu.Lock()
 	defer i.documents.mu.Unlock()
@@ -167,6 +189,13 @@ func (i *Issuer) client(ctx context.Context, id string) (d document, err error) 
 	}
 	i.documents.known[id] = kept{d, now.Add(max(keep, formLife))} // for as long as a person looks at the page about it
 	return d, nil
+}
+
+func inDocument(err error) error {
+	if err != nil {
+		return fmt.Errorf("its metadata document: %w", err)
+	}
+	return nil
 }
 
 const (

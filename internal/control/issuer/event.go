@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -54,8 +55,15 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 			e.Chain = q.tried
 		}
 	}
+	for name, value := range q.told {
+		put(name, value)
+	}
 	if err != nil {
 		code, text, status := status(err)
+		var told *refusal
+		if errors.As(err, &told) && told.why != "" {
+			text = told.why
+		}
 		e.Outcome, e.Status, e.Reason = ledger.Refused, status, text
 		put("error", code)
 		return i.Record(context.WithoutCancel(r.Context()), []ledger.Event{e})

@@ -13,13 +13,14 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
-// given is what a code or a refresh token stands for: what a person allowed. It is
-// looked up first and used up last, when all else is right, so that the answer to
+// given is what a code or a refresh token stands for: what a person allowed; or what a
+// provider's word does. It is looked up first and used up last, when all else is right, so that the answer to
 // use_dpop_nonce may carry the same code.
 type given struct {
 	client, upstream, scope, jkt string
 	anyKey                       bool // the first key shown is the one it will be bound to
 	refresh                      string
+	provider                     string // on whose word
 	use                          func(*registry.Change) (identity.Credential, string, error)
 }
 
@@ -29,6 +30,9 @@ func (g *given) next() string {
 	}
 	return g.refresh
 }
+
+// born reports whether who will act is known only when it is used up.
+func (g *given) born() bool { return g != nil && g.provider != "" }
 
 // narrow keeps a scope within what was allowed (RFC 6749 section 6).
 func (g *given) narrow(scope *string) error {
@@ -40,7 +44,7 @@ func (g *given) narrow(scope *string) error {
 	}
 	for s := range strings.FieldsSeq(*scope) {
 		if !slices.Contains(strings.Fields(g.scope), s) {
-			return refuse("invalid_scope", "The person allowed the scope \""+g.scope+"\"; ask again for more.")
+			return refuse("invalid_scope", "What is allowed is the scope \""+g.scope+"\"; ask again for more.")
 		}
 	}
 	return nil
@@ -50,6 +54,9 @@ func (g *given) narrow(scope *string) error {
 func (g *given) bound(jkt string) error {
 	if g == nil || g.jkt == jkt || g.anyKey && g.jkt == "" {
 		return nil
+	}
+	if g.provider != "" {
+		return refuse(token.InvalidGrant, "The assertion is bound to a key (cnf): send a DPoP proof made with that key.")
 	}
 	return &token.Error{Code: token.InvalidProof, Text: "What the client shows is bound to a key: send a DPoP proof made with that key, or none if there was none before."}
 }
@@ -87,7 +94,8 @@ func (i *Issuer) byCode(r *http.Request, q *issue) error {
 	}
 	q.given = &given{client: code.Client, upstream: code.Upstream, scope: code.Scope, jkt: code.JKT, anyKey: true}
 	if code.Credential != "" { // shown a second time, by who knows the verifier too: neither keeps what was got for it
-		if _, _, err := i.apply(r, func(c *registry.Change) (identity.Credential, string, error) { return c.Redeem(text, "") }); err != nil {
+		q.given.use = func(c *registry.Change) (identity.Credential, string, error) { return c.Redeem(text, "") }
+		if _, _, err := i.apply(r, q.given); err != nil {
 			return err
 		}
 		return errGrant("code")
@@ -123,7 +131,7 @@ func (i *Issuer) byRefresh(r *http.Request, q *issue) error {
 		return k, next, err
 	}
 	if kept.Used {
-		if _, _, err := i.apply(r, rotate); err != nil {
+		if _, _, err := i.apply(r, &given{use: rotate}); err != nil {
 			return err
 		}
 		return errGrant("refresh token")
@@ -171,9 +179,12 @@ func (i *Issuer) exchange(r *http.Request, q *issue) error {
 	if q.given == nil {
 		return nil
 	}
-	k, next, err := i.apply(r, q.given.use)
+	k, next, err := i.apply(r, q.given)
 	var conflict *registry.Conflict
+	var untrusted *registry.Untrusted
 	switch {
+	case errors.As(err, &untrusted):
+		return distrust(untrusted.Text)
 	case errors.As(err, &conflict):
 		return refuse("invalid_grant", conflict.Text+".")
 	case errors.Is(err, store.ErrNotFound), err == nil && k.ID == "": // somebody was quicker
@@ -181,14 +192,28 @@ func (i *Issuer) exchange(r *http.Request, q *issue) error {
 	case err != nil:
 		return err
 	}
+	if q.given.born() && q.client.subject != nil {
+		i.Touch(q.client.credential.ID, q.now)
+	}
 	q.client.credential, q.given.refresh = k, next
+	if q.given.born() {
+		s, ok := i.View.Subject(k.Identity)
+		if !ok || s.Identity.Usable(q.now) != nil {
+			return refuse("temporarily_unavailable", "The server is catching up; get a new assertion and try again.")
+		}
+		q.client.subject = s
+	}
 	return nil
 }
 
 // apply commits a change and waits until gateways know of it.
-func (i *Issuer) apply(r *http.Request, use func(*registry.Change) (identity.Credential, string, error)) (k identity.Credential, next string, err error) {
-	at, err := i.Registry.Do(r.Context(), registry.Actor{Name: registry.Self.Name, Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
-		k, next, err = use(c)
+func (i *Issuer) apply(r *http.Request, g *given) (k identity.Credential, next string, err error) {
+	by := registry.Self.Name
+	if g.provider != "" {
+		by = "provider:" + g.provider
+	}
+	at, err := i.Registry.Do(r.Context(), registry.Actor{Name: by, Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
+		k, next, err = g.use(c)
 		return err
 	})
 	if err == nil {

@@ -23,11 +23,12 @@ const (
 type refusal struct {
 	code string
 	text string
+	why  string // for the record, when the client is told less
 }
 
 func (r *refusal) Error() string { return r.text }
 
-func refuse(code, text string) error { return &refusal{code, text} }
+func refuse(code, text string) error { return &refusal{code: code, text: text} }
 
 // status is the one place where errors become OAuth codes.
 func status(err error) (code, text string, status int) {

@@ -78,7 +78,7 @@ func (i *Issuer) revoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	claims, bad := i.Ring.Verifier().Verify(form["token"], i.URL, "", now)
-	if bad == nil && c.subject != nil && claims.Actor() != c.subject.Identity.ID {
+	if bad == nil && c.subject != nil && claims.Actor() != c.subject.Identity.ID && claims.Client != c.subject.Identity.ID.String() {
 		replyError(w, r, refuse("unauthorized_client", "The token is another client's."))
 		return
 	}
@@ -108,7 +108,7 @@ func (i *Issuer) revokePublic(r *http.Request, form map[string]string) error {
 	} else if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	} else if c, err := i.Ring.Verifier().Verify(form["token"], i.URL, "", i.Now()); err == nil && c.Client == form["client_id"] {
-		if k, _ := i.View.CredentialByID(c.Actor(), c.Credential); k.Kind != identity.RefreshToken {
+		if k, _ := i.View.CredentialByID(c.Actor(), c.Credential); k.Kind != identity.RefreshToken && k.Kind != identity.Vouched {
 			return errClient // it can authenticate, so it has to
 		}
 		if i.View.TokenRevoked(c.ID) {

@@ -55,9 +55,6 @@ type Issuer struct {
 	RevokeToken func(ctx context.Context, c token.Claims, actor string) error
 	// Admin says which operator a request is from, who may introspect and revoke; nil means none is.
 	Admin func(*http.Request) (operator string, ok bool)
-	// Person finds the living owner that a token of an identity provider is about, and when it
-	// ends; nil means that no provider's tokens are taken. The error is for the client.
-	Person func(ctx context.Context, raw, kind string) (identity.OwnerID, time.Time, error)
 	// Touch notes that a credential was used; it must not wait.
 	Touch func(credential string, when time.Time)
 
@@ -77,8 +74,10 @@ type Issuer struct {
 	proofs, assertions *token.Replay
 	forms              *token.Replay // consent forms that were sent
 	documents          documents
+	published          published
 	strangers          ledger.Strangers
 	nonces             *token.Nonces
+	userOf             func(ctx context.Context, q *issue, raw, kind string, actor identity.ID) (identity.OwnerID, behalf, error) // user, where there is a Registry with providers
 }
 
 // Mount puts the endpoints on mux. The Issuer must not be changed after it.
@@ -112,6 +111,7 @@ func (i *Issuer) Mount(mux *http.ServeMux) error {
 		return errors.New("mount issuer: Settle and Fetch are needed to connect clients")
 	}
 	i.forms = token.NewReplay(formLife, replayed)
+	i.userOf = i.user
 	i.people(mux)
 	if i.Register {
 		mux.HandleFunc("POST /oauth/register", i.register)
@@ -120,7 +120,7 @@ func (i *Issuer) Mount(mux *http.ServeMux) error {
 }
 
 // metadata is RFC 8414 section 2, and only what works.
-func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
+func (i *Issuer) metadata(w http.ResponseWriter, r *http.Request) {
 	methods := []string{"private_key_jwt", "self_signed_tls_client_auth", "client_secret_basic", "client_secret_post"}
 	algs := []string{"EdDSA", "Ed25519", "ES256"}
 	w.Header().Set("Cache-Control", "public, max-age=300")
@@ -145,6 +145,10 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 	if i.Registry != nil {
 		document["authorization_endpoint"] = i.URL + "/oauth/authorize"
 		document["grant_types_supported"] = []string{"client_credentials", token.GrantExchange, "authorization_code", "refresh_token"}
+		if i.vouching(r.Context()) {
+			document["grant_types_supported"] = []string{"client_credentials", token.GrantExchange, "authorization_code", "refresh_token", token.GrantJWT}
+			document["authorization_grant_profiles_supported"] = []string{token.ProfileIDJAG}
+		}
 		document["response_types_supported"] = []string{"code"}
 		document["response_modes_supported"] = []string{"query"}
 		document["code_challenge_methods_supported"] = []string{"S256"}

@@ -26,10 +26,11 @@ type issue struct {
 	upstream string
 	proof    *token.Proof
 	claims   token.Claims
-	given    *given   // with a code or a refresh token
-	behalf   *behalf  // in an exchange: for whom
-	tried    []string // in an exchange: the chain it is about, once that is known to be true
-	said     []string // until then: the chain that what was shown says
+	behalf   *behalf           // in an exchange: for whom
+	tried    []string          // in an exchange: the chain it is about, once that is known to be true
+	said     []string          // until then: the chain that what was shown says
+	given    *given            // with a code, a refresh token or a provider's word
+	told     map[string]string // for the record: what was shown, once it is known whose it is
 }
 
 // token is the frame: the phases that every grant type goes through, in this
@@ -79,6 +80,8 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 		err = i.byRefresh(r, q)
 	case kind == token.GrantExchange:
 		err = i.byExchange(r, q)
+	case kind == token.GrantJWT && i.Registry != nil:
+		err = i.byVoucher(r, q)
 	case kind == "":
 		err = refuse("invalid_request", "grant_type is missing.")
 	default:
@@ -110,7 +113,11 @@ func (i *Issuer) resource(_ *http.Request, q *issue) error {
 		return refuse("invalid_target", "resource must be the URL of an upstream at the gateway, as in "+i.GatewayURL+"/<upstream>, or "+i.URL+" for the control plane itself.")
 	}
 	if q.given != nil && name != q.given.upstream {
-		return refuse("invalid_target", "The person let this client act on "+q.given.upstream+", and on nothing else; ask again for another resource.")
+		return refuse("invalid_target", "This is for "+q.given.upstream+", and for nothing else; ask again for another resource.")
+	}
+	if q.given.born() {
+		q.upstream, q.claims.Audience = name, i.GatewayURL+"/"+name
+		return nil
 	}
 	who := q.client.subject.Identity.ID.Name()
 	if _, ok := i.View.Upstream(name); ok {
@@ -167,7 +174,7 @@ func (i *Issuer) bind(r *http.Request, q *issue) error {
 		return q.given.bound(jkt)
 	case r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
 		q.claims.Key.X5TS256 = token.CertThumbprint(r.TLS.PeerCertificates[0].Raw)
-	case q.client.credential.Kind == identity.PrivateKeyJWT && !i.AllowBearer:
+	case q.client.assertion != nil && !i.AllowBearer:
 		return &token.Error{Code: token.InvalidProof, Text: "A client with a key binds its tokens: send a DPoP header (RFC 9449) " +
 			"with htm=POST, htu=" + i.URL + "/oauth/token and the nonce of this response."}
 	}

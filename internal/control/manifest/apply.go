@@ -27,7 +27,7 @@ func (m *Manifest) Apply(c *registry.Change) (Plan, error) {
 		a.seen[fmt.Sprint(k.File, k.Line)] = true
 	}
 	a.plan.Sets = slices.Sorted(maps.Keys(m.sets))
-	for _, part := range []func() error{a.owners, a.upstreams, a.guardrails, a.identities, a.remove, a.settle} {
+	for _, part := range []func() error{a.owners, a.providers, a.upstreams, a.guardrails, a.identities, a.remove, a.settle} {
 		if err := part(); err != nil {
 			return Plan{}, err
 		}
@@ -335,6 +335,9 @@ func (a *applying) remove() error {
 		}
 		a.plan.Steps = append(a.plan.Steps, Step{Op: Remove, Noun: noun, Name: name, Note: note})
 		return nil
+	}
+	if err := a.dropProviders(); err != nil {
+		return err
 	}
 	rails, err1 := a.c.Guardrails()
 	subjects, err2 := a.c.Identities(store.Filter{})

@@ -18,6 +18,7 @@ type Manifest struct {
 	sets       map[string]bool
 	owners     []owner
 	upstreams  []upstream
+	providers  []provider
 	identities []subject
 	guardrails []guardrail
 	inputs     Inputs
@@ -149,7 +150,7 @@ func read(in Inputs) *Manifest {
 }
 
 func (m *Manifest) document(r *reader, root *yaml.Node) {
-	set, from := "", [4]int{len(m.owners), len(m.upstreams), len(m.identities), len(m.guardrails)}
+	set, from := "", [5]int{len(m.owners), len(m.upstreams), len(m.identities), len(m.guardrails), len(m.providers)}
 	r.object(root, "a manifest", fields{
 		"set": func(n *yaml.Node) {
 			if set = r.text(n, "set"); set != "" && !identity.ValidName(set) {
@@ -158,6 +159,7 @@ func (m *Manifest) document(r *reader, root *yaml.Node) {
 		},
 		"owners":     r.named("owner", func(name string, k, v *yaml.Node) { m.owner(r, name, k, v) }),
 		"upstreams":  r.named("upstream", func(name string, k, v *yaml.Node) { m.upstream(r, name, k, v) }),
+		"providers":  r.named("provider", func(name string, k, v *yaml.Node) { m.provider(r, name, k, v) }),
 		"identities": r.named("identity", func(name string, k, v *yaml.Node) { m.identity(r, name, k, v) }),
 		"guardrails": r.named("guardrail", func(name string, k, v *yaml.Node) { m.guardrail(r, name, k, v) }),
 	})
@@ -181,6 +183,9 @@ func (m *Manifest) document(r *reader, root *yaml.Node) {
 	for i := range m.guardrails[from[3]:] {
 		m.guardrails[from[3]+i].value.Set = set
 	}
+	for i := range m.providers[from[4]:] {
+		m.providers[from[4]+i].value.Set = set
+	}
 }
 
 // duplicates finds what is declared in two places.
@@ -198,6 +203,9 @@ func (m *Manifest) duplicates() {
 	}
 	for _, u := range m.upstreams {
 		once("upstream", u.value.Name, u.at)
+	}
+	for _, p := range m.providers {
+		once("provider", p.value.Name, p.at)
 	}
 	for _, d := range m.identities {
 		once("identity", d.name, d.at)

@@ -18,6 +18,7 @@ type Connection struct {
 	Upstream string
 	Actions  []string // by name
 	Until    time.Time
+	Provider string // on whose word, when it is not the person's own
 }
 
 // Connect gives the client of that person an identity of its own, or, when it has
@@ -95,7 +96,11 @@ func (c *Change) connected(person identity.Owner, w Connection) (identity.Identi
 		if err != nil {
 			return i, err
 		}
-		i, _, err = c.PutIdentity(Wanted{Kind: identity.Agent, Name: name, Owner: person.ID, Purpose: fmt.Sprintf("%s, connected by %s", w.Client.Name, person.Name),
+		purpose := fmt.Sprintf("%s, connected by %s", w.Client.Name, person.Name)
+		if w.Provider != "" {
+			purpose = fmt.Sprintf("%s of %s, on the word of %s", w.Client.Name, person.Name, w.Provider)
+		}
+		i, _, err = c.PutIdentity(Wanted{Kind: identity.Agent, Name: name, Owner: person.ID, Purpose: purpose,
 			Expires: At(w.Until), client: w.Client})
 		return i, err
 	} else if err != nil {

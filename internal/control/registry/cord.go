@@ -100,8 +100,12 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 	default:
 		resource = "all"
 		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{All: true})
-		if err := errors.Join(err, c.EndSessions("")); err != nil {
+		providers, err2 := c.disableProviders()
+		if err := errors.Join(err, err2, c.EndSessions("")); err != nil {
 			return k, err
+		}
+		if len(providers) > 0 {
+			detail["providers_disabled"] = strings.Join(providers, " ")
 		}
 	}
 	detail["count"], detail["credentials"] = strconv.Itoa(len(k.Identities)), strconv.Itoa(k.Credentials)

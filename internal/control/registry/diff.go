@@ -83,7 +83,7 @@ func shown(field string, v json.RawMessage) string {
 	switch {
 	case v == nil:
 		return ""
-	case field == "description" && json.Unmarshal(v, new([]byte)) == nil:
+	case (field == "description" || field == "jwks") && json.Unmarshal(v, new([]byte)) == nil:
 		var b []byte
 		json.Unmarshal(v, &b)
 		if s = string(b); len(s) > 60 || strings.Contains(s, "\n") {

@@ -180,6 +180,17 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 			return &Conflict{fmt.Sprintf("owner %s is the backup of the identity %s; give that one another first", id, i.ID.Name())}
 		}
 	}
+	providers, err := c.Providers()
+	if err != nil {
+		return err
+	}
+	for _, p := range providers {
+		for _, o := range p.People {
+			if o == id {
+				return &Conflict{fmt.Sprintf("the provider %s has people who are owner %s; take them out of it first", p.Name, id)}
+			}
+		}
+	}
 	err = c.DeleteOwner(id)
 	if errors.Is(err, store.ErrInUse) {
 		return &Conflict{fmt.Sprintf("owner %s still owns something; assign that to another owner first, or mark it gone: its backup takes over", id)}

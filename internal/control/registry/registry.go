@@ -36,7 +36,8 @@ type Registry struct {
 	described described
 }
 
-// Actor is who changes something: "operator:<name>", an identity's SPIFFE ID, or "lanyard" for what happens by itself.
+// Actor is who changes something: "operator:<name>", "owner:<name>", "provider:<name>" on whose word it is, an
+// identity's SPIFFE ID, or "lanyard" for what happens by itself.
 type Actor struct {
 	Name   string
 	Source string // peer address, if it came over the network

@@ -159,9 +159,9 @@ func (tx *Tx) PutCredential(c identity.Credential) error {
 	if key == "" {
 		key = c.Thumbprint
 	}
-	_, err := tx.exec(`INSERT INTO credentials (id, identity, thumbprint, key_thumbprint, revoked, last_used, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)
+	_, err := tx.exec(`INSERT INTO credentials (id, identity, thumbprint, key_thumbprint, revoked, last_used, provider, doc) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (id) DO UPDATE SET revoked = excluded.revoked, doc = excluded.doc`,
-		c.ID, c.Identity.String(), c.Thumbprint, key, micros(c.Revoked), micros(c.LastUsed), encode(c))
+		c.ID, c.Identity.String(), c.Thumbprint, key, micros(c.Revoked), micros(c.LastUsed), c.Provider, encode(c))
 	tx.change(feed.Change{Credential: &c})
 	return err
 }

@@ -19,6 +19,7 @@ const (
 	AuthorizationCode TicketKind = "code"
 	RefreshToken      TicketKind = "refresh"
 	RegisteredClient  TicketKind = "client"
+	UsedAssertion     TicketKind = "assertion" // of a provider; by iss and jti
 )
 
 // TicketHash is what is kept of the text of a ticket: its entropy makes a slow hash needless.

@@ -8,12 +8,12 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
-// migrated: a store of the version before knows its keys, and where its identities were killed from it does not.
+// migrated: a store of two versions before knows its keys, and where its identities were killed from it does not.
 func migrated(t *testing.T, k kit) {
 	db := k.open()
 	k.write(db, world)
-	for _, statement := range []string{"DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
-		"ALTER TABLE identities DROP COLUMN killed_from", "DELETE FROM schema_version WHERE version = 3"} {
+	for _, statement := range []string{"DROP TABLE providers", "DROP INDEX credentials_provider", "ALTER TABLE credentials DROP COLUMN provider", "DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
+		"ALTER TABLE identities DROP COLUMN killed_from", "DELETE FROM schema_version WHERE version >= 3"} {
 		k.must(db.UnsafeExec(statement))
 	}
 	k.must(db.Close())
