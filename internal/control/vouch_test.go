@@ -578,3 +578,21 @@ func TestDocumentedKey(t *testing.T) {
 		t.Errorf("%+v", g)
 	}
 }
+
+// rs256 signs claims without a typ, as identity providers sign ID tokens.
+func rs256(t *testing.T, k *rsa.PrivateKey, kid, claims string) string {
+	t.Helper()
+	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: k, KeyID: kid}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := s.Sign([]byte(claims))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := j.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
