@@ -65,18 +65,11 @@ func (g *Gateway) still(r *request) error {
 	if !ok || u.Killed {
 		return cutOff(r.name)
 	}
-	subject, ok := g.View.Subject(r.claims.Actor())
-	if !ok {
-		return unauthorized("invalid_token", "The access token is no longer good: its identity is unknown.")
-	}
-	set, err := subject.Set()
-	if err != nil {
-		return err
-	}
-	if set == r.set && len(r.claims.Chain) == 1 { // the same grants under the same guardrails
+	if g.unmoved(r, u) {
 		return nil
 	}
-	if d, err := g.judge(r, set, u, now); err != nil {
+	var by sets // r's own do not change any more
+	if d, err := g.judge(r, u, now, &by); err != nil {
 		return err
 	} else if !d.Allow {
 		return denied(r, d)

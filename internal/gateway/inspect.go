@@ -94,14 +94,16 @@ func (r *request) filter(l connector.Lister, contentType string, reply []byte) (
 	out, offers, err := l.Filter(&r.ask, contentType, reply, func(c policy.Call) bool {
 		c.Upstream = r.name
 		c.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: c.Action, Class: c.Class})
-		ask := policy.Request{Call: c, Upstream: r.backend.upstream, Now: r.start, Source: r.source}
-		switch {
-		case !inScope(r.claims.Scope, c.Class):
+		ask := policy.Request{Call: c, Upstream: r.backend.upstream, Now: r.start, Source: r.source, Chain: r.claims.Chain}
+		if !inScope(r.claims.Scope, c.Class) {
 			return false
-		case c.Arguments != nil: // all of the call is known
-			return r.set.Decide(ask).Allow
 		}
-		return r.set.May(ask)
+		for _, set := range r.sets[:len(r.claims.Chain)] {
+			if c.Arguments != nil && !set.Decide(ask).Allow || !set.May(ask) { // with arguments, all of the call is known
+				return false
+			}
+		}
+		return true
 	})
 	r.g.see(r.backend, offers)
 	return out, err

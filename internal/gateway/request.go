@@ -58,7 +58,7 @@ type state struct {
 
 	// decide
 	decision policy.Decision
-	set      *policy.Set // of the subject, that decided
+	sets     sets // that decided
 
 	// inject
 	secret       feed.Secret
@@ -104,7 +104,7 @@ func (r *request) clear() {
 	r.w, r.in, r.start, r.id, r.reserved = nil, nil, time.Time{}, "", false
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
-	r.backend, r.ask, r.call, r.decision, r.set = nil, connector.Request{}, policy.Call{}, policy.Decision{}, nil
+	r.backend, r.ask, r.call, r.decision, r.sets = nil, connector.Request{}, policy.Call{}, policy.Decision{}, sets{}
 	r.session, r.bound = "", false
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false

@@ -61,9 +61,9 @@ func (q *question) verdict(r *rule) Verdict {
 	default:
 		why := q.ask([]rule{*r}, nil)
 		switch {
-		case len(why.Errors) > 0:
-			v.Matched, v.Why = g == nil, "could not be evaluated: "+why.Errors[0].Message
-		case len(why.Reasons) > 0:
+		case len(why.errors) > 0:
+			v.Matched, v.Why = g == nil, "could not be evaluated: "+why.errors[0].Message
+		case len(why.reasons) > 0:
 			v.Matched, v.Why = true, "covers the call"
 		default:
 			v.Why = "its conditions do not hold for this resource and these arguments"
