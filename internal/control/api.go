@@ -294,10 +294,12 @@ type RevokeResult struct {
 	Receipt feed.Receipt `json:"receipt"`
 }
 
-// ExplainRequest is POST /v1/explain: a request (method and path), or a call (action).
+// ExplainRequest is POST /v1/explain: an event; or who asks, and a request (method and path) or a call (action).
 type ExplainRequest struct {
-	Identity  string         `json:"identity" example:"invoice-bot" maxLength:"512"`
-	Upstream  string         `json:"upstream" example:"mail" maxLength:"64"`
+	Event     string         `json:"event,omitempty" doc:"What was decided then, and what would be now; nothing else is given with it" example:"evt_..." maxLength:"64"`
+	Identity  string         `json:"identity,omitempty" doc:"Who asks" example:"invoice-bot" maxLength:"512"`
+	As        []string       `json:"as,omitempty" doc:"All who are behind it, the one that acts first; a person, who is last, as person/NAME" example:"[\"invoice-bot\",\"person/maya\"]" maxItems:"8"`
+	Upstream  string         `json:"upstream,omitempty" example:"mail" maxLength:"64"`
 	Method    string         `json:"method,omitempty" example:"POST" maxLength:"16"`
 	Path      string         `json:"path,omitempty" doc:"With query, as it would be sent" example:"/gmail/v1/users/me/messages/send" maxLength:"8192"`
 	Body      string         `json:"body,omitempty" maxLength:"1048576"`
@@ -308,7 +310,7 @@ type ExplainRequest struct {
 
 // ExplainResult is the decision and what made it.
 type ExplainResult struct {
-	Allow     bool           `json:"allow"`
+	Allow     bool           `json:"allow" doc:"Each of those behind it may"`
 	Reason    string         `json:"reason" doc:"One sentence"`
 	Policies  []string       `json:"policies" doc:"Ids of the grants and guardrails that decided"`
 	Guardrail bool           `json:"guardrail,omitempty" doc:"A guardrail refused it: a grant will not help"`
@@ -318,9 +320,43 @@ type ExplainResult struct {
 	Resource  string         `json:"resource,omitempty"`
 	Arguments map[string]any `json:"args,omitempty"`
 	Owner     string         `json:"owner,omitempty" doc:"Who can grant it"`
-	// What each policy that was looked at had to do with it.
+	// What each policy that was looked at had to do with it: of the first who is refused, else of the one that acts.
 	Guardrails []policy.Verdict `json:"guardrails"`
 	Grants     []policy.Verdict `json:"grants"`
+	Links      []ExplainLink    `json:"links" doc:"The same of each who is behind it, the one that acts first"`
+	Change     []ExplainChange  `json:"change,omitempty" doc:"What would let it happen, all of it"`
+	Then       *ExplainThen     `json:"then,omitempty" doc:"What was decided, as it is on record; the rest is about now"`
+}
+
+// ExplainLink is what was decided about one of those behind a call.
+type ExplainLink struct {
+	Identity   identity.ID      `json:"identity"`
+	Allow      bool             `json:"allow"`
+	Reason     string           `json:"reason"`
+	Policies   []string         `json:"policies"`
+	Guardrails []policy.Verdict `json:"guardrails"`
+	Grants     []policy.Verdict `json:"grants"`
+	Change     []ExplainChange  `json:"change,omitempty"`
+}
+
+// ExplainChange is one thing that somebody could do.
+type ExplainChange struct {
+	Who     string `json:"who" example:"Priya Nair, owner of mail"`
+	Command string `json:"command" example:"lanyard grant put invoice-bot send --upstream mail --action gmail.users.messages.send"`
+}
+
+// ExplainThen is an event of the ledger, as far as it explains something.
+type ExplainThen struct {
+	Event    string    `json:"event"`
+	Time     time.Time `json:"time"`
+	Type     string    `json:"type"`
+	Outcome  string    `json:"outcome"`
+	Reason   string    `json:"reason,omitempty"`
+	Policies []string  `json:"policies"`
+	Chain    []string  `json:"chain"`
+	Upstream string    `json:"upstream,omitempty"`
+	Action   string    `json:"action,omitempty"`
+	Resource string    `json:"resource,omitempty"`
 }
 
 // Entry is one event of the ledger: its leaf, an OCSF 1.9 event. ledger.Parse reads it.
