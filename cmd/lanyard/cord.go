@@ -38,7 +38,7 @@ where that is in force.
   lanyard kill IDENTITY         one identity
   lanyard kill --owner OWNER    every identity of an owner
   lanyard kill --upstream NAME  every call to an upstream
-  lanyard kill --all            every identity there is
+  lanyard kill --all            every identity there is; identity providers are disabled
 
 lanyard restore brings back what should come back, with new credentials only.`,
 		Example: `  lanyard kill invoice-bot --reason "answers mail nobody asked it to"
@@ -70,6 +70,9 @@ lanyard restore brings back what should come back, with new credentials only.`,
 						fmt.Fprintf(w, "... and %d more\n", k.Count-20)
 					}
 					fmt.Fprintf(w, "%d identities, %d credentials\n", k.Count, k.Credentials)
+				}
+				for _, p := range k.Providers {
+					fmt.Fprintf(w, "%s  provider %s; lanyard provider enable %s trusts it again\n", map[bool]string{false: "disabled", true: "would be disabled"}[k.DryRun], p, p)
 				}
 				if !k.DryRun {
 					fmt.Fprintf(w, "receipt %s, committed %s\n", k.ID, k.Receipt.Committed.Format(time.RFC3339Nano))

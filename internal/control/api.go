@@ -248,6 +248,7 @@ type KillResult struct {
 	Count       int           `json:"count" doc:"How many identities stopped"`
 	Credentials int           `json:"credentials" doc:"How many of their credentials died with them"`
 	Upstream    string        `json:"upstream,omitempty"`
+	Providers   []string      `json:"providers,omitempty" doc:"Identity providers that were disabled, with all: or they could have others born"`
 	Reason      string        `json:"reason"`
 	Receipt     feed.Receipt  `json:"receipt"`
 }

@@ -1,12 +1,15 @@
 package control
 
 import (
+	"crypto/rsa"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
 	"github.com/lanyard-dev/lanyard/internal/token"
@@ -154,4 +157,22 @@ func TestIntroduce(t *testing.T) {
 	if _, err := source.Introduce(t.Context(), "ask-b", access); err == nil {
 		t.Error("an agent that is suspended is introduced to")
 	}
+}
+
+// rs256 signs claims without a typ, as identity providers sign ID tokens.
+func rs256(t *testing.T, k *rsa.PrivateKey, kid, claims string) string {
+	t.Helper()
+	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: k, KeyID: kid}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := s.Sign([]byte(claims))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := j.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }

@@ -47,7 +47,8 @@ func TestExplainChain(t *testing.T) {
 	if e = p.explained(read); e.Allow || !e.Guardrail || len(e.Change) != 1 || e.Change[0].Command != "lanyard guardrail put quiet --cedar FILE" {
 		t.Errorf("%+v", e)
 	}
-	for state, says := range map[string]string{"suspend": "lanyard identity resume helper", "retire": ""} {
+	for _, k := range [][2]string{{"suspend", "lanyard identity resume helper"}, {"retire", ""}} {
+		state, says := k[0], k[1]
 		p.must("POST", "/v1/identities/helper/"+state, `{}`)
 		if e = p.explained(`{"identity":"helper","upstream":"mail","action":"m.read"}`); e.Allow || says != "" && e.Change[0].Command != says || says == "" && e.Change != nil {
 			t.Errorf("%s: %+v", state, e)

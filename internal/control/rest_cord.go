@@ -34,7 +34,7 @@ func (p *Plane) cordRoutes(api door) {
 		if err != nil {
 			return KillResult{}, err
 		}
-		out := KillResult{ID: k.ID, DryRun: b.DryRun, Identities: k.Identities[:min(len(k.Identities), shown)], Count: len(k.Identities), Credentials: k.Credentials, Upstream: k.Upstream, Reason: b.Reason}
+		out := KillResult{ID: k.ID, DryRun: b.DryRun, Identities: k.Identities[:min(len(k.Identities), shown)], Count: len(k.Identities), Credentials: k.Credentials, Upstream: k.Upstream, Providers: k.Providers, Reason: b.Reason}
 		if out.Identities == nil {
 			out.Identities = []identity.ID{}
 		}

@@ -3,6 +3,7 @@ package identity
 import (
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // ProviderUse is what a provider is trusted for.
@@ -73,7 +74,7 @@ func (p Provider) Owner(w Word, owners []Owner) (found Owner, why string) {
 		if why = p.email(w); why != "" {
 			return found, why
 		}
-		is = func(o Owner) bool { return strings.EqualFold(o.Email, w.Email) }
+		is = func(o Owner) bool { return strings.EqualFold(o.Email, w.Email) } // in ASCII: see email
 		why = "no owner has the email address " + w.Email
 	default:
 		value := w.Subject
@@ -112,6 +113,8 @@ func (p Provider) email(w Word) string {
 	switch {
 	case !ok || domain == "" || strings.Contains(domain, "@"):
 		return "it gives no email address"
+	case strings.ContainsFunc(w.Email, func(r rune) bool { return r > unicode.MaxASCII }): // some of which fold to letters of others
+		return "the email address has characters that are not ASCII"
 	case w.Denied, !w.Verified && len(p.Domains) == 0:
 		return "it does not say that the email address is verified (email_verified)"
 	case len(p.Domains) > 0 && !slices.ContainsFunc(p.Domains, func(d string) bool { return strings.EqualFold(d, domain) }):

@@ -106,7 +106,9 @@ func TestManagedByProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	connect := func(person string) (*mcp.ClientSession, error) {
+	h.do("upstream", "put", "all", "--join", "notes", "--owner", "maya")
+	connect := func(person, upstream string) (*mcp.ClientSession, error) {
+		at := h.gate + "/" + upstream + "/mcp"
 		kept := &oauth.Memory{}
 		c := &oauth.Client{HTTP: &http.Client{Timeout: 20 * time.Second}, Now: time.Now, Rand: rand.Reader, Store: kept, Loopback: true, Name: "Scribe"}
 		for issuer, r := range map[string]oauth.Registration{h.control: {ID: scribe, Key: der}, p.URL: {ID: "scribe-at-the-idp", Secret: "hush"}} {
@@ -114,15 +116,15 @@ func TestManagedByProvider(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		carrier := &oauth.Transport{Client: c, Upstream: h.gate + "/notes/mcp", Flow: oauth.Enterprise{Issuer: p.URL, Subject: func(context.Context) (string, error) { return person, nil }}}
+		carrier := &oauth.Transport{Client: c, Upstream: at, Flow: oauth.Enterprise{Issuer: p.URL, Subject: func(context.Context) (string, error) { return person, nil }}}
 		return mcp.NewClient(&mcp.Implementation{Name: "scribe", Version: "1"}, nil).
-			Connect(ctx, &mcp.StreamableClientTransport{Endpoint: h.gate + "/notes/mcp", HTTPClient: &http.Client{Transport: carrier}, MaxRetries: -1}, nil)
+			Connect(ctx, &mcp.StreamableClientTransport{Endpoint: at, HTTPClient: &http.Client{Transport: carrier}, MaxRetries: -1}, nil)
 	}
 	write := func(s *mcp.ClientSession) (string, error) {
 		res, err := s.CallTool(ctx, &mcp.CallToolParams{Name: "write_note", Arguments: map[string]any{"path": "/a"}})
 		return text(res), err
 	}
-	maya, err := connect("maya@example.com")
+	maya, err := connect("maya@example.com", "notes")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +135,15 @@ func TestManagedByProvider(t *testing.T) {
 	if res, err := maya.CallTool(ctx, &mcp.CallToolParams{Name: "drop_notes", Arguments: map[string]any{"path": "/a"}}); err == nil && !res.IsError {
 		t.Error("what maya may do, and the provider's clients may not, was done")
 	}
-	ben, err := connect("ben@example.com")
+	joined, err := connect("maya@example.com", "all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer joined.Close()
+	if res, err := joined.CallTool(ctx, &mcp.CallToolParams{Name: "notes__read_note", Arguments: map[string]any{"path": "/b"}}); err != nil || text(res) != "read /b" {
+		t.Errorf("at joined upstreams: %q %v", text(res), err)
+	}
+	ben, err := connect("ben@example.com", "notes")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +152,7 @@ func TestManagedByProvider(t *testing.T) {
 		t.Errorf("ben's client is told of %v, %v", l, err)
 	}
 	for who, why := range map[string]string{"kim@example.com": "kim may not connect a client to notes", "eve@example.com": "no owner has the email address eve@example.com", "maya@evil.example": "does not answer for"} {
-		if _, err := connect(who); err == nil || strings.Contains(err.Error(), why) {
+		if _, err := connect(who, "notes"); err == nil || strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v", who, err)
 		}
 		if out := h.do("audit", "search", "-o", "json"); !strings.Contains(out, why) {
@@ -161,7 +171,7 @@ func TestManagedByProvider(t *testing.T) {
 		t.Errorf("while its provider is disabled: %q", said)
 	}
 	h.do("provider", "enable", "acme")
-	again, err := connect("maya@example.com") // the streams of the first were cut
+	again, err := connect("maya@example.com", "notes") // the streams of the first were cut
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +184,7 @@ func TestManagedByProvider(t *testing.T) {
 		t.Errorf("after the kill: %q", said)
 	}
 	issued := p.issued.Load()
-	if _, err := connect("maya@example.com"); err == nil || p.issued.Load() == issued {
+	if _, err := connect("maya@example.com", "notes"); err == nil || p.issued.Load() == issued {
 		t.Errorf("after the kill, with %d more words of its provider: %v", p.issued.Load()-issued, err)
 	}
 	h.do("provider", "remove", "acme")

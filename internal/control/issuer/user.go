@@ -18,14 +18,13 @@ func (i *Issuer) user(ctx context.Context, q *issue, raw, kind string, actor ide
 	if err != nil {
 		return who, b, asGrant(err)
 	}
-	q.told = map[string]string{"issuer": t.Issuer, "subject": t.Subject}
+	q.told = map[string]string{"issuer": t.Issuer} // by its own word
 	p, err := i.provider(ctx, t.Issuer, identity.OnBehalf)
 	if errors.Is(err, store.ErrNotFound) {
 		return who, b, mistrust("no provider that is trusted for on_behalf has this issuer")
 	} else if err != nil {
 		return who, b, err
 	}
-	q.told["provider"] = p.Name
 	keys, err := i.keysOf(ctx, p, t.Knows)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -35,6 +34,7 @@ func (i *Issuer) user(ctx context.Context, q *issue, raw, kind string, actor ide
 	case !t.SignedBy(keys):
 		return who, b, mistrust("its signature is wrong, or by a key that the provider " + p.Name + " does not publish")
 	}
+	q.told = map[string]string{"provider": p.Name, "subject": t.Subject}
 	if err := t.Judge(p.Audience, actor, q.now); err != nil {
 		return who, b, asGrant(err)
 	}

@@ -40,17 +40,17 @@ func (i *Issuer) byVoucher(r *http.Request, q *issue) (err error) {
 	if err != nil {
 		return err
 	}
-	q.told = map[string]string{"issuer": v.Issuer, "assertion": v.ID, "subject": v.Subject}
+	q.told = map[string]string{"issuer": v.Issuer} // by its own word
 	p, err := i.provider(r.Context(), v.Issuer, identity.IDJAG)
 	if errors.Is(err, store.ErrNotFound) {
 		return distrust("no provider that is trusted for id_jag has this issuer")
 	} else if err != nil {
 		return err
 	}
-	q.told["provider"] = p.Name
 	if err := i.proven(r.Context(), v, p); err != nil {
 		return err
 	}
+	q.told = map[string]string{"provider": p.Name, "assertion": v.ID, "subject": v.Subject}
 	if err := v.Judge(i.URL, q.now); err != nil {
 		return err
 	}

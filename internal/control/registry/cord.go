@@ -40,6 +40,7 @@ type Killed struct {
 	Identities  []identity.ID
 	Credentials int
 	Upstream    string
+	Providers   []string // disabled with everything
 }
 
 // Kill pulls the cord: identities stop, their tokens and credentials are dead
@@ -100,12 +101,13 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 	default:
 		resource = "all"
 		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{All: true})
-		providers, err2 := c.disableProviders()
+		var err2 error
+		k.Providers, err2 = c.disableProviders()
 		if err := errors.Join(err, err2, c.EndSessions("")); err != nil {
 			return k, err
 		}
-		if len(providers) > 0 {
-			detail["providers_disabled"] = strings.Join(providers, " ")
+		if len(k.Providers) > 0 {
+			detail["providers_disabled"] = strings.Join(k.Providers, " ")
 		}
 	}
 	detail["count"], detail["credentials"] = strconv.Itoa(len(k.Identities)), strconv.Itoa(k.Credentials)
