@@ -40,6 +40,9 @@ func (g *Gateway) tell(r *request) error {
 	if err := mayCall(r.claims.Chain, u.Agent); err != nil {
 		return err
 	}
+	if agent, ok := g.View.Subject(u.Agent); !ok || agent.Identity.Usable(r.start) != nil {
+		return &problem{status: http.StatusForbidden, kind: "killed", oauth: "insufficient_scope", detail: r.name + " cannot be asked: the agent that it is, " + u.Agent.Name() + ", was stopped, has expired or is unknown."}
+	}
 	i, err := g.introduction(r)
 	if err != nil {
 		g.Log.Warn("introduction", "upstream", r.name, "request", r.id, "error", err)

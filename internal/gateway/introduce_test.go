@@ -99,6 +99,11 @@ func TestTold(t *testing.T) {
 	if n := source.asked.Load(); n != 4 {
 		t.Errorf("asked %d times", n)
 	}
+	w.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: ids("helper"), At: time.Now()}})
+	if status, body, h := send(raw); status != 403 || !strings.Contains(body, "helper, was stopped") || len(h) != 0 {
+		t.Errorf("an agent that was killed: %d %s", status, body)
+	}
+	w.enrol("helper")
 	source.fails.Store(true)
 	if status, body, h := send(w.mint(w.claims("bot"))); status != 503 || len(h) != 0 {
 		t.Errorf("when the control plane cannot: %d %s", status, body)
@@ -129,6 +134,7 @@ func TestTold(t *testing.T) {
 	// A control plane that introduces nobody.
 	w = newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was called") }))
 	agent.URL = w.back.URL
+	w.enrol("helper")
 	w.applyUpstream(&agent)
 	if status, _, _ := send(w.mint(w.claims("bot"))); status != 503 {
 		t.Error("nobody introduces: ", status)
