@@ -65,10 +65,15 @@ func (h *house) analyst() *analyst {
 // asks calls a tool of the analyst's as who has the badge, and returns what it was told.
 func (h *house) asks(badge *client.Source, tool, record string) (said string, failed bool) {
 	h.Helper()
+	return h.asksAt("analyst", badge, tool, record)
+}
+
+func (h *house) asksAt(upstream string, badge *client.Source, tool, record string) (said string, failed bool) {
+	h.Helper()
 	ctx, cancel := context.WithTimeout(h.Context(), 30*time.Second)
 	defer cancel()
 	s, err := mcp.NewClient(&mcp.Implementation{Name: "caller", Version: "1"}, nil).Connect(ctx,
-		&mcp.StreamableClientTransport{Endpoint: h.gate + "/analyst/mcp", HTTPClient: badge.HTTPClient(h.gate + "/analyst"), MaxRetries: -1, DisableStandaloneSSE: true}, nil)
+		&mcp.StreamableClientTransport{Endpoint: h.gate + "/" + upstream + "/mcp", HTTPClient: badge.HTTPClient(h.gate + "/" + upstream), MaxRetries: -1, DisableStandaloneSSE: true}, nil)
 	if err != nil {
 		return err.Error(), true
 	}
@@ -144,6 +149,22 @@ func TestConfusedDeputyBetweenAgents(t *testing.T) {
 		t.Errorf("peer, on behalf of ben: %q", said)
 	}
 	if _, last = payroll.reached(); last.Header.Get("Lanyard-Chain") != `"`+id("analyst")+`", "`+id("peer")+`", "spiffe://lanyard.local/person/ben"` {
+		t.Errorf("payroll is told %q", last.Header.Get("Lanyard-Chain"))
+	}
+	// (5) Where the analyst is behind one endpoint with others, it is the same.
+	h.do("upstream", "put", "desk", "--join", "analyst", "--owner", "priya", "--consent", "*")
+	for _, caller := range []string{"intern", "peer"} {
+		h.do("grant", "put", caller, "desk", "--upstream", "desk", "--action", "mcp.*")
+	}
+	if said, failed := h.asksAt("desk", peer, "analyst__careful", "7"); failed || said != "the salaries" {
+		t.Errorf("peer, at the desk, is told %q", said)
+	}
+	for _, tool := range []string{"analyst__careful", "analyst__naive"} {
+		if said, failed := h.asksAt("desk", intern, tool, "7"); !failed || strings.Contains(said, "the salaries") {
+			t.Errorf("intern, at the desk, is told %q", said)
+		}
+	}
+	if _, last = payroll.reached(); last.Header.Get("Lanyard-Chain") != `"`+id("analyst")+`", "`+id("peer")+`"` {
 		t.Errorf("payroll is told %q", last.Header.Get("Lanyard-Chain"))
 	}
 }
