@@ -97,7 +97,11 @@ func explained(w io.Writer, e control.ExplainResult) {
 	for _, l := range e.Links {
 		fmt.Fprintln(w)
 		if len(e.Links) > 1 {
-			fmt.Fprintf(w, "%s/%s  %s: %s\n", l.Identity.Kind(), l.Identity.Name(), word(l.Allow), printable(l.Reason))
+			fmt.Fprintf(w, "%s/%s  %s", l.Identity.Kind(), l.Identity.Name(), word(l.Allow))
+			if l.Reason != e.Reason && l.Reason != "" {
+				fmt.Fprintf(w, ": %s", printable(l.Reason))
+			}
+			fmt.Fprintln(w)
 		}
 		verdicts(w, "guardrail", "✗", l.Guardrails)
 		verdicts(w, "grant", "✓", l.Grants)

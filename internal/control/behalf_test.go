@@ -103,6 +103,15 @@ func TestOnBehalf(t *testing.T) {
 	if w.live(c) == nil {
 		t.Error("a token on behalf of who was killed lives on")
 	}
+	w.idp.mu.Lock()
+	w.idp.keys["k1"] = k
+	w.idp.mu.Unlock()
+	if g := w.behalf(w.portal(nil)); g.Error != "invalid_grant" || !strings.Contains(g.Text, "sign in again") {
+		t.Errorf("what was got before the kill: %+v", g)
+	}
+	if g := w.behalf(w.portal(map[string]any{"iat": storetest.Epoch.Add(time.Second).Unix()})); g.Token == "" {
+		t.Errorf("after signing in again: %+v", g)
+	}
 	w.must("POST", "/v1/providers/acme/disable", `{}`)
 	if g := w.behalf(w.portal(nil)); g.Error != "invalid_grant" {
 		t.Errorf("a provider that is disabled: %+v", g)

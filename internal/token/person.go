@@ -22,15 +22,16 @@ type PersonToken struct {
 	Email    string
 	Verified bool // email_verified is there, and true
 	Denied   bool // email_verified is there, and false
+	Issued   time.Time
 	Expires  time.Time
 
-	audience          []string
-	parties           []string // azp and client_id, those that are there
-	issued, notBefore time.Time
-	mayAct            string
-	keyID             string
-	jws               jws
-	claims            object
+	audience  []string
+	parties   []string // azp and client_id, those that are there
+	notBefore time.Time
+	mayAct    string
+	keyID     string
+	jws       jws
+	claims    object
 }
 
 // ParsePersonToken reads raw, which is said to be of that type of RFC 8693. The error is an *Error with Code InvalidGrant.
@@ -60,7 +61,7 @@ func parsePersonToken(raw, kind string) (PersonToken, error) {
 	}
 	head, r := reader{object: j.header}, reader{object: o}
 	p := PersonToken{Issuer: r.text("iss", true), Subject: r.text("sub", true), Email: r.text("email", false), keyID: head.text("kid", false),
-		issued: r.date("iat", true), Expires: r.date("exp", true), notBefore: r.date("nbf", false), audience: r.texts("aud", true), jws: j, claims: o}
+		Issued: r.date("iat", true), Expires: r.date("exp", true), notBefore: r.date("nbf", false), audience: r.texts("aud", true), jws: j, claims: o}
 	p.Verified, p.Denied = o.emailVerified()
 	for _, name := range []string{"azp", "client_id"} {
 		if s := r.text(name, false); s != "" {
@@ -114,9 +115,9 @@ func (p PersonToken) Judge(audience []string, actor identity.ID, now time.Time) 
 		return bad("lets somebody else act (may_act)")
 	case !now.Before(p.Expires):
 		return bad("has expired; get a new one from the identity provider")
-	case p.issued.After(now.Add(Skew)), p.notBefore.After(now.Add(Skew)):
+	case p.Issued.After(now.Add(Skew)), p.notBefore.After(now.Add(Skew)):
 		return bad("is not valid yet; check the clock of the identity provider")
-	case p.Expires.After(p.issued.Add(maxPersonToken)):
+	case p.Expires.After(p.Issued.Add(maxPersonToken)):
 		return bad("is good for more than a day")
 	}
 	return nil

@@ -23,6 +23,7 @@ import (
 // behalf is for whom the client asks.
 type behalf struct {
 	chain identity.Chain // whole, the client first
+	made  time.Time      // of a person's token: when the person signed in, or later
 	ends  time.Time      // of all that was shown
 	scope string         // of the token that was shown
 }
@@ -116,6 +117,9 @@ func (i *Issuer) begun(ctx context.Context, q *issue, raw, kind string, line ide
 	if !ok || o.State != identity.OwnerActive || o.Team {
 		return b, refuse("invalid_grant", "Nobody acts for "+string(who)+": there is no such person, or the person has left.")
 	}
+	if !b.made.After(o.Stopped) {
+		return b, refuse("invalid_grant", "The subject token was made before all that was done for "+string(who)+" was stopped; the person has to sign in again.")
+	}
 	b.chain = identity.Alone(id, o.Generation)
 	return b, nil
 }
@@ -135,7 +139,7 @@ func (i *Issuer) continued(raw, kind string, line identity.Chain, now time.Time)
 	if overlap(line, c.Chain) != len(line) {
 		return b, refuse("invalid_grant", "The subject token is "+c.Actor().Name()+"'s own. What another may act with is what the gateway gives to an agent that is called.")
 	}
-	return behalf{c.Chain, c.Expires, c.Scope}, nil
+	return behalf{chain: c.Chain, ends: c.Expires, scope: c.Scope}, nil
 }
 
 // introduced is what the gateway gave the client when it was called by another.
@@ -156,7 +160,7 @@ func (i *Issuer) introduced(raw, kind string, line identity.Chain, now time.Time
 	if overlap(line, c.Chain) == len(line) {
 		return b, refuse("invalid_grant", line.Actor().Name()+" was called by itself, and acts for nobody else with that.")
 	}
-	return behalf{c.Chain, c.Expires, c.Scope}, nil
+	return behalf{chain: c.Chain, ends: c.Expires, scope: c.Scope}, nil
 }
 
 // actor judges actor_token, which can only say again who the client is.

@@ -37,7 +37,7 @@ func newCrowd(t *testing.T, names ...string) *crowd {
 	}
 	c.userOf = func(_ context.Context, _ *issue, raw, _ string, _ identity.ID) (identity.OwnerID, behalf, error) {
 		if who, ok := strings.CutPrefix(raw, "token of "); ok {
-			return identity.OwnerID(who), behalf{ends: c.now.Add(2 * time.Minute)}, nil
+			return identity.OwnerID(who), behalf{made: c.now, ends: c.now.Add(2 * time.Minute)}, nil
 		}
 		return "", behalf{}, refuse("invalid_grant", "The subject token is not from a provider whose tokens are taken.")
 	}

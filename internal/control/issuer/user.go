@@ -46,7 +46,7 @@ func (i *Issuer) user(ctx context.Context, q *issue, raw, kind string, actor ide
 	if why != "" {
 		return who, b, mistrust(why)
 	}
-	return o.ID, behalf{ends: t.Expires, scope: strings.Join(p.Limit(), " ")}, nil
+	return o.ID, behalf{made: t.Issued, ends: t.Expires, scope: strings.Join(p.Limit(), " ")}, nil
 }
 
 // mistrust refuses a person's token. Who shows it learns nothing of whom we know; the record has all of it.
