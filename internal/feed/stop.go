@@ -26,7 +26,7 @@ type Stop struct {
 // claims to that upstream. It may report too much, never too little.
 func (s *Stop) Touches(c *token.Claims, upstream string) bool {
 	switch {
-	case s.Everything, s.Upstream != "" && s.Upstream == upstream, s.Token != "" && s.Token == c.ID:
+	case s.Everything, s.Upstream != "" && s.Upstream == upstream, s.Token != "" && (s.Token == c.ID || slices.Contains(c.From, s.Token)):
 		return true
 	case s.Credential != "":
 		return s.Credential == c.Credential

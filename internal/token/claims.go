@@ -19,6 +19,7 @@ type Claims struct {
 	Owner      identity.OwnerID // "owner", of the actor
 	Credential string           // "cred": id of the credential that obtained it
 	Key        Confirmation     // cnf
+	From       []string         // "from": jti of the tokens it came from by exchange, the last first; it ends with each of them
 	MayAct     identity.ID      // may_act (RFC 8693 section 4.4), of an introduction and of nothing else: who may act for all of the chain
 }
 

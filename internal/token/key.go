@@ -122,6 +122,7 @@ type wire struct {
 	Credential string        `json:"cred,omitempty"`
 	Generation []uint64      `json:"gen"`
 	Key        *Confirmation `json:"cnf,omitempty"`
+	From       []string      `json:"from,omitempty"`
 	MayAct     *Act          `json:"may_act,omitempty"`
 }
 
@@ -150,9 +151,12 @@ func (s *Signer) Mint(c Claims) (string, error) {
 // mint signs c as what typ says; empty for an access token.
 func (s *Signer) mint(c Claims, typ string) (string, error) {
 	w := wire{Issuer: c.Issuer, Subject: c.Chain.Root().String(), Audience: c.Audience, Client: c.Client, ID: c.ID,
-		Issued: c.Issued.Unix(), Expires: c.Expires.Unix(), Scope: c.Scope, Owner: string(c.Owner), Credential: c.Credential}
+		Issued: c.Issued.Unix(), Expires: c.Expires.Unix(), Scope: c.Scope, Owner: string(c.Owner), Credential: c.Credential, From: c.From}
 	if len(c.Chain) > identity.MaxChain {
 		return "", fmt.Errorf("mint token: its chain has %d links, more than %d", len(c.Chain), identity.MaxChain)
+	}
+	if len(c.From) > MaxFrom {
+		return "", fmt.Errorf("mint token: it comes from %d others, more than %d", len(c.From), MaxFrom)
 	}
 	for _, l := range c.Chain {
 		w.Generation = append(w.Generation, l.Generation)

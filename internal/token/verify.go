@@ -99,7 +99,7 @@ func readClaims(payload []byte, now time.Time) (Claims, error) {
 	}
 	c.Chain = r.chain()
 	c.Key = r.confirmation("cnf")
-	c.MayAct = r.mayAct()
+	c.MayAct, c.From = r.mayAct(), r.texts("from", false)
 	if len(c.ID) > maxID {
 		r.fail("jti", "is too long")
 	}

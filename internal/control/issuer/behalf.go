@@ -26,6 +26,7 @@ type behalf struct {
 	made  time.Time      // of a person's token: when the person signed in, or later
 	ends  time.Time      // of all that was shown
 	scope string         // of the token that was shown
+	from  []string       // that token and those it came from
 }
 
 // limit narrows a scope to that of the token it comes from. Nothing means all that is granted.
@@ -139,7 +140,7 @@ func (i *Issuer) continued(raw, kind string, line identity.Chain, now time.Time)
 	if overlap(line, c.Chain) != len(line) {
 		return b, refuse("invalid_grant", "The subject token is "+c.Actor().Name()+"'s own. What another may act with is what the gateway gives to an agent that is called.")
 	}
-	return behalf{chain: c.Chain, ends: c.Expires, scope: c.Scope}, nil
+	return shown(c)
 }
 
 // introduced is what the gateway gave the client when it was called by another.
@@ -160,7 +161,15 @@ func (i *Issuer) introduced(raw, kind string, line identity.Chain, now time.Time
 	if overlap(line, c.Chain) == len(line) {
 		return b, refuse("invalid_grant", line.Actor().Name()+" was called by itself, and acts for nobody else with that.")
 	}
-	return behalf{chain: c.Chain, ends: c.Expires, scope: c.Scope}, nil
+	return shown(c)
+}
+
+// shown is what a token of ours that is shown comes to.
+func shown(c token.Claims) (behalf, error) {
+	if len(c.From) >= token.MaxFrom {
+		return behalf{}, refuse("invalid_grant", "The subject token comes from too many exchanges in a row; begin anew.")
+	}
+	return behalf{chain: c.Chain, ends: c.Expires, scope: c.Scope, from: append([]string{c.ID}, c.From...)}, nil
 }
 
 // actor judges actor_token, which can only say again who the client is.
@@ -188,7 +197,7 @@ func (i *Issuer) actor(q *issue, b *behalf) error {
 	if c.Expires.Before(b.ends) {
 		b.ends = c.Expires
 	}
-	return nil
+	return nil // it is not what the result comes from: its client has proven who it is
 }
 
 // narrow has what comes out within the scope of the actor's token, too.

@@ -158,6 +158,29 @@ func TestOnBehalf(t *testing.T) {
 	if e := c.events[len(c.events)-1]; e.Outcome != ledger.Refused || e.Actor != agent("other").String() {
 		t.Errorf("%+v", e)
 	}
+	// One token is revoked, and with it all that came of it, and nothing else.
+	other, _ := c.got(c.ask("a", exchange(token.TypeAccess, raw, "resource", c.GatewayURL+"/b")))
+	second := c.call(other, "b")
+	_, kept := c.got(c.ask("b", exchange(token.TypeJWT, second)))
+	if len(kept.From) != 3 || kept.From[2] != claims.From[2] {
+		t.Error(kept.From, claims.From)
+	}
+	c.apply(feed.Change{Token: &feed.TokenRevocation{ID: claims.From[1], Expires: c.now.Add(time.Hour)}})
+	if a := c.ask("b", exchange(token.TypeJWT, given)); a.status != 400 || c.View.Check(claims, c.now) == nil {
+		t.Error("what came of a token that was revoked goes on: ", a)
+	}
+	if err := c.View.Check(kept, c.now); err != nil {
+		t.Error("what came of another does not: ", err)
+	}
+	for range token.MaxFrom {
+		if a = c.ask("a", exchange(token.TypeAccess, other, "resource", c.GatewayURL+"/b")); a.status == 200 {
+			other, _ = c.got(a)
+		}
+	}
+	if a.status != 400 || !strings.Contains(fmt.Sprint(a.body), "too many exchanges") {
+		t.Error(a)
+	}
+	claims, given = kept, second
 	c.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: []identity.ID{agent("a")}, At: c.now}})
 	if a := c.ask("b", exchange(token.TypeJWT, given)); a.status != 400 || a.body["error"] != "invalid_grant" || !strings.Contains(fmt.Sprint(a.body), "a is killed") {
 		t.Error("after the kill of who called: ", a)

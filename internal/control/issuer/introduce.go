@@ -44,12 +44,15 @@ func (i *Issuer) Introduce(ctx context.Context, upstream, access, gateway string
 	if err != nil {
 		return none, err
 	}
+	if len(c.From) >= token.MaxFrom {
+		return none, fmt.Errorf("introduce who calls %s: its token comes from too many exchanges in a row", upstream)
+	}
 	ends := now.Add(longestIntroduction)
 	if c.Expires.Before(ends) {
 		ends = c.Expires
 	}
 	n := token.Claims{ID: "tok_" + name, Issuer: i.URL, Audience: i.URL, Client: c.Client, Chain: c.Chain, Scope: c.Scope, Owner: c.Owner, Credential: c.Credential,
-		MayAct: u.Agent, Issued: now.UTC().Truncate(time.Second), Expires: ends.UTC().Truncate(time.Second)}
+		MayAct: u.Agent, From: append([]string{c.ID}, c.From...), Issued: now.UTC().Truncate(time.Second), Expires: ends.UTC().Truncate(time.Second)}
 	raw, err := i.Ring.Signer().Introduce(n)
 	if err != nil {
 		return none, err

@@ -205,7 +205,7 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	}
 	ends, limits := q.now.Add(i.TTL), []time.Time{id.Expires, cred.Expires}
 	if q.behalf != nil {
-		chain, limits = q.behalf.chain, append(limits, q.behalf.ends)
+		chain, limits, q.claims.From = q.behalf.chain, append(limits, q.behalf.ends), q.behalf.from
 	}
 	for _, t := range limits {
 		if t.Before(ends) {
