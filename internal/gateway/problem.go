@@ -123,7 +123,7 @@ func (r *request) spoken(p *problem) (status int, contentType string, body []byt
 		return 0, "", nil
 	}
 	switch p.kind {
-	case "denied", "forbidden", "unrecognised", "changed":
+	case "denied", "forbidden", "unrecognised", "changed", "loop":
 	default:
 		return 0, "", nil
 	}

@@ -132,3 +132,50 @@ func TestExchangeClients(t *testing.T) {
 	h.fails(3, "Nothing may be done on \"mail\" on behalf of ben", args...)
 	h.fails(64, "use id_token, access_token or jwt", append(args, "--subject-token-type", "saml")...)
 }
+
+// TestExplainRemedy: the command that lanyard explain gives does what it says.
+func TestExplainRemedy(t *testing.T) {
+	h := build(t)
+	h.settle()
+	type explained struct {
+		Allow  bool
+		Reason string
+		Change []struct{ Who, Command string }
+	}
+	ask := func(args ...string) (e explained) {
+		h.json(&e, append([]string{"explain"}, args...)...)
+		return e
+	}
+	send := []string{"--as", "reader,person/maya", "--upstream", "mail", "--action", "gmail.users.messages.send"}
+	for name, stop := range map[string][]string{
+		"no grant": {}, "suspended": {"identity", "suspend", "reader"}, "killed": {"kill", "reader", "--reason", "test"}, "cut off": {"kill", "--upstream", "mail", "--reason", "test"},
+	} {
+		if len(stop) > 0 {
+			h.do(stop...)
+		}
+		e := ask(send...)
+		if e.Allow || len(e.Change) != 1 {
+			t.Fatalf("%s: %+v", name, e)
+		}
+		command := strings.Fields(strings.ReplaceAll(e.Change[0].Command, "TEXT", "test"))
+		if command[0] != "lanyard" {
+			t.Fatalf("%s: %q", name, command)
+		}
+		h.do(command[1:]...)
+		if e = ask(send...); !e.Allow { // nothing is missing but what was not yet given
+			if len(e.Change) != 1 || !strings.HasPrefix(e.Change[0].Command, "lanyard grant put reader send ") {
+				t.Errorf("%s, after %v: %+v", name, command, e)
+			}
+			h.do(strings.Fields(e.Change[0].Command)[1:]...)
+			e = ask(send...)
+		}
+		if !e.Allow {
+			t.Errorf("%s: %+v", name, e)
+		}
+		h.do("grant", "revoke", "reader/send", "--reason", "test")
+	}
+	h.fails(64, "evt_", "explain", "reader")
+	h.fails(64, "--as and --upstream", "explain", "--as", "reader")
+	h.fails(64, "METHOD and PATH", "explain", "--as", "reader", "--upstream", "mail")
+	h.do("explain", "--as", "reader", "--upstream", "mail", "GET", profile)
+}
