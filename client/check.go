@@ -19,7 +19,7 @@ func (s *Source) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"grant_type", "resource", "subject_token", "subject_token_type"} {
+	for _, name := range []string{"grant_type", "resource", "subject_token", "subject_token_type", "authorization_details"} {
 		form.Del(name)
 	}
 	form.Set("token", "none") // introspection (RFC 7662) asks who wants to know before it looks at the token

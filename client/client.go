@@ -43,6 +43,7 @@ type Config struct {
 	Key      crypto.Signer // Ed25519 or ECDSA P-256 private key registered for the identity
 	KeyFile  string        // or the file of such a key, as a JWK
 	APIKey   string        // or, for those that can do no better, an API key
+	Task     string        // id of the task that its tokens are for; empty for none
 
 	Base http.RoundTripper // default http.DefaultTransport
 	Now  func() time.Time  // default time.Now
@@ -214,6 +215,13 @@ func (s *Source) form(audience string) (url.Values, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "resource": {audience}}
 	if s.subject != "" {
 		form = url.Values{"grant_type": {token.GrantExchange}, "resource": {audience}, "subject_token": {s.subject}, "subject_token_type": {s.kind}}
+	}
+	if s.config.Task != "" { // RFC 9396
+		details, err := json.Marshal(token.DetailsOf(s.config.Task))
+		if err != nil {
+			return nil, fmt.Errorf("client: task %q: %w", s.config.Task, err)
+		}
+		form.Set("authorization_details", string(details))
 	}
 	if s.identity.IsZero() {
 		return form, nil

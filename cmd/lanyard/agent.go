@@ -77,7 +77,7 @@ sees the private key. An existing key is not replaced.`,
 }
 
 // badge is who a command acts as, and where.
-type badge struct{ issuer, gateway, who, key, domain string }
+type badge struct{ issuer, gateway, who, key, domain, task string }
 
 func (b *badge) flags(c *cobra.Command) {
 	f := c.Flags()
@@ -85,6 +85,7 @@ func (b *badge) flags(c *cobra.Command) {
 	f.StringVar(&b.key, "key", "", "file of its private key")
 	f.StringVar(&b.issuer, "issuer", "http://127.0.0.1:8440", "URL of the control plane")
 	f.StringVar(&b.gateway, "gateway", "http://127.0.0.1:8441", "URL of the gateway")
+	f.StringVar(&b.task, "task", "", "id of the task that it works on")
 	f.StringVar(&b.domain, "trust-domain", "lanyard.local", "trust domain of the SPIFFE ID")
 	_ = c.MarkFlagRequired("as") // the flag is there
 }
@@ -108,7 +109,7 @@ func (b *badge) source() (*client.Source, error) { return b.sourceOver(nil) }
 
 // sourceOver is source with its requests sent by base; nil is the usual.
 func (b *badge) sourceOver(base http.RoundTripper) (*client.Source, error) {
-	return client.New(client.Config{Issuer: b.issuer, Identity: b.id(), KeyFile: b.key, APIKey: os.Getenv("LANYARD_API_KEY"), Base: base})
+	return client.New(client.Config{Issuer: b.issuer, Identity: b.id(), KeyFile: b.key, APIKey: os.Getenv("LANYARD_API_KEY"), Task: b.task, Base: base})
 }
 
 func (a *app) call() *cobra.Command {

@@ -28,7 +28,7 @@ func queryFlags(c *cobra.Command) func() url.Values {
 	values := map[string]*string{}
 	for _, f := range [][2]string{{"identity", "who acted, or to whom it was done"}, {"owner", "of this owner"}, {"upstream", "on this upstream"}, {"action", "this action, or a prefix with *"},
 		{"class", "read, write, delete or admin"}, {"type", "request, token.issue, identity.kill, ...; or only the noun"}, {"outcome", "allowed, refused, failed or pending"},
-		{"text", "anywhere in the event"}, {"since", "since then: 90m, 12h, 7d ago, a date, or RFC 3339"}, {"until", "before then"}} {
+		{"task", "under this task, or about it"}, {"text", "anywhere in the event"}, {"since", "since then: 90m, 12h, 7d ago, a date, or RFC 3339"}, {"until", "before then"}} {
 		values[f[0]] = c.Flags().String(f[0], "", f[1])
 	}
 	return func() url.Values {
@@ -53,7 +53,8 @@ func eventLine(e control.Entry) string {
 		who = who[i+1:]
 	}
 	what := v.Type
-	if v.Type == "request" {
+	requests := v.Type == "request" || strings.HasPrefix(v.Type, "request.")
+	if requests {
 		what = or(v.Action, "(not recognised)")
 		if v.Upstream != "" {
 			what += " on " + v.Upstream
@@ -69,7 +70,7 @@ func eventLine(e control.Entry) string {
 		line += " for " + strings.Join(shortNames(v.Chain[1:]), ", ")
 	}
 	line += "  " + what
-	if v.Reason != "" && v.Outcome != ledger.Allowed || v.Reason != "" && v.Type != "request" {
+	if v.Reason != "" && v.Outcome != ledger.Allowed || v.Reason != "" && !requests {
 		line += "\n          " + v.Reason
 	}
 	return printableLines(line)

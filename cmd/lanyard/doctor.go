@@ -159,7 +159,10 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		look("there is no upstream yet", "lanyard upstream put --help")
 	}
 	for _, u := range s.Upstreams {
-		if !u.Secret {
+		switch {
+		case u.OAuth != "":
+			a.accounts(u, good, look)
+		case !u.Secret:
 			look("upstream "+u.Name+" is called without a credential", "if it needs one: lanyard upstream put "+u.Name+" --credential-env NAME")
 		}
 		if err := dial(ctx, u.URL); err != nil {
@@ -203,6 +206,21 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		good("%d identities looked at", len(all))
 	}
 	return list
+}
+
+// accounts looks at those that owners connected at an upstream.
+func (a *app) accounts(u control.UpstreamSummary, good func(string, ...any), look func(what, fix string)) {
+	switch {
+	case u.OAuth == "shared" && u.Connected > 0:
+		look("upstream "+u.Name+" is used by every agent with the account of "+u.Owner, "if each owner is to connect their own: lanyard upstream put "+u.Name+" --oauth, without --oauth-shared")
+	case u.OAuth == "shared":
+		look("upstream "+u.Name+" is used with the account of "+u.Owner+", which is not connected", "lanyard upstream sign-in "+u.Name+" --owner "+u.Owner)
+	default:
+		good("upstream %s is used with the accounts that owners connect: %d", u.Name, u.Connected)
+	}
+	for _, o := range u.Lapsed {
+		look("the account of "+o+" at "+u.Name+" is no longer good", "lanyard upstream sign-in "+u.Name+" --owner "+o)
+	}
 }
 
 func dial(ctx context.Context, at string) error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -129,6 +130,7 @@ func (a *app) identity() *cobra.Command {
 	f.StringVar(&in.Environment, "environment", "", "default production")
 	f.StringVar(&in.Expires, "expires", "", "when it stops by itself: 90d, 2027-01-31 (default 90d)")
 	f.BoolVar(&in.Pending, "pending", false, "do not let it act yet")
+	f.StringVar(&in.Tasks, "tasks", "", "required: it acts under tasks alone")
 	commands := []*cobra.Command{list, show, register}
 	for _, v := range []struct{ verb, short, done string }{
 		{"activate", "Let a pending identity act", "may act now"}, {"suspend", "Stop an identity for now", "is suspended; lanyard identity resume lets it go on"},
@@ -162,6 +164,9 @@ func showIdentity(w io.Writer, i control.IdentityView) {
 	}
 	line("state", state)
 	line("expires", day(i.Expires))
+	if i.Tasks != "" {
+		line("tasks", i.Tasks)
+	}
 	line("last used", day(i.LastUsed))
 	fmt.Fprintln(w)
 	var rows [][]string
@@ -250,6 +255,48 @@ the old one.`,
 	return noun("credential", "How an identity proves itself", add, revoke)
 }
 
+// conditions reads what each --where says.
+func conditions(where []string) (map[string]policy.Condition, error) {
+	all := map[string]policy.Condition{}
+	for _, w := range where {
+		if err := condition(all, w); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// condition adds what one --where says.
+func condition(all map[string]policy.Condition, w string) error {
+	name, value, ok := strings.Cut(w, "=")
+	if !ok {
+		return usage("--where %q: want ARGUMENT=VALUE, ARGUMENT<=NUMBER or ARGUMENT>=NUMBER", w)
+	}
+	limit := strings.TrimRight(name, "<>")
+	if limit == name {
+		c := policy.Condition{Is: value}
+		if strings.Contains(value, "*") {
+			c = policy.Condition{Like: value}
+		}
+		all[name] = c
+		return nil
+	}
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || strings.ContainsAny(value, "xXpP_iInN") {
+		return usage("--where %q: %q is no number", w, value)
+	}
+	c := all[limit]
+	if name == limit+"<" {
+		c.Max = &n
+	} else if name == limit+">" {
+		c.Min = &n
+	} else {
+		return usage("--where %q: want ARGUMENT<=NUMBER or ARGUMENT>=NUMBER", w)
+	}
+	all[limit] = c
+	return nil
+}
+
 func (a *app) grant() *cobra.Command {
 	var in control.GrantInput
 	var cedar string
@@ -265,19 +312,9 @@ func (a *app) grant() *cobra.Command {
 				}
 				in.Cedar = string(b)
 			}
-			for _, w := range where {
-				name, value, ok := strings.Cut(w, "=")
-				if !ok {
-					return usage("--where %q: want ARGUMENT=VALUE", w)
-				}
-				if in.Conditions == nil {
-					in.Conditions = map[string]policy.Condition{}
-				}
-				c := policy.Condition{Is: value}
-				if strings.Contains(value, "*") {
-					c = policy.Condition{Like: value}
-				}
-				in.Conditions[name] = c
+			var err error
+			if in.Conditions, err = conditions(where); err != nil {
+				return err
 			}
 			return a.changed(cmd, "PUT", pathOf("identities", args[0], "grants", args[1]), in, args[0]+" holds grant "+args[1])
 		}}
@@ -285,7 +322,7 @@ func (a *app) grant() *cobra.Command {
 	f.StringVar(&in.Upstream, "upstream", "", "the system it is on")
 	f.StringArrayVar(&in.Actions, "action", nil, "class (read, write, delete, admin), action, or pattern of actions; can be given again")
 	f.StringArrayVar(&in.Resources, "resource", nil, "pattern of resources, with *; can be given again (default all)")
-	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text; can be given again")
+	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text, or ARGUMENT<=NUMBER, ARGUMENT>=NUMBER; can be given again")
 	f.StringVar(&cedar, "cedar", "", "file of Cedar, instead of the other fields")
 	f.BoolVar(&in.ForOthers, "only-for-others", false, "only when the identity acts on behalf of another")
 	f.StringVar(&in.Until, "until", "", "its end (default the identity's)")
@@ -309,106 +346,6 @@ func (a *app) grant() *cobra.Command {
 		})
 	}}
 	return noun("grant", "What an identity may do", put, show, revoke)
-}
-
-func (a *app) upstream() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "Upstreams", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		all, err := pages[control.UpstreamView](cmd.Context(), a, "/v1/upstreams", nil)
-		if err != nil {
-			return err
-		}
-		return a.show(all, func(w io.Writer) {
-			var rows [][]string
-			for _, u := range all {
-				state, secret := "open", "none"
-				if u.Killed {
-					state = "killed"
-				}
-				if u.Secret {
-					secret = "sealed"
-				}
-				rows = append(rows, []string{u.Name, state, u.URL, or(string(u.Owner), "-"), u.Environment, u.Family, fmt.Sprint(u.Actions), secret, u.Audience})
-			}
-			table(w, "NAME STATE URL OWNER ENVIRONMENT FAMILY ACTIONS CREDENTIAL REACHED-AT", rows)
-		})
-	}}
-	actions := &cobra.Command{Use: "actions NAME", Short: "What can be done on an upstream", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		all, err := pages[control.ActionView](cmd.Context(), a, pathOf("upstreams", args[0], "actions"), nil)
-		if err != nil {
-			return err
-		}
-		return a.show(all, func(w io.Writer) {
-			var rows [][]string
-			for _, v := range all {
-				rows = append(rows, []string{v.Name, string(v.Class), strings.Join(sortedKeys(v.Parameters), " "), v.Summary})
-			}
-			table(w, "ACTION CLASS ARGUMENTS SUMMARY", rows)
-		})
-	}}
-	var in control.UpstreamInput
-	var consent control.ConsentInput
-	var google, openapi, catalogue, secretEnv, header, prefix string
-	var patterns, joined []string
-	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--join|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
-		Example: `  MAIL_TOKEN=... lanyard upstream put mail --url https://gmail.googleapis.com --google gmail/v1 --owner priya --credential-env MAIL_TOKEN
-  lanyard upstream put crm --url https://crm.example.com --openapi crm.yaml
-  lanyard upstream put invoices --url http://10.0.0.7 --pattern "GET /invoices/{id} -> invoices.read read /invoices/{id}"`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case google != "":
-				in.Family, in.Description = "google", google
-			case openapi != "":
-				in.Family, in.Description = "openapi", openapi
-			case catalogue != "":
-				in.Family, in.Description = "mcp", catalogue
-			case len(joined) > 0:
-				in.Family, in.Description = "join", strings.Join(joined, "\n")
-			case len(patterns) > 0:
-				in.Family, in.Description = "patterns", strings.Join(patterns, "\n")
-			}
-			if in.Family == "openapi" || in.Family == "mcp" || strings.HasSuffix(google, ".json") {
-				b, err := os.ReadFile(in.Description)
-				if err != nil {
-					return err
-				}
-				in.Description = string(b)
-			}
-			if secretEnv != "" {
-				v := os.Getenv(secretEnv)
-				if v == "" {
-					return fmt.Errorf("the environment variable %s is not set", secretEnv)
-				}
-				in.Secret = &control.SecretInput{Header: header, Value: prefix + v}
-			}
-			if len(consent.Owners) > 0 {
-				in.Consent = &consent
-			} else if len(consent.Classes) > 0 {
-				return usage("--consent-class needs --consent: say who")
-			}
-			return a.changed(cmd, "PUT", pathOf("upstreams", args[0]), in, "upstream "+args[0]+" is put")
-		}}
-	f := put.Flags()
-	f.StringVar(&in.URL, "url", "", "base URL; the request's path is appended")
-	f.StringVar(&in.Owner, "owner", "", "who can give grants on it")
-	f.StringVar(&in.Environment, "environment", "", "default production")
-	f.StringVar(&google, "google", "", "gmail/v1, drive/v3, calendar/v3, or the file of a Google discovery document (*.json)")
-	f.StringVar(&openapi, "openapi", "", "file of an OpenAPI 3 description")
-	f.StringVar(&catalogue, "mcp", "", "file of an MCP server's catalogue, from lanyard mcp catalogue")
-	f.StringSliceVar(&joined, "join", nil, "MCP upstreams to put behind one endpoint; it has no URL of its own")
-	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
-	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
-	f.StringVar(&in.Agent, "agent", "", "it is this identity, which acts on behalf of its callers")
-	f.StringVar(&in.ChainHeader, "chain-header", "", "tell it who is behind each request, in this header (default Lanyard-Chain)")
-	f.Lookup("chain-header").NoOptDefVal = "true"
-	f.StringSliceVar(&consent.Owners, "consent", nil, "owners who may connect a client of theirs to it, * for all; its own owner always may")
-	f.StringSliceVar(&consent.Classes, "consent-class", nil, "what they may let it do at most: read, write, delete, admin (default read)")
-	f.StringVar(&secretEnv, "credential-env", "", "environment variable with the credential the gateway shows it")
-	f.StringVar(&header, "credential-header", "Authorization", "the header it goes into")
-	f.StringVar(&prefix, "credential-prefix", "Bearer ", "what stands before it")
-	remove := &cobra.Command{Use: "remove NAME", Short: "Remove an upstream without grants", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.changed(cmd, "DELETE", pathOf("upstreams", args[0]), nil, "upstream "+args[0]+" is removed")
-	}}
-	return noun("upstream", "The systems behind the boundary", list, actions, put, remove)
 }
 
 func (a *app) guardrail() *cobra.Command {

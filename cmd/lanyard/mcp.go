@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,15 +20,17 @@ import (
 
 func (a *app) mcp() *cobra.Command {
 	var env, header, prefix, clientID, secretEnv string
-	var signIn bool
+	var signIn, resources bool
 	var include []string
 	catalogue := &cobra.Command{Use: "catalogue URL", Short: "Print what an MCP server offers, to be read and approved", Args: cobra.ExactArgs(1),
-		Long: `Ask an MCP server (Streamable HTTP) for its tools and print its catalogue. Read it: names,
-descriptions and annotations are the server's own word. What you then name in
-lanyard upstream put --mcp FILE, or in a manifest, is what agents may be granted; a
-tool that is not in it is refused, and so is an argument it does not have.
+		Long: `Ask an MCP server (Streamable HTTP) for its tools, prompts and resource templates, and print
+its catalogue. Read it: names, descriptions and annotations are the server's own word.
+What you then name in lanyard upstream put --mcp FILE, or in a manifest, is what agents
+may be granted; a tool or a prompt that is not in it is refused, and so is an argument
+that a tool does not have. With --resources the resources are in it, too, for a server
+that has always the same.
 
-A tool whose texts speak to a model behind your back (hidden instructions, as in known
+What has texts that speak to a model behind your back (hidden instructions, as in known
 attacks) is left out, and what was found is said; --include NAME prints it all the same.
 
 A server that wants OAuth is asked with --sign-in: the page to open is printed, the answer
@@ -58,18 +59,16 @@ comes back to a port of this machine, and what it gives is forgotten at the end.
 				}
 				defer end()
 			}
-			tools, err := listTools(cmd.Context(), &sdk.StreamableClientTransport{Endpoint: args[0], HTTPClient: &http.Client{Transport: carrier}})
-			if err != nil {
-				return fmt.Errorf("asking %s for its tools: %w", args[0], err)
+			lists := []string{"prompts", "resourceTemplates"}
+			if resources {
+				lists = append(lists, "resources")
 			}
-			tools = a.unsuspicious(tools, include)
-			out := struct {
-				Path  string            `json:"path"`
-				Tools []json.RawMessage `json:"tools"`
-			}{u.EscapedPath(), tools}
-			b, err := json.MarshalIndent(out, "", "  ")
+			b, err := mcp.Fetch(cmd.Context(), &sdk.StreamableClientTransport{Endpoint: args[0], HTTPClient: &http.Client{Transport: carrier}}, u.EscapedPath(), lists...)
 			if err != nil {
-				return err
+				return fmt.Errorf("asking %s what it offers: %w", args[0], err)
+			}
+			if b, err = mcp.Unsuspicious(b, func(_, name string, _ []byte) bool { return slices.Contains(include, name) }, a.leftOut); err != nil {
+				return fmt.Errorf("what %s offers: %w", args[0], err)
 			}
 			if _, err := mcp.Open(b); err != nil {
 				return exit{exitRefused, err}
@@ -81,91 +80,13 @@ comes back to a port of this machine, and what it gives is forgotten at the end.
 	f.StringVar(&env, "credential-env", "", "environment variable with the credential to show the server")
 	f.StringVar(&header, "credential-header", "Authorization", "the header it goes into")
 	f.StringVar(&prefix, "credential-prefix", "Bearer ", "what stands before it")
-	f.StringSliceVar(&include, "include", nil, "tools to print although their texts are suspicious: read them first")
+	f.BoolVar(&resources, "resources", false, "the resources, too: none but these, and those of templates, can be read then")
+	f.StringSliceVar(&include, "include", nil, "what to print although its texts are suspicious: read it first")
 	f.BoolVar(&signIn, "sign-in", false, "sign in by browser, to a server that wants OAuth")
 	f.StringVar(&clientID, "client-id", "", "client registered there by hand, where none may register itself")
 	f.StringVar(&secretEnv, "client-secret-env", "", "environment variable with the secret of that client, if it has one")
 	catalogue.MarkFlagsMutuallyExclusive("sign-in", "credential-env")
-	return noun("mcp", "MCP servers", catalogue, a.mcpRun(), a.mcpConnect(), a.mcpConfig())
-}
-
-// unsuspicious leaves out the tools whose texts are suspicious, and says which and why.
-func (a *app) unsuspicious(tools []json.RawMessage, include []string) []json.RawMessage {
-	kept := []json.RawMessage{}
-	for _, t := range tools {
-		var named struct {
-			Name string `json:"name"`
-		}
-		_ = json.Unmarshal(t, &named) // what has no name is refused when the catalogue is opened
-		why := mcp.Suspicious(t)
-		if why == "" || slices.Contains(include, named.Name) {
-			kept = append(kept, t)
-			continue
-		}
-		fmt.Fprintf(a.errs, "lanyard: left out: tool %s. %s. If you have read it and trust it: --include %s\n", printable(named.Name), printable(why), printable(named.Name))
-	}
-	return kept
-}
-
-// listTools opens a session, and returns every tool exactly as the server describes
-// it: what is pinned must be what it says, members that we do not know included.
-func listTools(ctx context.Context, t sdk.Transport) ([]json.RawMessage, error) {
-	conn, err := t.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	n := int64(0)
-	ask := func(method string, params, result any) error {
-		b, err := json.Marshal(params)
-		if err != nil {
-			return err
-		}
-		n++
-		id, err := jsonrpc.MakeID(float64(n))
-		if err != nil {
-			return err
-		}
-		if err := conn.Write(ctx, &jsonrpc.Request{ID: id, Method: method, Params: b}); err != nil {
-			return err
-		}
-		for {
-			m, err := conn.Read(ctx)
-			if err != nil {
-				return err
-			}
-			if r, ok := m.(*jsonrpc.Response); ok && r.ID == id {
-				if r.Error != nil {
-					return r.Error
-				}
-				return json.Unmarshal(r.Result, result)
-			}
-		}
-	}
-	if err := ask("initialize", map[string]any{"protocolVersion": sessionVersions[0], "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": "lanyard", "version": version}}, new(any)); err != nil {
-		return nil, err
-	}
-	if err := conn.Write(ctx, &jsonrpc.Request{Method: "notifications/initialized", Params: json.RawMessage("{}")}); err != nil {
-		return nil, err
-	}
-	all := []json.RawMessage{}
-	for cursor, pages := "", 0; pages < 10_000; pages++ {
-		params := map[string]any{}
-		if cursor != "" {
-			params["cursor"] = cursor
-		}
-		var page struct {
-			Tools []json.RawMessage `json:"tools"`
-			Next  string            `json:"nextCursor"`
-		}
-		if err := ask("tools/list", params, &page); err != nil {
-			return nil, err
-		}
-		if all, cursor = append(all, page.Tools...), page.Next; cursor == "" {
-			return all, nil
-		}
-	}
-	return nil, errors.New("its list of tools has no end")
+	return noun("mcp", "MCP servers", catalogue, a.mcpDiff(), a.mcpApprove(), a.mcpRun(), a.mcpConnect(), a.mcpConfig())
 }
 
 func (a *app) mcpConnect() *cobra.Command {

@@ -214,6 +214,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	defer plane.Close()
 	const name = "gateway-1"
 	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), View: view,
 		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics})

@@ -2,7 +2,7 @@
 // on which resource, with which arguments. One folder per family of systems.
 //
 // A connector is pure: a request in, a [policy.Call] out. What it does not
-// recognise is refused, never guessed. ([Pinner] alone asks its upstream.)
+// recognise is refused, never guessed. ([Pinner] and [Cataloguer] alone ask their upstream.)
 package connector
 
 import (
@@ -78,17 +78,25 @@ type Lister interface {
 	Filter(r *Request, contentType string, reply []byte, may func(policy.Call) bool) ([]byte, Offers, error)
 }
 
-// Offers is what an upstream offers now: names of actions, to what differs in their
-// definitions from what was approved; "" is nothing.
+// Offers is what an upstream offers now: names of actions (or "prompts/<name>" and the
+// like), to what differs in their definitions from what was approved; "" is nothing.
 type Offers map[string]string
 
-// Checker is a Connector whose replies say which request they answer.
+// Checker is a Connector whose replies say which request they answer, and in which an
+// upstream may ask something of its client.
 type Checker interface {
 	Connector
 	// Check returns what the reply to r, of that type, is to be written to before it is sent
-	// on, piece by piece, and closed where it ends. An error means that it is no answer to r.
-	// nil means that any reply will do.
-	Check(r *Request, contentType string) io.WriteCloser
+	// on, piece by piece, and closed where it ends. An error means that it is no answer to r,
+	// or what may said of a question in it. nil means that any reply will do.
+	Check(r *Request, contentType string, may func(Question) error) io.WriteCloser
+}
+
+// Question is what an upstream asks of its client. No is the message that refuses it, to be
+// sent to the upstream, which waits for one; nil where it does not wait.
+type Question struct {
+	policy.Call
+	No []byte
 }
 
 // Pinner is a Connector whose description holds definitions as they were approved. An
@@ -96,10 +104,19 @@ type Checker interface {
 // a connector that is not pure: it asks the upstream.
 type Pinner interface {
 	Connector
-	// Pins reports whether the description holds a definition of what call does.
-	Pins(call policy.Call) bool
+	// Pin is the name, in Offers, of the definition that the description holds of what
+	// call does; "" if it holds none.
+	Pin(call policy.Call) string
 	// Survey asks the upstream at url, through client, what it offers now.
 	Survey(ctx context.Context, client *http.Client, url string) (Offers, error)
+}
+
+// Cataloguer is a Connector whose description can be asked for anew. Like a [Pinner] it
+// asks its upstream.
+type Cataloguer interface {
+	Connector
+	// Catalogue is a description of what the upstream at url, asked through client, offers now.
+	Catalogue(ctx context.Context, client *http.Client, url string) ([]byte, error)
 }
 
 // Endpointer is a Connector of upstreams that are spoken to at one path.

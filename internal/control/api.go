@@ -69,6 +69,7 @@ type IdentityInput struct {
 	Environment string `json:"environment,omitempty" doc:"Default production" example:"production" maxLength:"64"`
 	Expires     string `json:"expires,omitempty" doc:"When it stops by itself: 90d, 2027-01-31, or RFC 3339; default 90d" example:"90d" maxLength:"64"`
 	Pending     bool   `json:"pending,omitempty" doc:"Register it, but do not let it act yet"`
+	Tasks       string `json:"tasks,omitempty" doc:"required: it acts under tasks alone" enum:"required"`
 }
 
 // IdentityView is an identity with all that belongs to it.
@@ -107,17 +108,41 @@ type CredentialCreated struct {
 
 // UpstreamInput is PUT /v1/upstreams/{upstream}.
 type UpstreamInput struct {
-	URL         string            `json:"url,omitempty" doc:"Base; the request's path is appended. None for one that joins others" example:"http://127.0.0.1:8442" maxLength:"2048"`
-	Owner       string            `json:"owner,omitempty" example:"priya" maxLength:"64"`
-	Environment string            `json:"environment,omitempty" doc:"Default production" maxLength:"64"`
-	Family      string            `json:"family" doc:"How it describes itself" example:"google" maxLength:"64"`
-	Description string            `json:"description" doc:"The family's input: a document, its name, or lines of patterns" example:"gmail/v1"`
-	Classes     map[string]string `json:"classes,omitempty" doc:"Action or pattern to class (read, write, delete, admin)"`
-	WebSocket   bool              `json:"websocket,omitempty"`
-	ChainHeader string            `json:"chain_header,omitempty" doc:"Header in which it is told who is behind a request: true for Lanyard-Chain, or one that begins with X-; none: it is not told" maxLength:"64"`
-	Agent       string            `json:"agent,omitempty" doc:"It is this identity: each call gives it, in Lanyard-On-Behalf-Of, what it exchanges for tokens on behalf of its caller" maxLength:"512"`
-	Consent     *ConsentInput     `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
-	Secret      *SecretInput      `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
+	URL         string                    `json:"url,omitempty" doc:"Base; the request's path is appended. None for one that joins others" example:"http://127.0.0.1:8442" maxLength:"2048"`
+	Owner       string                    `json:"owner,omitempty" example:"priya" maxLength:"64"`
+	Environment string                    `json:"environment,omitempty" doc:"Default production" maxLength:"64"`
+	Family      string                    `json:"family" doc:"How it describes itself" example:"google" maxLength:"64"`
+	Description string                    `json:"description" doc:"The family's input: a document, its name, or lines of patterns" example:"gmail/v1"`
+	Classes     map[string]string         `json:"classes,omitempty" doc:"Action or pattern to class (read, write, delete, admin)"`
+	WebSocket   bool                      `json:"websocket,omitempty"`
+	ChainHeader string                    `json:"chain_header,omitempty" doc:"Header in which it is told who is behind a request: true for Lanyard-Chain, or one that begins with X-; none: it is not told" maxLength:"64"`
+	Agent       string                    `json:"agent,omitempty" doc:"It is this identity: each call gives it, in Lanyard-On-Behalf-Of, what it exchanges for tokens on behalf of its caller" maxLength:"512"`
+	Counters    map[string]policy.Counter `json:"counters,omitempty" doc:"Amounts that a task's budget can limit: which argument of which actions"`
+	Consent     *ConsentInput             `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
+	Secret      *SecretInput              `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
+	OAuth       *OAuthInput               `json:"oauth,omitempty" doc:"It wants OAuth of its own: owners connect the account that they have there; left out, this stays as it is"`
+}
+
+// OAuthInput is how an upstream is signed in to that wants OAuth of its own.
+type OAuthInput struct {
+	Issuer       string            `json:"issuer,omitempty" doc:"Its authorization server; an MCP server says that itself" example:"https://accounts.google.com" maxLength:"2048"`
+	ClientID     string            `json:"client_id,omitempty" doc:"Of the client that you registered there; left out, Lanyard makes itself known if the server lets it" maxLength:"2048"`
+	ClientSecret string            `json:"client_secret,omitempty" doc:"Its secret, sealed at rest and never given back; left out, the one it has stays" maxLength:"4096"`
+	Scopes       []string          `json:"scopes,omitempty" doc:"To ask for; left out, what the upstream says it needs" maxItems:"100"`
+	Parameters   map[string]string `json:"parameters,omitempty" doc:"That its sign-in page wants besides, such as access_type"`
+	Shared       bool              `json:"shared,omitempty" doc:"The account of the upstream's owner serves every agent; left out, each is served by its own owner's"`
+	None         bool              `json:"none,omitempty" doc:"It wants none: the accounts that were connected are forgotten"`
+}
+
+// AccountView is an account that an owner connected at an upstream. Its tokens are never shown.
+type AccountView struct {
+	Owner     identity.OwnerID `json:"owner" example:"maya"`
+	OwnerName string           `json:"owner_name"`
+	Since     time.Time        `json:"since"`
+	Renewed   time.Time        `json:"renewed" doc:"When the token of now was got"`
+	Scopes    []string         `json:"scopes,omitempty" doc:"That were asked for"`
+	Server    string           `json:"server,omitempty" doc:"The authorization server that it was signed in at"`
+	Lapsed    string           `json:"lapsed,omitempty" doc:"Why it is no longer good: the owner has to connect it again"`
 }
 
 // ConsentInput says who may let a client of theirs act on an upstream, and how far.
@@ -178,6 +203,25 @@ type UpstreamView struct {
 	Audience    string `json:"audience" doc:"The resource (RFC 8707) that a token for it is asked for with"`
 	Actions     int    `json:"actions" doc:"How many actions it has"`
 	Secret      bool   `json:"credential" doc:"The gateway has a credential for it"`
+	SignIn      string `json:"sign_in,omitempty" doc:"Where owners connect their account there"`
+}
+
+// Offer is GET /v1/upstreams/{name}/offer. Both are catalogues of the upstream's family.
+type Offer struct {
+	Approved string `json:"approved"`
+	Now      string `json:"now" doc:"What it says it offers; nobody has read it yet"`
+	Version  int64  `json:"version" doc:"Of the upstream, for the approval"`
+}
+
+// Described is GET /v1/upstreams/{name}/description.
+type Described struct {
+	Description string `json:"description" doc:"All of what it was put with, or approved as"`
+}
+
+// Approval is POST /v1/upstreams/{name}/approve.
+type Approval struct {
+	Description string `json:"description" minLength:"1" doc:"What is approved: what was offered, or a part of it"`
+	Version     int64  `json:"version" doc:"Of the upstream when that was shown"`
 }
 
 // ActionView is one thing that can be done on an upstream.
@@ -440,8 +484,12 @@ type GatewayStatus struct {
 
 // UpstreamSummary is one upstream in the status.
 type UpstreamSummary struct {
-	Name   string `json:"name"`
-	URL    string `json:"url"`
-	Killed bool   `json:"killed,omitempty"`
-	Secret bool   `json:"credential"`
+	Name      string   `json:"name"`
+	URL       string   `json:"url"`
+	Killed    bool     `json:"killed,omitempty"`
+	Secret    bool     `json:"credential"`
+	OAuth     string   `json:"oauth,omitempty" enum:"own,shared" doc:"It is used with accounts that owners connect: each with its own, or all with that of its owner"`
+	Owner     string   `json:"owner,omitempty" doc:"Whose account a shared one is"`
+	Connected int      `json:"connected,omitempty" doc:"How many accounts are connected"`
+	Lapsed    []string `json:"lapsed,omitempty" doc:"Owners who have to connect theirs again"`
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/fetch"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -59,6 +60,7 @@ type Plane struct {
 	Config
 	started  time.Time
 	registry *registry.Registry
+	broker   *broker.Broker
 	ring     *issuer.KeyRing
 	issuer   *issuer.Issuer
 	acks     acks
@@ -72,13 +74,15 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	p.acks.of = map[string]ack{}
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
 		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry}
+	p.broker = &broker.Broker{Registry: p.registry, URL: c.URL, Now: c.Now, Rand: c.Rand, Log: c.Log}
+	p.registry.GivenUp = p.broker.GivenUp
 	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
 	if err := p.ring.Open(ctx); err != nil {
 		return nil, err
 	}
 	p.issuer = &issuer.Issuer{URL: c.URL, GatewayURL: c.GatewayURL, View: c.View, Ring: p.ring, Now: c.Now, Rand: c.Rand, Start: p.started,
 		TTL: c.TokenTTL, AllowBearer: c.AllowBearer, Registry: p.registry, Fetch: fetch.New(c.LocalClients), Register: c.Register,
-		Settle: func(ctx context.Context, at feed.Cursor) { p.receipt(ctx, at) }, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
+		Settle: func(ctx context.Context, at feed.Cursor) { p.stir(); p.receipt(ctx, at) }, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
 		RevokeToken: func(ctx context.Context, t token.Claims, actor string) error {
 			_, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
 				return c.RevokeToken(t.ID, t.Expires, t.Actor(), "")
@@ -87,6 +91,9 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 		}}
 	return p, p.metrics()
 }
+
+// Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it.
+func (p *Plane) Close() { p.broker.Close() }
 
 // Start is the whole second before which its handlers must not serve: an
 // assertion is dated to the second, and one of an earlier second may have been
@@ -150,11 +157,16 @@ func (p *Plane) Run(ctx context.Context) {
 // do runs a change and wakes what depends on the time something ends.
 func (p *Plane) do(ctx context.Context, by registry.Actor, f func(*registry.Change) error) (feed.Cursor, error) {
 	at, err := p.registry.Do(ctx, by, f)
+	p.stir()
+	return at, err
+}
+
+// stir has Run look again when the next thing ends.
+func (p *Plane) stir() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
-	return at, err
 }
 
 // Source is the control plane as the gateway of that name sees it, in the same process.
@@ -180,9 +192,19 @@ func (s source) Record(ctx context.Context, events []ledger.Event) error {
 	return s.p.Store.Record(ctx, events)
 }
 
-func (s source) Credential(ctx context.Context, upstream string, chain identity.Chain) (feed.Secret, error) {
-	return broker.Credential(ctx, s.p.Store, upstream, chain)
+func (s source) Credential(ctx context.Context, upstream string, chain identity.Chain, refused feed.Secret) (feed.Secret, error) {
+	return s.p.broker.Credential(ctx, upstream, chain, refused)
 }
+
+func (s source) Draw(ctx context.Context, task string, want policy.Budget) (got policy.Budget, err error) {
+	_, err = s.p.registry.Do(ctx, registry.Self, func(c *registry.Change) (err error) {
+		got, err = c.DrawBudget(s.gateway, task, want)
+		return err
+	})
+	return got, err
+}
+
+var _ feed.Budget = source{}
 
 // acks is how far each gateway has come.
 type acks struct {

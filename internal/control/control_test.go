@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/connector/patterns"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -56,7 +57,7 @@ func start(t *testing.T) *plane {
 	p.network = httptest.NewUnstartedServer(nil)
 	view := feed.NewView()
 	p.Plane, err = Open(t.Context(), Config{Store: db, View: view, Domain: "lanyard.local", URL: "http://" + p.network.Listener.Addr().String(), GatewayURL: "http://gateway.test",
-		Families: []connector.Family{patterns.Family()}, Version: "test", Now: c.Now, Rand: c.Rand, Log: slog.New(slog.NewTextHandler(p.log, nil)), Metrics: prometheus.NewRegistry()})
+		Families: []connector.Family{patterns.Family(), mcp.Family()}, Version: "test", Now: c.Now, Rand: c.Rand, Log: slog.New(slog.NewTextHandler(p.log, nil)), Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +181,7 @@ func TestNobodyWithoutToken(t *testing.T) {
 			size := p.Store.Size()
 			for _, wrong := range []string{"", "Bearer x", "Basic eDp5", "Bearer " + p.token + "0", "bearer " + p.token, "Bearer  " + p.token} {
 				status, answer := p.ask(strings.ToUpper(method), at, "", "Authorization", wrong, operatorHeader, "operator:admin", "Lanyard_Operator", "operator:admin")
-				if status != http.StatusUnauthorized || !strings.Contains(answer, "admin token") {
+				if status != http.StatusUnauthorized || !strings.Contains(answer, "admin token") && !strings.Contains(answer, "access token") {
 					t.Errorf("%s %s with %q: %d %s", method, at, wrong, status, answer)
 				}
 			}
@@ -359,12 +360,12 @@ func TestBroker(t *testing.T) {
 	p.settle()
 	bot := identity.MustID("spiffe://lanyard.local/agent/bot")
 	src := p.Source("gw")
-	if s, err := src.Credential(t.Context(), "mail", identity.Alone(bot, 0)); err != nil || s.Header != "Authorization" || s.Value != "Bearer hush-hush" {
+	if s, err := src.Credential(t.Context(), "mail", identity.Alone(bot, 0), feed.Secret{}); err != nil || s.Header != "Authorization" || s.Value != "Bearer hush-hush" {
 		t.Errorf("%v %s", err, s.Header)
 	}
 	refused := func(name, upstream string, chain identity.Chain) {
 		t.Helper()
-		if s, err := src.Credential(t.Context(), upstream, chain); err == nil || s.Value != "" || strings.Contains(err.Error(), "hush") {
+		if s, err := src.Credential(t.Context(), upstream, chain, feed.Secret{}); err == nil || s.Value != "" || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -379,7 +380,7 @@ func TestBroker(t *testing.T) {
 	p.must("PUT", "/v1/identities/other", `{"kind":"agent","owner":"maya","purpose":"tests"}`)
 	other := identity.MustID("spiffe://lanyard.local/agent/other")
 	refused("one without a grant", "mail", identity.Chain{{ID: other}, {ID: bot}})
-	if _, err := src.Credential(t.Context(), "mail", identity.Chain{{ID: bot}, {ID: other}}); err != nil {
+	if _, err := src.Credential(t.Context(), "mail", identity.Chain{{ID: bot}, {ID: other}}, feed.Secret{}); err != nil {
 		t.Error(err)
 	}
 	p.must("POST", "/v1/identities/other/suspend", `{"reason":"x"}`)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
@@ -249,7 +250,7 @@ func (p *Plane) call(in ExplainRequest, u *policy.Upstream) (policy.Call, error)
 		if i < 0 {
 			return policy.Call{}, invalid("upstream " + u.Name + " has no action " + in.Action + "; lanyard upstream actions " + u.Name + " lists them")
 		}
-		args, err := arguments(in.Arguments)
+		args, err := arguments(in.Arguments, d.Actions[i])
 		return policy.Call{Upstream: u.Name, Action: in.Action, Class: policy.ClassOf(*u, d.Actions[i]), Resource: in.Resource, Arguments: args}, err
 	}
 	if in.Method == "" || !strings.HasPrefix(in.Path, "/") {
@@ -275,15 +276,19 @@ func (p *Plane) call(in ExplainRequest, u *policy.Upstream) (policy.Call, error)
 	return policy.Call{}, invalid("upstream " + u.Name + " is of an unknown family")
 }
 
-// arguments makes what JSON has into what policies speak of: text, truth, whole
-// numbers and lists of text. What is none of them is refused, not bent until it fits.
-func arguments(args map[string]any) (map[string]any, error) {
+// arguments makes what JSON has into what policies speak of: text, truth, numbers
+// and lists of text. What is none of them is refused, not bent until it fits.
+func arguments(args map[string]any, of policy.Action) (map[string]any, error) {
 	out := map[string]any{}
 	for name, v := range args {
 		switch v := v.(type) {
 		case string, bool:
 			out[name] = v
 		case float64:
+			if slices.Contains(of.Parameters, policy.Parameter{Name: name, Type: "number"}) {
+				out[name] = policy.Number(strconv.FormatFloat(v, 'f', -1, 64))
+				continue
+			}
 			if v != math.Trunc(v) || math.Abs(v) >= 1<<53 {
 				return nil, invalid("args." + name + ": a number must be a whole number below 2^53")
 			}

@@ -345,7 +345,7 @@ func TestNotReady(t *testing.T) {
 	if status, answer := p.ask("GET", "/readyz", "", "Authorization", ""); status != 503 || strings.Contains(answer, p.dir) {
 		t.Errorf("closed: %d %s", status, answer)
 	}
-	if s, err := p.Source("gw").Credential(t.Context(), "mail", identity.Alone(identity.MustID("spiffe://lanyard.local/agent/bot"), 0)); err == nil || s.Value != "" {
+	if s, err := p.Source("gw").Credential(t.Context(), "mail", identity.Alone(identity.MustID("spiffe://lanyard.local/agent/bot"), 0), feed.Secret{}); err == nil || s.Value != "" {
 		t.Error("a credential from a closed store")
 	}
 }

@@ -31,6 +31,7 @@ const (
 	adminMeta      = "admin.token" // SHA-256 of the token
 	operatorHeader = "Lanyard-Operator"
 	identityHeader = "Lanyard-Identity"
+	chainHeader    = "Lanyard-Chain"
 )
 
 // HasAdminToken reports whether an admin token was ever made.

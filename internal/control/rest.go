@@ -27,6 +27,7 @@ func (p *Plane) Handler() (http.Handler, error) {
 	if err := p.issuer.Mount(mux); err != nil {
 		return nil, err
 	}
+	p.accounts(mux)
 	p.health(mux)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -64,6 +65,7 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool))
 	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del(operatorHeader) // ours alone to set
 		r.Header.Del(identityHeader)
+		r.Header.Del(chainHeader)
 		name, ok := who(r)
 		if _, pattern := inner.Handler(r); !ok && own[pattern] {
 			c, err := p.issuer.Caller(w, r)
@@ -72,6 +74,7 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool))
 				return
 			}
 			r.Header.Set(identityHeader, c.Actor().String())
+			r.Header.Set(chainHeader, strings.Join(c.Chain.Texts(), " "))
 			inner.ServeHTTP(w, r)
 			return
 		}
@@ -188,6 +191,7 @@ func (d door) answer(operation string, err error) error {
 type Caller struct {
 	Operator string `header:"Lanyard-Operator" hidden:"true"`
 	Identity string `header:"Lanyard-Identity" hidden:"true"`
+	Chain    string `header:"Lanyard-Chain" hidden:"true"`
 	remote   string
 }
 
@@ -195,6 +199,16 @@ type Caller struct {
 func (c *Caller) self() (identity.ID, bool) {
 	id, err := identity.ParseID(c.Identity)
 	return id, err == nil
+}
+
+// root is on whose behalf an identity calls: itself, when it calls for nobody else.
+func (c *Caller) root() identity.ID {
+	links := strings.Fields(c.Chain)
+	if len(links) == 0 {
+		return identity.ID{}
+	}
+	id, _ := identity.ParseID(links[len(links)-1])
+	return id
 }
 
 func (c *Caller) Resolve(ctx huma.Context) []error {

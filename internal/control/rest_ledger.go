@@ -26,13 +26,14 @@ type EventQuery struct {
 	Class    string `query:"class" enum:"read,write,delete,admin"`
 	Type     string `query:"type" doc:"As in request, identity.kill; a noun selects all of its kind" maxLength:"64"`
 	Outcome  string `query:"outcome" enum:"allowed,refused,failed,pending"`
+	Task     string `query:"task" doc:"Under this task, or about it" maxLength:"64"`
 	Text     string `query:"text" doc:"Anywhere in the event" maxLength:"256"`
 	Since    string `query:"since" doc:"RFC 3339, a date, or how long ago: 90m, 12h, 7d" maxLength:"64"`
 	Until    string `query:"until" maxLength:"64"`
 }
 
 func (q *EventQuery) query(p *Plane) (l ledger.Query, err error) {
-	l = ledger.Query{Identity: q.Identity, Owner: q.Owner, Upstream: q.Upstream, Action: q.Action, Class: q.Class, Type: q.Type, Outcome: ledger.Outcome(q.Outcome), Text: q.Text}
+	l = ledger.Query{Identity: q.Identity, Owner: q.Owner, Upstream: q.Upstream, Action: q.Action, Class: q.Class, Type: q.Type, Outcome: ledger.Outcome(q.Outcome), Task: q.Task, Text: q.Text}
 	if l.Since, err = sinceOrUntil(q.Since, p.Now()); err == nil {
 		l.Until, err = sinceOrUntil(q.Until, p.Now())
 	}

@@ -19,7 +19,9 @@ func (p *Plane) routes(api door) {
 	p.identityRoutes(api)
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
+	p.accountRoutes(api)
 	p.guardrailRoutes(api)
+	p.taskRoutes(api)
 	p.cordRoutes(api)
 	p.ledgerRoutes(api)
 	p.systemRoutes(api)
@@ -214,7 +216,7 @@ func (p *Plane) identityRoutes(api door) {
 				return err
 			}
 			_, _, err = c.PutIdentity(registry.Wanted{Kind: identity.Kind(b.Kind), Name: in.Name, Owner: identity.OwnerID(b.Owner), Backup: identity.OwnerID(b.Backup),
-				Purpose: b.Purpose, Environment: b.Environment, Expires: end, Pending: b.Pending, Set: old.Set})
+				Purpose: b.Purpose, Environment: b.Environment, Expires: end, Pending: b.Pending, Set: old.Set, Tasks: b.Tasks})
 			return err
 		})
 	})
@@ -315,6 +317,9 @@ func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, err
 	if len(u.Description) > 2000 {
 		v.Description = fmt.Sprintf("%d bytes", len(u.Description))
 	}
+	if u.OAuth != nil {
+		v.SignIn = p.broker.Page(u.Name)
+	}
 	d, err := p.registry.Describe(u)
 	v.Actions = len(d.Actions)
 	_, secretErr := tx.Secret(store.UpstreamSecret(u.Name))
@@ -326,6 +331,7 @@ func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, err
 
 func (p *Plane) upstreamRoutes(api door) {
 	const tag = "upstreams"
+	p.offerRoutes(api)
 	handle(api, "GET", "/upstreams", "list-upstreams", tag, "Upstreams by name", func(ctx context.Context, in *none) (Page[UpstreamView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[UpstreamView], error) {
 			all, err := tx.Upstreams()
@@ -366,7 +372,7 @@ func (p *Plane) upstreamRoutes(api door) {
 	})
 	handle(api, "PUT", "/upstreams/{name}", "put-upstream", tag, "Add or change an upstream", func(ctx context.Context, in *namedBody[UpstreamInput]) (Changed, error) {
 		b := in.Body
-		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket, ChainHeader: b.ChainHeader}
+		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket, ChainHeader: b.ChainHeader, Counters: b.Counters}
 		if u.ChainHeader == "true" {
 			u.ChainHeader = registry.ChainHeader
 		}
@@ -384,6 +390,16 @@ func (p *Plane) upstreamRoutes(api door) {
 			}
 			u.Classes[name] = policy.Class(class)
 		}
+		var client *string
+		if o := b.OAuth; o != nil && !o.None {
+			u.OAuth = &policy.OAuth{Account: policy.Own, Issuer: o.Issuer, Client: o.ClientID, Scopes: o.Scopes, Parameters: o.Parameters}
+			if o.Shared {
+				u.OAuth.Account = policy.Shared
+			}
+			if o.ClientSecret != "" {
+				client = &o.ClientSecret
+			}
+		}
 		var secret *registry.Secret
 		if b.Secret != nil {
 			secret = &registry.Secret{Header: b.Secret.Header, Value: b.Secret.Value}
@@ -393,11 +409,13 @@ func (p *Plane) upstreamRoutes(api door) {
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
-			u.Set = old.Set
+			if u.Set = old.Set; b.OAuth == nil {
+				u.OAuth = old.OAuth
+			}
 			if u.Agent, err = c.AgentID(b.Agent, nil); err != nil {
 				return err
 			}
-			_, err = c.PutUpstream(u, secret)
+			_, err = c.PutUpstreamOAuth(u, secret, client)
 			return err
 		})
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/control/issuer"
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 )
 
@@ -70,7 +71,25 @@ func (p *Plane) status(ctx context.Context) (Status, error) {
 		ups, err4 := tx.Upstreams()
 		for _, u := range ups {
 			names, _ := tx.Secrets(store.UpstreamSecret(u.Name))
-			s.Upstreams = append(s.Upstreams, UpstreamSummary{u.Name, u.URL, u.Killed, slices.Contains(names, store.UpstreamSecret(u.Name))})
+			one := UpstreamSummary{Name: u.Name, URL: u.URL, Killed: u.Killed, Secret: slices.Contains(names, store.UpstreamSecret(u.Name))}
+			if u.OAuth != nil {
+				one.OAuth, one.Owner = string(u.OAuth.Account), string(u.Owner)
+				connected, err := tx.Accounts(u.Name)
+				for _, o := range connected {
+					switch a, e := registry.FindAccount(tx, u, o); {
+					case e != nil && !errors.Is(e, store.ErrNotFound):
+						err = errors.Join(err, e)
+					case a.Lapsed != "":
+						one.Lapsed = append(one.Lapsed, string(o))
+					case e == nil:
+						one.Connected++
+					}
+				}
+				if err != nil {
+					return err
+				}
+			}
+			s.Upstreams = append(s.Upstreams, one)
 		}
 		return errors.Join(err1, err2, err3, err4)
 	})

@@ -64,12 +64,19 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 		return st.kill(c.Kill)
 	case c.Token != nil:
 		return st.token(c.Token)
+	case c.Task != nil:
+		return st.task(*c.Task)
 	case c.Upstream != nil:
 		return st.upstream(*c.Upstream, c.Removed)
 	case c.Guardrail != nil:
 		return st.guardrail(*c.Guardrail, c.Removed)
 	case c.Owner != nil:
 		return st.owner(*c.Owner, c.Removed)
+	case c.Account != nil:
+		if c.Account.Upstream == "" || c.Account.Owner == "" {
+			return nil, errors.New("account without an upstream or an owner")
+		}
+		return &Stop{Account: c.Account}, nil
 	case c.Keys != nil:
 		keys, err := token.ParseJWKS(c.Keys.JWKS)
 		if err == nil {
@@ -82,7 +89,7 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 
 func (c *Change) kinds() (n int) {
 	for _, set := range []bool{c.Owner != nil, c.Identity != nil, c.Credential != nil, c.Upstream != nil, c.Grant != nil,
-		c.Guardrail != nil, c.Token != nil, c.Kill != nil, c.Keys != nil, c.Synced} {
+		c.Guardrail != nil, c.Task != nil, c.Token != nil, c.Kill != nil, c.Keys != nil, c.Account != nil, c.Synced} {
 		if set {
 			n++
 		}

@@ -31,9 +31,11 @@ type Change struct {
 	Upstream   *policy.Upstream     `json:"upstream,omitempty"`
 	Grant      *policy.Grant        `json:"grant,omitempty"`
 	Guardrail  *policy.Guardrail    `json:"guardrail,omitempty"`
+	Task       *policy.Task         `json:"task,omitempty"`
 	Token      *TokenRevocation     `json:"token,omitempty"`
 	Kill       *Kill                `json:"kill,omitempty"`
 	Keys       *Keys                `json:"keys,omitempty"`
+	Account    *Account             `json:"account,omitempty"`
 	Removed    bool                 `json:"removed,omitempty"` // the named thing is gone (grant, guardrail, upstream, owner)
 	Synced     bool                 `json:"synced,omitempty"`  // end of a snapshot: the view may serve
 }
@@ -58,11 +60,19 @@ type Keys struct {
 	JWKS []byte `json:"jwks"`
 }
 
+// Account is what an owner signed in to an upstream for, or the end of it: what a gateway
+// holds of that is no longer to be shown. A snapshot has none: it ends all that is held.
+type Account struct {
+	Upstream string           `json:"upstream"`
+	Owner    identity.OwnerID `json:"owner"`
+}
+
 // Secret is an upstream's credential, as a header to set. It never prints.
 type Secret struct {
 	Header  string
 	Value   string
-	Expires time.Time // zero: until the upstream changes
+	Expires time.Time        // zero: until the upstream changes
+	Owner   identity.OwnerID // whose account it is, and so whose identities it may serve; empty: the upstream's own credential
 }
 
 func (Secret) String() string               { return "[secret]" }
@@ -80,9 +90,20 @@ type Source interface {
 	// Record returns nil once the events are durable in the ledger.
 	Record(ctx context.Context, events []ledger.Event) error
 	// Credential is asked for; control decides again before it answers. The zero
-	// Secret means that the upstream needs none.
-	Credential(ctx context.Context, upstream string, chain identity.Chain) (Secret, error)
+	// Secret means that the upstream needs none. What the upstream refused of what was
+	// answered before is refused; the zero Secret for nothing. The error is a *NoAccount if a
+	// person must sign in first.
+	Credential(ctx context.Context, upstream string, chain identity.Chain, refused Secret) (Secret, error)
 }
+
+// NoAccount means that an upstream is used with an owner's account, and that there is none
+// or that it is no longer good.
+type NoAccount struct {
+	Text string // why, and who can do what about it: for people, also for who asked
+	URL  string // where that owner signs in to the upstream
+}
+
+func (e *NoAccount) Error() string { return e.Text }
 
 // Receipt says which gateways enforce a change.
 type Receipt struct {
@@ -103,7 +124,7 @@ func (Closed) Watch(context.Context, Cursor) iter.Seq2[Change, error] {
 }
 func (Closed) Ack(context.Context, Cursor) error            { return errClosed }
 func (Closed) Record(context.Context, []ledger.Event) error { return errClosed }
-func (Closed) Credential(context.Context, string, identity.Chain) (Secret, error) {
+func (Closed) Credential(context.Context, string, identity.Chain, Secret) (Secret, error) {
 	return Secret{}, errClosed
 }
 

@@ -16,7 +16,9 @@ type Stop struct {
 	Grant      string           // id: only what stood on it
 	Person     identity.OwnerID // left, killed or changed
 	Token      string           // jti
+	Task       string           // id: closed
 	Upstream   string           // killed, removed or changed
+	Account    *Account         // signed in to anew, signed out of, or no longer good
 	Everything bool             // a guardrail or a new snapshot: it may be anything
 
 	many map[identity.ID]bool // of Identities, when there are many
@@ -26,8 +28,10 @@ type Stop struct {
 // claims to that upstream. It may report too much, never too little.
 func (s *Stop) Touches(c *token.Claims, upstream string) bool {
 	switch {
-	case s.Everything, s.Upstream != "" && s.Upstream == upstream, s.Token != "" && (s.Token == c.ID || slices.Contains(c.From, s.Token)):
+	case s.Everything, s.Upstream != "" && s.Upstream == upstream, s.Token != "" && (s.Token == c.ID || slices.Contains(c.From, s.Token)), s.Task != "" && s.Task == c.Task:
 		return true
+	case s.Account != nil:
+		return s.Account.Upstream == upstream
 	case s.Credential != "":
 		return s.Credential == c.Credential
 	case s.Person != "":

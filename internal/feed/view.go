@@ -42,7 +42,9 @@ type state struct {
 	owners     *table[identity.OwnerID, *identity.Owner]
 	people     *table[identity.ID, *Subject] // owners as links of chains, once one was asked for
 	revoked    *table[string, time.Time]     // jti → when it can be forgotten
-	revocation int                           // how many revoked tokens before the next sweep
+	tasks      *table[string, *Task]
+	taskCount  int // how many changes of tasks before the next sweep
+	revocation int // how many revoked tokens before the next sweep
 	upstreams  atomic.Pointer[map[string]*policy.Upstream]
 	guardrails atomic.Pointer[map[string]policy.Guardrail]
 	rails      atomic.Pointer[policy.Guardrails] // compiled; nil until synced
@@ -63,7 +65,8 @@ func NewView() *View {
 
 func (v *View) newState() *state {
 	s := &state{view: v, subjects: newTable[identity.ID, *Subject](), prints: newTable[string, identity.ID](),
-		owners: newTable[identity.OwnerID, *identity.Owner](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024}
+		owners: newTable[identity.OwnerID, *identity.Owner](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024,
+		tasks: newTable[string, *Task](), taskCount: 1024}
 	s.upstreams.Store(&map[string]*policy.Upstream{})
 	s.guardrails.Store(&map[string]policy.Guardrail{})
 	return s
@@ -221,7 +224,7 @@ func (v *View) Check(c token.Claims, now time.Time) error {
 			return fmt.Errorf("it was obtained with another proof than is good now: %w", err)
 		}
 	}
-	return nil
+	return st.working(&c, now)
 }
 
 // Line is the identity with those that started it, itself first; an error says why

@@ -270,6 +270,8 @@ func TestStop(t *testing.T) {
 		"another upstream":   {Change{Upstream: &policy.Upstream{Name: "crm"}}, ""},
 		"kill":               {Change{Kill: &Kill{ID: "k", Identities: []identity.ID{agent("bot")}}}, "yyy-"},
 		"upstream killed":    {Change{Kill: &Kill{ID: "k", Upstream: "mail"}}, "yyyy"},
+		"account":            {Change{Account: &Account{Upstream: "mail", Owner: "maya"}}, "yyyy"},
+		"account elsewhere":  {Change{Account: &Account{Upstream: "crm", Owner: "maya"}}, "----"},
 		"owner":              {Change{Owner: &identity.Owner{ID: "maya"}}, "----"},
 		"new snapshot":       {Change{Synced: true}, "yyyy"},
 	} {
@@ -307,6 +309,9 @@ func TestInvalid(t *testing.T) {
 		"guardrail permits":   {Guardrail: &policy.Guardrail{ID: "g", Cedar: "permit(principal, action, resource);"}},
 		"guardrail, no Cedar": {Guardrail: &policy.Guardrail{ID: "g", Cedar: "forbid("}},
 		"upstream, no name":   {Upstream: &policy.Upstream{}},
+		"account of nobody":   {Account: &Account{Upstream: "mail"}},
+		"account nowhere":     {Account: &Account{Owner: "maya"}},
+		"account removed":     {Account: &Account{Upstream: "mail", Owner: "maya"}, Removed: true},
 		"owner, no id":        {Owner: &identity.Owner{}},
 		"token, no id":        {Token: &TokenRevocation{}},
 		"keys":                {Keys: &Keys{JWKS: []byte("{}")}},

@@ -14,7 +14,7 @@ import (
 // chain is as strong as its weakest link and a delegation can only narrow. What is
 // allowed must also still be what it was when it was approved.
 func (g *Gateway) decide(r *request) error {
-	d, err := g.judge(r, r.backend.upstream, r.start, &r.sets)
+	d, err := g.judge(r, r.question(r.call, r.backend.upstream, r.start), &r.sets)
 	if err != nil {
 		return err
 	}
@@ -26,14 +26,18 @@ func (g *Gateway) decide(r *request) error {
 	if !d.Allow {
 		return denied(r, d)
 	}
+	r.task, _ = g.View.Task(r.claims.Task)
 	return g.unchanged(r)
 }
 
 func denied(r *request, d policy.Decision) error {
 	p := &problem{status: http.StatusForbidden, kind: "denied", oauth: "insufficient_scope", detail: d.Reason}
-	if d.Guardrail {
+	switch {
+	case d.Guardrail:
 		p.kind = "forbidden"
-	} else {
+	case d.Task:
+		p.kind = "task"
+	default:
 		p.scope = string(r.call.Class) // what the issuer takes as a scope
 	}
 	if p.detail == "" {
@@ -60,14 +64,18 @@ func inScope(scope string, c policy.Class) bool {
 // sets are what each link of a chain may do, the actor's first.
 type sets [identity.MaxChain]*policy.Set
 
-// judge is the decision at now on the upstream as it is; it is asked again for a running
-// request when something it stood on may have gone. What decided is put into by.
-func (g *Gateway) judge(r *request, u *policy.Upstream, now time.Time, by *sets) (policy.Decision, error) {
+// question is whether a call may be made for r, at that time, on that version of its upstream.
+func (r *request) question(call policy.Call, u *policy.Upstream, now time.Time) policy.Request {
+	return policy.Request{Call: call, Upstream: u, Now: now, Source: r.source, Chain: r.claims.Chain}
+}
+
+// judge is the decision on all of the chain; it is asked again for a running request
+// when something it stood on may have gone. What decided is put into by.
+func (g *Gateway) judge(r *request, ask policy.Request, by *sets) (policy.Decision, error) {
 	chain := r.claims.Chain
 	if len(chain) == 0 || len(chain) > len(by) {
 		return policy.Decision{Reason: "Nobody, or too many, are behind the request."}, nil
 	}
-	ask := policy.Request{Call: r.call, Upstream: u, Now: now, Source: r.source, Chain: chain}
 	var all policy.Decision
 	for i, l := range chain {
 		d, err := g.link(l.ID, &ask, &by[i])
@@ -84,7 +92,7 @@ func (g *Gateway) judge(r *request, u *policy.Upstream, now time.Time, by *sets)
 	if len(chain) > 1 {
 		all.Reason = "Granted by " + strings.Join(all.Policies, ", ") + "."
 	}
-	return all, nil
+	return g.tasked(r.claims, ask, all)
 }
 
 // link is the decision on one member of the chain.
@@ -104,10 +112,13 @@ func (g *Gateway) link(id identity.ID, ask *policy.Request, by **policy.Set) (po
 	return set.Decide(*ask), nil
 }
 
-// unmoved reports whether what decided on r would decide now, too: the same grants under
-// the same guardrails for each link, on the same version of the upstream.
+// unmoved reports whether what decided on r would decide now, too: the same task, the same
+// grants under the same guardrails for each link, on the same version of the upstream.
 func (g *Gateway) unmoved(r *request, u *policy.Upstream) bool {
 	if u != r.backend.upstream {
+		return false
+	}
+	if t, _ := g.View.Task(r.claims.Task); t != r.task {
 		return false
 	}
 	for i, l := range r.claims.Chain {

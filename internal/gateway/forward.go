@@ -26,12 +26,18 @@ func (g *Gateway) forward(r *request) error {
 	defer r.cancel(nil)
 	g.streams.add(r)
 	defer g.streams.remove(r)
-	if r.decision.Before {
-		if err := g.intend(r); err != nil {
-			return err
-		}
+	used, err := g.charge(r)
+	if err != nil {
+		return err
 	}
-	if err := g.still(r); err != nil {
+	if r.decision.Before {
+		err = g.intend(r)
+	}
+	if err == nil {
+		err = g.still(r)
+	}
+	if err != nil {
+		g.purses.put(r.task, used) // nothing was sent
 		return err
 	}
 	if r.in.ProtoMajor == 1 && r.in.ContentLength != 0 { // or net/http would read all of the request before it answers
@@ -41,6 +47,7 @@ func (g *Gateway) forward(r *request) error {
 		g.enter(r, j)
 		return nil
 	}
+	r.measure()
 	r.proxy.ServeHTTP(r, r.in.WithContext(r.ctx))
 	if r.trailer {
 		scrub(r.w.Header()) // trailers are written after this handler has returned
@@ -65,11 +72,27 @@ func (g *Gateway) still(r *request) error {
 	if !ok || u.Killed {
 		return cutOff(r.name)
 	}
+	call := r.call
+	if u != r.backend.upstream { // what it means, or its class, may be another now
+		b, err := g.backend(r.name)
+		if err != nil {
+			return err
+		}
+		if call, err = b.recognise(&r.ask); err != nil {
+			return &problem{status: http.StatusForbidden, kind: "unrecognised", detail: r.name + " was changed in the midst of this, and no longer has what was asked for."}
+		}
+		if !inScope(r.claims.Scope, call.Class) {
+			return &problem{status: http.StatusForbidden, kind: "denied", detail: call.Action + " is now a " + string(call.Class) + ", and the token is limited to the scope " + quote(r.claims.Scope) + "."}
+		}
+	}
+	if err := g.mine(r); err != nil {
+		return err
+	}
 	if g.unmoved(r, u) {
 		return nil
 	}
 	var by sets // r's own do not change any more
-	if d, err := g.judge(r, u, now, &by); err != nil {
+	if d, err := g.judge(r, r.question(call, u, now), &by); err != nil {
 		return err
 	} else if !d.Allow {
 		return denied(r, d)
@@ -142,7 +165,11 @@ func (t *trailing) Read(b []byte) (int, error) {
 
 // RoundTrip makes r the proxy's transport: the one of its upstream.
 func (r *request) RoundTrip(out *http.Request) (*http.Response, error) {
-	return r.backend.transport.RoundTrip(out)
+	res, err := r.backend.transport.RoundTrip(out)
+	if err != nil || r.account.owner == "" || !spent(res) {
+		return res, err
+	}
+	return r.again(out, res)
 }
 
 // transport makes the connections of one version of one upstream. They carry

@@ -5,7 +5,8 @@
 // fields of one request value.
 //
 // A gateway decides from its own memory, a [feed.View]: no network hop. It asks
-// for an upstream's credential once and keeps it until the upstream changes, and an
+// for an upstream's credential once and keeps it until the upstream changes (or, for
+// the account of an owner, until its token ends or the account does), and an
 // MCP server every few minutes whether its tools are still those that were approved. Its
 // events go up in batches; where the decision says so, a durable intent is
 // written before anything is sent. Running requests are known by whom they
@@ -95,6 +96,7 @@ type Gateway struct {
 	recorder  *recorder
 	strangers ledger.Strangers
 	streams   streams
+	purses    purses
 	metrics   metrics
 	buffers   buffers
 	requests  sync.Pool
@@ -136,6 +138,8 @@ func New(c Config) (*Gateway, error) {
 	if err := g.metrics.register(g); err != nil {
 		return nil, err
 	}
+	g.purses.budget, _ = c.Source.(feed.Budget)
+	g.purses.patience, g.purses.log = g.Limits.Record, g.Log
 	g.requests.New = func() any { return newRequest(g) }
 	c.View.OnStop(g.stop)
 	go g.recorder.run()
@@ -164,6 +168,7 @@ func (g *Gateway) Close() error {
 		return nil
 	}
 	g.streams.cut(func(*request) error { return errClosing })
+	g.purses.shut()
 	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.Drain)
 	defer cancel()
 	close(g.done)

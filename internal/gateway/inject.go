@@ -1,17 +1,13 @@
 package gateway
 
 import (
-	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
-	"net/textproto"
 	"strings"
-	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
-	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
 // inject takes the caller's credential away and fetches the upstream's. The
@@ -19,10 +15,9 @@ import (
 func (g *Gateway) inject(r *request) error {
 	delete(r.in.Header, "Authorization")
 	delete(r.in.Header, "Dpop")
-	secret, err := r.backend.credential(g, r.start, r.claims.Chain)
+	secret, err := g.obtain(r, feed.Secret{})
 	if err != nil {
-		g.Log.Warn("upstream credential", "upstream", r.name, "request", r.id, "error", err)
-		return unavailable("The credential for " + r.name + " is not to be had right now.")
+		return err
 	}
 	r.secret = *secret
 	if _, taken := r.in.Trailer[secret.Header]; taken {
@@ -35,38 +30,6 @@ func (g *Gateway) inject(r *request) error {
 		return err
 	}
 	return g.trace(r)
-}
-
-// credential returns the upstream's secret: from memory until it expires or the
-// upstream changes, else from the control plane, one caller asking for all.
-func (b *backend) credential(g *Gateway, now time.Time, chain identity.Chain) (*feed.Secret, error) {
-	good := func(s *feed.Secret) bool { return s != nil && (s.Expires.IsZero() || now.Before(s.Expires)) }
-	if s := b.secret.Load(); good(s) {
-		return s, nil
-	}
-	b.asking.Lock()
-	defer b.asking.Unlock()
-	if s := b.secret.Load(); good(s) {
-		return s, nil
-	}
-	if b.failure != nil && now.Before(b.failed) { // there was no answer while this caller waited
-		return nil, b.failure
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.Record)
-	defer cancel()
-	s, err := g.Source.Credential(ctx, b.upstream.Name, chain)
-	if s.Header = textproto.CanonicalMIMEHeaderKey(s.Header); err == nil && (s.Header == "") != (s.Value == "") {
-		err = fmt.Errorf("credential of %s is half a header", b.upstream.Name)
-	}
-	b.failure = nil
-	if err != nil {
-		if ctx.Err() != nil { // a quick no may be about this chain alone
-			b.failure, b.failed = err, g.Now()
-		}
-		return nil, err
-	}
-	b.secret.Store(&s)
-	return &s, nil
 }
 
 // trace sets the W3C trace context that goes on: the caller's trace with a span

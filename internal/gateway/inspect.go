@@ -16,6 +16,9 @@ import (
 // us, and the upstream's session stays with the upstream.
 func (r *request) inspect(res *http.Response) error {
 	r.status = res.StatusCode
+	if res.StatusCode == http.StatusSwitchingProtocols && r.meter != nil {
+		res.Body = r.meter.both(res.Body, r.cancel)
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols && r.in.Header["Upgrade"] == nil {
 		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: r.name + " changed the protocol without being asked."}
 	}
@@ -69,10 +72,17 @@ func (r *request) content(res *http.Response) error {
 // maxList is how large a list of what an upstream offers may be.
 const maxList = 16 << 20
 
+var errAsksInList = errors.New("it asks its client for something in the midst of a list")
+
 // narrow leaves out of a list what the caller may not do.
 func (r *request) narrow(res *http.Response, l connector.Lister) error {
 	if res.Header.Get("Content-Encoding") != "" {
 		return errors.New("it is compressed, which was not asked for")
+	}
+	if c, ok := l.(connector.Checker); ok { // who asks something now would wait for ever: nothing goes on before all of it is there
+		if watch := c.Check(&r.ask, res.Header.Get("Content-Type"), func(q connector.Question) error { r.tell(q.No); return errAsksInList }); watch != nil {
+			res.Body = &watched{ReadCloser: res.Body, watch: watch, r: r}
+		}
 	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxList+1))
 	if err := errors.Join(err, res.Body.Close()); err != nil {
@@ -94,8 +104,8 @@ func (r *request) filter(l connector.Lister, contentType string, reply []byte) (
 	out, offers, err := l.Filter(&r.ask, contentType, reply, func(c policy.Call) bool {
 		c.Upstream = r.name
 		c.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: c.Action, Class: c.Class})
-		ask := policy.Request{Call: c, Upstream: r.backend.upstream, Now: r.start, Source: r.source, Chain: r.claims.Chain}
-		if !inScope(r.claims.Scope, c.Class) {
+		ask := r.question(c, r.backend.upstream, r.start)
+		if !inScope(r.claims.Scope, c.Class) || !r.named(ask, c.Arguments != nil) {
 			return false
 		}
 		for _, set := range r.sets[:len(r.claims.Chain)] {
@@ -105,7 +115,7 @@ func (r *request) filter(l connector.Lister, contentType string, reply []byte) (
 		}
 		return true
 	})
-	r.g.see(r.backend, offers)
+	r.g.see(r, offers)
 	return out, err
 }
 
@@ -116,17 +126,21 @@ const maxWait = 64 << 10
 // check has a reply watched that must answer this request and no other.
 func (r *request) check(res *http.Response, c connector.Checker) error {
 	kind := res.Header.Get("Content-Type")
-	watch := c.Check(&r.ask, kind)
+	watch := c.Check(&r.ask, kind, r.asked)
 	if watch == nil {
 		return nil
 	}
-	body := &watched{ReadCloser: res.Body, watch: watch, r: r}
+	body := &watched{ReadCloser: res.Body, watch: watch, r: r, between: true}
 	res.Body = body
-	if strings.HasPrefix(kind, "text/event-stream") {
+	if body.events = strings.HasPrefix(kind, "text/event-stream"); body.events {
 		return nil
 	}
 	b, err := io.ReadAll(io.LimitReader(body, maxWait))
 	if body.bad != nil {
+		var p *problem
+		if errors.As(body.bad, &p) {
+			return p
+		}
 		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: body.says()}
 	}
 	if err != nil {
@@ -141,31 +155,70 @@ type watched struct {
 	io.ReadCloser
 	watch  io.WriteCloser
 	r      *request
-	before []byte // read already
+	before []byte // to be handed on first
 	bad    error
+
+	events  bool // it is an event stream
+	between bool // so far it ended with a whole event, or has not begun
 }
 
 func (w *watched) Read(p []byte) (n int, err error) {
 	switch {
-	case w.bad != nil:
-		return 0, w.bad
 	case len(w.before) > 0:
 		n = copy(p, w.before)
 		w.before = w.before[n:]
 		return n, nil
+	case w.bad != nil:
+		return 0, w.bad
 	}
 	n, err = w.ReadCloser.Read(p)
-	if _, w.bad = w.watch.Write(p[:n]); w.bad == nil && errors.Is(err, io.EOF) {
+	seen, bad := w.watch.Write(p[:n])
+	if w.bad = bad; bad == nil && errors.Is(err, io.EOF) {
 		w.bad = w.watch.Close()
 	}
 	if w.bad != nil {
 		w.r.failure = w.says()
+		if w.refused(p[:seen]) {
+			return w.Read(p)
+		}
 		return 0, w.bad
+	}
+	if n > 0 {
+		w.between = bytes.HasSuffix(p[:n], []byte("\n\n"))
 	}
 	return n, err
 }
 
+// refused ends an event stream in which something was asked that may not be with the answer
+// that says so, in place of that event. It cannot where the event has begun to go on.
+func (w *watched) refused(seen []byte) bool {
+	var p *problem
+	c, ok := w.r.backend.connector.(connector.Refuser)
+	if !ok || !w.events || !errors.As(w.bad, &p) {
+		return false
+	}
+	begins := bytes.LastIndex(seen, []byte("\n\n"))
+	if begins < 0 && !w.between {
+		return false
+	}
+	if begins >= 0 {
+		w.before = append(w.before, seen[:begins+2]...)
+	}
+	_, kind, body := c.Refusal(&w.r.ask, p.detail, nil)
+	if kind != "application/json" {
+		return false
+	}
+	w.before = append(append(append(w.before, "data: "...), body...), "\n\n"...)
+	w.bad = io.EOF
+	_ = w.ReadCloser.Close() // nothing of it is wanted any more
+	return true
+}
+
 func (w *watched) says() string {
+	var p *problem
+	if errors.As(w.bad, &p) { // it may not ask what it asks
+		return p.detail
+	}
 	return w.r.name + " sent what is no answer to this request: " + w.bad.Error() + "."
 }
 

@@ -2,9 +2,10 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,7 +36,7 @@ const (
 // doorKey is whose a door is: all of a caller that decides what it may do, so that no
 // request is made with what another may. A kill changes the generation, so it opens another.
 type doorKey struct {
-	chain, credential, scope, source string
+	chain, credential, scope, task, source string
 }
 
 type doors struct {
@@ -56,8 +57,11 @@ type door struct {
 	ctx    context.Context
 	close  context.CancelFunc
 
+	opening  sync.Mutex // held while a line is opened
 	mu       sync.Mutex
-	sessions map[string]*sdk.ClientSession
+	lines    map[*line]bool              // whether it is free for a call; nil once the door is shut
+	guests   map[*sdk.ServerSession]bool // that have lines of their own
+	parked   map[string]*parked
 	progress map[string]progress // by the token that the upstream was given
 	calls    int
 }
@@ -144,7 +148,7 @@ func (w *doorway) Flush() {
 
 func (g *Gateway) door(r *request, j connector.Joiner) *door {
 	c := r.claims
-	key := doorKey{fmt.Sprint(c.Chain), c.Credential, c.Scope, r.source}
+	key := doorKey{fmt.Sprint(c.Chain), c.Credential, c.Scope, c.Task, r.source}
 	b := r.backend
 	b.doors.mu.Lock()
 	defer b.doors.mu.Unlock()
@@ -152,10 +156,11 @@ func (g *Gateway) door(r *request, j connector.Joiner) *door {
 		return d
 	}
 	b.doors.makeRoom(r.start)
-	d := &door{g: g, name: r.name, joined: j.Members(), sessions: map[string]*sdk.ClientSession{}, progress: map[string]progress{}}
+	d := &door{g: g, name: r.name, joined: j.Members(),
+		lines: map[*line]bool{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}}
 	d.ctx, d.close = context.WithCancel(context.Background())
 	server := sdk.NewServer(&sdk.Implementation{Name: r.name, Title: "Lanyard", Version: "1"}, &sdk.ServerOptions{
-		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Resources: &sdk.ResourceCapabilities{}, Prompts: &sdk.PromptCapabilities{}},
+		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Resources: &sdk.ResourceCapabilities{}, Prompts: &sdk.PromptCapabilities{}, Completions: &sdk.CompletionCapabilities{}},
 		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope, c.TTLMs = "private", 0 },
 	})
 	server.AddReceivingMiddleware(d.answer)
@@ -211,90 +216,62 @@ func (all *doors) shut() {
 // shut ends the door's sessions with the upstreams.
 func (d *door) shut() {
 	d.mu.Lock()
-	sessions := d.sessions
-	d.sessions = nil
+	lines, guests := d.lines, d.guests
+	for _, p := range d.parked {
+		p.timer.Stop()
+	}
+	d.lines, d.guests, d.parked = nil, nil, nil
 	d.mu.Unlock()
 	go func() { // each says goodbye to its upstream, which may be slow
-		for _, s := range sessions {
-			_ = s.Close() // it may be gone already
+		for l := range lines {
+			_ = l.Close() // it may be gone already
 		}
 		d.close()
-	}()
-}
-
-// session is the caller's session with an upstream, opened if need be.
-func (d *door) session(member string) (*sdk.ClientSession, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if s := d.sessions[member]; s != nil {
-		return s, nil
-	}
-	if d.sessions == nil {
-		return nil, errors.New("the door is closed; open a new session")
-	}
-	b, err := d.g.backend(member)
-	if err != nil {
-		return nil, err
-	}
-	at, ok := b.connector.(connector.Endpointer)
-	if !ok {
-		return nil, fmt.Errorf("%s is no MCP upstream", member)
-	}
-	client := sdk.NewClient(&sdk.Implementation{Name: "lanyard", Version: "1"}, &sdk.ClientOptions{
-		Capabilities: &sdk.ClientCapabilities{}, ProgressNotificationHandler: d.progressed})
-	ctx, cancel := context.WithTimeout(d.ctx, openTime) // of opening it: the session itself goes on
-	defer cancel()
-	s, err := client.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: d.g.URL + "/" + member + at.Endpoint(),
-		HTTPClient: &http.Client{Transport: &inward{d}}, MaxRetries: -1, DisableStandaloneSSE: true}, nil)
-	if err != nil {
-		return nil, err
-	}
-	d.sessions[member] = s
-	go func() { // one that the upstream ends is opened anew when it is next needed
-		_ = s.Wait()
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.sessions[member] == s {
-			delete(d.sessions, member)
+		for s := range guests {
+			_ = s.Close()
 		}
 	}()
-	return s, nil
 }
 
 // answer sees to what is asked at the door. What is left to next are steps of the protocol.
 func (d *door) answer(next sdk.MethodHandler) sdk.MethodHandler {
-	return func(ctx context.Context, method string, req sdk.Request) (sdk.Result, error) {
+	return func(ctx context.Context, method string, req sdk.Request) (_ sdk.Result, err error) {
+		defer func() { // it runs in a goroutine of the SDK's, where a panic would end the process
+			if p := recover(); p != nil {
+				d.g.Log.Error("panic", "door", d.name, "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				err = &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: "internal error"}
+			}
+		}()
+		who := guestOf(req)
 		switch p := req.GetParams().(type) {
 		case *sdk.ListToolsParams:
-			return d.listTools(ctx, p)
+			return d.listTools(ctx, who, from(p))
 		case *sdk.CallToolParamsRaw:
-			session, _ := req.GetSession().(*sdk.ServerSession)
-			return d.callTool(ctx, session, p)
+			return d.callTool(ctx, who, p)
 		case *sdk.ListResourcesParams:
-			return d.listResources(ctx, p)
+			return d.listResources(ctx, who, from(p))
 		case *sdk.ListResourceTemplatesParams:
-			return d.listTemplates(ctx, p)
+			return d.listTemplates(ctx, who, from(p))
 		case *sdk.ReadResourceParams:
-			return d.readResource(ctx, p)
+			return d.readResource(ctx, who, p)
 		case *sdk.ListPromptsParams:
-			return d.listPrompts(ctx, p)
+			return d.listPrompts(ctx, who, from(p))
 		case *sdk.GetPromptParams:
-			return d.getPrompt(ctx, p)
+			return d.getPrompt(ctx, who, p)
+		case *sdk.CompleteParams:
+			return d.complete(ctx, who, p)
 		}
 		return next(ctx, method, req)
 	}
 }
 
 // to finds the upstream that a name at the door is of, and its name there.
-func (d *door) to(name string) (*sdk.ClientSession, string, error) {
+func (d *door) to(name string) (member, inner string, _ error) {
 	member, inner, ok := strings.Cut(name, "__")
-	for _, m := range d.joined {
-		if ok && m == member {
-			s, err := d.session(member)
-			return s, inner, err
-		}
+	if ok && slices.Contains(d.joined, member) {
+		return member, inner, nil
 	}
-	return nil, "", &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("%.80q is nothing that %s has: names are <upstream>__<name>, and %s lists them", name, d.name, d.name)}
+	return "", "", &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("%.80q is nothing that %s has: names are <upstream>__<name>, and %s lists them", name, d.name, d.name)}
 }
 
 // progressed passes on how far an upstream has come.
@@ -309,8 +286,11 @@ func (d *door) progressed(_ context.Context, n *sdk.ProgressNotificationClientRe
 	}
 }
 
-// follow has progress come back to the caller under its own token, until done is called.
+// follow has progress come back to the caller under its own token, if it gave one, until done is called.
 func (d *door) follow(ctx context.Context, session *sdk.ServerSession, token any) (ours string, done func()) {
+	if token == nil || session == nil {
+		return "", func() {}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls++

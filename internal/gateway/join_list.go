@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -10,27 +11,56 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // collect puts together what each upstream lists. One that the caller may not use, or that
 // does not answer, is left out: its events say why.
-func collect[T any](ctx context.Context, d *door, list func(*sdk.ClientSession) iter.Seq2[T, error], as func(member string, v T)) {
+func collect[T any](d *door, who guest, list func(*sdk.ClientSession) iter.Seq2[T, error], as func(member string, v T)) {
+	if who.stateless { // of whom nothing can be asked in the midst of a list
+		who = guest{}
+	}
 	for _, member := range d.joined {
-		s, err := d.session(member)
+		key, can := d.at(member, who)
+		l, err := d.line(key, can, who.session)
 		if err != nil {
 			d.g.Log.Debug("a joined upstream", "upstream", member, "door", d.name, "error", err)
 			continue
 		}
-		for v, err := range list(s) {
+		for v, err := range list(l.ClientSession) {
 			if err != nil {
 				d.g.Log.Debug("a joined upstream", "upstream", member, "door", d.name, "error", err)
 				break
 			}
 			as(member, v)
 		}
+		l.leave()
 	}
+}
+
+// from is the cursor of a question for a list; one without parameters has none.
+func from(p any) string {
+	switch p := p.(type) {
+	case *sdk.ListToolsParams:
+		if p != nil {
+			return p.Cursor
+		}
+	case *sdk.ListResourcesParams:
+		if p != nil {
+			return p.Cursor
+		}
+	case *sdk.ListResourceTemplatesParams:
+		if p != nil {
+			return p.Cursor
+		}
+	case *sdk.ListPromptsParams:
+		if p != nil {
+			return p.Cursor
+		}
+	}
+	return ""
 }
 
 // page is the part of a list that a cursor stands for, and the next one's.
@@ -52,8 +82,8 @@ func page[T any](all []T, cursor string) ([]T, string, error) {
 }
 
 // tools are those that the caller may call, by their names at the door.
-func (d *door) tools(ctx context.Context) (all []*sdk.Tool) {
-	collect(ctx, d, func(s *sdk.ClientSession) iter.Seq2[*sdk.Tool, error] { return s.Tools(ctx, nil) }, func(member string, t *sdk.Tool) {
+func (d *door) tools(ctx context.Context, who guest) (all []*sdk.Tool) {
+	collect(d, who, func(s *sdk.ClientSession) iter.Seq2[*sdk.Tool, error] { return s.Tools(ctx, nil) }, func(member string, t *sdk.Tool) {
 		named := *t
 		named.Name = member + "__" + t.Name
 		all = append(all, &named)
@@ -75,19 +105,19 @@ var searchTools = []*sdk.Tool{
 		InputSchema: json.RawMessage(`{"type":"object","properties":{"name":{"type":"string"},"arguments":{"type":"object"}},"required":["name"]}`)},
 }
 
-func (d *door) listTools(ctx context.Context, p *sdk.ListToolsParams) (*sdk.ListToolsResult, error) {
-	all := d.tools(ctx)
+func (d *door) listTools(ctx context.Context, who guest, cursor string) (*sdk.ListToolsResult, error) {
+	all := d.tools(ctx, who)
 	if len(all) > maxTools {
 		all = searchTools
 	}
-	some, next, err := page(all, p.Cursor)
+	some, next, err := page(all, cursor)
 	return &sdk.ListToolsResult{Tools: some, NextCursor: next}, err
 }
 
-func (d *door) callTool(ctx context.Context, session *sdk.ServerSession, p *sdk.CallToolParamsRaw) (*sdk.CallToolResult, error) {
+func (d *door) callTool(ctx context.Context, who guest, p *sdk.CallToolParamsRaw) (*sdk.CallToolResult, error) {
 	switch p.Name {
 	case findTools:
-		return d.findTools(ctx, p.Arguments)
+		return d.findTools(ctx, who, p.Arguments)
 	case useTool:
 		var use struct {
 			Name      string          `json:"name"`
@@ -98,24 +128,55 @@ func (d *door) callTool(ctx context.Context, session *sdk.ServerSession, p *sdk.
 		}
 		p.Name, p.Arguments = use.Name, use.Arguments
 	}
-	s, name, err := d.to(p.Name)
+	member, name, err := d.to(p.Name)
 	if err != nil {
 		return nil, err
 	}
-	out := &sdk.CallToolParams{Meta: onward(p.Meta), Name: name, InputResponses: p.InputResponses, RequestState: p.RequestState}
-	if p.Arguments != nil {
-		out.Arguments = p.Arguments
+	what, err := sameCall("tools/call", p.Name, p.Arguments)
+	if err != nil {
+		return nil, err
 	}
-	if token := p.GetProgressToken(); token != nil && session != nil {
-		ours, done := d.follow(ctx, session, token)
-		defer done()
-		out.SetProgressToken(ours)
+	o := d.run(ctx, errand{guest: who, member: member, what: what, answers: p.InputResponses, state: p.RequestState, token: p.GetProgressToken(),
+		call: func(ctx context.Context, s *sdk.ClientSession, in sdk.InputResponseMap, state, token string) outcome {
+			out := &sdk.CallToolParams{Meta: onward(p.Meta), Name: name, InputResponses: in, RequestState: state}
+			if p.Arguments != nil {
+				out.Arguments = p.Arguments
+			}
+			if token != "" {
+				out.SetProgressToken(token)
+			}
+			res, err := s.CallTool(ctx, out)
+			if err != nil {
+				return outcome{err: err}
+			}
+			return outcome{result: res, requests: res.InputRequests, state: res.RequestState}
+		}})
+	if o.requests == nil {
+		res, _ := o.result.(*sdk.CallToolResult)
+		return res, o.err
 	}
-	return s.CallTool(ctx, out)
+	res := &sdk.CallToolResult{}
+	err = needsInput(res)
+	res.Content, res.InputRequests, res.RequestState = []sdk.Content{}, o.requests, o.state
+	return res, err
 }
 
+// sameCall is a call in one form, however it is written.
+func sameCall(method, name string, arguments []byte) (string, error) {
+	v := jsontext.Value(bytes.Clone(arguments))
+	if len(v) > 0 {
+		if err := v.Canonicalize(); err != nil {
+			return "", invalidParams("the arguments of %.80q cannot be read", name)
+		}
+	}
+	return fmt.Sprintf("%s %q %s", method, name, v), nil
+}
+
+// needsInput makes a result one that asks for something: the SDK has no other way to say so.
+func needsInput(res any) error { return json.Unmarshal([]byte(`{"resultType":"input_required"}`), res) }
+
 // findTools ranks tools by how many words of a query their names and descriptions have.
-func (d *door) findTools(ctx context.Context, arguments json.RawMessage) (*sdk.CallToolResult, error) {
+func (d *door) findTools(ctx context.Context, who guest, arguments json.RawMessage) (*sdk.CallToolResult, error) {
 	var ask struct {
 		Query string `json:"query"`
 	}
@@ -128,7 +189,7 @@ func (d *door) findTools(ctx context.Context, arguments json.RawMessage) (*sdk.C
 		score int
 	}
 	var hits []hit
-	for _, t := range d.tools(ctx) {
+	for _, t := range d.tools(ctx, who) {
 		name, text := strings.ToLower(t.Name), strings.ToLower(t.Title+" "+t.Description)
 		h := hit{tool: t}
 		for _, w := range words {
@@ -155,69 +216,128 @@ func (d *door) findTools(ctx context.Context, arguments json.RawMessage) (*sdk.C
 	return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: string(b)}}}, nil
 }
 
-func (d *door) listResources(ctx context.Context, p *sdk.ListResourcesParams) (*sdk.ListResourcesResult, error) {
+func (d *door) listResources(ctx context.Context, who guest, cursor string) (*sdk.ListResourcesResult, error) {
 	var all []*sdk.Resource
-	collect(ctx, d, func(s *sdk.ClientSession) iter.Seq2[*sdk.Resource, error] { return s.Resources(ctx, nil) }, func(_ string, r *sdk.Resource) {
+	collect(d, who, func(s *sdk.ClientSession) iter.Seq2[*sdk.Resource, error] { return s.Resources(ctx, nil) }, func(_ string, r *sdk.Resource) {
 		if !slices.ContainsFunc(all, func(o *sdk.Resource) bool { return o.URI == r.URI }) { // the first upstream that has it answers for it
 			all = append(all, r)
 		}
 	})
-	some, next, err := page(all, p.Cursor)
+	some, next, err := page(all, cursor)
 	return &sdk.ListResourcesResult{Resources: some, NextCursor: next}, err
 }
 
-func (d *door) listTemplates(ctx context.Context, p *sdk.ListResourceTemplatesParams) (*sdk.ListResourceTemplatesResult, error) {
+func (d *door) listTemplates(ctx context.Context, who guest, cursor string) (*sdk.ListResourceTemplatesResult, error) {
 	var all []*sdk.ResourceTemplate
-	collect(ctx, d, func(s *sdk.ClientSession) iter.Seq2[*sdk.ResourceTemplate, error] {
+	collect(d, who, func(s *sdk.ClientSession) iter.Seq2[*sdk.ResourceTemplate, error] {
 		return s.ResourceTemplates(ctx, nil)
 	}, func(_ string, r *sdk.ResourceTemplate) {
 		all = append(all, r)
 	})
-	some, next, err := page(all, p.Cursor)
+	some, next, err := page(all, cursor)
 	return &sdk.ListResourceTemplatesResult{ResourceTemplates: some, NextCursor: next}, err
 }
 
-// readResource asks the upstreams in their order: a URI does not say whose it is.
-func (d *door) readResource(ctx context.Context, p *sdk.ReadResourceParams) (res *sdk.ReadResourceResult, err error) {
-	err = &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "no joined upstream has this resource"}
-	out := *p
-	out.Meta = onward(p.Meta)
+// readResource asks the upstreams in their order: a URI does not say whose it is. One that
+// has asked something is asked again alone.
+func (d *door) readResource(ctx context.Context, who guest, p *sdk.ReadResourceParams) (*sdk.ReadResourceResult, error) {
+	err := invalidParams("no joined upstream has this resource")
+	what, _ := sameCall("resources/read", p.URI, nil)
 	for _, member := range d.joined {
-		s, e := d.session(member)
-		if e != nil {
+		if _, of, _ := memberOf(p.RequestState); p.RequestState != "" && of != member {
 			continue
 		}
-		if res, e = s.ReadResource(ctx, &out); e == nil {
+		o := d.run(ctx, errand{guest: who, member: member, what: what, answers: p.InputResponses, state: p.RequestState,
+			call: func(ctx context.Context, s *sdk.ClientSession, in sdk.InputResponseMap, state, _ string) outcome {
+				res, err := s.ReadResource(ctx, &sdk.ReadResourceParams{Meta: onward(p.Meta), URI: p.URI, InputResponses: in, RequestState: state})
+				if err != nil {
+					return outcome{err: err}
+				}
+				return outcome{result: res, requests: res.InputRequests, state: res.RequestState}
+			}})
+		if o.requests != nil {
+			res := &sdk.ReadResourceResult{}
+			err := needsInput(res)
+			res.Contents, res.InputRequests, res.RequestState = []*sdk.ResourceContents{}, o.requests, o.state
+			return res, err
+		}
+		if res, ok := o.result.(*sdk.ReadResourceResult); ok && o.err == nil {
 			return res, nil
 		}
-		err = e
+		err = o.err
 	}
 	return nil, err
 }
 
-func (d *door) listPrompts(ctx context.Context, p *sdk.ListPromptsParams) (*sdk.ListPromptsResult, error) {
+func (d *door) listPrompts(ctx context.Context, who guest, cursor string) (*sdk.ListPromptsResult, error) {
 	var all []*sdk.Prompt
-	collect(ctx, d, func(s *sdk.ClientSession) iter.Seq2[*sdk.Prompt, error] { return s.Prompts(ctx, nil) }, func(member string, v *sdk.Prompt) {
+	collect(d, who, func(s *sdk.ClientSession) iter.Seq2[*sdk.Prompt, error] { return s.Prompts(ctx, nil) }, func(member string, v *sdk.Prompt) {
 		named := *v
 		named.Name = member + "__" + v.Name
 		all = append(all, &named)
 	})
-	some, next, err := page(all, p.Cursor)
+	some, next, err := page(all, cursor)
 	return &sdk.ListPromptsResult{Prompts: some, NextCursor: next}, err
 }
 
-func (d *door) getPrompt(ctx context.Context, p *sdk.GetPromptParams) (*sdk.GetPromptResult, error) {
-	s, name, err := d.to(p.Name)
+func (d *door) getPrompt(ctx context.Context, who guest, p *sdk.GetPromptParams) (*sdk.GetPromptResult, error) {
+	member, name, err := d.to(p.Name)
 	if err != nil {
 		return nil, err
 	}
-	out := *p
-	out.Name, out.Meta = name, onward(p.Meta)
-	res, err := s.GetPrompt(ctx, &out)
+	arguments, err := json.Marshal(p.Arguments)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.Name, err)
+		return nil, err
 	}
-	return res, nil
+	what, err := sameCall("prompts/get", p.Name, arguments)
+	if err != nil {
+		return nil, err
+	}
+	o := d.run(ctx, errand{guest: who, member: member, what: what, answers: p.InputResponses, state: p.RequestState,
+		call: func(ctx context.Context, s *sdk.ClientSession, in sdk.InputResponseMap, state, _ string) outcome {
+			res, err := s.GetPrompt(ctx, &sdk.GetPromptParams{Meta: onward(p.Meta), Name: name, Arguments: p.Arguments, InputResponses: in, RequestState: state})
+			if err != nil {
+				return outcome{err: fmt.Errorf("%s: %w", p.Name, err)}
+			}
+			return outcome{result: res, requests: res.InputRequests, state: res.RequestState}
+		}})
+	if o.requests == nil {
+		res, _ := o.result.(*sdk.GetPromptResult)
+		return res, o.err
+	}
+	res := &sdk.GetPromptResult{}
+	err = needsInput(res)
+	res.Messages, res.InputRequests, res.RequestState = []*sdk.PromptMessage{}, o.requests, o.state
+	return res, err
+}
+
+// complete asks the upstream of a prompt, or each of those that may have a resource, how an argument goes on.
+func (d *door) complete(ctx context.Context, who guest, p *sdk.CompleteParams) (*sdk.CompleteResult, error) {
+	if p == nil || p.Ref == nil {
+		return nil, invalidParams("say what is to be completed")
+	}
+	out := *p
+	out.Meta = onward(p.Meta)
+	members := d.joined
+	if p.Ref.Type == "ref/prompt" {
+		member, name, err := d.to(p.Ref.Name)
+		if err != nil {
+			return nil, err
+		}
+		members, out.Ref = []string{member}, &sdk.CompleteReference{Type: p.Ref.Type, Name: name}
+	}
+	err := invalidParams("no joined upstream completes this")
+	for _, member := range members {
+		o := d.run(ctx, errand{guest: who, member: member, call: func(ctx context.Context, s *sdk.ClientSession, _ sdk.InputResponseMap, _, _ string) outcome {
+			res, err := s.Complete(ctx, &out)
+			return outcome{result: res, err: err}
+		}})
+		if res, ok := o.result.(*sdk.CompleteResult); ok && o.err == nil {
+			return res, nil
+		}
+		err = o.err
+	}
+	return nil, err
 }
 
 // onward is what of a message's metadata goes on: not what it says of the caller's own

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -18,8 +19,8 @@ import (
 )
 
 // joined is a desk whose one server is behind a joined endpoint, too.
-func joined(t *testing.T) *desk {
-	d := newDesk(t, func(c *Config) { c.Families = append(c.Families, mcp.JoinFamily()) })
+func joined(t *testing.T, change ...func(*Config)) *desk {
+	d := newDesk(t, append(change, func(c *Config) { c.Families = append(c.Families, mcp.JoinFamily()) })...)
 	d.applyUpstream(&policy.Upstream{Name: "office", Owner: "maya", Environment: "production", Family: "join", Description: []byte("notes\n"), Version: 1})
 	grant := all("bot")
 	grant.ID, grant.Upstream = "bot/office", "office"
@@ -28,8 +29,11 @@ func joined(t *testing.T) *desk {
 }
 
 // joinedCall is one tools/call of revision 2026-07-28 at the joined endpoint.
-func (d *desk) joinedCall(tool string) *http.Request {
+func (d *desk) joinedCall(tool string) *http.Request { return d.joinedTask(tool, "") }
+
+func (d *desk) joinedTask(tool, task string) *http.Request {
 	claims := d.claims("bot")
+	claims.Task = task
 	claims.Audience = testScope + "/office"
 	r := d.request("POST", "/office/mcp", d.mint(claims), strings.NewReader(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"`+tool+
 		`","arguments":{"path":"x"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`))
@@ -101,6 +105,112 @@ func TestJoined(t *testing.T) {
 	})
 	http.DefaultClient.CloseIdleConnections()
 	eventually(t, "everything that was started has ended", func() bool { return runtime.NumGoroutine() <= before+2 })
+}
+
+// TestJoinedHostile: a joined server that floods, dies, or says what nobody asked is a clear error, and holds no more than so much.
+func TestJoinedHostile(t *testing.T) {
+	d := joined(t)
+	if _, body := d.do(d.joinedCall("notes__read_note")); !strings.Contains(body, "did it") {
+		t.Fatal(body)
+	}
+	flood := func(kind, begin string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			if _, err := io.WriteString(w, begin); err != nil {
+				return
+			}
+			chunk := strings.Repeat("x", 1<<16)
+			for n := 0; n < 10*maxList; n += len(chunk) {
+				if _, err := io.WriteString(w, chunk); err != nil {
+					return // cut, as it is to be
+				}
+			}
+			t.Errorf("%s: it could send %d bytes", kind, 10*maxList)
+		}
+	}
+	for name, answer := range map[string]http.HandlerFunc{
+		"a flood":              flood("application/json", `{"jsonrpc":"2.0","id":3,"result":{"content":[{"type":"text","text":"`),
+		"a flood of one event": flood("text/event-stream", `data: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"`),
+		"dies":                 func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"garbage": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, "{{{")
+		},
+		"another question": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{"jsonrpc":"2.0","id":"none of yours","result":{"content":[]}}`)
+		},
+	} {
+		d.answer(answer)
+		if _, body := d.do(d.joinedCall("notes__read_note")); !strings.Contains(body, `"error"`) {
+			t.Errorf("%s: %.300s", name, body)
+		}
+	}
+	d.answers.Store(nil)
+	if _, body := d.do(d.joinedCall("notes__read_note")); !strings.Contains(body, "did it") {
+		t.Errorf("afterwards: %s", body)
+	}
+}
+
+// TestJoinedSession: a session at a joined endpoint is of who opened it, and so are its questions.
+func TestJoinedSession(t *testing.T) {
+	d := joined(t)
+	d.enrol("other")
+	for _, u := range []string{"notes", "office"} {
+		grant := all("other")
+		grant.ID, grant.Upstream = "other/"+u, u
+		d.apply(feed.Change{Grant: grant})
+	}
+	post := func(who, session, message string) (*http.Response, string) {
+		claims := d.claims(who)
+		claims.Audience = testScope + "/office"
+		r := d.request("POST", "/office/mcp", d.mint(claims), strings.NewReader(message))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Accept", "application/json, text/event-stream")
+		if session != "" {
+			r.Header.Set("Mcp-Session-Id", session)
+		}
+		return d.do(r)
+	}
+	res, _ := post("bot", "", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"elicitation":{}},"clientInfo":{"name":"t","version":"1"}}}`)
+	session := res.Header.Get("Mcp-Session-Id")
+	for _, message := range []string{`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}`} {
+		if res, body := post("other", session, message); res.StatusCode != 404 {
+			t.Errorf("another's session: %d %s", res.StatusCode, body)
+		}
+	}
+	if res, body := post("bot", session, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`); res.StatusCode != 200 || !strings.Contains(body, "notes__read_note") {
+		t.Errorf("its own: %d %s", res.StatusCode, body)
+	}
+	// An answer that nobody asked for goes nowhere.
+	if res, body := post("bot", session, `{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}`); res.StatusCode >= 500 || d.calls.Load() != 0 {
+		t.Errorf("an answer to nothing: %d %s", res.StatusCode, body)
+	}
+}
+
+// TestJoinedBare: a question without parameters is one all the same.
+func TestJoinedBare(t *testing.T) {
+	d := joined(t)
+	for _, method := range []string{"tools/list", "resources/list", "resources/templates/list", "prompts/list", "tools/call", "resources/read", "prompts/get", "completion/complete"} {
+		for _, params := range []string{"", `,"params":{}`, `,"params":null`} {
+			claims := d.claims("bot")
+			claims.Audience = testScope + "/office"
+			post := func(session, message string) (*http.Response, string) {
+				r := d.request("POST", "/office/mcp", d.mint(claims), strings.NewReader(message))
+				r.Header.Set("Content-Type", "application/json")
+				r.Header.Set("Accept", "application/json, text/event-stream")
+				if session != "" {
+					r.Header.Set("Mcp-Session-Id", session)
+				}
+				return d.do(r)
+			}
+			res, _ := post("", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+			res, body := post(res.Header.Get("Mcp-Session-Id"), `{"jsonrpc":"2.0","id":2,"method":"`+method+`"`+params+`}`)
+			if strings.HasSuffix(method, "/list") && params != `,"params":null` && !strings.Contains(body, `"result"`) || strings.Contains(body, "internal error") {
+				t.Errorf("%s%s: %d %s", method, params, res.StatusCode, body)
+			}
+		}
+	}
 }
 
 // TestJoinedCallers: what one token of an identity may do, or from where it is asked, is not lent to another's request.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -35,10 +36,14 @@ const surveyTime = 10 * time.Second
 // caller asks for all.
 func (g *Gateway) unchanged(r *request) error {
 	pinner, ok := r.backend.connector.(connector.Pinner)
-	if !ok || !pinner.Pins(r.call) {
+	if !ok {
 		return nil
 	}
-	p := &r.backend.pins
+	pin := pinner.Pin(r.call)
+	if pin == "" {
+		return nil
+	}
+	p := &r.account.pins
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.asked.IsZero() || !r.start.Before(p.asked.Add(g.Limits.Survey)) {
@@ -46,8 +51,8 @@ func (g *Gateway) unchanged(r *request) error {
 			return err
 		}
 	}
-	if differs := p.held[r.call.Action]; differs != "" {
-		return &problem{status: http.StatusForbidden, kind: "changed", detail: heldBack(r.backend.upstream, r.call.Action, differs)}
+	if differs := p.held[pin]; differs != "" {
+		return &problem{status: http.StatusForbidden, kind: "changed", detail: heldBack(r.backend.upstream, pin, differs)}
 	}
 	return nil
 }
@@ -57,21 +62,19 @@ func heldBack(u *policy.Upstream, action, differs string) string {
 	if owner == "" {
 		owner = string(u.Owner)
 	}
-	return fmt.Sprintf("%s of %s is no longer what was approved (%s changed), so it is held back: %s, owner of %s, can look at what it is now (lanyard mcp catalogue) and approve it (lanyard upstream put %s --mcp).",
-		action, u.Name, differs, owner, u.Name, u.Name)
+	return fmt.Sprintf("%s of %s is no longer what was approved (%s changed), so it is held back: %s, owner of %s, can look at what it is now (lanyard mcp diff %s) and approve it (lanyard mcp approve %s).",
+		action, u.Name, differs, owner, u.Name, u.Name, u.Name)
 }
 
 // survey asks the upstream what it offers. The caller holds the pins.
 func (g *Gateway) survey(r *request, pinner connector.Pinner) error {
 	b := r.backend
 	silent := &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: r.name + " did not say what it offers, so whether that is what was approved is not known."}
-	if r.start.Before(b.pins.failed) { // it did not answer while this caller waited
+	if r.start.Before(r.account.pins.failed) { // it did not answer while this caller waited
 		return silent
 	}
-	secret, err := b.credential(g, r.start, r.claims.Chain)
-	if err != nil {
-		g.Log.Warn("upstream credential", "upstream", r.name, "request", r.id, "error", err)
-		return unavailable("The credential for " + r.name + " is not to be had right now.")
+	if _, err := g.obtain(r, feed.Secret{}); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), surveyTime)
 	defer cancel()
@@ -83,41 +86,46 @@ func (g *Gateway) survey(r *request, pinner connector.Pinner) error {
 		}
 	}()
 	client := &http.Client{
-		Transport: &surveyor{b.transport, *secret}, Timeout: surveyTime,
+		Transport: &surveyor{r}, Timeout: surveyTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	offers, err := pinner.Survey(ctx, client, strings.TrimSuffix(b.upstream.URL, "/"))
+	var p *problem
+	if errors.As(err, &p) { // the account is not good
+		return p
+	}
 	if err != nil {
 		g.Log.Warn("asking an upstream what it offers", "upstream", r.name, "request", r.id, "error", err)
-		b.pins.failed = g.Now()
+		r.account.pins.failed = g.Now()
 		return silent
 	}
-	b.pins.asked = r.start
-	g.offered(b, offers, true)
+	r.account.pins.asked = r.start
+	g.offered(r, offers, true)
 	return nil
 }
 
 // see takes in what a list that was sent to a caller offers. It can only hold back.
-func (g *Gateway) see(b *backend, offers connector.Offers) {
-	b.pins.mu.Lock()
-	defer b.pins.mu.Unlock()
-	g.offered(b, offers, false)
+func (g *Gateway) see(r *request, offers connector.Offers) {
+	r.account.pins.mu.Lock()
+	defer r.account.pins.mu.Unlock()
+	g.offered(r, offers, false)
 }
 
 // offered notes what differs, and puts each new difference on record. With whole, what
 // is as it was approved is no longer held back.
-func (g *Gateway) offered(b *backend, offers connector.Offers, whole bool) {
-	if b.pins.held == nil {
-		b.pins.held = connector.Offers{}
+func (g *Gateway) offered(r *request, offers connector.Offers, whole bool) {
+	p := &r.account.pins
+	if p.held == nil {
+		p.held = connector.Offers{}
 	}
 	for _, action := range slices.Sorted(maps.Keys(offers)) {
 		differs := offers[action]
 		switch {
 		case differs == "" && whole:
-			delete(b.pins.held, action)
-		case differs != "" && b.pins.held[action] != differs:
-			b.pins.held[action] = differs
-			g.changed(b, action, differs)
+			delete(p.held, action)
+		case differs != "" && p.held[action] != differs:
+			p.held[action] = differs
+			g.changed(r.backend, action, differs)
 		}
 	}
 }
@@ -137,20 +145,37 @@ func (g *Gateway) changed(b *backend, action, differs string) {
 	})
 }
 
-// surveyor carries our own requests to an upstream.
-type surveyor struct {
-	transport *http.Transport
-	secret    feed.Secret
-}
+// surveyor carries our own requests to an upstream, with what r goes with.
+type surveyor struct{ r *request }
 
 func (s *surveyor) RoundTrip(in *http.Request) (*http.Response, error) {
-	out := in.Clone(in.Context())
-	setSecret(out.Header, s.secret)
-	res, err := s.transport.RoundTrip(out)
-	if err == nil {
-		res.Body = &bounded{res.Body, maxList}
+	secret := feed.Secret{}
+	for {
+		now, err := s.r.g.obtain(s.r, secret)
+		if err != nil {
+			return nil, err
+		}
+		out := in.Clone(in.Context())
+		if in.GetBody != nil {
+			if out.Body, err = in.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+		setSecret(out.Header, *now)
+		res, err := s.r.backend.transport.RoundTrip(out)
+		if err == nil && now.Owner != "" && spent(res) {
+			res.Body.Close()
+			if secret.Value != "" {
+				return nil, s.r.refusedBy(nil)
+			}
+			secret = *now
+			continue
+		}
+		if err == nil {
+			res.Body = &bounded{res.Body, maxList}
+		}
+		return res, err
 	}
-	return res, err
 }
 
 // bounded is a body that ends with an error when it has more bytes than left.

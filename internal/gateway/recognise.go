@@ -8,12 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
-	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -28,6 +25,9 @@ func (g *Gateway) recognise(r *request) error {
 	if b.upstream.Killed {
 		return cutOff(r.name)
 	}
+	if r.account, err = g.account(r); err != nil {
+		return err
+	}
 	r.ask = connector.Request{Method: r.in.Method, Path: r.path, Query: r.query, Header: r.in.Header}
 	if err := g.bind(r); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (g *Gateway) recognise(r *request) error {
 			}
 		}
 	}
-	call, err := b.connector.Recognise(&r.ask)
+	call, err := b.recognise(&r.ask)
 	if errors.Is(err, connector.ErrUnrecognised) {
 		return &problem{status: http.StatusForbidden, kind: "unrecognised", cause: err,
 			detail: fmt.Sprintf("%s asked %s for something that its description does not have (%s %s): %v.", r.claims.Actor().Name(), r.name, r.in.Method, quote(r.path), err)}
@@ -47,10 +47,19 @@ func (g *Gateway) recognise(r *request) error {
 	if err != nil {
 		return malformed("The request cannot be understood: " + err.Error() + ".")
 	}
-	call.Upstream = r.name
-	call.Class = policy.ClassOf(*b.upstream, policy.Action{Name: call.Action, Class: call.Class})
 	r.call = call
 	return nil
+}
+
+// recognise says what ask means on this version of the upstream, and of which class it is.
+func (b *backend) recognise(ask *connector.Request) (policy.Call, error) {
+	call, err := b.connector.Recognise(ask)
+	if err != nil {
+		return policy.Call{}, err
+	}
+	call.Upstream = b.upstream.Name
+	call.Class = policy.ClassOf(*b.upstream, policy.Action{Name: call.Action, Class: call.Class})
+	return call, nil
 }
 
 // bodyTime is how long a caller may take for a body that must be known before anything is decided.
@@ -84,20 +93,16 @@ func (r *request) read(n int64) ([]byte, error) {
 }
 
 // backend is one version of an upstream, opened: what it can do, how it is
-// reached, and its credential once known.
+// reached, and its credential or accounts once known.
 type backend struct {
 	upstream  *policy.Upstream // as the view has it; another pointer is another version
 	connector connector.Connector
 	transport *http.Transport
 	base      url.URL
-	prefix    string // escaped path of the base, without a slash at its end
+	basic     map[string]bool // actions that are steps of the protocol
+	prefix    string          // escaped path of the base, without a slash at its end
 
-	secret  atomic.Pointer[feed.Secret]
-	asking  sync.Mutex
-	failure error     // the last ask had no answer in time
-	failed  time.Time // until then
-
-	pins          pins
+	accounts      accounts
 	doors         doors
 	introductions introductions
 }
@@ -152,7 +157,13 @@ func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
 		if _, joins := c.(connector.Joiner); base.Host == "" && !joins {
 			return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
 		}
-		return &backend{upstream: u, connector: c, transport: g.transport(), base: *base, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}, nil
+		b := &backend{upstream: u, connector: c, transport: g.transport(), base: *base, basic: map[string]bool{}, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}
+		for _, a := range c.Actions() {
+			if a.Basic {
+				b.basic[a.Name] = true
+			}
+		}
+		return b, nil
 	}
 	return nil, fmt.Errorf("upstream %s: unknown family %q", u.Name, u.Family)
 }

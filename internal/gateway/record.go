@@ -24,7 +24,7 @@ func (g *Gateway) record(r *request) {
 		g.Log.Error("panic", "request", r.id, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
 		r.failure, r.status = "internal error", http.StatusInternalServerError
 	}
-	if r.cut.Load() {
+	if r.ctx != nil {
 		if p, ok := context.Cause(r.ctx).(*problem); ok {
 			r.failure = p.detail
 		}
@@ -103,8 +103,17 @@ func (g *Gateway) known(r *request) ledger.Event {
 	if r.subject != nil {
 		e.Owner = string(r.subject.Identity.Owner) // as it is now: the token may be older than a change of owner
 	}
+	if r.account != nil && r.account.owner != "" {
+		e.Detail = map[string]string{"account": string(r.account.owner)}
+	}
 	if e.Action == "" && r.in != nil {
 		e.Detail = map[string]string{"method": clip(r.in.Method, 32), "path": clip(r.path, 512)}
+	}
+	if c := r.claims; c != nil && c.Task != "" {
+		if e.Detail == nil {
+			e.Detail = map[string]string{}
+		}
+		e.Detail["task"] = c.Task
 	}
 	return e
 }
@@ -126,6 +135,7 @@ func (g *Gateway) note() {
 			return
 		case <-idle.C:
 			g.sweepDoors()
+			g.purses.later(func() { g.purses.sweep(g.Now()) })
 		case <-t.C:
 			g.streams.each(func(r *request) {
 				if r.sweeps++; r.sweeps < 2 || r.noted || r.decision.Before || !g.recorder.reserve() {

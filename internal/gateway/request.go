@@ -51,6 +51,7 @@ type state struct {
 
 	// recognise
 	backend *backend
+	account *account          // what the backend is used with
 	ask     connector.Request // what the connector was asked about
 	call    policy.Call
 	session string // header in which the upstream names sessions; empty when it keeps none
@@ -58,7 +59,8 @@ type state struct {
 
 	// decide
 	decision policy.Decision
-	sets     sets // that decided
+	sets     sets       // that decided
+	task     *feed.Task // that it is under, nil for none
 
 	// inject
 	secret       feed.Secret
@@ -69,6 +71,7 @@ type state struct {
 	// forward
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	meter  *meter // of the bodies, when the task's budget limits their bytes
 
 	// inspect
 	status  int
@@ -105,7 +108,7 @@ func (r *request) clear() {
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.ask, r.call, r.decision, r.sets = nil, connector.Request{}, policy.Call{}, policy.Decision{}, sets{}
-	r.session, r.bound = "", false
+	r.account, r.session, r.bound, r.task, r.meter = nil, "", false, nil, nil
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel = nil, nil
@@ -126,8 +129,16 @@ func (r *request) refuse(err error) {
 }
 
 // Header, Write, WriteHeader and Unwrap make r the proxy's ResponseWriter.
-func (r *request) Header() http.Header         { return r.w.Header() }
-func (r *request) Write(b []byte) (int, error) { return r.w.Write(b) }
+func (r *request) Header() http.Header { return r.w.Header() }
+func (r *request) Write(b []byte) (int, error) {
+	if r.meter != nil {
+		if err := r.meter.count(len(b)); err != nil {
+			r.sever(err)
+			return 0, err
+		}
+	}
+	return r.w.Write(b)
+}
 func (r *request) Unwrap() http.ResponseWriter { return r.w }
 func (r *request) WriteHeader(status int) {
 	if status == http.StatusContinue {

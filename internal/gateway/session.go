@@ -65,13 +65,16 @@ func (g *Gateway) origin(r *request) error {
 	return &problem{status: http.StatusForbidden, kind: "foreign-origin", detail: "The request comes from a web page, " + quote(values[0]) + ", and pages may not speak to " + r.name + "."}
 }
 
-// whose is the MAC over a session's name and whose it is: the upstream, the identity,
-// those on whose behalf it acts, and their generations, which a kill ends.
+// whose is the MAC over a session's name and whose it is: the upstream, whose account there, the
+// identity, those on whose behalf it acts, their generations, which a kill ends, and the task.
 func (r *request) whose(name string) string {
 	m := hmac.New(sha256.New, r.g.sessions[:])
-	fmt.Fprintf(m, "%q %q %q", r.name, r.backend.upstream.URL, name)
+	fmt.Fprintf(m, "%q %q %q %q", r.name, r.backend.upstream.URL, r.account.owner, name)
 	for _, l := range r.claims.Chain {
 		fmt.Fprintf(m, " %q %d", l.ID.String(), l.Generation)
+	}
+	if r.claims.Task != "" { // what one task left behind in a session is not another's
+		fmt.Fprintf(m, " %q", r.claims.Task)
 	}
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }

@@ -238,11 +238,29 @@ func TestStopCutsStream(t *testing.T) {
 	upstream := func(url string) *policy.Upstream {
 		return &policy.Upstream{Name: "mail", URL: url, Owner: "maya", Environment: "production", Family: "any", WebSocket: true, Version: 2}
 	}
+	classed := upstream(w.back.URL)
+	classed.Classes = map[string]policy.Class{"things.read": policy.Admin}
+	w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "no-admin", Cedar: `forbid(principal, action in Lanyard::Action::"admin", resource);`}})
 	ended, weak := all("bot"), all("bot")
 	weak.Cedar = `permit(principal, action == Lanyard::Action::"things.write", resource);`
 	forbid := &policy.Guardrail{ID: "no-bots", Cedar: `forbid(principal, action, resource) when { principal.name == "bot" };`}
 	mine := w.claims("bot")
 	by := open("/drive/x", elsewhere)
+	scoped := w.claims("bot")
+	scoped.Scope = "read"
+	reading := open("/mail/x", scoped)
+	w.apply(feed.Change{Upstream: upstream(w.back.URL)}) // another version, of which all is as it was
+	goesOn("another version", reading)
+	written := upstream(w.back.URL)
+	written.Classes = map[string]policy.Class{"things.*": policy.Write}
+	w.apply(feed.Change{Upstream: written})
+	if cutShort(t, reading) == nil {
+		t.Error("a token for reading alone goes on with what is a write now")
+	}
+	if res, _ := w.do(w.request("GET", "/mail/x", w.mint(scoped), nil)); res.StatusCode != 403 {
+		t.Errorf("the next call got %d", res.StatusCode)
+	}
+	w.apply(feed.Change{Upstream: upstream(w.back.URL)})
 	for _, c := range []struct {
 		name       string
 		stop, undo feed.Change
@@ -254,6 +272,7 @@ func TestStopCutsStream(t *testing.T) {
 		{"grant shortened", feed.Change{Grant: ended}, feed.Change{Grant: all("bot")}, 403},
 		{"grant narrowed", feed.Change{Grant: weak}, feed.Change{Grant: all("bot")}, 403},
 		{"guardrail", feed.Change{Guardrail: forbid}, feed.Change{Guardrail: forbid, Removed: true}, 403},
+		{"class overruled", feed.Change{Upstream: classed}, feed.Change{Upstream: upstream(w.back.URL)}, 403},
 		{"upstream killed", feed.Change{Kill: &feed.Kill{ID: "kill_mail", Upstream: "mail", At: time.Now()}}, feed.Change{Upstream: upstream(w.back.URL)}, 403},
 		{"upstream removed", feed.Change{Upstream: upstream(w.back.URL), Removed: true}, feed.Change{Upstream: upstream(w.back.URL)}, 404},
 		{"credential revoked", feed.Change{Credential: &identity.Credential{ID: "cred_bot", Identity: id("bot"), Kind: identity.PrivateKeyJWT, Thumbprint: "t-bot", Expires: time.Now().Add(time.Hour), Revoked: time.Now()}},
@@ -291,7 +310,7 @@ func TestStopCutsStream(t *testing.T) {
 				n++
 			}
 		}
-		return n == 10
+		return n == 12
 	})
 }
 

@@ -102,6 +102,9 @@ func (s *streams) running() (n int) {
 // stop cuts what a change took the ground from. It is called after the view has
 // applied the change, so the question is the one asked before forwarding.
 func (g *Gateway) stop(s feed.Stop) {
+	if s.Account != nil {
+		g.drop(s.Account)
+	}
 	n := g.streams.cut(func(r *request) error {
 		if !s.Touches(r.claims, r.name) {
 			return nil
@@ -109,6 +112,9 @@ func (g *Gateway) stop(s feed.Stop) {
 		return g.still(r)
 	})
 	g.metrics.cut.Add(float64(n))
+	if s.Task != "" {
+		g.purses.later(func() { g.purses.settle(s.Task) }) // it asks the control plane, which waits for this
+	}
 }
 
 // errClosing cuts what still runs when the gateway closes.

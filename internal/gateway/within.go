@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,8 +43,12 @@ func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
 		_ = body.CloseWithError(out.Context().Err())
 		return nil, out.Context().Err()
 	}
+	var sent io.ReadCloser = &bounded{body, maxList}
+	if strings.HasPrefix(w.sent.Get("Content-Type"), "text/event-stream") { // of which each event is bounded, for they are read whole
+		sent = &sieve{ReadCloser: body, filter: func(event []byte) ([]byte, error) { return event, nil }}
+	}
 	return &http.Response{Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: w.sent, Body: body, ContentLength: -1, Request: out}, nil
+		Header: w.sent, Body: sent, ContentLength: -1, Request: out}, nil
 }
 
 // reply is a response on its way to a door.

@@ -41,6 +41,7 @@ type plane struct {
 
 	intents atomic.Int64 // that were asked to be written
 	secret  func(context.Context) (feed.Secret, error)
+	account func(upstream string, chain identity.Chain, refused feed.Secret) (feed.Secret, error)
 }
 
 func (p *plane) Watch(context.Context, feed.Cursor) iter.Seq2[feed.Change, error] { return nil }
@@ -64,10 +65,13 @@ func (p *plane) Record(ctx context.Context, e []ledger.Event) error {
 	p.events = append(p.events, e...)
 	return nil
 }
-func (p *plane) Credential(ctx context.Context, _ string, _ identity.Chain) (feed.Secret, error) {
+func (p *plane) Credential(ctx context.Context, upstream string, chain identity.Chain, refused feed.Secret) (feed.Secret, error) {
 	p.asked.Add(1)
 	if p.secret != nil {
 		return p.secret(ctx)
+	}
+	if p.account != nil {
+		return p.account(upstream, chain, refused)
 	}
 	return feed.Secret{Header: "Authorization", Value: "Bearer " + canary}, nil
 }

@@ -170,9 +170,13 @@ type Identity struct {
 	KilledFrom  State     `json:"killed_from,omitempty"` // the state it had then, which a restore gives back
 	Set         string    `json:"set,omitempty"`         // the manifest set that manages it
 	Client      Client    `json:"client,omitzero"`       // the OAuth client it was made for, when a person connected one
+	Tasks       string    `json:"tasks,omitempty"`       // "required": it acts under tasks alone
 	Parent      Link      `json:"parent,omitzero"`       // the identity that started it for a piece of work, as that was then
 	Version     int64     `json:"version"`               // grows with each change
 }
+
+// TasksRequired is the value of Identity.Tasks for one that acts under tasks alone.
+const TasksRequired = "required"
 
 // Client is an OAuth client (RFC 6749 section 2) that a person connected. The same
 // client of another person is another identity.

@@ -15,6 +15,7 @@ type Query struct {
 	Class    string
 	Type     string // exact, or a noun: "identity" is all identity.* events
 	Outcome  Outcome
+	Task     string // under this task, or about it
 	Text     string // anywhere in the leaf, in any case
 	Since    time.Time
 	Until    time.Time
@@ -28,6 +29,7 @@ func (q Query) Match(e Event, leaf []byte) bool {
 		q.Class != "" && e.Class != q.Class,
 		q.Outcome != "" && e.Outcome != q.Outcome,
 		q.Type != "" && e.Type != q.Type && !strings.HasPrefix(e.Type, q.Type+"."),
+		q.Task != "" && e.Detail["task"] != q.Task,
 		q.Action != "" && !matchName(q.Action, e.Action),
 		!q.Since.IsZero() && e.Time.Before(q.Since),
 		!q.Until.IsZero() && !e.Time.Before(q.Until),

@@ -253,6 +253,34 @@ func (c *Client) Refresh(ctx context.Context, t Token) (Token, error) {
 	return n, nil
 }
 
+// Revoke tells the server that t is given up (RFC 7009), its refresh token or else the access
+// token, if the server wants to be told. Like Refresh it is not ended by the end of ctx.
+func (c *Client) Revoke(ctx context.Context, t Token) error {
+	ctx = context.WithoutCancel(ctx)
+	form := url.Values{"token": {t.Refresh}, "token_type_hint": {"refresh_token"}}
+	if t.Refresh == "" {
+		form = url.Values{"token": {t.Access}, "token_type_hint": {"access_token"}}
+	}
+	if t.Server.Revocation == "" || form.Get("token") == "" {
+		return nil
+	}
+	r, err := c.clientOf(ctx, t)
+	if err != nil {
+		return err
+	}
+	s := t.Server
+	s.Token = s.Revocation
+	req, err := c.tokenRequest(ctx, ask{server: s, as: r, form: form})
+	if err != nil {
+		return err
+	}
+	res, body, err := c.post(req)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = refusal(res, body)
+	}
+	return err
+}
+
 // clientOf is the registration t was issued to.
 func (c *Client) clientOf(ctx context.Context, t Token) (Registration, error) {
 	r, err := c.Store.Registration(ctx, t.Server.Issuer)

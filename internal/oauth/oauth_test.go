@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"strings"
@@ -465,5 +466,47 @@ func TestRefreshKept(t *testing.T) {
 	}
 	if _, err := w.c.Refresh(t.Context(), Token{Access: "a"}); !errors.Is(err, ErrSignIn) {
 		t.Error(err)
+	}
+}
+
+// TestRevoke: a token is given up where it was got, as the client it was got by, if its server wants to be told.
+func TestRevoke(t *testing.T) {
+	w := newWorld(t)
+	told := 0
+	var form url.Values
+	status := http.StatusOK
+	end := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		told, form = told+1, r.PostForm
+		rw.WriteHeader(status)
+	}))
+	defer end.Close()
+	tok := Token{Access: "a", Refresh: "r", Client: "ours", Server: Server{Issuer: w.as.URL, Token: w.as.URL + "/token", Methods: []string{"none"}}}
+	if err := w.store.PutRegistration(t.Context(), w.as.URL, Registration{ID: "ours"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.c.Revoke(t.Context(), tok); err != nil || told != 0 {
+		t.Errorf("a server that wants to be told nothing: %v", err)
+	}
+	tok.Server.Revocation = end.URL
+	if err := w.c.Revoke(t.Context(), tok); err != nil || form.Get("token") != "r" || form.Get("token_type_hint") != "refresh_token" || form.Get("client_id") != "ours" {
+		t.Errorf("%v %v", form, err)
+	}
+	tok.Refresh = ""
+	if err := w.c.Revoke(t.Context(), tok); err != nil || form.Get("token") != "a" || form.Get("token_type_hint") != "access_token" {
+		t.Errorf("%v %v", form, err)
+	}
+	if status = http.StatusServiceUnavailable; w.c.Revoke(t.Context(), tok) == nil {
+		t.Error("a no is taken for a yes")
+	}
+	if tok.Client = "another"; w.c.Revoke(t.Context(), tok) == nil || told != 3 {
+		t.Error("it was told as another client")
+	}
+	if tok.Access = ""; w.c.Revoke(t.Context(), tok) != nil || told != 3 {
+		t.Error("it was told of nothing")
+	}
+	w.meta["revocation_endpoint"] = "http://as.example.com/revoke"
+	if _, err := w.c.Server(t.Context(), w.as.URL); err == nil || !strings.Contains(err.Error(), "revocation_endpoint") {
+		t.Errorf("one that cannot be told safely: %v", err)
 	}
 }

@@ -325,8 +325,10 @@ func arguments(selected []Action) string {
 }
 
 func (c Condition) tests(attr, kind string) (tests []string, err error) {
-	literal := func(s string) (string, error) {
+	write := func(s string) (string, error) {
 		switch kind {
+		case "number":
+			return literal(s)
 		case "integer":
 			n, err := strconv.ParseInt(s, 10, 64)
 			if err != nil {
@@ -351,7 +353,7 @@ func (c Condition) tests(attr, kind string) (tests []string, err error) {
 	if len(list) > 0 {
 		var set []string
 		for _, s := range list {
-			l, err := literal(s)
+			l, err := write(s)
 			if err != nil {
 				return nil, err
 			}
@@ -372,14 +374,22 @@ func (c Condition) tests(attr, kind string) (tests []string, err error) {
 			tests = append(tests, "!("+attr+` like "*..*")`, "!("+attr+` like "*%2e*")`, "!("+attr+` like "*%2E*")`)
 		}
 	}
-	if (c.Min != nil || c.Max != nil) && kind != "integer" {
-		return nil, fmt.Errorf("min and max are for numbers, and this argument is of type %s", kind)
-	}
-	if c.Min != nil {
-		tests = append(tests, fmt.Sprintf("%s >= %d", attr, *c.Min))
-	}
-	if c.Max != nil {
-		tests = append(tests, fmt.Sprintf("%s <= %d", attr, *c.Max))
+	for _, limit := range []struct {
+		v                *float64
+		operator, method string
+	}{{c.Min, ">=", "greaterThanOrEqual"}, {c.Max, "<=", "lessThanOrEqual"}} {
+		if limit.v == nil {
+			continue
+		}
+		l, err := bound(*limit.v, kind)
+		switch {
+		case err != nil:
+			return nil, err
+		case kind == "number": // decimals have methods, not operators
+			tests = append(tests, attr+"."+limit.method+"("+l+")")
+		default:
+			tests = append(tests, attr+" "+limit.operator+" "+l)
+		}
 	}
 	return tests, nil
 }

@@ -10,6 +10,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -38,7 +39,7 @@ type Action struct {
 // Parameter is one argument of an action.
 type Parameter struct {
 	Name string
-	Type string // string, integer, boolean or strings (a set of string)
+	Type string // string, integer, number (Cedar decimal), boolean or strings (a set of string)
 }
 
 // Call is what is asked for, in the upstream's own terms.
@@ -47,27 +48,29 @@ type Call struct {
 	Action    string
 	Class     Class
 	Resource  string         // path-like, as in "users/me/messages/17c2"
-	Arguments map[string]any // string, int64, bool, []string
+	Arguments map[string]any // string, int64, Number, bool, []string
 }
 
 // Upstream is a system behind the boundary.
 type Upstream struct {
-	Name        string           `json:"name"`
-	URL         string           `json:"url"` // base; the request's path is appended
-	Owner       identity.OwnerID `json:"owner,omitempty"`
-	OwnerName   string           `json:"owner_name,omitempty"` // for people
-	Environment string           `json:"environment"`
-	Family      string           `json:"family"`            // google, openapi, patterns
-	Description []byte           `json:"description"`       // the family's input: a document, or its name, or lines of patterns
-	Classes     map[string]Class `json:"classes,omitempty"` // operator's override, action or glob → class
-	Consent     Consent          `json:"consent,omitzero"`  // who may connect a client of theirs to it
-	Header      string           `json:"header,omitempty"`  // where the broker's secret goes; default Authorization
-	WebSocket   bool             `json:"websocket,omitempty"`
-	ChainHeader string           `json:"chain_header,omitempty"` // where it is told who is behind a request; empty: it is not told
-	Agent       identity.ID      `json:"agent,omitzero"`         // it is this identity, which is introduced to its callers; zero: it is none
-	Killed      bool             `json:"killed,omitempty"`       // the cord was pulled on it: every call is refused
-	Set         string           `json:"set,omitempty"`
-	Version     int64            `json:"version"`
+	Name        string             `json:"name"`
+	URL         string             `json:"url"` // base; the request's path is appended
+	Owner       identity.OwnerID   `json:"owner,omitempty"`
+	OwnerName   string             `json:"owner_name,omitempty"` // for people
+	Environment string             `json:"environment"`
+	Family      string             `json:"family"`            // google, openapi, patterns
+	Description []byte             `json:"description"`       // the family's input: a document, or its name, or lines of patterns
+	Classes     map[string]Class   `json:"classes,omitempty"` // operator's override, action or glob → class
+	Consent     Consent            `json:"consent,omitzero"`  // who may connect a client of theirs to it
+	OAuth       *OAuth             `json:"oauth,omitempty"`   // it wants OAuth of its own; nil: it does not
+	Header      string             `json:"header,omitempty"`  // where the broker's secret goes; default Authorization
+	WebSocket   bool               `json:"websocket,omitempty"`
+	Counters    map[string]Counter `json:"counters,omitempty"`     // amounts that a task's budget can limit, by name
+	ChainHeader string             `json:"chain_header,omitempty"` // where it is told who is behind a request; empty: it is not told
+	Agent       identity.ID        `json:"agent,omitzero"`         // it is this identity, which is introduced to its callers; zero: it is none
+	Killed      bool               `json:"killed,omitempty"`       // the cord was pulled on it: every call is refused
+	Set         string             `json:"set,omitempty"`
+	Version     int64              `json:"version"`
 }
 
 // Consent says who may let a client of theirs act on an upstream, and how far. The
@@ -75,6 +78,46 @@ type Upstream struct {
 type Consent struct {
 	Owners  []identity.OwnerID `json:"owners,omitempty"`  // or "*": every owner
 	Classes []Class            `json:"classes,omitempty"` // at most; default read
+}
+
+// OAuth is how an upstream is signed in to that wants OAuth of its own: with the account
+// that an owner has there.
+type OAuth struct {
+	Account    Account           `json:"account"`
+	Issuer     string            `json:"issuer,omitempty"`     // its authorization server; empty: the upstream says which (RFC 9728)
+	Client     string            `json:"client_id,omitempty"`  // ours at that server; empty: a metadata document, or what it registers
+	Scopes     []string          `json:"scopes,omitempty"`     // to ask for; empty: what the upstream says it needs
+	Parameters map[string]string `json:"parameters,omitempty"` // that the server's sign-in page wants besides
+}
+
+// Account says whose account at an upstream an identity's requests go with.
+type Account string
+
+const (
+	Own    Account = "own"    // that of the identity's owner
+	Shared Account = "shared" // that of the upstream's owner, for all
+)
+
+// Holder is the owner whose account at u serves the identities of owner; nobody when it
+// wants none, or when nobody owns one that is shared.
+func (u Upstream) Holder(owner identity.OwnerID) identity.OwnerID {
+	switch {
+	case u.OAuth == nil:
+	case u.OAuth.Account == Own:
+		return owner
+	case u.OAuth.Account == Shared:
+		return u.Owner
+	}
+	return ""
+}
+
+// Place is where an account at u may be shown, and for whom: what was signed in to for one is
+// shown at no other.
+func (u Upstream) Place() string {
+	if u.OAuth == nil {
+		return ""
+	}
+	return fmt.Sprintf("%q %q %q %q", u.URL, u.OAuth.Issuer, u.OAuth.Client, u.OAuth.Account)
 }
 
 // Limit returns the classes of actions on u that person may let a client have.
@@ -111,8 +154,8 @@ type Condition struct {
 	Is    string   `json:"is,omitempty"`
 	OneOf []string `json:"one_of,omitempty"`
 	Like  string   `json:"like,omitempty"` // Cedar like: * is any text; with / and *, not one that holds .. or %2e, which may lead out of it
-	Min   *int64   `json:"min,omitempty"`
-	Max   *int64   `json:"max,omitempty"`
+	Min   *float64 `json:"min,omitempty"`  // of a number: exact with up to 15 digits, 4 of them after the point
+	Max   *float64 `json:"max,omitempty"`
 }
 
 // Guardrail is an organisation-wide Cedar forbid that no grant can exceed.
@@ -129,5 +172,6 @@ type Decision struct {
 	Policies  []string // ids of the grants and guardrails that decided
 	Reason    string   // one sentence: for a denial what is missing and who can grant it
 	Guardrail bool     // a guardrail refused it: asking for a grant will not help
+	Task      bool     // the task does not name it, or there is none: nor will it then
 	Before    bool     // the event must be durable before the request goes on
 }

@@ -55,7 +55,7 @@ func ask(action string, class Class, args map[string]any) Request {
 }
 
 func TestDecide(t *testing.T) {
-	two := int64(2)
+	two := 2.0
 	list := func(args map[string]any) Request { return ask("messages.list", Read, args) }
 	me := map[string]any{"userId": "me"}
 	path := func(like string) Grant {
@@ -160,7 +160,7 @@ func TestCompileRefuses(t *testing.T) {
 		"did you mean":               {Plain: true, Actions: []string{"message.send"}},
 		"none of the actions":        {Plain: true, Actions: []string{"read"}, Where: map[string]Condition{"nope": {Is: "x"}}},
 		"no whole number":            {Plain: true, Actions: []string{"messages.list"}, Where: map[string]Condition{"maxResults": {Is: "many"}}},
-		"min and max":                {Plain: true, Actions: []string{"read"}, Where: map[string]Condition{"userId": {Min: new(int64)}}},
+		"min and max":                {Plain: true, Actions: []string{"read"}, Where: map[string]Condition{"userId": {Min: new(float64)}}},
 		"say what must hold":         {Plain: true, Actions: []string{"read"}, Where: map[string]Condition{"userId": {}}},
 		"can only permit":            {Cedar: "forbid(principal, action, resource);"},
 		"principal is not this":      {Cedar: `permit(principal == Lanyard::Agent::"spiffe://lanyard.local/agent/other", action, resource);`},
@@ -205,7 +205,7 @@ func TestDescribe(t *testing.T) {
 	for want, bad := range map[string]Described{
 		"name of a class":    {Upstream: Upstream{}, Actions: []Action{{Name: "read", Class: Admin}}},
 		`has class "reed"`:   {Upstream: Upstream{}, Actions: []Action{{Name: "a", Class: "reed"}}},
-		`has type "number"`:  {Upstream: Upstream{}, Actions: []Action{{Name: "a", Class: Read, Parameters: []Parameter{{"p", "number"}}}}},
+		`has type "float"`:   {Upstream: Upstream{}, Actions: []Action{{Name: "a", Class: Read, Parameters: []Parameter{{"p", "float"}}}}},
 		`"reed" is no class`: {Upstream: Upstream{Classes: map[string]Class{"a": "reed"}}, Actions: []Action{{Name: "a", Class: Read}}},
 		"mean messages.list": {Upstream: Upstream{Classes: map[string]Class{"message.list": Read}}, Actions: mail.Actions},
 	} {

@@ -245,7 +245,7 @@ func (s *Set) question(r *Request) (question, error) {
 	}
 	for name, value := range c.Arguments {
 		switch value.(type) {
-		case string, int64, bool, []string:
+		case string, int64, Number, bool, []string:
 		default:
 			return question{}, fmt.Errorf("argument %s is of a kind that no policy can judge", name)
 		}
@@ -293,6 +293,8 @@ func cedarValue(v any) types.Value {
 	switch v := v.(type) {
 	case int64:
 		return types.Long(v)
+	case Number:
+		return v.value()
 	case bool:
 		return types.Boolean(v)
 	case []string:

@@ -86,7 +86,7 @@ func (d Described) check() error {
 		}
 		for _, p := range a.Parameters {
 			if cedarTypes[p.Type] == "" {
-				return fmt.Errorf("upstream %s: parameter %s of %s has type %q; use string, integer, boolean or strings", d.Upstream.Name, p.Name, a.Name, p.Type)
+				return fmt.Errorf("upstream %s: parameter %s of %s has type %q; use string, integer, number, boolean or strings", d.Upstream.Name, p.Name, a.Name, p.Type)
 			}
 		}
 	}
@@ -172,7 +172,7 @@ func writeAction(b *strings.Builder, name string, parents []Class, parameters []
 	b.WriteString(" } }\n  };\n")
 }
 
-var cedarTypes = map[string]string{"string": "String", "integer": "Long", "boolean": "Bool", "strings": "Set<String>"}
+var cedarTypes = map[string]string{"string": "String", "integer": "Long", "number": "decimal", "boolean": "Bool", "strings": "Set<String>"}
 
 func quote(s string) string { return string(types.String(s).MarshalCedar()) }
 

@@ -121,6 +121,8 @@ type wire struct {
 	Owner      string        `json:"owner,omitempty"`
 	Credential string        `json:"cred,omitempty"`
 	Generation []uint64      `json:"gen"`
+	Task       string        `json:"task,omitempty"`
+	Details    []TaskDetail  `json:"authorization_details,omitempty"`
 	Key        *Confirmation `json:"cnf,omitempty"`
 	From       []string      `json:"from,omitempty"`
 	MayAct     *Act          `json:"may_act,omitempty"`
@@ -138,6 +140,23 @@ func ActOf(c identity.Chain) (a *Act) {
 		a = &Act{c[i].ID.String(), a}
 	}
 	return a
+}
+
+// TaskDetail is an authorization detail (RFC 9396 section 2) that says which task a token is for.
+type TaskDetail struct {
+	Type string `json:"type"` // TaskType
+	Task string `json:"task"`
+}
+
+// TaskType is the one type of authorization details that Lanyard knows.
+const TaskType = "lanyard_task"
+
+// DetailsOf is the authorization_details claim of a token for a task: nil for none.
+func DetailsOf(task string) []TaskDetail {
+	if task == "" {
+		return nil
+	}
+	return []TaskDetail{{TaskType, task}}
 }
 
 // Mint signs c, an access token, with the key that is current at c.Issued.
@@ -166,6 +185,9 @@ func (s *Signer) mint(c Claims, typ string) (string, error) {
 	}
 	if c.Key != (Confirmation{}) {
 		w.Key = &c.Key
+	}
+	if c.Task != "" {
+		w.Task, w.Details = c.Task, DetailsOf(c.Task)
 	}
 	if len(c.Chain) > 1 {
 		w.Act, w.Chain = ActOf(c.Chain), c.Chain.Texts()

@@ -86,7 +86,7 @@ func TestMintVerify(t *testing.T) {
 	want := claims()
 	other := identity.MustID("spiffe://lanyard.local/service/planner")
 	for _, chain := range []identity.Chain{identity.Alone(subject, 3), {{ID: subject, Generation: 3}, {ID: other}}, {{ID: subject}, {ID: other, Generation: 1}, {ID: identity.MustID("spiffe://lanyard.local/person/maya"), Generation: 9}}} {
-		want.Chain = chain
+		want.Chain, want.Task = chain, map[int]string{2: "task_1"}[len(chain)]
 		raw, err := s.Mint(want)
 		if err != nil {
 			t.Fatal(err)
@@ -170,8 +170,14 @@ func TestRefusedTokens(t *testing.T) {
 		"exp text": alter(`"exp":`, `"exp":"9","x":`), "exp huge": alter(`"exp":`, `"exp":1e400,"x":`), "no exp": alter(`"exp"`, `"e"`),
 		"no iat": alter(`"iat"`, `"e"`), "no aud": alter(`"aud"`, `"e"`), "no iss": alter(`"iss"`, `"e"`), "no sub": alter(`"sub"`, `"e"`),
 		"no jti": alter(`"jti"`, `"e"`), "odd cnf": alter(`{"jkt":"abc"}`, `{"kid":"abc"}`), "empty cnf": alter(`{"jkt":"abc"}`, `{}`), "null cnf": alter(`{"jkt":"abc"}`, `null`),
-		"foreign chain": alter(`{"iss"`, `{"chain":["spiffe://lanyard.local/agent/other"],"iss"`),
-		"oversized":     alter(`"tok_1"`, `"`+strings.Repeat("x", MaxToken)+`"`), "padding": good + "=", "four": good + ".AA",
+		"foreign chain":    alter(`{"iss"`, `{"chain":["spiffe://lanyard.local/agent/other"],"iss"`),
+		"a task said once": alter(`{"iss"`, `{"task":"task_1","iss"`), "details alone": alter(`{"iss"`, `{"authorization_details":[{"type":"lanyard_task","task":"task_1"}],"iss"`),
+		"two tellings of a task": alter(`{"iss"`, `{"task":"task_1","authorization_details":[{"type":"lanyard_task","task":"task_2"}],"iss"`),
+		"two tasks":              alter(`{"iss"`, `{"task":"task_1","authorization_details":[{"type":"lanyard_task","task":"task_1"},{"type":"lanyard_task","task":"task_2"}],"iss"`),
+		"foreign details":        alter(`{"iss"`, `{"task":"task_1","authorization_details":[{"type":"payment","task":"task_1"}],"iss"`),
+		"details with more":      alter(`{"iss"`, `{"task":"task_1","authorization_details":[{"type":"lanyard_task","task":"task_1","actions":["x"]}],"iss"`),
+		"no details":             alter(`{"iss"`, `{"authorization_details":[],"iss"`), "task of no name": alter(`{"iss"`, `{"task":"","authorization_details":[{"type":"lanyard_task","task":""}],"iss"`),
+		"oversized": alter(`"tok_1"`, `"`+strings.Repeat("x", MaxToken)+`"`), "padding": good + "=", "four": good + ".AA",
 		"space": " " + good, "newline": good + "\n", "inner newline": good[:20] + "\n" + good[20:],
 	} {
 		_, err := v.Verify(raw, testIssuer, testAudience, noon)

@@ -100,6 +100,7 @@ func readClaims(payload []byte, now time.Time) (Claims, error) {
 	c.Chain = r.chain()
 	c.Key = r.confirmation("cnf")
 	c.MayAct, c.From = r.mayAct(), r.texts("from", false)
+	c.Task = r.task()
 	if len(c.ID) > maxID {
 		r.fail("jti", "is too long")
 	}
@@ -141,6 +142,27 @@ func (r *reader) chain() identity.Chain {
 		r.fail("act", "says another chain than chain does")
 	}
 	return chain
+}
+
+// task reads which task the token is for. It is said twice, too, and one that is
+// limited in a way that we do not know is not good for anything.
+func (r *reader) task() string {
+	id := r.text("task", false)
+	v := r.value("authorization_details")
+	if v == nil && id == "" {
+		return ""
+	}
+	var list []jsontext.Value
+	if v == nil || json.Unmarshal(v, &list) != nil || len(list) != 1 {
+		r.fail("authorization_details", "is not one task")
+		return ""
+	}
+	o, err := parseObject(list[0])
+	d := reader{object: o}
+	if err != nil || d.text("type", true) != TaskType || d.text("task", true) != id || d.err != nil || o.other("type", "task") != "" {
+		r.fail("authorization_details", "says another task than task does")
+	}
+	return id
 }
 
 func (r *reader) confirmation(name string) Confirmation {

@@ -170,6 +170,36 @@ func TestNodeClients(t *testing.T) {
 	}
 }
 
+// TestNodeTask: a client that nobody here wrote asks for a token for a task in the words of RFC 9396, and learns what it got.
+func TestNodeTask(t *testing.T) {
+	h := mailroom(t)
+	key := h.agent("tasked", "EdDSA")
+	id, mail := "spiffe://lanyard.local/agent/tasked", h.gate+"/mail"
+	var seen struct {
+		Token struct {
+			Details []map[string]any `json:"authorization_details"`
+		}
+		Introspection map[string]any
+		Calls         []answer
+	}
+	node(t, "oauth4webapi.mjs", map[string]any{"issuer": h.control, "client": id, "key": key, "alg": "EdDSA", "resource": mail,
+		"parameters": map[string]string{"authorization_details": `[{"type":"lanyard_task","purpose":"List the mail","locations":["` + mail + `"],"actions":["gmail.users.messages.list"],"budget":{"calls":1}}]`},
+		"calls":      []map[string]any{{"method": "GET", "url": mail + "/gmail/v1/users/me/messages"}, {"method": "GET", "url": mail + profile}}}, &seen)
+	if len(seen.Token.Details) != 1 || seen.Token.Details[0]["type"] != "lanyard_task" || !strings.HasPrefix(fmt.Sprint(seen.Token.Details[0]["task"]), "task_") {
+		t.Fatalf("authorization_details %v", seen.Token.Details)
+	}
+	task := fmt.Sprint(seen.Token.Details[0]["task"])
+	if got := fmt.Sprint(seen.Introspection["authorization_details"]); got != "[map[task:"+task+" type:lanyard_task]]" {
+		t.Errorf("introspection says %s", got)
+	}
+	if len(seen.Calls) != 2 || seen.Calls[0].Status != 200 || seen.Calls[1].Status != 403 || !strings.Contains(fmt.Sprint(seen.Calls[1]), "does not name") {
+		t.Errorf("calls %+v", seen.Calls)
+	}
+	if h.given(task, "calls") != 1 {
+		t.Error("the call is not counted")
+	}
+}
+
 // TestJose: the token is what RFC 9068 says, to a verifier that knows only the published keys.
 func TestJose(t *testing.T) {
 	h := mailroom(t)

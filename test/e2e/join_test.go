@@ -268,3 +268,47 @@ func TestJoinMany(t *testing.T) {
 		t.Error("use_tool of use_tool")
 	}
 }
+
+// TestJoinAsks: what an older server asks the person in the midst of a call reaches a client of the newest revision, whose
+// answer goes back; it is on record, and an operator can forbid it.
+func TestJoinAsks(t *testing.T) {
+	h := build(t)
+	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
+	server(t, h, "shop", []string{"2025-11-25"}, func(s *mcp.Server) {
+		mcp.AddTool(s, &mcp.Tool{Name: "order", Description: "Orders.", Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}},
+			func(ctx context.Context, r *mcp.CallToolRequest, in note) (*mcp.CallToolResult, any, error) {
+				answer, err := r.Session.Elicit(ctx, &mcp.ElicitParams{Message: "For whom?", RequestedSchema: json.RawMessage(`{"type":"object","properties":{"name":{"type":"string"}}}`)})
+				if err != nil {
+					return nil, nil, err
+				}
+				return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: fmt.Sprint(in.Path, " for ", answer.Content["name"])}}}, nil, nil
+			})
+	})
+	h.do("upstream", "put", "desk", "--join", "shop", "--owner", "maya")
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	s, _ := h.connected(ctx, "scribe", "desk", &mcp.ClientOptions{ElicitationHandler: func(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+		return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"name": "Ann, who was asked " + r.Params.Message}}, nil
+	}}, "shop")
+	order := func() (string, error) {
+		res, err := s.CallTool(ctx, &mcp.CallToolParams{Name: "shop__order", Arguments: note{Path: "soup"}})
+		return text(res), err
+	}
+	if v := s.InitializeResult().ProtocolVersion; v != "2026-07-28" {
+		t.Errorf("it speaks %s", v)
+	}
+	if got, err := order(); err != nil || got != "soup for Ann, who was asked For whom?" {
+		t.Errorf("%q %v", got, err)
+	}
+	h.eventually("the question on record", func() bool {
+		return strings.Contains(h.do("audit", "search", "--type", "request.ask"), "mcp.elicit on shop")
+	})
+	rule := filepath.Join(h.dir, "no-forms.cedar")
+	if err := os.WriteFile(rule, []byte(`forbid(principal, action == Lanyard::Action::"mcp.elicit", resource) when { context.args has mode && context.args.mode == "form" };`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.do("guardrail", "put", "no-forms", "--cedar", rule, "--description", "Servers ask nobody for anything.")
+	if got, err := order(); err == nil || !strings.Contains(err.Error(), "Servers ask nobody for anything") {
+		t.Errorf("forbidden: %q %v", got, err)
+	}
+}

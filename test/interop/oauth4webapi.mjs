@@ -31,7 +31,7 @@ async function once(ask) {
 
 const token = await once(async () =>
   oauth.processClientCredentialsResponse(as, client,
-    await oauth.clientCredentialsGrantRequest(as, client, auth, { resource: task.resource }, { DPoP, ...insecure })))
+    await oauth.clientCredentialsGrantRequest(as, client, auth, { resource: task.resource, ...task.parameters }, { DPoP, ...insecure })))
 seen.token = token
 
 const about = async () =>

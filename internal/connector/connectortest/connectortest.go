@@ -114,7 +114,7 @@ func actions(t *testing.T, c connector.Connector) {
 			t.Errorf("action %s has class %q", a.Name, a.Class)
 		}
 		for _, p := range a.Parameters {
-			if p.Name == "" || !slices.Contains([]string{"string", "integer", "boolean", "strings"}, p.Type) {
+			if p.Name == "" || !slices.Contains([]string{"string", "integer", "number", "boolean", "strings"}, p.Type) {
 				t.Errorf("action %s: parameter %q has type %q", a.Name, p.Name, p.Type)
 			}
 		}

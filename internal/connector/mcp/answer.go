@@ -14,21 +14,26 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector"
 )
 
-// Check watches that the reply to a request answers that one and no other, once. It keeps
-// nothing of a reply but the names of its members and its id.
-func (c *Connector) Check(r *connector.Request, contentType string) io.WriteCloser {
+// Check watches that the reply to a request answers that one and no other, once, and has
+// what the server asks of its client judged. It keeps nothing of a reply but the names of its
+// members, its id, and what is asked.
+func (c *Connector) Check(r *connector.Request, contentType string, may func(connector.Question) error) io.WriteCloser {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	if r.Method == http.MethodGet && kind == "text/event-stream" { // a stream of the session: what it brings may have been asked for before
+		return &events{answer: answer{may: may}, session: true}
+	}
 	if r.Method != http.MethodPost {
-		return nil // a stream of the session: what it brings may have been asked for before
+		return nil
 	}
 	m, err := parseMessage(r.Body)
 	if err != nil || m.id == nil || m.method == "" {
 		return nil
 	}
-	switch kind, _, _ := mime.ParseMediaType(contentType); kind {
+	switch kind {
 	case "application/json":
-		return &answer{asked: m.id, alone: true}
+		return &answer{asked: m.id, may: may, alone: true}
 	case "text/event-stream":
-		return &events{answer: answer{asked: m.id}}
+		return &events{answer: answer{asked: m.id, may: may}}
 	}
 	return nil
 }
@@ -37,16 +42,30 @@ var errAnotherQuestion = errors.New("it answers another question than the one th
 
 // answer reads one message as it goes by, only as far as its own members.
 type answer struct {
-	asked            jsontext.Value
-	depth            int
-	quoted, escaped  bool
-	value, ended     bool   // at a member's value; after the message
-	text             []byte // of the name, or of the value of id, so far
-	name             string
-	id               jsontext.Value
-	method, hasError bool
-	alone            bool // it is all of the reply
+	asked           jsontext.Value
+	may             func(connector.Question) error
+	depth           int
+	quoted, escaped bool
+	value, ended    bool   // at a member's value; after the message
+	text            []byte // of the name, or of the value of id or method, so far
+	name            string
+	id, method      jsontext.Value
+	seen            map[string]bool // members that may be there once
+	inner           inner
+	question        []byte // params or error, or the inputRequests of the result
+	tooLong         bool   // question is not all of it
+	alone           bool   // it is all of the reply
 }
+
+// inner is the members of the result, of which one is of interest.
+type inner struct {
+	text  []byte
+	name  string
+	value bool
+}
+
+// maxQuestion is how long a question to the client may be.
+const maxQuestion = 1 << 20
 
 // maxText is how long the name of a member, or an id, may be.
 const maxText = 1 << 10
@@ -94,10 +113,21 @@ func (a *answer) take(c byte) error {
 			if a.alone { // now, because who reads it would not wait for more
 				return a.Close()
 			}
+			return a.judge()
 		}
 		return nil
 	case a.depth == 1 && c == ']':
 		return errors.New("it is no JSON")
+	case a.depth == 2 && a.name == "result":
+		switch {
+		case c == ':' && !a.inner.value:
+			return a.inner.named()
+		case c == ',':
+			a.inner = inner{}
+			return nil
+		case c == '}':
+			a.inner = inner{}
+		}
 	}
 	if err := a.keep(c); err != nil {
 		return err
@@ -111,17 +141,28 @@ func (a *answer) take(c byte) error {
 	return nil
 }
 
-// keep takes c down if it is of a name, or of the id.
+// keep takes c down if it is of a name, of the id or the method, or of a question.
 func (a *answer) keep(c byte) error {
-	if a.depth != 1 || a.value && a.name != "id" {
-		return nil
+	switch {
+	case a.depth == 1 && (!a.value || a.name == "id" || a.name == "method"):
+		if len(a.text) == maxText {
+			return errors.New("the name of a member, the id or the method is too long")
+		}
+		a.text = append(a.text, c)
+	case a.value && (a.name == "params" || a.name == "error"), a.depth > 1 && a.name == "result" && a.inner.name == inputRequests:
+		if a.tooLong = a.tooLong || len(a.question) == maxQuestion; !a.tooLong {
+			a.question = append(a.question, c)
+		}
+	case a.depth == 2 && a.name == "result" && !a.inner.value && len(a.inner.text) < maxText:
+		a.inner.text = append(a.inner.text, c)
 	}
-	if len(a.text) == maxText {
-		return errors.New("the name of a member, or the id, is too long")
-	}
-	a.text = append(a.text, c)
 	return nil
 }
+
+// once are the members that a message, or its result, has once and in this case if it has them.
+var once = []string{"id", "method", "params", "result", "error"}
+
+const inputRequests = "inputRequests"
 
 // named ends the name of a member.
 func (a *answer) named() error {
@@ -129,30 +170,71 @@ func (a *answer) named() error {
 	if err != nil {
 		return fmt.Errorf("a member's name: %w", err)
 	}
-	a.name, a.value, a.text = string(b), true, a.text[:0]
-	for _, n := range []string{"id", "method", "error"} {
+	a.name, a.value, a.text, a.inner = string(b), true, a.text[:0], inner{}
+	for _, n := range once {
 		if a.name != n && strings.EqualFold(a.name, n) {
 			return fmt.Errorf("member %q differs from %q in case alone", a.name, n)
 		}
+		if a.name == n {
+			if a.seen[n] {
+				return fmt.Errorf("it has more than one %s", n)
+			}
+			if a.seen == nil {
+				a.seen = map[string]bool{}
+			}
+			a.seen[n] = true
+		}
 	}
-	switch a.name {
-	case "method":
-		a.method = true
-	case "error":
-		a.hasError = true
+	return nil
+}
+
+// named ends the name of a member of the result.
+func (i *inner) named() error {
+	i.value = true
+	if len(i.text) == maxText { // none of those that mean something here
+		return nil
+	}
+	b, err := jsontext.AppendUnquote(nil, i.text)
+	if err != nil {
+		return fmt.Errorf("the name of a member of its result: %w", err)
+	}
+	if i.name = string(b); i.name != inputRequests && strings.EqualFold(i.name, inputRequests) {
+		return fmt.Errorf("member %q differs from %q in case alone", i.name, inputRequests)
 	}
 	return nil
 }
 
 // member ends a member.
 func (a *answer) member() error {
-	if a.name == "id" && a.value {
-		if a.id != nil || len(a.text) == 0 {
-			return errors.New("it has more than one id, or none in its place")
+	if a.value && (a.name == "id" || a.name == "method") {
+		if len(a.text) == 0 {
+			return fmt.Errorf("it has no %s in its place", a.name)
 		}
-		a.id = bytes.Clone(a.text)
+		if a.name == "id" {
+			a.id = bytes.Clone(a.text)
+		} else {
+			a.method = bytes.Clone(a.text)
+		}
 	}
 	a.name, a.value, a.text = "", false, a.text[:0]
+	return nil
+}
+
+// judge has what the server asks of its client judged.
+func (a *answer) judge() error {
+	calls, err := asks(a)
+	if err != nil {
+		return err
+	}
+	var no []byte
+	if a.method != nil && a.id != nil {
+		no = fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":"the client's side does not allow this question"}}`, a.id, denied)
+	}
+	for _, c := range calls {
+		if err := a.may(connector.Question{Call: c, No: no}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -161,9 +243,12 @@ func (a *answer) Close() error {
 	switch {
 	case !a.ended:
 		return errors.New("it ends in the middle")
-	case a.method:
+	case a.method != nil:
 		return errors.New("it is a question")
-	case sameID(a.id, a.asked), a.hasError && string(a.id) == "null":
+	case sameID(a.id, a.asked), a.seen["error"] && string(a.id) == "null":
+		if a.alone {
+			return a.judge()
+		}
 		return nil
 	}
 	return errAnotherQuestion
@@ -178,6 +263,7 @@ type events struct {
 	started  bool   // this event has data
 	answered bool
 	cr       bool // the last byte was CR
+	session  bool // the stream of a session, which answers nothing
 }
 
 func (e *events) Write(b []byte) (int, error) {
@@ -229,8 +315,8 @@ func (e *events) event() error {
 		return nil
 	}
 	a := e.answer
-	e.answer, e.started = answer{asked: a.asked}, false
-	if a.ended && a.method {
+	e.answer, e.started = answer{asked: a.asked, may: a.may}, false
+	if a.ended && (a.method != nil || e.session) {
 		return nil
 	}
 	if e.answered {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"net/url"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -161,20 +160,35 @@ func (f *filter) keeps(kind string, raw []byte, o object) bool {
 	switch kind {
 	case "resources":
 		uri, ok := o.text("uri")
-		return ok && f.may(resource(uri))
+		return ok && f.pinned(others[2], raw, uri, resource(uri).Resource) && f.may(resource(uri))
 	case "resourceTemplates": // what it stands for is not known yet, so nothing is said of the argument
 		uri, ok := o.text("uriTemplate")
-		return ok && f.may(policy.Call{Action: "resources.read", Class: policy.Read, Resource: "resources/" + url.PathEscape(uri)})
+		return ok && f.pinned(others[1], raw, uri, others[1].pin+escape(uri)) && f.may(policy.Call{Action: "resources.read", Class: policy.Read, Resource: "resources/" + escape(uri)})
 	case "prompts":
-		return name != "" && f.may(prompt(name))
+		return name != "" && f.pinned(others[0], raw, name, prompt(name).Resource) && f.may(prompt(name))
 	}
 	known, ok := f.c.tools[name]
 	if !ok {
 		return false
 	}
-	differs := known.differs(raw)
+	differs := toolSort.differs(known.pinned, raw)
 	f.offers[known.action.Name] = differs
-	return differs == "" && f.may(policy.Call{Action: known.action.Name, Class: known.action.Class, Resource: "tools/" + url.PathEscape(name)})
+	return differs == "" && f.may(policy.Call{Action: known.action.Name, Class: known.action.Class, Resource: "tools/" + escape(name)})
+}
+
+// pinned reports whether one of a sort is as it was approved, or its sort is not pinned.
+func (f *filter) pinned(s sort, raw []byte, name, pin string) bool {
+	all := f.c.others[s.list]
+	if all == nil {
+		return true
+	}
+	approved, ok := all[name]
+	if !ok {
+		return false
+	}
+	differs := s.differs(approved, raw)
+	f.offers[pin] = differs
+	return differs == ""
 }
 
 // sameID reports whether two ids are the same text or the same number.

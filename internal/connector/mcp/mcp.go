@@ -4,9 +4,11 @@
 //
 // The description is the server's catalogue as an operator approved it: the tools as
 // tools/list gave them. It pins them: a tool that is not in it is refused, and so is
-// an argument that its schema does not have. Actions are tools.<name>, resources.read,
+// an argument that its schema does not have. So are prompts, resource templates and
+// resources, each sort if the catalogue has it. Actions are tools.<name>, resources.read,
 // resources.subscribe, prompts.get, mcp.list (what there is), mcp.complete and
-// mcp.session (opening, closing, pings, notifications, answers). A tool's arguments of
+// mcp.session (opening, closing, pings, notifications, answers); what the server asks of
+// its client is mcp.elicit, mcp.sample and mcp.roots. A tool's arguments of
 // simple types are what policies can speak of.
 //
 // A tool that says it only reads is of class read, one that says it destroys nothing of
@@ -24,10 +26,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -40,6 +39,8 @@ func Family() connector.Family { return connector.Family{Name: "mcp", Open: Open
 type Catalogue struct {
 	Path  string `json:"path,omitempty"` // of the endpoint, after the upstream's URL; default /mcp
 	Tools []Tool `json:"tools"`
+	// Prompts, resource templates and resources are pinned by their definitions alone. A sort
+	// that a catalogue does not have is not pinned.
 }
 
 // Tool is one tool of a catalogue, with what tools/list says of it.
@@ -74,6 +75,7 @@ type Annotations struct {
 type Connector struct {
 	path    string
 	tools   map[string]tool
+	others  map[string]pinned // prompts, resourceTemplates, resources; of each, nil if the catalogue has none
 	actions []policy.Action
 }
 
@@ -82,6 +84,7 @@ type tool struct {
 	pinned     definition        // as it was approved
 	mirrors    []mirror          // arguments that stand in headers, too
 	parameters map[string]string // every argument that it has, to its type; "" is one that no policy can speak of
+	members    map[string]string // of arguments that are objects, by their paths ("recipient.email"), to their types
 }
 
 var (
@@ -91,6 +94,7 @@ var (
 	_ connector.Checker       = (*Connector)(nil)
 	_ connector.Pinner        = (*Connector)(nil)
 	_ connector.SessionKeeper = (*Connector)(nil)
+	_ connector.Cataloguer    = (*Connector)(nil)
 )
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,128}$`)
@@ -117,6 +121,7 @@ func Open(description []byte) (connector.Connector, error) {
 		{Name: "resources.subscribe", Class: policy.Read, Summary: "Follows a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
 		{Name: "prompts.get", Class: policy.Read, Summary: "Gets a prompt", Parameters: []policy.Parameter{{Name: "name", Type: "string"}}},
 	}...)
+	c.actions = append(c.actions, questions()...)
 	for i, t := range list.Tools {
 		err := visible(whole.Tools[i])
 		var ready tool
@@ -124,7 +129,7 @@ func Open(description []byte) (connector.Connector, error) {
 			ready, err = t.ready()
 		}
 		if err == nil {
-			ready.pinned, err = define(whole.Tools[i])
+			ready.pinned, err = toolSort.define(whole.Tools[i])
 		}
 		if err != nil {
 			return nil, fmt.Errorf("mcp: tool %+q: %w", t.Name, err)
@@ -134,6 +139,10 @@ func Open(description []byte) (connector.Connector, error) {
 		}
 		c.tools[t.Name] = ready
 		c.actions = append(c.actions, ready.action)
+	}
+	var err error
+	if c.others, err = pins(description); err != nil {
+		return nil, fmt.Errorf("mcp: %w", err)
 	}
 	return c, nil
 }
@@ -151,7 +160,7 @@ func (t Tool) ready() (tool, error) {
 		return tool{}, errors.New("a name is 1 to 128 of A-Z a-z 0-9 _ . / -")
 	}
 	summary, _, _ := strings.Cut(strings.TrimSpace(t.Description), "\n")
-	out := tool{parameters: map[string]string{}, action: policy.Action{Name: "tools." + t.Name, Class: policy.Delete, Summary: summary}}
+	out := tool{parameters: map[string]string{}, members: map[string]string{}, action: policy.Action{Name: "tools." + t.Name, Class: policy.Delete, Summary: summary}}
 	switch {
 	case t.Annotations.ReadOnly:
 		out.action.Class = policy.Read
@@ -159,26 +168,23 @@ func (t Tool) ready() (tool, error) {
 		out.action.Class = policy.Write
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.InputSchema.Properties)) {
-		kind := t.InputSchema.Properties[name].kind()
-		if out.parameters[name] = kind; kind != "" {
-			out.action.Parameters = append(out.action.Parameters, policy.Parameter{Name: name, Type: kind})
+		p := t.InputSchema.Properties[name]
+		if out.parameters[name] = p.kind(); p.kind() != "" {
+			out.action.Parameters = append(out.action.Parameters, policy.Parameter{Name: name, Type: p.kind()})
+		} else if p.Type == "object" {
+			out.nested(name, p, 1)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(out.members)) {
+		if _, taken := t.InputSchema.Properties[path]; taken && strings.Contains(path, ".") {
+			delete(out.members, path) // the argument of that name is meant
+		} else if kind := out.members[path]; kind != "object" {
+			out.action.Parameters = append(out.action.Parameters, policy.Parameter{Name: path, Type: kind})
 		}
 	}
 	var err error
 	out.mirrors, err = mirrors(nil, nil, t.InputSchema.Properties)
 	return out, err
-}
-
-func (p Property) kind() string {
-	switch p.Type {
-	case "string", "integer", "boolean":
-		return p.Type.(string)
-	case "array":
-		if p.Items != nil && p.Items.Type == "string" {
-			return "strings"
-		}
-	}
-	return ""
 }
 
 // Actions lists what can be done with the catalogue.
@@ -273,11 +279,14 @@ func (c *Connector) meaning(m message, h http.Header) (policy.Call, error) {
 		call.Action, call.Resource = "mcp.complete", "completion"
 	case "resources/read":
 		call = resource(name)
+		return call, c.approved(call)
 	case "resources/subscribe", "resources/unsubscribe":
 		call = resource(name)
 		call.Action = "resources.subscribe"
+		return call, c.approved(call)
 	case "prompts/get":
 		call = prompt(name)
+		return call, c.approved(call)
 	case "tools/call":
 		t, ok := c.tools[name]
 		if !ok {
@@ -304,67 +313,12 @@ func (c *Connector) meaning(m message, h http.Header) (policy.Call, error) {
 	return call, nil
 }
 
+func escape(s string) string { return url.PathEscape(s) }
+
 func resource(uri string) policy.Call {
-	return policy.Call{Action: "resources.read", Class: policy.Read, Resource: "resources/" + url.PathEscape(uri), Arguments: map[string]any{"uri": uri}}
+	return policy.Call{Action: "resources.read", Class: policy.Read, Resource: "resources/" + escape(uri), Arguments: map[string]any{"uri": uri}}
 }
 
 func prompt(name string) policy.Call {
-	return policy.Call{Action: "prompts.get", Class: policy.Read, Resource: "prompts/" + url.PathEscape(name), Arguments: map[string]any{"name": name}}
-}
-
-// arguments are those that policies can speak of. One that the schema does not have is refused.
-func (t tool) arguments(o object) (map[string]any, error) {
-	args := map[string]any{}
-	for _, m := range o {
-		kind, known := t.parameters[m.name]
-		if !known {
-			return nil, fmt.Errorf("the tool has no argument %.60q", m.name)
-		}
-		if kind == "" || m.value.Kind() == 'n' {
-			continue
-		}
-		v, err := argument(kind, m.value)
-		if err != nil {
-			return nil, fmt.Errorf("argument %.60q: %w", m.name, err)
-		}
-		args[m.name] = v
-	}
-	return args, nil
-}
-
-func argument(kind string, v jsontext.Value) (any, error) {
-	text := func(v jsontext.Value) (string, error) {
-		if v.Kind() != '"' {
-			return "", errors.New("it is to be a text")
-		}
-		b, err := jsontext.AppendUnquote(nil, v)
-		return string(b), err
-	}
-	switch kind {
-	case "string":
-		return text(v)
-	case "boolean":
-		if k := v.Kind(); k != 't' && k != 'f' {
-			return nil, errors.New("it is to be true or false")
-		}
-		return v.Kind() == 't', nil
-	case "integer":
-		n, err := strconv.ParseInt(string(v), 10, 64)
-		if v.Kind() != '0' || err != nil {
-			return nil, errors.New("it is to be a whole number, written as one")
-		}
-		return n, nil
-	}
-	var raw []json.RawMessage
-	if v.Kind() != '[' || json.Unmarshal(v, &raw) != nil {
-		return nil, errors.New("it is to be a list of texts")
-	}
-	list := make([]string, len(raw))
-	for i := range raw {
-		var err error
-		if list[i], err = text(jsontext.Value(raw[i])); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
+	return policy.Call{Action: "prompts.get", Class: policy.Read, Resource: "prompts/" + escape(name), Arguments: map[string]any{"name": name}}
 }

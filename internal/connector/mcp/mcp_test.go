@@ -69,6 +69,40 @@ func TestRecognise(t *testing.T) {
 	}
 }
 
+// TestArguments: numbers, and the members of objects, as policies see them.
+func TestArguments(t *testing.T) {
+	c, err := Open([]byte(`{"tools":[{"name":"pay","inputSchema":{"type":"object","properties":{
+		"amount":{"type":"number"},
+		"to":{"type":"object","properties":{"iban":{"type":"string"},"bank":{"type":"object","properties":{"code":{"type":"integer"}}},"a.b":{"type":"string"},"any":{}}},
+		"dot":{"type":"object","properties":{"ted":{"type":"string"}}},"dot.ted":{"type":"integer"},
+		"free":{"type":"object"}}}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range c.Actions()[len(c.Actions())-1].Parameters {
+		names = append(names, p.Name+":"+p.Type)
+	}
+	if got := strings.Join(names, " "); got != "amount:number dot.ted:integer to.bank.code:integer to.iban:string" {
+		t.Errorf("parameters %s", got)
+	}
+	for arguments, want := range map[string]string{
+		`{"amount":0.1,"to":{"iban":"DE02","bank":{"code":7},"a.b":"x","any":[1],"else":2}}`: "map[amount:0.1 to.bank.code:7 to.iban:DE02]",
+		`{"amount":1e400,"free":{"x":1},"to":null}`:                                          "map[amount:1e400]",
+		`{"dot":{"ted":"x"},"dot.ted":5}`:                                                    "map[dot.ted:5]",
+		`{"amount":"0.1"}`:                                                                   "is to be a number",
+		`{"to":"DE02"}`:                                                                      "JSON object",
+		`{"to":{"iban":"a","IBAN":"b"}}`:                                                     "in case alone",
+		`{"to":{"bank":{"code":1.5}}}`:                                                       "whole number",
+		`{"to.iban":"x"}`:                                                                    "no argument",
+	} {
+		got, err := c.Recognise(post(call("pay", arguments)))
+		if s := fmt.Sprint(got.Arguments); err != nil && !strings.Contains(err.Error(), want) || err == nil && s != want {
+			t.Errorf("%s: %s %v, want %s", arguments, s, err, want)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	c := open(t)
 	for body, why := range map[string]string{
@@ -216,7 +250,7 @@ func TestMirrors(t *testing.T) {
 		if _, err := c.Recognise(r); (err == nil) != x.good {
 			t.Errorf("%s with %v: %v", x.arguments, x.header, err)
 		}
-		if _, err := c.Recognise(post(call("query", x.arguments), header[4:]...)); err != nil && !strings.Contains(err.Error(), "one meaning") && !strings.Contains(err.Error(), "in case") {
+		if _, err := c.Recognise(post(call("query", x.arguments), header[4:]...)); err != nil && !strings.Contains(err.Error(), "one meaning") && !strings.Contains(err.Error(), "in case") && !strings.Contains(err.Error(), "is to be a text") {
 			t.Errorf("before that revision: %s with %v: %v", x.arguments, x.header, err)
 		}
 	}
@@ -254,7 +288,7 @@ func FuzzMirror(f *testing.F) {
 func TestOpen(t *testing.T) {
 	c := open(t)
 	d, err := policy.Describe(policy.Upstream{Name: "files"}, c.Actions())
-	if err != nil || len(d.Actions) != 9 {
+	if err != nil || len(d.Actions) != 12 {
 		t.Errorf("%d actions, %v", len(d.Actions), err)
 	}
 	for catalogue, why := range map[string]string{

@@ -47,10 +47,10 @@ func (e *lost) Error() string { return e.text }
 
 func (i *Issuer) people(mux *http.ServeMux) {
 	mux.HandleFunc("GET /signin", i.signInPage)
-	mux.HandleFunc("POST /signin", sameOrigin(i.signIn))
-	mux.HandleFunc("POST /signout", sameOrigin(i.signOut))
+	mux.HandleFunc("POST /signin", SameOrigin(i.signIn))
+	mux.HandleFunc("POST /signout", SameOrigin(i.signOut))
 	mux.HandleFunc("GET /oauth/authorize", i.authorize)
-	mux.HandleFunc("POST /oauth/authorize", sameOrigin(i.consent))
+	mux.HandleFunc("POST /oauth/authorize", SameOrigin(i.consent))
 	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
 		w.Header().Set("Cache-Control", "public, max-age=300")
@@ -60,7 +60,7 @@ func (i *Issuer) people(mux *http.ServeMux) {
 
 // authorize is where a client sends a person (RFC 6749 section 3.1): to sign in, then to say yes or no.
 func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
-	person, session, err := i.person(r)
+	person, session, err := i.Person(r)
 	if errors.Is(err, store.ErrNotFound) { // before anything is fetched or told for a stranger
 		http.Redirect(w, r, "/signin?return="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		return
@@ -247,7 +247,7 @@ func (i *Issuer) turnDown(w http.ResponseWriter, r *http.Request, person identit
 
 // consent takes the person's answer.
 func (i *Issuer) consent(w http.ResponseWriter, r *http.Request) {
-	person, session, err := i.person(r)
+	person, session, err := i.Person(r)
 	if err != nil {
 		i.turnDown(w, r, person, nil, &lost{"You are not signed in any more. Start again from the client."})
 		return

@@ -27,6 +27,7 @@ type behalf struct {
 	ends  time.Time      // of all that was shown
 	scope string         // of the token that was shown
 	from  []string       // that token and those it came from
+	task  string         // of the token that was shown
 }
 
 // limit narrows a scope to that of the token it comes from. Nothing means all that is granted.
@@ -169,7 +170,7 @@ func shown(c token.Claims) (behalf, error) {
 	if len(c.From) >= token.MaxFrom {
 		return behalf{}, refuse("invalid_grant", "The subject token comes from too many exchanges in a row; begin anew.")
 	}
-	return behalf{chain: c.Chain, ends: c.Expires, scope: c.Scope, from: append([]string{c.ID}, c.From...)}, nil
+	return behalf{chain: c.Chain, ends: c.Expires, scope: c.Scope, from: append([]string{c.ID}, c.From...), task: c.Task}, nil
 }
 
 // actor judges actor_token, which can only say again who the client is.

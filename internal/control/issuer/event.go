@@ -72,6 +72,7 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 	put("scope", q.claims.Scope)
 	put("jkt", q.claims.Key.JKT)
 	put("x5t#S256", q.claims.Key.X5TS256)
+	put("task", q.claims.Task)
 	put("expires", q.claims.Expires.Format(time.RFC3339))
 	return i.Record(context.WithoutCancel(r.Context()), []ledger.Event{e})
 }

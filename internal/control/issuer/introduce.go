@@ -52,7 +52,7 @@ func (i *Issuer) Introduce(ctx context.Context, upstream, access, gateway string
 		ends = c.Expires
 	}
 	n := token.Claims{ID: "tok_" + name, Issuer: i.URL, Audience: i.URL, Client: c.Client, Chain: c.Chain, Scope: c.Scope, Owner: c.Owner, Credential: c.Credential,
-		MayAct: u.Agent, From: append([]string{c.ID}, c.From...), Issued: now.UTC().Truncate(time.Second), Expires: ends.UTC().Truncate(time.Second)}
+		MayAct: u.Agent, Task: c.Task, From: append([]string{c.ID}, c.From...), Issued: now.UTC().Truncate(time.Second), Expires: ends.UTC().Truncate(time.Second)}
 	raw, err := i.Ring.Signer().Introduce(n)
 	if err != nil {
 		return none, err

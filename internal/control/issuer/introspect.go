@@ -27,6 +27,7 @@ type introspection struct {
 	Owner      string              `json:"owner,omitempty"`
 	Credential string              `json:"cred,omitempty"`
 	Key        *token.Confirmation `json:"cnf,omitempty"`
+	Details    []token.TaskDetail  `json:"authorization_details,omitempty"`
 }
 
 // introspect tells any identity, or an operator, whether a token is good at this moment.
@@ -47,7 +48,7 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	}
 	in := introspection{Active: true, Issuer: c.Issuer, Subject: c.Chain.Root().String(), Act: token.ActOf(c.Chain), Audience: c.Audience, Client: c.Client,
 		ID: c.ID, Scope: c.Scope, Type: "Bearer", Issued: c.Issued.Unix(), Expires: c.Expires.Unix(),
-		Owner: string(c.Owner), Credential: c.Credential}
+		Owner: string(c.Owner), Credential: c.Credential, Details: token.DetailsOf(c.Task)}
 	if c.Key != (token.Confirmation{}) {
 		in.Key = &c.Key
 	}

@@ -141,6 +141,7 @@ func (i *Issuer) metadata(w http.ResponseWriter, r *http.Request) {
 		"revocation_endpoint_auth_signing_alg_values_supported":    algs,
 		"dpop_signing_alg_values_supported":                        algs,
 		"tls_client_certificate_bound_access_tokens":               true,
+		"authorization_details_types_supported":                    []string{token.TaskType}, // RFC 9396 section 10
 	}
 	if i.Registry != nil {
 		document["authorization_endpoint"] = i.URL + "/oauth/authorize"

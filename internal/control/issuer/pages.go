@@ -27,8 +27,8 @@ const (
 	formLife  = 10 * time.Minute // of a consent form
 )
 
-// sameOrigin refuses what another site has a browser send.
-func sameOrigin(next http.HandlerFunc) http.HandlerFunc {
+// SameOrigin refuses what another site has a browser send.
+func SameOrigin(next http.HandlerFunc) http.HandlerFunc {
 	protection := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := protection.Check(r); err != nil {
@@ -52,8 +52,13 @@ func (i *Issuer) setCookie(w http.ResponseWriter, session string, life time.Dura
 		Secure: strings.HasPrefix(i.URL, "https:"), SameSite: http.SameSiteLaxMode})
 }
 
-// person says who is signed in, and by which session; store.ErrNotFound when nobody is.
-func (i *Issuer) person(r *http.Request) (o identity.Owner, session string, err error) {
+// Page writes one of the pages of package web.
+func (i *Issuer) Page(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
+	i.page(w, r, status, nil, name, data)
+}
+
+// Person says who is signed in, and by which session; store.ErrNotFound when nobody is.
+func (i *Issuer) Person(r *http.Request) (o identity.Owner, session string, err error) {
 	cookies := r.CookiesNamed(i.cookie())
 	if len(cookies) != 1 {
 		return o, "", store.ErrNotFound
@@ -104,9 +109,9 @@ func (i *Issuer) signInPage(w http.ResponseWriter, r *http.Request) {
 	i.page(w, r, http.StatusOK, nil, "signin", signInForm{Return: returnTo(r.URL.Query().Get("return"))})
 }
 
-// returnTo is where to go after signing in: back to the authorization endpoint, and nowhere else.
+// returnTo is where to go after signing in: back to the authorization endpoint or the accounts, and nowhere else.
 func returnTo(s string) string {
-	if strings.HasPrefix(s, "/oauth/authorize?") && len(s) <= maxForm && !strings.ContainsAny(s, "\r\n\\") {
+	if (strings.HasPrefix(s, "/oauth/authorize?") || s == "/accounts" || strings.HasPrefix(s, "/accounts/") && !strings.Contains(s, "..")) && len(s) <= maxForm && !strings.ContainsAny(s, "\r\n\\") {
 		return s
 	}
 	return ""
@@ -155,11 +160,11 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, to, http.StatusSeeOther)
 		return
 	}
-	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed in", Text: "Now connect a client: give it the address of an upstream at the gateway, and it will bring you here.", Person: person.Name})
+	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed in", Text: "Now connect a client: give it the address of an upstream at the gateway, and it will bring you here. Or connect your accounts at upstreams: " + i.URL + "/accounts", Person: person.Name})
 }
 
 func (i *Issuer) signOut(w http.ResponseWriter, r *http.Request) {
-	if _, session, err := i.person(r); err == nil {
+	if _, session, err := i.Person(r); err == nil {
 		_, err = i.Registry.Do(r.Context(), registry.Actor{Source: r.RemoteAddr}, func(c *registry.Change) error { return c.SignOut(session) })
 		if err != nil {
 			_, text, status := status(err)

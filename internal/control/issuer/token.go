@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -31,6 +33,8 @@ type issue struct {
 	said     []string          // until then: the chain that what was shown says
 	given    *given            // with a code, a refresh token or a provider's word
 	told     map[string]string // for the record: what was shown, once it is known whose it is
+	work     *registry.Work    // a task to be opened
+	task     *policy.Task      // that the token is for
 }
 
 // token is the frame: the phases that every grant type goes through, in this
@@ -54,13 +58,14 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		kind = "Bearer" // also when bound to a certificate, RFC 8705 section 3
 	}
 	reply(w, http.StatusOK, struct {
-		Token string `json:"access_token"`
-		Type  string `json:"token_type"`
-		Life  int64  `json:"expires_in"`
-		Scope string `json:"scope,omitempty"`
-		Next  string `json:"refresh_token,omitempty"`
-		Is    string `json:"issued_token_type,omitempty"` // RFC 8693 section 2.2.1
-	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope, q.given.next(), q.behalf.is()})
+		Token string   `json:"access_token"`
+		Type  string   `json:"token_type"`
+		Life  int64    `json:"expires_in"`
+		Scope string   `json:"scope,omitempty"`
+		Next  string   `json:"refresh_token,omitempty"`
+		Is    string   `json:"issued_token_type,omitempty"` // RFC 8693 section 2.2.1
+		Tasks []detail `json:"authorization_details,omitempty"`
+	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope, q.given.next(), q.behalf.is(), i.granted(q)})
 }
 
 func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw string, err error) {
@@ -90,7 +95,7 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 	if err != nil {
 		return "", err
 	}
-	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.reach, i.scope, i.bind, i.held, i.once, i.exchange} {
+	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.reach, i.scope, i.task, i.bind, i.held, i.once, i.exchange, i.open} {
 		if err := phase(r, q); err != nil {
 			return "", err
 		}
@@ -207,6 +212,12 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	if q.behalf != nil {
 		chain, limits, q.claims.From = q.behalf.chain, append(limits, q.behalf.ends), q.behalf.from
 	}
+	if chain, err = i.stands(q, chain); err != nil {
+		return "", err
+	}
+	if q.task != nil {
+		limits = append(limits, q.task.Until)
+	}
 	for _, t := range limits {
 		if t.Before(ends) {
 			ends = t
@@ -224,7 +235,7 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	c.Issued, c.Expires = q.now.UTC().Truncate(time.Second), ends.UTC().Truncate(time.Second)
 	c.Chain, c.Owner, c.Credential = chain, id.Owner, cred.ID
 	if !c.Expires.After(c.Issued) {
-		return "", refuse("invalid_grant", "What the token would rest on ends within the second: the identity, its credential or what was shown for another.")
+		return "", refuse("invalid_grant", "What the token would rest on ends within the second: the identity, its credential, its task or what was shown for another.")
 	}
 	return i.Ring.Signer().Mint(*c)
 }

@@ -154,16 +154,10 @@ func (a *applying) upstreams() error {
 		coming[d.name] = d.kind
 	}
 	for _, u := range a.m.upstreams {
-		a.places["upstream "+u.value.Name] = fieldPlaces(u.at, map[string]place{"owner": u.ownerAt, "description": u.descriptionAt})
+		a.places["upstream "+u.value.Name] = fieldPlaces(u.at, map[string]place{"owner": u.ownerAt, "description": u.descriptionAt, "oauth": u.oauthAt})
 		var secret *registry.Secret
-		if u.secret != nil {
-			if v, ok := a.m.inputs.Secrets[u.secret.ref.Name]; ok {
-				secret = &registry.Secret{Header: u.secret.header, Value: u.secret.prefix + strings.TrimSpace(v)}
-			} else if _, err := a.c.Secret(store.UpstreamSecret(u.value.Name)); err == nil {
-				a.plan.Notes = append(a.plan.Notes, fmt.Sprintf("the credential of %s stays as it is: %s is not to be had here", u.value.Name, u.secret.ref.what()))
-			} else {
-				a.m.mistakes.add(u.secret.at, "upstream %s needs its credential, and %s is not to be had here", u.value.Name, u.secret.ref.what())
-			}
+		if v, ok := a.value(u.secret, "credential", u.value.Name, store.UpstreamSecret(u.value.Name)); ok {
+			secret = &registry.Secret{Header: u.secret.header, Value: u.secret.prefix + v}
 		}
 		id, err := a.c.AgentID(u.agent, coming)
 		if err != nil {
@@ -171,7 +165,11 @@ func (a *applying) upstreams() error {
 			continue
 		}
 		u.value.Agent = id
-		out, err := a.c.PutUpstream(u.value, secret)
+		var client *string
+		if v, ok := a.value(u.client, "client_secret", u.value.Name, store.UpstreamClient(u.value.Name)); ok {
+			client = &v
+		}
+		out, err := a.c.PutUpstreamOAuth(u.value, secret, client)
 		if err := a.put("upstream", u.value.Name, out, err); err != nil {
 			return err
 		}
@@ -180,6 +178,22 @@ func (a *applying) upstreams() error {
 		}
 	}
 	return nil
+}
+
+// value is a secret of an upstream's, if the files name one and it is to be had.
+func (a *applying) value(s *secret, what, upstream, kept string) (string, bool) {
+	if s == nil {
+		return "", false
+	}
+	if v, ok := a.m.inputs.Secrets[s.ref.Name]; ok {
+		return strings.TrimSpace(v), true
+	}
+	if _, err := a.c.Secret(kept); err == nil {
+		a.plan.Notes = append(a.plan.Notes, fmt.Sprintf("the %s of %s stays as it is: %s is not to be had here", what, upstream, s.ref.what()))
+	} else {
+		a.m.mistakes.add(s.at, "upstream %s needs its %s, and %s is not to be had here", upstream, what, s.ref.what())
+	}
+	return "", false
 }
 
 func (r SecretRef) what() string {
@@ -204,7 +218,7 @@ func (a *applying) identities() error {
 	for _, d := range a.m.identities {
 		a.places["identity "+d.name] = fieldPlaces(d.at, map[string]place{"owner": d.ownerAt, "backup": d.backupAt, "expires": d.expiresAt})
 		v := d.value
-		i, out, err := a.c.PutIdentity(registry.Wanted{Kind: d.kind, Name: d.name, Owner: v.Owner, Backup: v.Backup,
+		i, out, err := a.c.PutIdentity(registry.Wanted{Tasks: v.Tasks, Kind: d.kind, Name: d.name, Owner: v.Owner, Backup: v.Backup,
 			Purpose: v.Purpose, Environment: v.Environment, Expires: d.expires, Set: v.Set})
 		if failed := err != nil; failed {
 			if err := a.put("identity", d.name, out, err); err != nil {

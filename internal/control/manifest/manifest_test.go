@@ -11,6 +11,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // key makes the nth public key (any 32 bytes are one).
@@ -235,6 +236,29 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// TestTaskFields: what counters an upstream has, and that an identity acts under tasks alone, stand in manifests.
+func TestTaskFields(t *testing.T) {
+	w := open(t)
+	with := strings.Replace(strings.Replace(office, "    owner: maya\n    description", "    owner: maya\n    counters: {ids: {actions: [m.read], argument: id}}\n    description", 1),
+		"    purpose: Reads mail", "    purpose: Reads mail\n    tasks: required", 1)
+	if _, err := w.try(true, "x", with); err != nil {
+		t.Fatal(err)
+	}
+	w.do(func(c *registry.Change) error {
+		u, err1 := c.Upstream("mail")
+		i, err2 := c.IdentityByName("bot")
+		if u.Counters["ids"].Argument != "id" || i.Tasks != "required" {
+			t.Errorf("%+v %+v", u.Counters, i)
+		}
+		return errors.Join(err1, err2)
+	})
+	for says, bad := range map[string]string{"has no argument": strings.Replace(with, "argument: id", "argument: amount", 1), "use required": strings.Replace(with, "tasks: required", "tasks: never", 1), "no member": strings.Replace(with, "argument: id", "arg: id", 1)} {
+		if _, err := w.try(true, "x", bad); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", says, err)
+		}
+	}
+}
+
 func TestReferences(t *testing.T) {
 	paths, secrets, err := References([]File{{"a/b.yaml", `upstreams: {x: {url: "http://x", description: {openapi: ./x.yaml}, credential: {value_from: {file: ../s}}}}
 identities: {b: {kind: bot, owner: m, purpose: p, credentials: [{public_key: ./b.jwk}, {certificate: /c.pem}]}}`}})
@@ -316,4 +340,55 @@ func TestAgentUpstream(t *testing.T) {
 			t.Errorf("%s: %v", wrong, err)
 		}
 	}
+}
+
+// TestOAuth: what a manifest says of an upstream that is signed in to is what there is; mistakes have their places, and no secret is shown.
+func TestOAuth(t *testing.T) {
+	w := open(t)
+	with := func(oauth string) string {
+		return strings.Replace(office, `    credential: {prefix: "Bearer ", value_from: {env: MAIL}}
+`, "    oauth: {"+oauth+"}\n", 1)
+	}
+	const good = `issuer: "https://as.example.com", client_id: ours, client_secret: {value_from: {env: MAIL}}, scopes: [mail.read], parameters: {access_type: offline}, shared: true`
+	plan, err := w.try(true, "hush", with(good))
+	if said := fmt.Sprint(plan); err != nil || !strings.Contains(said, " → set") || strings.Contains(said, "hush") {
+		t.Fatal(said, err)
+	}
+	w.do(func(c *registry.Change) error {
+		u, err := c.Upstream("mail")
+		secret, err2 := c.Secret(store.UpstreamClient("mail"))
+		if o := u.OAuth; o == nil || o.Account != policy.Shared || o.Issuer != "https://as.example.com" || o.Client != "ours" || o.Scopes[0] != "mail.read" || o.Parameters["access_type"] != "offline" || string(secret) != "hush" {
+			t.Errorf("%+v %q", o, secret)
+		}
+		return errors.Join(err, err2)
+	})
+	if got := w.apply(with(good)); got != "" {
+		t.Errorf("again: %s", got)
+	}
+	if plan, err := w.try(true, "", with(good)); err != nil || !strings.Contains(lines(plan), "the client_secret of mail stays as it is") {
+		t.Errorf("without the secret: %v %v", lines(plan), err)
+	}
+	const issuer = `issuer: "https://as.example.com", `
+	for oauth, says := range map[string]string{
+		issuer + `parameters: {state: x}`:                           `parameter "state" is not to be set`,
+		issuer + `scopes: [mail.read mail.send]`:                    "is no scope",
+		issuer + `client_secret: {value: hush}`:                     "does not belong in a manifest",
+		issuer + `client_secret: {header: X, value_from: {env: A}}`: "has no header",
+		issuer + `secret: x`:                                        "secret",
+		`shared: true`:                                              "name the issuer",
+	} {
+		if _, err := w.try(true, "hush", with(oauth)); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "f0.yaml:10:") {
+			t.Errorf("%s: %v", oauth, err)
+		}
+	}
+	if got := w.apply(office); got != "~ upstream mail" {
+		t.Errorf("back to a credential: %s", got)
+	}
+	w.do(func(c *registry.Change) error {
+		u, err := c.Upstream("mail")
+		if _, gone := c.Secret(store.UpstreamClient("mail")); u.OAuth != nil || !errors.Is(gone, store.ErrNotFound) {
+			t.Errorf("%+v %v", u.OAuth, gone)
+		}
+		return err
+	})
 }

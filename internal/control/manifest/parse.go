@@ -33,10 +33,11 @@ type owner struct {
 }
 
 type upstream struct {
-	at, ownerAt, descriptionAt, agentAt place
-	value                               policy.Upstream
-	agent                               string // the name of the identity that it is
-	secret                              *secret
+	at, ownerAt, descriptionAt, oauthAt, agentAt place
+	value                                        policy.Upstream
+	agent                                        string // the name of the identity that it is
+	secret                                       *secret
+	client                                       *secret // of our client at its authorization server
 }
 
 type secret struct {
@@ -256,6 +257,7 @@ func (m *Manifest) identity(r *reader, name string, key, n *yaml.Node) {
 		"backup":      func(n *yaml.Node) { d.backupAt, d.value.Backup = r.at(n), identity.OwnerID(r.text(n, "backup")) },
 		"purpose":     &d.value.Purpose,
 		"environment": func(n *yaml.Node) { d.value.Environment = r.name(n, "environment") },
+		"tasks":       &d.value.Tasks,
 		"expires":     func(n *yaml.Node) { d.expiresAt, d.expires = r.at(n), r.end(n, "expires") },
 		"credentials": func(n *yaml.Node) { d.declared, d.credentials = true, m.credentials(r, n) },
 		"grants": r.named("grant", func(name string, key, value *yaml.Node) {
@@ -339,8 +341,8 @@ func (r *reader) condition(n *yaml.Node) (c policy.Condition) {
 				c.OneOf = append(c.OneOf, r.scalar(item, "one_of"))
 			}
 		},
-		"min": func(n *yaml.Node) { c.Min = r.integer(n, "min") },
-		"max": func(n *yaml.Node) { c.Max = r.integer(n, "max") },
+		"min": func(n *yaml.Node) { c.Min = r.number(n, "min") },
+		"max": func(n *yaml.Node) { c.Max = r.number(n, "max") },
 	})
 	return c
 }

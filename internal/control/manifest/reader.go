@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -199,10 +200,10 @@ func (r *reader) scalar(n *yaml.Node, what string) string {
 	return n.Value
 }
 
-func (r *reader) integer(n *yaml.Node, what string) *int64 {
-	v, err := strconv.ParseInt(n.Value, 10, 64)
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || err != nil {
-		r.wrong(n, "%s is to be a whole number", what)
+func (r *reader) number(n *yaml.Node, what string) *float64 {
+	v, err := strconv.ParseFloat(n.Value, 64)
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!float" || err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+		r.wrong(n, "%s is to be a number", what)
 	}
 	return &v
 }

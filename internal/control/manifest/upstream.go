@@ -37,6 +37,18 @@ func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
 		},
 		"description": func(n *yaml.Node) { u.descriptionAt = r.at(n); m.description(r, n, v) },
 		"credential":  func(n *yaml.Node) { u.secret = m.secret(r, n) },
+		"oauth":       func(n *yaml.Node) { u.oauthAt = r.at(n); v.OAuth, u.client = m.oauth(r, n) },
+		"counters": func(n *yaml.Node) {
+			v.Counters = map[string]policy.Counter{}
+			r.members(n, "counters", func(key, value *yaml.Node) {
+				var c policy.Counter
+				r.object(value, "a counter", fields{
+					"actions":  func(n *yaml.Node) { c.Actions = r.list(n, "actions") },
+					"argument": &c.Argument,
+				})
+				v.Counters[key.Value] = c
+			})
+		},
 		"consent": func(n *yaml.Node) {
 			r.object(n, "consent", fields{
 				"owners": func(n *yaml.Node) {
@@ -91,6 +103,29 @@ func (m *Manifest) description(r *reader, n *yaml.Node, u *policy.Upstream) {
 			u.Description = []byte(r.text(value, key.Value))
 		}
 	})
+}
+
+// oauth reads how an upstream is signed in to that wants OAuth of its own.
+func (m *Manifest) oauth(r *reader, n *yaml.Node) (*policy.OAuth, *secret) {
+	o := &policy.OAuth{Account: policy.Own}
+	var client *secret
+	var shared bool
+	r.object(n, "oauth", fields{
+		"issuer": &o.Issuer, "client_id": &o.Client, "shared": &shared,
+		"client_secret": func(n *yaml.Node) { client = m.secret(r, n) },
+		"scopes":        func(n *yaml.Node) { o.Scopes = r.list(n, "scopes") },
+		"parameters": func(n *yaml.Node) {
+			o.Parameters = map[string]string{}
+			r.members(n, "parameters", func(key, value *yaml.Node) { o.Parameters[key.Value] = r.scalar(value, key.Value) })
+		},
+	})
+	if shared {
+		o.Account = policy.Shared
+	}
+	if client != nil && (client.header != "" || client.prefix != "") {
+		r.wrong(n, "a client_secret has no header and no prefix; give value_from alone")
+	}
+	return o, client
 }
 
 // secret reads what the gateway shows the upstream: never the value itself, only where it is.

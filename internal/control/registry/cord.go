@@ -67,7 +67,7 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 			return k, missing(err, "upstream", a.Upstream)
 		}
 		k.Upstream = u.Name
-		if err := c.KillUpstream(k.ID, u.Name); err != nil {
+		if err := errors.Join(c.KillUpstream(k.ID, u.Name), c.forgetAll(u.Name, "The cord was pulled on "+u.Name+".")); err != nil {
 			return k, err
 		}
 		return k, c.record("upstream.kill", u.Name, string(u.Owner), reason, detail)

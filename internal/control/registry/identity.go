@@ -9,6 +9,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // Wanted is an identity as somebody wants it.
@@ -20,7 +21,8 @@ type Wanted struct {
 	Environment   string // default production
 	Expires       End    // default DefaultExpiry
 	Set           string
-	Pending       bool // register only; do not let it act yet
+	Tasks         string // "required", or empty
+	Pending       bool   // register only; do not let it act yet
 	client        identity.Client
 }
 
@@ -46,7 +48,7 @@ func (c *Change) PutIdentity(w Wanted) (identity.Identity, Outcome, error) {
 	if created {
 		i = identity.Identity{ID: id, State: identity.Pending, Created: c.Now(), Client: w.client}
 	}
-	i.Owner, i.Backup, i.Purpose, i.Environment, i.Set = w.Owner, w.Backup, strings.TrimSpace(w.Purpose), w.Environment, w.Set
+	i.Owner, i.Backup, i.Purpose, i.Environment, i.Set, i.Tasks = w.Owner, w.Backup, strings.TrimSpace(w.Purpose), w.Environment, w.Set, w.Tasks
 	if i.Environment == "" {
 		i.Environment = "production"
 	}
@@ -123,6 +125,9 @@ func (c *Change) checkIdentity(what string, i, old identity.Identity) (identity.
 	}
 	if i.Purpose == "" {
 		bad("purpose", "say in one sentence what it is for")
+	}
+	if i.Tasks != "" && i.Tasks != identity.TasksRequired {
+		bad("tasks", fmt.Sprintf("%q: use required, or leave it out", i.Tasks))
 	}
 	if !identity.ValidName(i.Environment) {
 		bad("environment", fmt.Sprintf("%q is no name: 1 to 64 of a-z 0-9 . _ -", i.Environment))
@@ -201,7 +206,11 @@ func (c *Change) endAll(i identity.Identity, reason string) error {
 			return err
 		}
 	}
-	return nil
+	tasks, err := c.Tasks(store.TaskFilter{Identity: i.ID, State: policy.TaskOpen})
+	for _, t := range tasks {
+		err = errors.Join(err, c.closeTask(t, reason))
+	}
+	return err
 }
 
 // endAfter is when a credential ends once its identity ends at to and not at from any more.
@@ -270,14 +279,19 @@ func (r *Registry) Expire(ctx context.Context) (next time.Time, err error) {
 				}
 			}
 		}
-		at, err := c.NextExpiry()
-		if err == nil {
-			next = time.UnixMicro(at).UTC()
+		if err := c.endTasks(); err != nil {
+			return err
 		}
-		if errors.Is(err, store.ErrNotFound) {
-			err = nil
+		for _, first := range []func() (int64, error){c.NextExpiry, c.NextTaskEnd} {
+			at, err := first()
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			if t := time.UnixMicro(at).UTC(); err == nil && (next.IsZero() || t.Before(next)) {
+				next = t
+			}
 		}
-		return err
+		return nil
 	})
 	return next, err
 }

@@ -113,7 +113,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err := errors.Join(err, c.EndSessions(o.ID)); err != nil {
+	if err := errors.Join(err, c.EndSessions(o.ID), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
 		return err
 	}
 	for _, i := range list {
@@ -191,6 +191,9 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 				return &Conflict{fmt.Sprintf("the provider %s has people who are owner %s; take them out of it first", p.Name, id)}
 			}
 		}
+	}
+	if err := c.forgetOwner(id, "The owner was removed."); err != nil {
+		return err
 	}
 	err = c.DeleteOwner(id)
 	if errors.Is(err, store.ErrInUse) {

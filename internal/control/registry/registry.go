@@ -33,6 +33,10 @@ type Registry struct {
 	DefaultExpiry time.Duration // of an identity; default 90 days
 	MaxExpiry     time.Duration // the longest that an identity may run without being renewed; default 365 days
 
+	// GivenUp is handed the accounts at upstreams that a change has ended, for their servers to be told;
+	// the change is in force by then. It must not wait. nil: nobody is told.
+	GivenUp func(context.Context, []Account)
+
 	described described
 }
 
@@ -56,16 +60,30 @@ type Change struct {
 	rails   bool
 	moved   map[string]bool
 	backups []identity.Owner
+	given   []Account // up, at upstreams
 }
 
 // Do runs f and commits all it did, or nothing when it returns an error.
 func (r *Registry) Do(ctx context.Context, by Actor, f func(*Change) error) (feed.Cursor, error) {
-	return r.Store.Write(ctx, func(tx *store.Tx) error { return r.run(tx, by, f) })
+	return r.do(ctx, r.Store.Write, by, f)
 }
 
 // DoRegardless is Do for the cord, which must work on a full disk, too. f may run twice.
 func (r *Registry) DoRegardless(ctx context.Context, by Actor, f func(*Change) error) (feed.Cursor, error) {
-	return r.Store.WriteRegardless(ctx, func(tx *store.Tx) error { return r.run(tx, by, f) })
+	return r.do(ctx, r.Store.WriteRegardless, by, f)
+}
+
+func (r *Registry) do(ctx context.Context, write func(context.Context, func(*store.Tx) error) (feed.Cursor, error), by Actor, f func(*Change) error) (feed.Cursor, error) {
+	var given []Account
+	at, err := write(ctx, func(tx *store.Tx) error {
+		c, err := r.run(tx, by, f)
+		given = c.given
+		return err
+	})
+	if err == nil && len(given) > 0 && r.GivenUp != nil {
+		r.GivenUp(context.WithoutCancel(ctx), given)
+	}
+	return at, err
 }
 
 var errTried = errors.New("tried")
@@ -73,7 +91,7 @@ var errTried = errors.New("tried")
 // Try runs f and keeps nothing of it. The error is what Do would have returned.
 func (r *Registry) Try(ctx context.Context, by Actor, f func(*Change) error) error {
 	_, err := r.Store.Write(ctx, func(tx *store.Tx) error {
-		if err := r.run(tx, by, f); err != nil {
+		if _, err := r.run(tx, by, f); err != nil {
 			return err
 		}
 		return errTried
@@ -84,12 +102,12 @@ func (r *Registry) Try(ctx context.Context, by Actor, f func(*Change) error) err
 	return err
 }
 
-func (r *Registry) run(tx *store.Tx, by Actor, f func(*Change) error) error {
+func (r *Registry) run(tx *store.Tx, by Actor, f func(*Change) error) (*Change, error) {
 	c := &Change{Tx: tx, r: r, by: by, moved: map[string]bool{}}
 	if err := f(c); err != nil {
-		return err
+		return c, err
 	}
-	return c.Settle()
+	return c, c.Settle()
 }
 
 // record adds the event of a change.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/textproto"
 	"net/url"
 	"slices"
@@ -29,6 +30,12 @@ func (Secret) GoString() string { return "[secret]" }
 
 // PutUpstream adds or changes an upstream. With no secret, the one it has stays.
 func (c *Change) PutUpstream(u policy.Upstream, secret *Secret) (Outcome, error) {
+	return c.PutUpstreamOAuth(u, secret, nil)
+}
+
+// PutUpstreamOAuth is PutUpstream for one that may want OAuth of its own. client is the secret of our client at
+// its server; nil: the one it has stays, if the client is the same.
+func (c *Change) PutUpstreamOAuth(u policy.Upstream, secret *Secret, client *string) (Outcome, error) {
 	if u.Environment == "" {
 		u.Environment = "production"
 	}
@@ -38,12 +45,15 @@ func (c *Change) PutUpstream(u policy.Upstream, secret *Secret) (Outcome, error)
 		return Outcome{}, err
 	}
 	u.Killed, u.Version, u.Header = old.Killed, old.Version, old.Header
+	if u.OAuth != nil {
+		u.Header = ""
+	}
 	if secret != nil {
 		if u.Header = textproto.CanonicalMIMEHeaderKey(secret.Header); u.Header == "" {
 			u.Header = "Authorization"
 		}
 	}
-	if err := c.checkUpstream(&u, secret); err != nil {
+	if err := c.checkUpstream(&u, secret, client); err != nil {
 		return Outcome{}, err
 	}
 	out := compare(old, u, created)
@@ -60,6 +70,17 @@ func (c *Change) PutUpstream(u policy.Upstream, secret *Secret) (Outcome, error)
 			secret = nil
 		}
 	}
+	if client != nil {
+		kept, err := c.Secret(store.UpstreamClient(u.Name))
+		switch {
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return out, err
+		case err != nil:
+			out.Fields = append(out.Fields, Diff{"client_secret", "", "set"})
+		case string(kept) != *client:
+			out.Fields = append(out.Fields, Diff{"client_secret", "set", "changed"})
+		}
+	}
 	if !out.Changed() && u.OwnerName == old.OwnerName {
 		return out, nil
 	}
@@ -73,11 +94,14 @@ func (c *Change) PutUpstream(u policy.Upstream, secret *Secret) (Outcome, error)
 			return out, err
 		}
 	}
+	if err := c.moveAccounts(old, u, client); err != nil {
+		return out, err
+	}
 	c.rails, c.moved[u.Name] = true, true
 	return out, errors.Join(c.Tx.PutUpstream(u), c.record(kind, u.Name, string(u.Owner), "", out.detail()))
 }
 
-func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
+func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret, client *string) error {
 	var wrong []error
 	bad := func(field, text string) { wrong = append(wrong, &Invalid{"upstream " + u.Name, field, text}) }
 	if !identity.ValidName(u.Name) {
@@ -116,6 +140,15 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
 			bad("consent", fmt.Sprintf("%q is no class; use read, write, delete or admin", class))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(u.Counters)) {
+		if !policy.ValidCounter(name) {
+			bad("counters", fmt.Sprintf("%q is no name for one: 1 to 64 of a-z 0-9 . _ -, and neither calls nor bytes", name))
+		} else if err == nil {
+			if wrong := u.Counters[name].Check(d); wrong != nil {
+				bad("counters."+name, wrong.Error())
+			}
+		}
+	}
 	if !identity.ValidName(u.Environment) {
 		bad("environment", fmt.Sprintf("%q is no name: 1 to 64 of a-z 0-9 . _ -", u.Environment))
 	}
@@ -123,6 +156,7 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret) error {
 	if secret != nil && (!httpguts.ValidHeaderFieldName(u.Header) || !httpguts.ValidHeaderFieldValue(secret.Value) || secret.Value == "") {
 		bad("credential", "the header's name or its value cannot be sent in HTTP")
 	}
+	c.checkOAuth(u, secret, client, bad)
 	return errors.Join(wrong...)
 }
 
@@ -156,7 +190,23 @@ func (c *Change) RemoveUpstream(name string) error {
 		return &Conflict{fmt.Sprintf("upstream %s still has grants on it (%s); revoke them first", name, grants[0].ID)}
 	}
 	c.rails = true
-	return errors.Join(c.DeleteSecret(store.UpstreamSecret(name)), c.DeleteUpstream(name), c.record("upstream.remove", name, string(u.Owner), "", nil))
+	return errors.Join(c.forgetAll(name, name+" was removed."), c.DeleteSecret(store.UpstreamRegistration(name)), c.DeleteSecret(store.UpstreamClient(name)),
+		c.DeleteSecret(store.UpstreamSecret(name)), c.DeleteUpstream(name), c.record("upstream.remove", name, string(u.Owner), "", nil))
+}
+
+// Endpoint is where an upstream is spoken to: below its URL, if there is one path for all.
+func (r *Registry) Endpoint(u policy.Upstream) (string, error) {
+	for _, f := range r.Families {
+		if f.Name != u.Family {
+			continue
+		}
+		conn, err := f.Open(u.Description)
+		if e, ok := conn.(connector.Endpointer); ok && err == nil {
+			return u.URL + e.Endpoint(), nil
+		}
+		return u.URL, err
+	}
+	return u.URL, nil
 }
 
 // described remembers what was read from descriptions, some of which are long.

@@ -122,6 +122,9 @@ func (db *DB) snapshot(ctx context.Context) iter.Seq2[feed.Change, error] {
 				func() error {
 					return each(rows(tx, doc[policy.Grant], "SELECT doc FROM grants ORDER BY identity, id"), func(g policy.Grant) bool { return send(feed.Change{Grant: &g}) })
 				},
+				func() error { // those that ended are unknown, and so are good for nothing
+					return each(rows(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE state = 'open' AND until > $1 ORDER BY id", micros(tx.now)), func(t policy.Task) bool { return send(feed.Change{Task: &t}) })
+				},
 				func() error {
 					return each(rows(tx, scanToken, "SELECT id, expires FROM tokens ORDER BY id"), func(t feed.TokenRevocation) bool { return send(feed.Change{Token: &t}) })
 				},

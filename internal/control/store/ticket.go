@@ -20,6 +20,7 @@ const (
 	RefreshToken      TicketKind = "refresh"
 	RegisteredClient  TicketKind = "client"
 	UsedAssertion     TicketKind = "assertion" // of a provider; by iss and jti
+	UpstreamSignIn    TicketKind = "upstream sign-in"
 )
 
 // TicketHash is what is kept of the text of a ticket: its entropy makes a slow hash needless.

@@ -48,12 +48,16 @@ func Key(c feed.Change) string {
 		return "grant " + c.Grant.ID
 	case c.Guardrail != nil:
 		return "guardrail " + c.Guardrail.ID
+	case c.Task != nil:
+		return "task " + c.Task.ID
 	case c.Token != nil:
 		return "token " + c.Token.ID
 	case c.Kill != nil:
 		return "kill " + c.Kill.ID
 	case c.Keys != nil:
 		return "keys"
+	case c.Account != nil:
+		return "account " + c.Account.Upstream + "/" + string(c.Account.Owner)
 	case c.Synced:
 		return "synced"
 	}
@@ -86,6 +90,7 @@ func world(k Kit) map[string]bool {
 		{Upstream: &policy.Upstream{Name: "mail", URL: "http://127.0.0.1:1", Environment: "production", Family: "patterns"}},
 		{Grant: &policy.Grant{ID: "bot/read", Identity: bot, Upstream: "mail", Actions: []string{"read"}, Cedar: "permit(principal, action, resource);", Until: later}},
 		{Guardrail: &policy.Guardrail{ID: "no", Cedar: `forbid(principal, action in Lanyard::Action::"admin", resource);`}},
+		{Task: &policy.Task{ID: "task_1", Identity: bot, Purpose: "tests", State: policy.TaskOpen, Until: later}},
 		{Token: &feed.TokenRevocation{ID: "tok_1", Expires: later}},
 	} {
 		k.Put(c)

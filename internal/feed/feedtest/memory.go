@@ -57,6 +57,9 @@ func (m *Memory) remember(c feed.Change) {
 		}
 		return
 	}
+	if c.Account != nil {
+		return
+	}
 	if c.Removed {
 		delete(m.things, Key(c))
 		m.order = slices.DeleteFunc(m.order, func(key string) bool { return key == Key(c) })
@@ -183,7 +186,7 @@ func (m *Memory) Record(_ context.Context, events []ledger.Event) error {
 	return nil
 }
 
-func (m *Memory) Credential(context.Context, string, identity.Chain) (feed.Secret, error) {
+func (m *Memory) Credential(context.Context, string, identity.Chain, feed.Secret) (feed.Secret, error) {
 	return feed.Secret{Header: "Authorization", Value: "Bearer secret", Expires: time.Time{}}, nil
 }
 

@@ -26,7 +26,7 @@ import (
 var Epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // Config is one for tests: everything but where the store is.
-func Config(t *testing.T) store.Config {
+func Config(t testing.TB) store.Config {
 	box, err := seal.New()
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
 		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "compacted": compacted,
-		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "migrated": migrated,
+		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "tasks": tasks, "migrated": migrated,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config(t)
@@ -60,7 +60,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 type source struct{ *store.DB }
 
 func (source) Ack(context.Context, feed.Cursor) error { return nil }
-func (source) Credential(context.Context, string, identity.Chain) (feed.Secret, error) {
+func (source) Credential(context.Context, string, identity.Chain, feed.Secret) (feed.Secret, error) {
 	return feed.Secret{}, store.ErrNotFound
 }
 
@@ -125,6 +125,8 @@ func Put(t *testing.T, db *store.DB, c feed.Change) feed.Cursor {
 			return tx.PutGrant(*c.Grant)
 		case c.Guardrail != nil:
 			return tx.PutGuardrail(*c.Guardrail)
+		case c.Task != nil:
+			return tx.PutTask(*c.Task)
 		case c.Token != nil:
 			return tx.RevokeToken(*c.Token)
 		case c.Kill != nil:

@@ -1,0 +1,105 @@
+package storetest
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// tasks: they are found, listed and ended by time; what was given of a budget is kept whatever else
+// changes; and a snapshot has those that go on.
+func tasks(t *testing.T, k kit) {
+	now := Epoch
+	k.Now = func() time.Time { return now }
+	db := k.open()
+	task := func(id string, until time.Duration, state policy.TaskState) policy.Task {
+		return policy.Task{ID: id, Identity: bot, Purpose: "tests", Scope: []policy.Grant{grant}, Budget: policy.Budget{"calls": 10}, Until: Epoch.Add(until), State: state, Created: Epoch, By: "operator:test"}
+	}
+	one, two, three := task("task_1", time.Hour, policy.TaskOpen), task("task_2", time.Minute, policy.TaskOpen), task("task_3", time.Hour, policy.TaskClosed)
+	k.write(db, func(tx *store.Tx) error {
+		tx.Record(Event("x"))
+		return errors.Join(world(tx), tx.PutTask(one), tx.PutTask(two), tx.PutTask(three), tx.PutGiven("task_1", policy.Budget{"calls": 3}))
+	})
+	now = now.Add(time.Minute)
+	k.write(db, func(tx *store.Tx) error {
+		tx.Record(Event("x"))
+		one.Purpose = "more tests"
+		return tx.PutTask(one)
+	})
+	k.read(db, func(tx *store.Tx) error {
+		got, err := tx.Task("task_1")
+		if !reflect.DeepEqual(got, one) {
+			t.Errorf("%+v", got)
+		}
+		given, err2 := tx.Given("task_1")
+		none, err3 := tx.Given("task_2")
+		if given["calls"] != 3 || len(none) != 0 {
+			t.Error(given, none)
+		}
+		ending, err4 := tx.EndingTasks(10)
+		if len(ending) != 1 || ending[0].ID != "task_2" {
+			t.Error(ending)
+		}
+		next, err5 := tx.NextTaskEnd()
+		if next != two.Until.UnixMicro() {
+			t.Error(next)
+		}
+		n, err6 := tx.CountTasks(bot)
+		if n != 2 {
+			t.Error(n)
+		}
+		return errors.Join(err, err2, err3, err4, err5, err6)
+	})
+	for name, c := range map[string]struct {
+		filter store.TaskFilter
+		want   int
+	}{
+		"all": {store.TaskFilter{}, 3}, "open": {store.TaskFilter{State: policy.TaskOpen}, 2}, "some": {store.TaskFilter{Limit: 2}, 2}, "after": {store.TaskFilter{After: "task_2"}, 1},
+		"of bot": {store.TaskFilter{Identity: bot}, 3}, "of another": {store.TaskFilter{Identity: identity.MustID("spiffe://lanyard.local/agent/other")}, 0},
+	} {
+		k.read(db, func(tx *store.Tx) error {
+			list, err := tx.Tasks(c.filter)
+			if len(list) != c.want {
+				t.Errorf("%s: %d", name, len(list))
+			}
+			return err
+		})
+	}
+	var sent []string
+	for c, err := range db.Watch(t.Context(), feed.Cursor{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Task != nil {
+			sent = append(sent, c.Task.ID)
+		}
+		if c.Synced {
+			break
+		}
+	}
+	if !reflect.DeepEqual(sent, []string{"task_1"}) {
+		t.Error(sent)
+	}
+	bad := task("task_4", time.Hour, policy.TaskOpen)
+	bad.Identity = identity.MustID("spiffe://lanyard.local/agent/nobody")
+	for name, f := range map[string]func(*store.Tx) error{
+		"of nobody":        func(tx *store.Tx) error { return tx.PutTask(bad) },
+		"given of no task": func(tx *store.Tx) error { return tx.PutGiven("task_9", nil) },
+		"no task":          func(tx *store.Tx) error { _, err := tx.Task("task_9"); return err },
+		"given, unknown":   func(tx *store.Tx) error { _, err := tx.Given("task_9"); return err },
+	} {
+		_, err := db.Write(t.Context(), func(tx *store.Tx) error { tx.Record(Event("x")); return f(tx) })
+		if !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutGiven("task_1", policy.Budget{"calls": 4}) }); !errors.Is(err, store.ErrUnrecorded) {
+		t.Errorf("without an event: %v", err)
+	}
+}

@@ -1,0 +1,87 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// PutTask adds or changes a task. What of its budget was given out stays as it is.
+func (tx *Tx) PutTask(t policy.Task) error {
+	_, err := tx.exec(`INSERT INTO tasks (id, identity, state, until, given, doc) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, until = excluded.until, doc = excluded.doc`,
+		t.ID, t.Identity.String(), string(t.State), micros(t.Until), []byte("{}"), encode(t))
+	tx.change(feed.Change{Task: &t})
+	return err
+}
+
+// Task returns the task of that id, or ErrNotFound.
+func (tx *Tx) Task(id string) (policy.Task, error) {
+	return one(tx, "SELECT doc FROM tasks WHERE id = $1", id, none[policy.Task], nil)
+}
+
+// TaskFilter selects tasks. Empty fields select all.
+type TaskFilter struct {
+	Identity identity.ID
+	State    policy.TaskState
+	After    string // id: those after it
+	Limit    int    // at most; 0 is all
+}
+
+// Tasks lists tasks by id.
+func (tx *Tx) Tasks(f TaskFilter) ([]policy.Task, error) {
+	if f.Limit == 0 {
+		f.Limit = -1
+	}
+	return list(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE ($1 = '' OR identity = $1) AND ($2 = '' OR state = $2) AND id > $3 ORDER BY id LIMIT $4",
+		f.Identity.String(), string(f.State), f.After, f.Limit)
+}
+
+// CountTasks counts the open tasks of an identity.
+func (tx *Tx) CountTasks(id identity.ID) (n int, err error) {
+	return n, tx.row("SELECT COUNT(*) FROM tasks WHERE identity = $1 AND state = 'open'", []any{id.String()}, &n)
+}
+
+// EndingTasks lists the tasks that are open though their end has come, at most limit.
+func (tx *Tx) EndingTasks(limit int) ([]policy.Task, error) {
+	return list(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE state = 'open' AND until <= $1 ORDER BY until LIMIT $2", micros(tx.now), limit)
+}
+
+// NextTaskEnd is when the next open task ends; ErrNotFound if none does.
+func (tx *Tx) NextTaskEnd() (int64, error) {
+	var next *int64
+	err := tx.row("SELECT MIN(until) FROM tasks WHERE state = 'open'", nil, &next)
+	if err == nil && next == nil {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return 0, err
+	}
+	return *next, nil
+}
+
+// Given is what of a task's budget was drawn and not given back, or ErrNotFound.
+func (tx *Tx) Given(task string) (policy.Budget, error) {
+	var doc []byte
+	if err := tx.row("SELECT given FROM tasks WHERE id = $1", []any{task}, &doc); err != nil {
+		return nil, err
+	}
+	given := policy.Budget{}
+	if err := json.Unmarshal(doc, &given); err != nil {
+		return nil, fmt.Errorf("a task in the store is damaged: %w", err)
+	}
+	return given, nil
+}
+
+// PutGiven keeps what of a task's budget was drawn. Gateways do not hear of it.
+func (tx *Tx) PutGiven(task string, given policy.Budget) error {
+	tx.changed = true
+	n, err := tx.exec("UPDATE tasks SET given = $1 WHERE id = $2", encode(given), task)
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
+	return err
+}

@@ -1,0 +1,285 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// Of a task's budget the control plane gives out parts, and a gateway counts them down
+// in memory. So that nothing is used twice, what is given out counts as used until it is
+// given back: when the task or the gateway closes, and when it has lain idle.
+
+// purseIdle is how long a part that nobody uses is kept.
+const purseIdle = time.Minute
+
+// purses is what is held of the budgets of tasks.
+type purses struct {
+	budget   feed.Budget // nil: the control plane has none to give
+	patience time.Duration
+	log      *slog.Logger
+
+	mu   sync.Mutex
+	of   map[string]*purse
+	shed bool // closed: nothing is held any more
+
+	going sync.WaitGroup // what later runs
+}
+
+// purse is what is held of one task's budget.
+type purse struct {
+	mu   sync.Mutex // also while more is asked for: who comes meanwhile waits for the same
+	left policy.Budget
+	used time.Time
+	over bool // given back: there is another one
+	dry  dry
+}
+
+// dry is that too little was left, which is believed for a moment: who is refused must not be able
+// to keep the control plane busy.
+type dry struct {
+	spent *feed.Spent
+	need  int64
+	until time.Time
+}
+
+var errNoBudget = errors.New("the control plane has no budgets")
+
+// take takes cost out of the task's purse, all of it or nothing, drawing what is missing.
+func (s *purses) take(task string, cost policy.Budget, now time.Time) error {
+	if len(cost) == 0 {
+		return nil
+	}
+	p, err := s.open(task)
+	if err != nil {
+		return err
+	}
+	defer p.mu.Unlock()
+	lack := policy.Budget{}
+	for kind, n := range cost {
+		if p.left[kind] < n {
+			lack[kind] = n - p.left[kind]
+		}
+	}
+	if len(lack) > 0 {
+		if d := p.dry; d.spent != nil && now.Before(d.until) && lack[d.spent.Kind] >= d.need {
+			return d.spent
+		}
+		got, err := s.draw(task, lack)
+		if errors.As(err, &p.dry.spent) {
+			p.dry.need, p.dry.until = lack[p.dry.spent.Kind], now.Add(time.Second)
+		}
+		if err != nil {
+			return err
+		}
+		for kind, n := range got {
+			p.left[kind] += max(n, 0)
+		}
+		for kind, n := range cost {
+			if p.left[kind] < n {
+				return &feed.Spent{Task: task, Kind: kind}
+			}
+		}
+	}
+	for kind, n := range cost {
+		p.left[kind] -= n
+	}
+	p.used = now
+	return nil
+}
+
+func (s *purses) draw(task string, want policy.Budget) (policy.Budget, error) {
+	if s.budget == nil {
+		return nil, errNoBudget
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+	defer cancel()
+	return s.budget.Draw(ctx, task, want)
+}
+
+// open returns the task's purse, locked.
+func (s *purses) open(task string) (*purse, error) {
+	for {
+		s.mu.Lock()
+		p := s.of[task]
+		if s.shed {
+			s.mu.Unlock()
+			return nil, errClosing
+		}
+		if p == nil {
+			if s.of == nil {
+				s.of = map[string]*purse{}
+			}
+			p = &purse{left: policy.Budget{}}
+			s.of[task] = p
+		}
+		s.mu.Unlock()
+		if p.mu.Lock(); !p.over {
+			return p, nil
+		}
+		p.mu.Unlock()
+	}
+}
+
+// put puts back what was taken for a call that was not made.
+func (s *purses) put(t *feed.Task, cost policy.Budget) {
+	if len(cost) == 0 {
+		return
+	}
+	p, err := s.open(t.ID)
+	if err != nil {
+		return // it stays used: never too little is counted
+	}
+	defer p.mu.Unlock()
+	for kind, n := range cost {
+		p.left[kind] += n
+	}
+}
+
+// settle gives back what is held of a task's budget.
+func (s *purses) settle(task string) {
+	s.mu.Lock()
+	p := s.of[task]
+	delete(s.of, task)
+	s.mu.Unlock()
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	back := policy.Budget{}
+	for kind, n := range p.left {
+		if n > 0 {
+			back[kind] = -n
+		}
+	}
+	if len(back) == 0 {
+		return
+	}
+	if _, err := s.draw(task, back); err != nil { // not tried again: it might be given back twice
+		s.log.Warn("giving back what a task did not use", "task", task, "error", err)
+	}
+}
+
+// sweep gives back what has lain idle.
+func (s *purses) sweep(now time.Time) {
+	var idle []string
+	s.mu.Lock()
+	for task, p := range s.of {
+		if p.mu.TryLock() { // one that is being used is not idle
+			if now.Sub(p.used) >= purseIdle {
+				idle = append(idle, task)
+			}
+			p.mu.Unlock()
+		}
+	}
+	s.mu.Unlock()
+	for _, task := range idle {
+		s.settle(task)
+	}
+}
+
+// later runs what asks the control plane, for which nobody waits but shut.
+func (s *purses) later(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.shed {
+		s.going.Go(f)
+	}
+}
+
+// shut gives everything back; nothing can be taken any more.
+func (s *purses) shut() {
+	s.mu.Lock()
+	s.shed = true
+	var all []string
+	for task := range s.of {
+		all = append(all, task)
+	}
+	s.mu.Unlock()
+	for _, task := range all {
+		s.settle(task)
+	}
+	s.going.Wait()
+}
+
+// meter counts the bytes of the bodies of one request against the budget of its task.
+// It outlives the request, whose body may still be read after the reply.
+type meter struct {
+	g    *Gateway
+	task *feed.Task
+}
+
+// count takes n bytes, before they go on.
+func (m *meter) count(n int) error {
+	if n == 0 {
+		return nil
+	}
+	return m.g.spend(m.task, policy.Budget{policy.Bytes: int64(n)})
+}
+
+// measure has the bodies of r counted, if its task limits their bytes.
+func (r *request) measure() {
+	if r.task == nil || r.task.Budget[policy.Bytes] == 0 {
+		return
+	}
+	r.meter = &meter{r.g, r.task}
+	if r.in.Body != nil && r.in.Body != http.NoBody {
+		r.in.Body = &measured{r.in.Body, r.meter, r.cancel}
+	}
+}
+
+// measured is a body that is counted as it is read.
+type measured struct {
+	io.ReadCloser
+	m    *meter
+	stop context.CancelCauseFunc
+}
+
+func (b *measured) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if spent := b.m.count(n); spent != nil {
+		b.stop(spent)
+		return 0, spent
+	}
+	return n, err
+}
+
+// both counts what goes over a connection that was upgraded, in both ways.
+func (m *meter) both(body io.ReadCloser, stop context.CancelCauseFunc) io.ReadCloser {
+	if c, ok := body.(io.ReadWriteCloser); ok {
+		return &measuredConn{c, m, stop}
+	}
+	return body
+}
+
+type measuredConn struct {
+	io.ReadWriteCloser
+	m    *meter
+	stop context.CancelCauseFunc
+}
+
+func (c *measuredConn) Read(p []byte) (int, error) {
+	n, err := c.ReadWriteCloser.Read(p)
+	if spent := c.m.count(n); spent != nil {
+		c.stop(spent)
+		return 0, spent
+	}
+	return n, err
+}
+
+func (c *measuredConn) Write(p []byte) (int, error) {
+	if err := c.m.count(len(p)); err != nil {
+		c.stop(err)
+		return 0, err
+	}
+	return c.ReadWriteCloser.Write(p)
+}
