@@ -443,3 +443,60 @@ func (c *crowd) may(k token.Claims, class policy.Class) bool {
 	}
 	return k.Scope == "" || slices.Contains(strings.Fields(k.Scope), string(class))
 }
+
+// TestExchangeKeepsTask: what is exchanged stays under its task, and no task brings in somebody for whom it was not.
+func TestExchangeKeepsTask(t *testing.T) {
+	c := newCrowd(t, "a", "b")
+	work := func(id string, of string, on identity.OwnerID, upstreams ...string) {
+		w := policy.Task{ID: id, Identity: agent(of), On: on, Purpose: "p", Until: c.now.Add(time.Minute), State: policy.TaskOpen, Created: c.now}
+		for _, u := range upstreams {
+			w.Scope = append(w.Scope, policy.Grant{ID: id, Identity: agent(of), Upstream: u, Cedar: "permit(principal, action, resource);", Until: c.now.Add(time.Hour)})
+		}
+		c.apply(feed.Change{Task: &w})
+	}
+	work("task_a", "a", "", "mail", "b")
+	work("task_maya", "b", "maya", "mail")
+	work("task_b", "b", "", "mail")
+	under := func(id string) string { return `[{"type":"lanyard_task","task":"` + id + `"}]` }
+	raw, claims := c.got(c.ask("a", exchange(token.TypeID, "token of ben", "resource", c.GatewayURL+"/b", "authorization_details", under("task_a"))))
+	if claims.Task != "task_a" || claims.Expires.After(c.now.Add(time.Minute)) {
+		t.Fatal(claims)
+	}
+	if _, kept := c.got(c.ask("a", exchange(token.TypeAccess, raw))); kept.Task != "task_a" {
+		t.Error(kept)
+	}
+	given := c.call(raw, "b")
+	for _, more := range [][]string{nil, {"authorization_details", under("task_a")}} {
+		if _, kept := c.got(c.ask("b", exchange(token.TypeJWT, given, more...))); kept.Task != "task_a" || texts(kept.Chain) != "b a ben" {
+			t.Error(kept)
+		}
+	}
+	free, _ := c.got(c.ask("a", exchange(token.TypeID, "token of ben", "resource", c.GatewayURL+"/b")))
+	untasked := c.call(free, "b")
+	if _, kept := c.got(c.ask("b", exchange(token.TypeJWT, untasked, "authorization_details", under("task_b")))); kept.Task != "task_b" {
+		t.Error(kept)
+	}
+	c.give("b", "a")
+	for name, k := range map[string]struct {
+		form url.Values
+		says string
+	}{
+		"another task of its own":     {exchange(token.TypeJWT, given, "authorization_details", under("task_b")), "is for task task_a"},
+		"what the task does not name": {exchange(token.TypeJWT, given, "resource", c.GatewayURL+"/a"), "names nothing on a"},
+		"the control plane":           {exchange(token.TypeJWT, given, "resource", c.URL), "no task"},
+		"a task for another person":   {exchange(token.TypeJWT, untasked, "authorization_details", under("task_maya")), "on behalf of maya"},
+		"a task of who called":        {exchange(token.TypeJWT, untasked, "authorization_details", under("task_a")), "no such task"},
+	} {
+		if a := c.ask("b", k.form); a.status == 200 || !strings.Contains(fmt.Sprint(a.body), k.says) {
+			t.Errorf("%s: %v", name, a)
+		}
+	}
+	alone := c.call(func() string { raw, _ := c.got(c.ask("a", url.Values{"resource": {c.GatewayURL + "/b"}})); return raw }(), "b")
+	if a := c.ask("b", exchange(token.TypeJWT, alone, "authorization_details", under("task_maya"))); a.status == 200 {
+		t.Error("a's own asking becomes maya's by a task of b's: ", a)
+	}
+	c.apply(feed.Change{Task: &policy.Task{ID: "task_a", Identity: agent("a"), State: policy.TaskClosed, Until: c.now.Add(time.Minute), Closed: c.now}})
+	if a := c.ask("b", exchange(token.TypeJWT, given)); a.status == 200 || !strings.Contains(fmt.Sprint(a.body), "task_a") {
+		t.Error("a task that was closed: ", a)
+	}
+}
