@@ -19,9 +19,9 @@ func (s *Source) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	form.Del("grant_type")
-	form.Del("resource")
-	form.Del("authorization_details")
+	for _, name := range []string{"grant_type", "resource", "subject_token", "subject_token_type", "authorization_details"} {
+		form.Del(name)
+	}
 	form.Set("token", "none") // introspection (RFC 7662) asks who wants to know before it looks at the token
 	endpoint := strings.TrimSuffix(s.config.Issuer, "/") + "/oauth/introspect"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))

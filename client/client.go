@@ -55,7 +55,9 @@ type Source struct {
 	endpoint string
 	identity token.ClientKey // signs assertions; zero with an API key
 	proofs   token.ClientKey // lives in memory only
-	nonces   token.GivenNonces
+	nonces   *token.GivenNonces
+	subject  string // on behalf of whom, and
+	kind     string // its type; empty: of nobody else
 
 	mu     sync.Mutex
 	tokens map[string]Token // by audience
@@ -94,7 +96,7 @@ func New(c Config) (*Source, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Source{config: c, endpoint: strings.TrimSuffix(c.Issuer, "/") + "/oauth/token", tokens: map[string]Token{}}
+	s := &Source{config: c, endpoint: strings.TrimSuffix(c.Issuer, "/") + "/oauth/token", nonces: &token.GivenNonces{}, tokens: map[string]Token{}}
 	if c.APIKey == "" {
 		key, err := c.key()
 		if err != nil {
@@ -211,6 +213,9 @@ func (s *Source) request(ctx context.Context, audience string, again bool) (Toke
 
 func (s *Source) form(audience string) (url.Values, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "resource": {audience}}
+	if s.subject != "" {
+		form = url.Values{"grant_type": {token.GrantExchange}, "resource": {audience}, "subject_token": {s.subject}, "subject_token_type": {s.kind}}
+	}
 	if s.config.Task != "" { // RFC 9396
 		details, err := json.Marshal(token.DetailsOf(s.config.Task))
 		if err != nil {

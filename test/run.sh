@@ -39,8 +39,9 @@ deps() {
 step deps deps
 step lint make -s lint
 step build make -s build
-step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|e2e|conformance)$")'
+step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|e2e|conformance|asi03)$")'
 step e2e go test -count=1 -timeout 6m ./test/e2e
+step asi03 go test -count=1 -timeout 3m ./test/asi03
 step conformance go test -count=1 -timeout 3m ./test/conformance
 step race race
 step fault go test -count=1 -timeout 12m -v ./test/fault

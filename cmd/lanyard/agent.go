@@ -114,17 +114,30 @@ func (b *badge) sourceOver(base http.RoundTripper) (*client.Source, error) {
 
 func (a *app) call() *cobra.Command {
 	var b badge
-	var body string
+	var body, behalf, kind string
 	var headers []string
 	c := &cobra.Command{Use: "call UPSTREAM METHOD PATH --as IDENTITY --key FILE", Short: "Call an upstream through the gateway as an identity would", Args: cobra.ExactArgs(3),
 		Long: `Get a token with an identity's key, bind it to a fresh one (DPoP), and send one
 request through the gateway: to try a grant, or to see why it does not do.
-With an API key instead of --key, set LANYARD_API_KEY.`,
-		Example: `  lanyard call mail GET "/gmail/v1/users/me/messages?q=invoice" --as invoice-bot --key invoice-bot.key.jwk`,
+With an API key instead of --key, set LANYARD_API_KEY. With --on-behalf-of it acts on
+behalf of whom the token in that file is about (token exchange, RFC 8693).`,
+		Example: `  lanyard call mail GET "/gmail/v1/users/me/messages?q=invoice" --as invoice-bot --key invoice-bot.key.jwk
+  lanyard call mail GET /gmail/v1/users/me/profile --as invoice-bot --key invoice-bot.key.jwk --on-behalf-of maya.id_token`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			source, err := b.source()
 			if err != nil {
 				return err
+			}
+			if behalf != "" {
+				subject, err := os.ReadFile(behalf)
+				if err != nil {
+					return err
+				}
+				types := map[string]string{"id_token": client.IDToken, "access_token": client.AccessToken, "jwt": client.JWT}
+				if types[kind] == "" {
+					return usage("--subject-token-type %q: use id_token, access_token or jwt", kind)
+				}
+				source = source.OnBehalf(strings.TrimSpace(string(subject)), types[kind])
 			}
 			base := b.upstream(args[0])
 			var content io.Reader
@@ -171,6 +184,8 @@ With an API key instead of --key, set LANYARD_API_KEY.`,
 	f := c.Flags()
 	f.StringVarP(&body, "body", "d", "", "JSON to send")
 	f.StringArrayVarP(&headers, "header", "H", nil, `"Name: value" to send; can be given again`)
+	f.StringVar(&behalf, "on-behalf-of", "", "file with a token of the person, or of the agents, that it is for")
+	f.StringVar(&kind, "subject-token-type", "id_token", "what that is: id_token or access_token of an identity provider, or jwt, from Lanyard-On-Behalf-Of")
 	b.flags(c)
 	return c
 }

@@ -66,11 +66,26 @@ func eventLine(e control.Entry) string {
 	if v.Owner != "" {
 		line += " (" + v.Owner + ")"
 	}
+	if len(v.Chain) > 1 {
+		line += " for " + strings.Join(shortNames(v.Chain[1:]), ", ")
+	}
 	line += "  " + what
 	if v.Reason != "" && v.Outcome != ledger.Allowed || v.Reason != "" && !requests {
 		line += "\n          " + v.Reason
 	}
 	return printableLines(line)
+}
+
+// shortNames are SPIFFE IDs as people say them: invoice-bot, and person/maya.
+func shortNames(ids []string) []string {
+	short := make([]string, len(ids))
+	for i, s := range ids {
+		short[i] = s[strings.LastIndexByte(s, '/')+1:]
+		if strings.Contains(s, "/person/") {
+			short[i] = "person/" + short[i]
+		}
+	}
+	return short
 }
 
 func printableLines(s string) string {

@@ -348,6 +348,7 @@ func (a *app) grant() *cobra.Command {
 	f.StringArrayVar(&in.Resources, "resource", nil, "pattern of resources, with *; can be given again (default all)")
 	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text, or ARGUMENT<=NUMBER, ARGUMENT>=NUMBER; can be given again")
 	f.StringVar(&cedar, "cedar", "", "file of Cedar, instead of the other fields")
+	f.BoolVar(&in.ForOthers, "only-for-others", false, "only when the identity acts on behalf of another")
 	f.StringVar(&in.Until, "until", "", "its end (default the identity's)")
 	f.StringVar(&in.Record, "record", "", "before: the event is durable before the reply; within: within 100 ms")
 	revoke := &cobra.Command{Use: "revoke IDENTITY/GRANT", Short: "Take a grant away", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
@@ -408,56 +409,4 @@ func (a *app) guardrail() *cobra.Command {
 		return a.show(s, func(w io.Writer) { fmt.Fprint(w, s.Cedar) })
 	}}
 	return noun("guardrail", "What nobody may do", list, put, remove, schema)
-}
-
-func (a *app) explain() *cobra.Command {
-	var in control.ExplainRequest
-	var args []string
-	c := &cobra.Command{Use: "explain IDENTITY UPSTREAM [METHOD PATH]", Short: "Say what would be decided about a call, and why", Args: cobra.RangeArgs(2, 4),
-		Example: `  lanyard explain invoice-bot mail GET /gmail/v1/users/me/messages
-  lanyard explain invoice-bot mail --action gmail.users.messages.send`,
-		RunE: func(cmd *cobra.Command, given []string) error {
-			in.Identity, in.Upstream = given[0], given[1]
-			switch {
-			case len(given) == 4:
-				in.Method, in.Path = given[2], given[3]
-			case len(given) == 3 || in.Action == "":
-				return usage("give METHOD and PATH, or --action")
-			}
-			for _, s := range args {
-				name, value, ok := strings.Cut(s, "=")
-				if !ok {
-					return usage("--arg %q: want NAME=VALUE", s)
-				}
-				if in.Arguments == nil {
-					in.Arguments = map[string]any{}
-				}
-				in.Arguments[name] = value
-			}
-			e, err := ask[control.ExplainResult](cmd.Context(), a, "POST", "/v1/explain", in)
-			if err != nil {
-				return err
-			}
-			return a.show(e, func(w io.Writer) {
-				word := "refused"
-				if e.Allow {
-					word = "allowed"
-				}
-				fmt.Fprintf(w, "%s: %s\n\n  action    %s (%s)\n  resource  %s\n", word, printable(e.Reason), e.Action, e.Class, printable(e.Resource))
-				for _, name := range sortedKeys(e.Arguments) {
-					fmt.Fprintf(w, "  %s = %s\n", name, printable(fmt.Sprint(e.Arguments[name])))
-				}
-				fmt.Fprintln(w)
-				for _, v := range e.Guardrails {
-					fmt.Fprintf(w, "  %s guardrail %s: %s\n", map[bool]string{true: "✗", false: " "}[v.Matched], v.ID, printable(v.Why))
-				}
-				for _, v := range e.Grants {
-					fmt.Fprintf(w, "  %s grant %s: %s\n", map[bool]string{true: "✓", false: " "}[v.Matched], v.ID, printable(v.Why))
-				}
-			})
-		}}
-	c.Flags().StringVar(&in.Action, "action", "", "an action instead of a request")
-	c.Flags().StringVar(&in.Resource, "resource", "", "its resource")
-	c.Flags().StringArrayVar(&args, "arg", nil, "NAME=VALUE, an argument of the action; can be given again")
-	return c
 }

@@ -44,6 +44,9 @@ func (a *app) provider() *cobra.Command {
 			for _, sub := range sortedKeys(p.People) {
 				line("", sub+" is "+string(p.People[sub]))
 			}
+			if len(p.Audience) > 0 {
+				line("tokens for", strings.Join(p.Audience, ", "))
+			}
 			line("at most", strings.Join(p.Limit(), ", "))
 			line("for", p.Life)
 			if p.Public {
@@ -67,7 +70,9 @@ func (a *app) provider() *cobra.Command {
 		Long: `Trust an identity provider of people, or change what it is trusted for. With
 --use id_jag, clients act for people on its word instead of asking them (Identity
 Assertion JWT Authorization Grant, "enterprise-managed authorization" in MCP). How
-far is what the upstream lets that person give, and --scope, whichever is less.`,
+far is what the upstream lets that person give, and --scope, whichever is less. With
+--use on_behalf, agents act on behalf of people by the tokens that it gave to one of
+the applications named with --audience (token exchange, RFC 8693).`,
 		Example: `  lanyard provider put okta --issuer https://acme.okta.com --use id_jag --domain acme.example --scope read,write
   lanyard provider put keycloak --issuer https://id.internal/realms/acme --use id_jag --claim preferred_username --jwks keys.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -92,11 +97,12 @@ far is what the upstream lets that person give, and --scope, whichever is less.`
 		}}
 	f := put.Flags()
 	f.StringVar(&in.Issuer, "issuer", "", "exactly what the provider writes in iss")
-	f.StringSliceVar(&in.Uses, "use", nil, "what it is trusted for: id_jag")
+	f.StringSliceVar(&in.Uses, "use", nil, "what it is trusted for: id_jag, on_behalf")
 	f.StringVar(&in.Claim, "claim", "", "how the owner is found: email, or the claim that holds an owner's name (default email)")
 	f.StringSliceVar(&in.Domains, "domain", nil, "domains of email that it answers for (default: any address that it says is verified)")
 	f.StringArrayVar(&people, "person", nil, "SUB=OWNER: who is meant, whatever else is said; can be given again")
 	f.StringSliceVar(&in.Scopes, "scope", nil, "what a client may get on its word, at most: read, write, delete, admin (default read)")
+	f.StringSliceVar(&in.Audience, "audience", nil, "with on_behalf: whom its tokens have to be for, as it writes them in aud and azp")
 	f.StringVar(&in.Life, "life", "", "how long a client goes on without its word being heard anew (default 30d)")
 	f.BoolVar(&in.Public, "public-clients", false, "clients that have no credential of their own may show its word, too")
 	f.StringVar(&jwks, "jwks", "", "file with its keys (RFC 7517), instead of those it publishes")

@@ -123,6 +123,9 @@ func (a *app) upstream() *cobra.Command {
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
 	f.StringArrayVar(&counters, "counter", nil, "NAME=ACTION,...:ARGUMENT, an amount that a task's budget can limit; can be given again")
+	f.StringVar(&in.Agent, "agent", "", "it is this identity, which acts on behalf of its callers")
+	f.StringVar(&in.ChainHeader, "chain-header", "", "tell it who is behind each request, in this header (default Lanyard-Chain)")
+	f.Lookup("chain-header").NoOptDefVal = "true"
 	f.StringSliceVar(&consent.Owners, "consent", nil, "owners who may connect a client of theirs to it, * for all; its own owner always may")
 	f.StringSliceVar(&consent.Classes, "consent-class", nil, "what they may let it do at most: read, write, delete, admin (default read)")
 	f.StringVar(&secretEnv, "credential-env", "", "environment variable with the credential the gateway shows it")

@@ -130,6 +130,8 @@ type UpstreamInput struct {
 	Description string                    `json:"description" doc:"The family's input: a document, its name, or lines of patterns" example:"gmail/v1"`
 	Classes     map[string]string         `json:"classes,omitempty" doc:"Action or pattern to class (read, write, delete, admin)"`
 	WebSocket   bool                      `json:"websocket,omitempty"`
+	ChainHeader string                    `json:"chain_header,omitempty" doc:"Header in which it is told who is behind a request: true for Lanyard-Chain, or one that begins with X-; none: it is not told" maxLength:"64"`
+	Agent       string                    `json:"agent,omitempty" doc:"It is this identity: each call gives it, in Lanyard-On-Behalf-Of, what it exchanges for tokens on behalf of its caller" maxLength:"512"`
 	Counters    map[string]policy.Counter `json:"counters,omitempty" doc:"Amounts that a task's budget can limit: which argument of which actions"`
 	Consent     *ConsentInput             `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
 	Secret      *SecretInput              `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
@@ -173,15 +175,16 @@ type SignInCode struct {
 
 // ProviderInput is PUT /v1/providers/{provider}.
 type ProviderInput struct {
-	Issuer  string            `json:"issuer" doc:"Exactly as the provider writes it in iss" example:"https://login.example.com" minLength:"1" maxLength:"512"`
-	Uses    []string          `json:"uses" doc:"What it is trusted for; id_jag: clients act for people on its word (ID-JAG)" enum:"id_jag" minItems:"1" maxItems:"8"`
-	Claim   string            `json:"claim,omitempty" doc:"How the owner is found: email (the default), or the claim that holds an owner's name, as in sub or preferred_username" maxLength:"128"`
-	Domains []string          `json:"domains,omitempty" doc:"Domains of email that it answers for; left out, any address that it says is verified counts" maxItems:"100"`
-	People  map[string]string `json:"people,omitempty" doc:"From sub to the name of an owner; who is here is found by nothing else"`
-	Scopes  []string          `json:"scopes,omitempty" doc:"What a client may get on its word, at most; default read" enum:"read,write,delete,admin"`
-	Life    string            `json:"life,omitempty" doc:"How long a client goes on without its word being heard anew; default 30d" example:"30d" maxLength:"16"`
-	Public  bool              `json:"public_clients,omitempty" doc:"Clients that have no credential of their own may show its word, too"`
-	JWKS    json.RawMessage   `json:"jwks,omitempty" doc:"Its keys (RFC 7517), pinned; left out, those it publishes are fetched"`
+	Issuer   string            `json:"issuer" doc:"Exactly as the provider writes it in iss" example:"https://login.example.com" minLength:"1" maxLength:"512"`
+	Uses     []string          `json:"uses" doc:"What it is trusted for; id_jag: clients act for people on its word (ID-JAG); on_behalf: agents act for people by the tokens it gave them (RFC 8693)" enum:"id_jag,on_behalf" minItems:"1" maxItems:"8"`
+	Claim    string            `json:"claim,omitempty" doc:"How the owner is found: email (the default), or the claim that holds an owner's name, as in sub or preferred_username" maxLength:"128"`
+	Domains  []string          `json:"domains,omitempty" doc:"Domains of email that it answers for; left out, any address that it says is verified counts" maxItems:"100"`
+	People   map[string]string `json:"people,omitempty" doc:"From sub to the name of an owner; who is here is found by nothing else"`
+	Scopes   []string          `json:"scopes,omitempty" doc:"What a client may get on its word, at most; default read" enum:"read,write,delete,admin"`
+	Audience []string          `json:"audience,omitempty" doc:"With on_behalf: whom its tokens have to be for, as it writes them in aud and azp" maxItems:"100"`
+	Life     string            `json:"life,omitempty" doc:"How long a client goes on without its word being heard anew; default 30d" example:"30d" maxLength:"16"`
+	Public   bool              `json:"public_clients,omitempty" doc:"Clients that have no credential of their own may show its word, too"`
+	JWKS     json.RawMessage   `json:"jwks,omitempty" doc:"Its keys (RFC 7517), pinned; left out, those it publishes are fetched"`
 }
 
 // ProviderView is a provider, with how many clients act on its word.
@@ -251,6 +254,7 @@ type GrantInput struct {
 	Resources  []string                    `json:"resources,omitempty" doc:"Patterns with *; none means all" maxItems:"500"`
 	Conditions map[string]policy.Condition `json:"conditions,omitempty" doc:"By argument: all must hold"`
 	Cedar      string                      `json:"cedar,omitempty" doc:"Instead of the plain fields" maxLength:"65536"`
+	ForOthers  bool                        `json:"only_for_others,omitempty" doc:"Only when the identity acts on behalf of another, never for itself"`
 	Record     string                      `json:"record,omitempty" enum:"before,within" doc:"The event is durable before the reply, or within 100 ms"`
 	Until      string                      `json:"until,omitempty" doc:"Its end; default the identity's expiry" example:"2027-01-31" maxLength:"64"`
 }
@@ -350,10 +354,12 @@ type RevokeResult struct {
 	Receipt feed.Receipt `json:"receipt"`
 }
 
-// ExplainRequest is POST /v1/explain: a request (method and path), or a call (action).
+// ExplainRequest is POST /v1/explain: an event; or who asks, and a request (method and path) or a call (action).
 type ExplainRequest struct {
-	Identity  string         `json:"identity" example:"invoice-bot" maxLength:"512"`
-	Upstream  string         `json:"upstream" example:"mail" maxLength:"64"`
+	Event     string         `json:"event,omitempty" doc:"What was decided then, and what would be now; nothing else is given with it" example:"evt_..." maxLength:"64"`
+	Identity  string         `json:"identity,omitempty" doc:"Who asks" example:"invoice-bot" maxLength:"512"`
+	As        []string       `json:"as,omitempty" doc:"All who are behind it, the one that acts first; a person, who is last, as person/NAME" example:"[\"invoice-bot\",\"person/maya\"]" maxItems:"8"`
+	Upstream  string         `json:"upstream,omitempty" example:"mail" maxLength:"64"`
 	Method    string         `json:"method,omitempty" example:"POST" maxLength:"16"`
 	Path      string         `json:"path,omitempty" doc:"With query, as it would be sent" example:"/gmail/v1/users/me/messages/send" maxLength:"8192"`
 	Body      string         `json:"body,omitempty" maxLength:"1048576"`
@@ -364,7 +370,7 @@ type ExplainRequest struct {
 
 // ExplainResult is the decision and what made it.
 type ExplainResult struct {
-	Allow     bool           `json:"allow"`
+	Allow     bool           `json:"allow" doc:"Each of those behind it may"`
 	Reason    string         `json:"reason" doc:"One sentence"`
 	Policies  []string       `json:"policies" doc:"Ids of the grants and guardrails that decided"`
 	Guardrail bool           `json:"guardrail,omitempty" doc:"A guardrail refused it: a grant will not help"`
@@ -374,9 +380,43 @@ type ExplainResult struct {
 	Resource  string         `json:"resource,omitempty"`
 	Arguments map[string]any `json:"args,omitempty"`
 	Owner     string         `json:"owner,omitempty" doc:"Who can grant it"`
-	// What each policy that was looked at had to do with it.
+	// What each policy that was looked at had to do with it: of the first who is refused, else of the one that acts.
 	Guardrails []policy.Verdict `json:"guardrails"`
 	Grants     []policy.Verdict `json:"grants"`
+	Links      []ExplainLink    `json:"links" doc:"The same of each who is behind it, the one that acts first"`
+	Change     []ExplainChange  `json:"change,omitempty" doc:"What would let it happen, all of it"`
+	Then       *ExplainThen     `json:"then,omitempty" doc:"What was decided, as it is on record; the rest is about now"`
+}
+
+// ExplainLink is what was decided about one of those behind a call.
+type ExplainLink struct {
+	Identity   identity.ID      `json:"identity"`
+	Allow      bool             `json:"allow"`
+	Reason     string           `json:"reason"`
+	Policies   []string         `json:"policies"`
+	Guardrails []policy.Verdict `json:"guardrails"`
+	Grants     []policy.Verdict `json:"grants"`
+	Change     []ExplainChange  `json:"change,omitempty"`
+}
+
+// ExplainChange is one thing that somebody could do.
+type ExplainChange struct {
+	Who     string `json:"who" example:"Priya Nair, owner of mail"`
+	Command string `json:"command" example:"lanyard grant put invoice-bot send --upstream mail --action gmail.users.messages.send"`
+}
+
+// ExplainThen is an event of the ledger, as far as it explains something.
+type ExplainThen struct {
+	Event    string    `json:"event"`
+	Time     time.Time `json:"time"`
+	Type     string    `json:"type"`
+	Outcome  string    `json:"outcome"`
+	Reason   string    `json:"reason,omitempty"`
+	Policies []string  `json:"policies"`
+	Chain    []string  `json:"chain"`
+	Upstream string    `json:"upstream,omitempty"`
+	Action   string    `json:"action,omitempty"`
+	Resource string    `json:"resource,omitempty"`
 }
 
 // Entry is one event of the ledger: its leaf, an OCSF 1.9 event. ledger.Parse reads it.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -151,35 +150,6 @@ func (b *ChildInput) spawn() (registry.Spawn, error) {
 			Grant: policy.Grant{Upstream: g.Upstream, Actions: g.Actions, Resources: g.Resources, Where: g.Conditions}})
 	}
 	return s, nil
-}
-
-// explainLine asks an identity and all that are above it: the first that refuses decides,
-// and every grant and guardrail that was looked at is told.
-func (p *Plane) explainLine(r policy.Request) (all policy.Explanation, err error) {
-	for n, l := range r.Chain {
-		s, ok := p.View.Subject(l.ID)
-		if !ok {
-			return policy.Explanation{}, identity.ErrUnknown
-		}
-		set, err := s.Set()
-		if err != nil {
-			return policy.Explanation{}, err
-		}
-		e := set.Explain(r)
-		if all.Grants = append(all.Grants, e.Grants...); n == 0 || all.Decision.Allow {
-			before, had := all.Decision.Before, all.Decision.Policies
-			all.Decision = e.Decision
-			all.Decision.Before, all.Decision.Policies = before || e.Decision.Before, append(had, e.Decision.Policies...)
-		}
-		for _, v := range e.Guardrails {
-			if same := slices.IndexFunc(all.Guardrails, func(o policy.Verdict) bool { return o.ID == v.ID }); same < 0 {
-				all.Guardrails = append(all.Guardrails, v)
-			} else if v.Matched {
-				all.Guardrails[same] = v
-			}
-		}
-	}
-	return all, nil
 }
 
 // tree is what descends from i, each judged with all that is above it.

@@ -301,7 +301,7 @@ func (p *Plane) identityRoutes(api door) {
 		}
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			_, _, err := c.PutGrant(in.Name, in.Part, policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
-				Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record}, until)
+				ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record}, until)
 			return err
 		})
 	})
@@ -385,7 +385,10 @@ func (p *Plane) upstreamRoutes(api door) {
 	})
 	handle(api, "PUT", "/upstreams/{name}", "put-upstream", tag, "Add or change an upstream", func(ctx context.Context, in *namedBody[UpstreamInput]) (Changed, error) {
 		b := in.Body
-		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket, Counters: b.Counters}
+		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket, ChainHeader: b.ChainHeader, Counters: b.Counters}
+		if u.ChainHeader == "true" {
+			u.ChainHeader = registry.ChainHeader
+		}
 		if b.Consent != nil {
 			for _, o := range b.Consent.Owners {
 				u.Consent.Owners = append(u.Consent.Owners, identity.OwnerID(o))
@@ -421,6 +424,9 @@ func (p *Plane) upstreamRoutes(api door) {
 			}
 			if u.Set = old.Set; b.OAuth == nil {
 				u.OAuth = old.OAuth
+			}
+			if u.Agent, err = c.AgentID(b.Agent, nil); err != nil {
+				return err
 			}
 			_, err = c.PutUpstreamOAuth(u, secret, client)
 			return err

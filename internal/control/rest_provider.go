@@ -59,7 +59,7 @@ func (p *Plane) providerRoutes(api door) {
 	})
 	handle(api, "PUT", "/providers/{name}", "put-provider", tag, "Trust an identity provider, or change what it is trusted for; one that is disabled stays so", func(ctx context.Context, in *namedBody[ProviderInput]) (Changed, error) {
 		b := in.Body
-		v := identity.Provider{Name: in.Name, Issuer: b.Issuer, Claim: b.Claim, Domains: b.Domains, Scopes: b.Scopes, Life: b.Life, Public: b.Public, JWKS: []byte(b.JWKS)}
+		v := identity.Provider{Name: in.Name, Issuer: b.Issuer, Claim: b.Claim, Domains: b.Domains, Scopes: b.Scopes, Audience: b.Audience, Life: b.Life, Public: b.Public, JWKS: []byte(b.JWKS)}
 		for _, use := range b.Uses {
 			v.Uses = append(v.Uses, identity.ProviderUse(use))
 		}

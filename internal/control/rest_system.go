@@ -3,17 +3,13 @@ package control
 import (
 	"context"
 	"errors"
-	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/control/issuer"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
-	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 func (p *Plane) systemRoutes(api door) {
@@ -97,119 +93,4 @@ func (p *Plane) status(ctx context.Context) (Status, error) {
 		}
 		return errors.Join(err1, err2, err3, err4)
 	})
-}
-
-// explain decides as a gateway would, from the same view, and says why.
-func (p *Plane) explain(ctx context.Context, in ExplainRequest) (ExplainResult, error) {
-	var id = ExplainResult{Guardrails: []policy.Verdict{}, Grants: []policy.Verdict{}, Policies: []string{}}
-	i, err := read(ctx, p, func(tx *store.Tx) (IdentityView, error) {
-		i, err := registry.FindIdentity(tx, in.Identity)
-		return IdentityView{Identity: i}, err
-	})
-	if err != nil {
-		return id, err
-	}
-	subject, ok := p.View.Subject(i.ID)
-	u, known := p.View.Upstream(in.Upstream)
-	if !known {
-		return id, &registry.Missing{Noun: "upstream", Name: in.Upstream}
-	}
-	if !ok {
-		return id, refusal(http.StatusServiceUnavailable, "The control plane is still reading its state; try again in a moment.")
-	}
-	call, err := p.call(in, u)
-	if err != nil {
-		return id, err
-	}
-	out := ExplainResult{Action: call.Action, Class: call.Class, Resource: call.Resource, Arguments: call.Arguments, Owner: u.OwnerName, Guardrails: id.Guardrails, Grants: id.Grants, Policies: id.Policies}
-	line, err := p.View.Line(subject.Identity.ID, p.Now())
-	if err != nil {
-		out.Reason = "Every call is refused: " + err.Error() + "."
-		return out, nil
-	}
-	if u.Killed {
-		out.Reason = "Every call is refused: " + u.Name + " is cut off."
-		return out, nil
-	}
-	e, err := p.explainLine(policy.Request{Call: call, Upstream: u, Now: p.Now(), Chain: line})
-	if err != nil {
-		return out, err
-	}
-	out.Allow, out.Reason, out.Guardrail, out.Guardrails, out.Grants = e.Decision.Allow, e.Decision.Reason, e.Decision.Guardrail, e.Guardrails, e.Grants
-	out.Policies = append(out.Policies, e.Decision.Policies...)
-	if e.Decision.Allow {
-		out.Record = map[bool]string{true: "before", false: "within"}[e.Decision.Before]
-	}
-	return out, nil
-}
-
-// call is what is to be explained: recognised from a request, or named.
-func (p *Plane) call(in ExplainRequest, u *policy.Upstream) (policy.Call, error) {
-	d, err := p.registry.Describe(*u)
-	if err != nil {
-		return policy.Call{}, err
-	}
-	if in.Action != "" {
-		i := slices.IndexFunc(d.Actions, func(a policy.Action) bool { return a.Name == in.Action })
-		if i < 0 {
-			return policy.Call{}, invalid("upstream " + u.Name + " has no action " + in.Action + "; lanyard upstream actions " + u.Name + " lists them")
-		}
-		args, err := arguments(in.Arguments, d.Actions[i])
-		return policy.Call{Upstream: u.Name, Action: in.Action, Class: policy.ClassOf(*u, d.Actions[i]), Resource: in.Resource, Arguments: args}, err
-	}
-	if in.Method == "" || !strings.HasPrefix(in.Path, "/") {
-		return policy.Call{}, invalid("give an action, or a method and a path as it would be sent to the upstream")
-	}
-	for _, f := range p.Families {
-		if f.Name != u.Family {
-			continue
-		}
-		conn, err := f.Open(u.Description)
-		if err != nil {
-			return policy.Call{}, err
-		}
-		path, query, _ := strings.Cut(in.Path, "?")
-		call, err := conn.Recognise(&connector.Request{Method: strings.ToUpper(in.Method), Path: path, Query: query, Header: http.Header{}, Body: []byte(in.Body)})
-		if err != nil {
-			return policy.Call{}, invalid("upstream " + u.Name + " does not know this request, so it is refused: " + err.Error())
-		}
-		call.Upstream = u.Name
-		call.Class = policy.ClassOf(*u, policy.Action{Name: call.Action, Class: call.Class})
-		return call, nil
-	}
-	return policy.Call{}, invalid("upstream " + u.Name + " is of an unknown family")
-}
-
-// arguments makes what JSON has into what policies speak of: text, truth, numbers
-// and lists of text. What is none of them is refused, not bent until it fits.
-func arguments(args map[string]any, of policy.Action) (map[string]any, error) {
-	out := map[string]any{}
-	for name, v := range args {
-		switch v := v.(type) {
-		case string, bool:
-			out[name] = v
-		case float64:
-			if slices.Contains(of.Parameters, policy.Parameter{Name: name, Type: "number"}) {
-				out[name] = policy.Number(strconv.FormatFloat(v, 'f', -1, 64))
-				continue
-			}
-			if v != math.Trunc(v) || math.Abs(v) >= 1<<53 {
-				return nil, invalid("args." + name + ": a number must be a whole number below 2^53")
-			}
-			out[name] = int64(v)
-		case []any:
-			list := make([]string, len(v))
-			for i := range v {
-				s, ok := v[i].(string)
-				if !ok {
-					return nil, invalid("args." + name + ": a list must be a list of strings")
-				}
-				list[i] = s
-			}
-			out[name] = list
-		default:
-			return nil, invalid("args." + name + ": want a string, true or false, a whole number or a list of strings")
-		}
-	}
-	return out, nil
 }

@@ -28,7 +28,7 @@ type Stop struct {
 // claims to that upstream. It may report too much, never too little.
 func (s *Stop) Touches(c *token.Claims, upstream string) bool {
 	switch {
-	case s.Everything, s.Upstream != "" && s.Upstream == upstream, s.Token != "" && s.Token == c.ID, s.Task != "" && s.Task == c.Task:
+	case s.Everything, s.Upstream != "" && s.Upstream == upstream, s.Token != "" && (s.Token == c.ID || slices.Contains(c.From, s.Token)), s.Task != "" && s.Task == c.Task:
 		return true
 	case s.Account != nil:
 		return s.Account.Upstream == upstream

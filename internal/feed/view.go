@@ -201,6 +201,11 @@ func (v *View) Check(c token.Claims, now time.Time) error {
 	if _, gone := st.revoked.get(c.ID); gone {
 		return errors.New("it was revoked")
 	}
+	for _, from := range c.From {
+		if _, gone := st.revoked.get(from); gone {
+			return errors.New("a token that it came from was revoked")
+		}
+	}
 	if len(c.Chain) == 0 {
 		return identity.ErrUnknown
 	}

@@ -448,3 +448,13 @@ func TestRevokedTokensAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// TestFromTouches: a stop of one token touches what came of it.
+func TestFromTouches(t *testing.T) {
+	c := token.Claims{ID: "tok_c", From: []string{"tok_b", "tok_a"}}
+	for id, want := range map[string]bool{"tok_a": true, "tok_b": true, "tok_c": true, "tok_d": false} {
+		if s := (Stop{Token: id}); s.Touches(&c, "mail") != want {
+			t.Error(id)
+		}
+	}
+}

@@ -74,15 +74,8 @@ func (r *request) judged(call policy.Call) error {
 }
 
 func (r *request) mayAsk(call policy.Call, now time.Time) (policy.Decision, error) {
-	subject, ok := r.g.View.Subject(r.claims.Actor())
-	if !ok {
-		return policy.Decision{Reason: "the identity is unknown"}, nil
-	}
-	set, err := subject.Set()
-	if err != nil {
-		return policy.Decision{}, err
-	}
-	d, err := r.g.judge(r, r.question(call, r.backend.upstream, now), set)
+	var by sets
+	d, err := r.g.judge(r, r.question(call, r.backend.upstream, now), &by)
 	if err == nil && d.Allow && !inScope(r.claims.Scope, call.Class) {
 		d = policy.Decision{Reason: "the token is limited to the scope " + quote(r.claims.Scope)}
 	}

@@ -32,6 +32,7 @@ func (g *Gateway) authenticate(r *request, from *caller) error {
 	if r.claims, err = g.verify(r, raw); err != nil {
 		return err
 	}
+	r.access = raw
 	if err := g.possession(r, scheme, raw); err != nil {
 		return err
 	}

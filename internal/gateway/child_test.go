@@ -103,15 +103,17 @@ func TestOffers(t *testing.T) {
 	w.start("kid", identity.Link{ID: id("bot")})
 	up, _ := w.view.Upstream("mail")
 	offered := func(class policy.Class, args map[string]any) bool {
-		s, _ := w.view.Subject(id("kid"))
-		set, err := s.Set()
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := newRequest(w.g)
-		r.set = set
 		line, _ := w.view.Line(id("kid"), time.Now())
-		return r.offers(policy.Request{Call: policy.Call{Upstream: "mail", Action: "things.x", Class: class, Arguments: args}, Upstream: up, Now: time.Now(), Chain: line})
+		var all sets
+		for n, l := range line {
+			s, _ := w.view.Subject(l.ID)
+			set, err := s.Set()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[n] = set
+		}
+		return all.offer(policy.Request{Call: policy.Call{Upstream: "mail", Action: "things.x", Class: class, Arguments: args}, Upstream: up, Now: time.Now(), Chain: line})
 	}
 	for _, args := range []map[string]any{nil, {"a": "b"}} {
 		w.enrol("bot")

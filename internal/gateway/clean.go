@@ -280,7 +280,7 @@ func ownHeader(name string) bool {
 			}
 		}
 	}
-	return strings.HasPrefix(name, "Proxy-")
+	return strings.HasPrefix(name, "Proxy-") || strings.HasPrefix(name, "Lanyard-")
 }
 
 // ownFamilies begin the headers in which proxies tell an upstream who is asking for what.

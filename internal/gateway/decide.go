@@ -14,11 +14,7 @@ import (
 // chain is as strong as its weakest link and a delegation can only narrow. What is
 // allowed must also still be what it was when it was approved.
 func (g *Gateway) decide(r *request) error {
-	set, err := r.subject.Set()
-	if err != nil {
-		return err
-	}
-	d, err := g.judge(r, r.question(r.call, r.backend.upstream, r.start), set)
+	d, err := g.judge(r, r.question(r.call, r.backend.upstream, r.start), &r.sets)
 	if err != nil {
 		return err
 	}
@@ -26,7 +22,7 @@ func (g *Gateway) decide(r *request) error {
 		d = policy.Decision{Reason: fmt.Sprintf("%s may do this, but its token is limited to the scope %q and %s is a %s: a token with that in its scope, or with none, is needed.",
 			r.claims.Actor().Name(), r.claims.Scope, r.call.Action, r.call.Class)}
 	}
-	r.set, r.decision = set, d
+	r.decision = d
 	if !d.Allow {
 		return denied(r, d)
 	}
@@ -65,48 +61,53 @@ func inScope(scope string, c policy.Class) bool {
 	return false
 }
 
+// sets are what each link of a chain may do, the actor's first.
+type sets [identity.MaxChain]*policy.Set
+
 // question is whether a call may be made for r, at that time, on that version of its upstream.
 func (r *request) question(call policy.Call, u *policy.Upstream, now time.Time) policy.Request {
 	return policy.Request{Call: call, Upstream: u, Now: now, Source: r.source, Chain: r.claims.Chain}
 }
 
-// judge is the decision by what set allows the subject; it is asked again for a
-// running request when something it stood on may have gone.
-func (g *Gateway) judge(r *request, ask policy.Request, set *policy.Set) (policy.Decision, error) {
-	d := set.Decide(ask)
-	var err error
-	for _, l := range r.claims.Chain[1:] {
-		if !d.Allow {
-			return d, nil
-		}
-		if d, err = g.link(l.ID, ask, d); err != nil {
-			return policy.Decision{}, err
-		}
+// judge is the decision on all of the chain; it is asked again for a running request
+// when something it stood on may have gone. What decided is put into by.
+func (g *Gateway) judge(r *request, ask policy.Request, by *sets) (policy.Decision, error) {
+	chain := r.claims.Chain
+	if len(chain) == 0 || len(chain) > len(by) {
+		return policy.Decision{Reason: "Nobody, or too many, are behind the request."}, nil
 	}
-	return g.tasked(r.claims, ask, d)
+	var all policy.Decision
+	for i, l := range chain {
+		d, err := g.link(l.ID, &ask, &by[i])
+		if err != nil || !d.Allow {
+			return d, err
+		}
+		if i == 0 {
+			all = d
+			continue
+		}
+		all.Policies = append(all.Policies, d.Policies...)
+		all.Before = all.Before || d.Before
+	}
+	if len(chain) > 1 {
+		all.Reason = "Granted by " + strings.Join(all.Policies, ", ") + "."
+	}
+	return g.tasked(r.claims, ask, all)
 }
 
-// offers reports whether everyone behind r may make a call, or might with the right
+// offer reports whether everyone in a chain may make a call, or might with the right
 // arguments where they are not known: whether it is to be shown.
-func (r *request) offers(ask policy.Request) bool {
-	may := (*policy.Set).May
-	if ask.Call.Arguments != nil { // all of the call is known
-		may = func(s *policy.Set, ask policy.Request) bool { return s.Decide(ask).Allow }
-	}
-	for _, l := range ask.Chain[1:] {
-		member, ok := r.g.View.Subject(l.ID)
-		if !ok {
-			return false
-		}
-		if set, err := member.Set(); err != nil || !may(set, ask) {
+func (s *sets) offer(ask policy.Request) bool {
+	for _, set := range s[:len(ask.Chain)] {
+		if ask.Call.Arguments != nil && !set.Decide(ask).Allow || !set.May(ask) { // with arguments, all of the call is known
 			return false
 		}
 	}
-	return may(r.set, ask)
+	return true
 }
 
-// link adds the decision on one member of the chain to what the others said.
-func (g *Gateway) link(id identity.ID, ask policy.Request, so policy.Decision) (policy.Decision, error) {
+// link is the decision on one member of the chain.
+func (g *Gateway) link(id identity.ID, ask *policy.Request, by **policy.Set) (policy.Decision, error) {
 	member, ok := g.View.Subject(id)
 	if !ok {
 		return policy.Decision{Reason: id.String() + ", on whose behalf it is asked, is unknown."}, nil
@@ -118,8 +119,27 @@ func (g *Gateway) link(id identity.ID, ask policy.Request, so policy.Decision) (
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	d := set.Decide(ask)
-	d.Policies = append(so.Policies[:len(so.Policies):len(so.Policies)], d.Policies...)
-	d.Before = d.Before || so.Before
-	return d, nil
+	*by = set
+	return set.Decide(*ask), nil
+}
+
+// unmoved reports whether what decided on r would decide now, too: the same task, the same
+// grants under the same guardrails for each link, on the same version of the upstream.
+func (g *Gateway) unmoved(r *request, u *policy.Upstream) bool {
+	if u != r.backend.upstream {
+		return false
+	}
+	if t, _ := g.View.Task(r.claims.Task); t != r.task {
+		return false
+	}
+	for i, l := range r.claims.Chain {
+		member, ok := g.View.Subject(l.ID)
+		if !ok {
+			return false
+		}
+		if set, err := member.Set(); err != nil || set != r.sets[i] {
+			return false
+		}
+	}
+	return true
 }

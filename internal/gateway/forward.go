@@ -85,21 +85,14 @@ func (g *Gateway) still(r *request) error {
 			return &problem{status: http.StatusForbidden, kind: "denied", detail: call.Action + " is now a " + string(call.Class) + ", and the token is limited to the scope " + quote(r.claims.Scope) + "."}
 		}
 	}
-	subject, ok := g.View.Subject(r.claims.Actor())
-	if !ok {
-		return unauthorized("invalid_token", "The access token is no longer good: its identity is unknown.")
-	}
-	set, err := subject.Set()
-	if err != nil {
-		return err
-	}
 	if err := g.mine(r); err != nil {
 		return err
 	}
-	if set == r.set && u == r.backend.upstream && len(r.claims.Chain) == 1 { // the same grants under the same guardrails
+	if g.unmoved(r, u) {
 		return nil
 	}
-	if d, err := g.judge(r, r.question(call, u, now), set); err != nil {
+	var by sets // r's own do not change any more
+	if d, err := g.judge(r, r.question(call, u, now), &by); err != nil {
 		return err
 	} else if !d.Allow {
 		return denied(r, d)
@@ -134,6 +127,7 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	u.Opaque = b.prefix + r.target // sent as it is: not decoded, not encoded again
 	p.Out.Host = b.base.Host
 	h := p.Out.Header
+	r.setTold(h)
 	setSecret(h, r.secret)
 	h["Traceparent"] = []string{r.tracing}
 	_, checked := b.connector.(connector.Checker)

@@ -26,6 +26,9 @@ func (g *Gateway) inject(r *request) error {
 	if r.in.Header["Upgrade"] != nil && !r.backend.upstream.WebSocket {
 		return malformed("WebSocket is not enabled for " + r.name + ".")
 	}
+	if err := g.tell(r); err != nil {
+		return err
+	}
 	return g.trace(r)
 }
 

@@ -103,7 +103,7 @@ func (r *request) filter(l connector.Lister, contentType string, reply []byte) (
 		c.Upstream = r.name
 		c.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: c.Action, Class: c.Class})
 		ask := r.question(c, r.backend.upstream, r.start)
-		return inScope(r.claims.Scope, c.Class) && r.named(ask, c.Arguments != nil) && r.offers(ask)
+		return inScope(r.claims.Scope, c.Class) && r.named(ask, c.Arguments != nil) && r.sets.offer(ask)
 	})
 	r.g.see(r, offers)
 	return out, err

@@ -15,7 +15,6 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
-	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
 // Several MCP upstreams behind one endpoint. Each caller has a door of its own: an MCP
@@ -53,9 +52,8 @@ type door struct {
 	// Toward clients of revisions with sessions, and of those without.
 	stateful, stateless http.Handler
 
-	claims atomic.Pointer[token.Claims] // of the caller's last token
-	source string
-	used   atomic.Int64 // when, in nanoseconds
+	caller atomic.Pointer[caller] // with its last token
+	used   atomic.Int64           // when, in nanoseconds
 	ctx    context.Context
 	close  context.CancelFunc
 
@@ -77,7 +75,7 @@ type progress struct {
 // enter answers r at its caller's door.
 func (g *Gateway) enter(r *request, j connector.Joiner) {
 	d := g.door(r, j)
-	d.claims.Store(r.claims)
+	d.caller.Store(&caller{r.claims, r.access, r.source})
 	d.used.Store(r.start.UnixNano())
 	in := r.in.WithContext(r.ctx)
 	in.URL.Path, in.URL.RawPath, in.URL.RawQuery = r.path, "", ""
@@ -158,7 +156,7 @@ func (g *Gateway) door(r *request, j connector.Joiner) *door {
 		return d
 	}
 	b.doors.makeRoom(r.start)
-	d := &door{g: g, name: r.name, source: r.source, joined: j.Members(),
+	d := &door{g: g, name: r.name, joined: j.Members(),
 		lines: map[*line]bool{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}}
 	d.ctx, d.close = context.WithCancel(context.Background())
 	server := sdk.NewServer(&sdk.Implementation{Name: r.name, Title: "Lanyard", Version: "1"}, &sdk.ServerOptions{

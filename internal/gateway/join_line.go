@@ -91,18 +91,22 @@ func (d *door) at(member string, who guest) (lineKey, sdk.ClientCapabilities) {
 // mayAsk reports whether an upstream may perhaps ask the caller for something.
 func (d *door) mayAsk(member, action string, class policy.Class) bool {
 	u, ok := d.g.View.Upstream(member)
-	claims := d.claims.Load()
-	subject, known := d.g.View.Subject(claims.Actor())
-	if !ok || !known {
+	if !ok {
 		return false
 	}
-	set, err := subject.Set()
-	if err != nil {
-		return false
-	}
+	c := d.caller.Load()
 	class = policy.ClassOf(*u, policy.Action{Name: action, Class: class})
-	return inScope(claims.Scope, class) && set.May(policy.Request{Upstream: u, Now: d.g.Now(), Source: d.source,
-		Call: policy.Call{Action: action, Class: class, Upstream: member, Resource: "client"}})
+	ask := policy.Request{Upstream: u, Now: d.g.Now(), Source: c.source, Chain: c.claims.Chain, Call: policy.Call{Action: action, Class: class, Upstream: member, Resource: "client"}}
+	for _, l := range c.claims.Chain {
+		subject, known := d.g.View.Subject(l.ID)
+		if !known {
+			return false
+		}
+		if set, err := subject.Set(); err != nil || !set.May(ask) {
+			return false
+		}
+	}
+	return inScope(c.claims.Scope, class)
 }
 
 // line is one of that key for a call, opened if need be. It is given back with leave.

@@ -123,7 +123,7 @@ func (r *request) spoken(p *problem) (status int, contentType string, body []byt
 		return 0, "", nil
 	}
 	switch p.kind {
-	case "denied", "forbidden", "unrecognised", "changed", "no-account", "upstream-refuses", "task", "uncounted", "budget-spent":
+	case "denied", "forbidden", "unrecognised", "changed", "loop", "no-account", "upstream-refuses", "task", "uncounted", "budget-spent":
 	default:
 		return 0, "", nil
 	}

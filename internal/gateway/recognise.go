@@ -102,8 +102,9 @@ type backend struct {
 	basic     map[string]bool // actions that are steps of the protocol
 	prefix    string          // escaped path of the base, without a slash at its end
 
-	accounts accounts
-	doors    doors
+	accounts      accounts
+	doors         doors
+	introductions introductions
 }
 
 // backend returns the upstream as it is now, opening it when it has changed.

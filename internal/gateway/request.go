@@ -44,6 +44,7 @@ type state struct {
 
 	// authenticate
 	claims  *token.Claims // shared, never changed
+	access  string        // the access token that they are of
 	subject *feed.Subject
 	source  string // peer address
 	nonce   string // for the caller's next proof, when it should take another
@@ -58,12 +59,14 @@ type state struct {
 
 	// decide
 	decision policy.Decision
-	set      *policy.Set // of the subject, that decided
-	task     *feed.Task  // that it is under, nil for none
+	sets     sets       // that decided
+	task     *feed.Task // that it is under, nil for none
 
 	// inject
-	secret  feed.Secret
-	tracing string // W3C traceparent as sent
+	secret       feed.Secret
+	tracing      string // W3C traceparent as sent
+	behind       string // the chain, where the upstream is told it
+	introduction feed.Introduction
 
 	// forward
 	ctx    context.Context
@@ -104,9 +107,9 @@ func (r *request) clear() {
 	r.w, r.in, r.start, r.id, r.reserved = nil, nil, time.Time{}, "", false
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
-	r.backend, r.ask, r.call, r.decision, r.set = nil, connector.Request{}, policy.Call{}, policy.Decision{}, nil
+	r.backend, r.ask, r.call, r.decision, r.sets = nil, connector.Request{}, policy.Call{}, policy.Decision{}, sets{}
 	r.account, r.session, r.bound, r.task, r.meter = nil, "", false, nil, nil
-	r.secret, r.tracing = feed.Secret{}, ""
+	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel = nil, nil
 	r.status, r.trailer, r.refused, r.failure = 0, false, nil, ""

@@ -35,7 +35,7 @@ func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
 			w.WriteHeader(http.StatusBadGateway) // unless it has begun
 			_ = writer.CloseWithError(err)
 		}()
-		t.d.g.serve(w, in, &caller{t.d.claims.Load(), t.d.source})
+		t.d.g.serve(w, in, t.d.caller.Load())
 	}()
 	select {
 	case <-w.begun:
@@ -91,6 +91,7 @@ var _ http.ResponseWriter = (*reply)(nil)
 // caller is who asks through a door, which has authenticated it.
 type caller struct {
 	claims *token.Claims
+	access string // the token that they are of
 	source string
 }
 
@@ -99,6 +100,6 @@ func (g *Gateway) vouched(r *request, c *caller) error {
 	if err := g.View.Live(r.start); err != nil {
 		return unavailable("The gateway has not heard from its control plane, so nothing may pass.")
 	}
-	r.claims, r.source = c.claims, c.source
+	r.claims, r.access, r.source = c.claims, c.access, c.source
 	return g.admit(r)
 }

@@ -288,6 +288,7 @@ type Owner struct {
 	Email      string     `json:"email"`
 	Team       bool       `json:"team,omitempty"`
 	Generation uint64     `json:"generation,omitempty"` // grows when tokens in this owner's name must die
+	Stopped    time.Time  `json:"stopped,omitzero"`     // when that last grew: what an identity provider said before counts for nothing
 	Backup     OwnerID    `json:"backup,omitempty"`     // default backup for what this owner owns
 	State      OwnerState `json:"state"`
 	Set        string     `json:"set,omitempty"`

@@ -13,8 +13,12 @@ type ProviderUse string
 // click (draft-ietf-oauth-identity-assertion-authz-grant).
 const IDJAG ProviderUse = "id_jag"
 
+// OnBehalf lets agents act on behalf of people by tokens that the provider gave to an
+// application of the organisation (RFC 8693).
+const OnBehalf ProviderUse = "on_behalf"
+
 // ProviderUses are all that there are.
-var ProviderUses = []ProviderUse{IDJAG}
+var ProviderUses = []ProviderUse{IDJAG, OnBehalf}
 
 // Provider is an identity provider of people that the organisation trusts to say
 // who somebody is. It speaks of people in its own words; the owner who is meant is
@@ -29,6 +33,7 @@ type Provider struct {
 	Scopes   []string           `json:"scopes,omitempty"`         // classes that clients get on its word, at most; default read
 	Life     string             `json:"life"`                     // how long a client goes on without its word being heard anew, as in 30d
 	Public   bool               `json:"public_clients,omitempty"` // clients without a credential of their own may show its word, too
+	Audience []string           `json:"audience,omitempty"`       // of on_behalf: whom its tokens have to be for (aud, azp), in its own words
 	JWKS     []byte             `json:"jwks,omitempty"`           // its keys (RFC 7517), pinned; none: those it publishes
 	Disabled bool               `json:"disabled,omitempty"`       // trusted for nothing, for now
 	Set      string             `json:"set,omitempty"`

@@ -40,8 +40,8 @@ func Compile(g Grant, d Described) (Grant, error) {
 			return g, err
 		}
 		g.Cedar = text
-	} else if len(g.Actions)+len(g.Resources)+len(g.Where) > 0 {
-		return g, errors.New("cedar: give either cedar or the plain fields (actions, resources, conditions), not both")
+	} else if len(g.Actions)+len(g.Resources)+len(g.Where) > 0 || g.ForOthers {
+		return g, errors.New("cedar: give either cedar or the plain fields (actions, resources, conditions, only_for_others), not both")
 	}
 	policies, err := parseList(g.Cedar)
 	if err != nil {
@@ -162,6 +162,9 @@ func (g Grant) plain(d Described) (string, error) {
 			fmt.Fprintf(&b, "resource.path like %s", quote(r))
 		}
 		b.WriteString(")")
+	}
+	if g.ForOthers {
+		b.WriteString(" &&\n  context.for_others")
 	}
 	names := make([]string, 0, len(g.Where))
 	for name := range g.Where {

@@ -150,24 +150,24 @@ func (s *Set) Decide(r Request) Decision {
 		return s.forbidden(EnvironmentGuardrail)
 	}
 	why := q.ask(s.rails.rules, s.rules)
-	for _, e := range why.Errors {
+	for _, e := range why.errors {
 		if id, ok := strings.CutPrefix(string(e.PolicyID), railMark); ok {
 			return Decision{Guardrail: true, Policies: []string{id}, Reason: fmt.Sprintf("Guardrail %s could not be evaluated for this call, so it is refused.", id)}
 		}
 	}
-	if len(why.Reasons) == 0 && s.consents(&r) {
+	if len(why.reasons) == 0 && s.consents(&r) {
 		return Decision{Allow: true, Policies: []string{r.Upstream.Name + "/consent"}, Before: r.Call.Class != Read}
 	}
-	if len(why.Reasons) == 0 && s.inherits(r.Chain) {
+	if len(why.reasons) == 0 && s.inherits(r.Chain) {
 		return Decision{Allow: true, Reason: "Within what " + s.subject.Parent.Name() + " may do."}
 	}
-	if len(why.Reasons) == 0 {
-		return Decision{Reason: s.denial(q)}
+	if len(why.reasons) == 0 {
+		return Decision{Reason: s.denial(&q)}
 	}
-	if strings.HasPrefix(string(why.Reasons[0].PolicyID), railMark) { // Cedar gives the forbids alone if there are any
-		return s.forbidden(ids(why.Reasons)...)
+	if why.rails {
+		return s.forbidden(why.reasons...)
 	}
-	d := Decision{Allow: true, Policies: ids(why.Reasons)}
+	d := Decision{Allow: true, Policies: why.reasons}
 	d.Before = s.before(d.Policies, r.Call.Class)
 	d.Reason = "Granted by " + strings.Join(d.Policies, ", ") + "."
 	return d
@@ -185,7 +185,7 @@ func (s *Set) May(r Request) bool {
 		return false
 	}
 	about := func(always bool) func(rule) bool {
-		return func(r rule) bool { return r.concerns(q) && (r.always || !always) }
+		return func(r rule) bool { return r.concerns(&q) && (r.always || !always) }
 	}
 	return !slices.ContainsFunc(s.rails.rules, about(true)) && (slices.ContainsFunc(s.rules, about(false)) || s.consents(&r) || s.inherits(r.Chain))
 }
@@ -219,14 +219,4 @@ func isClass(action string) bool {
 		return true
 	}
 	return false
-}
-
-func ids(reasons []cedar.DiagnosticReason) []string {
-	out := make([]string, 0, len(reasons))
-	for _, r := range reasons {
-		if id := strings.TrimPrefix(string(r.PolicyID), railMark); !slices.Contains(out, id) {
-			out = append(out, id)
-		}
-	}
-	return out
 }

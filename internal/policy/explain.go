@@ -64,9 +64,9 @@ func (q *question) verdict(r *rule) Verdict {
 	default:
 		why := q.ask([]rule{*r}, nil)
 		switch {
-		case len(why.Errors) > 0:
-			v.Matched, v.Why = g == nil, "could not be evaluated: "+why.Errors[0].Message
-		case len(why.Reasons) > 0:
+		case len(why.errors) > 0:
+			v.Matched, v.Why = g == nil, "could not be evaluated: "+why.errors[0].Message
+		case len(why.reasons) > 0:
 			v.Matched, v.Why = true, "covers the call"
 		default:
 			v.Why = "its conditions do not hold for this resource and these arguments"
@@ -81,6 +81,7 @@ func (s *Set) denial(q *question) string {
 	var may []string
 	var ended string
 	near := false // a grant is about this action, but not with these arguments
+	alone := ""   // one is, and it is for others only
 	for i := range s.rules {
 		r := &s.rules[i]
 		if r.grant.Upstream != c.Upstream {
@@ -91,6 +92,9 @@ func (s *Set) denial(q *question) string {
 			continue
 		}
 		near = near || r.scope[1].covers(q.action, q.class)
+		if r.grant.ForOthers && !q.forOthers() && r.scope[1].covers(q.action, q.class) {
+			alone = r.grant.ID
+		}
 		may = append(may, r.grant.words()...)
 	}
 	who := "an operator"
@@ -110,6 +114,8 @@ func (s *Set) denial(q *question) string {
 		return fmt.Sprintf("%s: its grant %s has ended; %s can renew it.", start, ended, who)
 	case len(may) == 0:
 		return fmt.Sprintf("%s: it has no grant there; %s can give one.", start, who)
+	case alone != "":
+		return fmt.Sprintf("%s for itself: its grant %s is only for acting on behalf of others; it is to exchange what it was called with for a token of its own.", start, alone)
 	case near:
 		return fmt.Sprintf("%s with this resource or these arguments (%s): the conditions of its grants do not cover them; %s can widen them.", start, c.Resource, who)
 	}

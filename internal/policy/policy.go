@@ -65,8 +65,10 @@ type Upstream struct {
 	OAuth       *OAuth             `json:"oauth,omitempty"`   // it wants OAuth of its own; nil: it does not
 	Header      string             `json:"header,omitempty"`  // where the broker's secret goes; default Authorization
 	WebSocket   bool               `json:"websocket,omitempty"`
-	Counters    map[string]Counter `json:"counters,omitempty"` // amounts that a task's budget can limit, by name
-	Killed      bool               `json:"killed,omitempty"`   // the cord was pulled on it: every call is refused
+	Counters    map[string]Counter `json:"counters,omitempty"`     // amounts that a task's budget can limit, by name
+	ChainHeader string             `json:"chain_header,omitempty"` // where it is told who is behind a request; empty: it is not told
+	Agent       identity.ID        `json:"agent,omitzero"`         // it is this identity, which is introduced to its callers; zero: it is none
+	Killed      bool               `json:"killed,omitempty"`       // the cord was pulled on it: every call is refused
 	Set         string             `json:"set,omitempty"`
 	Version     int64              `json:"version"`
 }
@@ -136,12 +138,13 @@ type Grant struct {
 	ID        string               `json:"id"` // "<identity name>/<name>" in a manifest
 	Identity  identity.ID          `json:"identity"`
 	Upstream  string               `json:"upstream"`
-	Actions   []string             `json:"actions,omitempty"`    // class names, action names, or globs of action names
-	Resources []string             `json:"resources,omitempty"`  // Cedar like-patterns; empty means all
-	Where     map[string]Condition `json:"conditions,omitempty"` // by argument name
-	Cedar     string               `json:"cedar,omitempty"`      // instead of the plain fields; or what they compiled to
-	Plain     bool                 `json:"plain"`                // the plain fields are the source, Cedar was compiled from them
-	Record    string               `json:"record,omitempty"`     // before | within: event durable before the reply, or within 100 ms
+	Actions   []string             `json:"actions,omitempty"`         // class names, action names, or globs of action names
+	Resources []string             `json:"resources,omitempty"`       // Cedar like-patterns; empty means all
+	Where     map[string]Condition `json:"conditions,omitempty"`      // by argument name
+	ForOthers bool                 `json:"only_for_others,omitempty"` // only when the identity acts for another
+	Cedar     string               `json:"cedar,omitempty"`           // instead of the plain fields; or what they compiled to
+	Plain     bool                 `json:"plain"`                     // the plain fields are the source, Cedar was compiled from them
+	Record    string               `json:"record,omitempty"`          // before | within: event durable before the reply, or within 100 ms
 	Until     time.Time            `json:"until"`
 	Set       string               `json:"set,omitempty"`
 }

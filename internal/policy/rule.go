@@ -182,10 +182,24 @@ func (e *evaluation) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	}
 }
 
-// ask evaluates the rules that concern q. Cedar is not needed where none of them has a condition.
-func (q *question) ask(rails, grants []rule) cedar.Diagnostic {
-	all := evaluation{rails, grants, q}
-	var why cedar.Diagnostic
+// answer is what the rules that concern a question said: the forbids alone if there are any.
+type answer struct {
+	reasons []string // ids, each once
+	rails   bool     // they are guardrails'
+	errors  []cedar.DiagnosticError
+}
+
+func (a *answer) add(key cedar.PolicyID) {
+	id, rail := strings.CutPrefix(string(key), railMark)
+	a.rails = a.rails || rail
+	if !slices.Contains(a.reasons, id) {
+		a.reasons = append(a.reasons, id)
+	}
+}
+
+// ask evaluates the rules that concern q. Cedar is not needed where none of them has a
+// condition; most decisions are such, and cost next to no memory.
+func (q *question) ask(rails, grants []rule) (a answer) {
 	simple := true
 	for i := range rails {
 		simple = simple && !rails[i].concerns(q)
@@ -193,26 +207,37 @@ func (q *question) ask(rails, grants []rule) cedar.Diagnostic {
 	for i := range grants {
 		simple = simple && (grants[i].always || !grants[i].concerns(q))
 	}
-	if simple {
-		for key := range all.All() {
-			why.Reasons = append(why.Reasons, cedar.DiagnosticReason{PolicyID: key})
-		}
-		return why
+	if !simple {
+		return q.evaluate(rails, grants)
 	}
-	_, why = cedar.Authorize(&all, q, cedar.Request{Principal: q.set.principal, Action: q.action, Resource: q.resource, Context: q.context()})
-	return why
+	for i := range grants {
+		if r := &grants[i]; r.concerns(q) {
+			a.add(r.key)
+		}
+	}
+	return a
+}
+
+func (q *question) evaluate(rails, grants []rule) (a answer) {
+	kept := *q // q itself needs not outlive the decision
+	_, why := cedar.Authorize(&evaluation{rails, grants, &kept}, &kept, cedar.Request{Principal: q.set.principal, Action: q.action, Resource: q.resource, Context: q.context()})
+	for _, r := range why.Reasons {
+		a.add(r.PolicyID)
+	}
+	a.errors = why.Errors
+	return a
 }
 
 // question is one request in the words of Cedar. What Cedar may not ask for is made when it asks.
 type question struct {
-	*Request
+	Request
 	set                               *Set
 	action, class, resource, upstream types.EntityUID
 }
 
-func (s *Set) question(r *Request) (*question, error) {
+func (s *Set) question(r *Request) (question, error) {
 	c := &r.Call
-	q := &question{Request: r, set: s,
+	q := question{Request: *r, set: s,
 		action:   types.EntityUID{Type: actionType, ID: types.String(c.Action)},
 		class:    types.EntityUID{Type: actionType, ID: types.String(c.Class)},
 		resource: types.EntityUID{Type: resourceType, ID: types.String(c.Upstream + "/" + c.Resource)},
@@ -222,7 +247,7 @@ func (s *Set) question(r *Request) (*question, error) {
 		switch value.(type) {
 		case string, int64, Number, bool, []string:
 		default:
-			return nil, fmt.Errorf("argument %s is of a kind that no policy can judge", name)
+			return question{}, fmt.Errorf("argument %s is of a kind that no policy can judge", name)
 		}
 	}
 	return q, nil
@@ -233,11 +258,16 @@ func (q *question) context() types.Record {
 	for name, value := range q.Call.Arguments {
 		args[types.String(name)] = cedarValue(value)
 	}
-	c := types.RecordMap{"now": types.NewDatetime(q.Now), "source": types.String(q.Source), "args": types.NewRecord(args), "depth": types.Long(max(1, len(q.Chain)))}
+	c := types.RecordMap{"now": types.NewDatetime(q.Now), "source": types.String(q.Source), "args": types.NewRecord(args), "depth": types.Long(max(1, len(q.Chain))), "for_others": types.Boolean(q.forOthers())}
 	if person := q.Chain.Root().Owner(); person != "" {
 		c["person"] = types.String(person)
 	}
 	return types.NewRecord(c)
+}
+
+// forOthers reports whether whose set it is acts for another: the chain does not end with it.
+func (q *question) forOthers() bool {
+	return len(q.Chain) > 1 && q.Chain.Root() != q.set.subject.ID
 }
 
 // Get is the three entities that a request has, and no others.

@@ -167,13 +167,13 @@ func (s *TaskSet) Names(r Request) []string {
 	if err != nil {
 		return nil
 	}
-	return ids(q.ask(nil, s.set.rules).Reasons)
+	return q.ask(nil, s.set.rules).reasons
 }
 
 // May reports whether the task names some call of that action, as [Set.May] does.
 func (s *TaskSet) May(r Request) bool {
 	q, err := s.set.question(&r)
-	return err == nil && slices.ContainsFunc(s.set.rules, func(r rule) bool { return r.concerns(q) })
+	return err == nil && slices.ContainsFunc(s.set.rules, func(r rule) bool { return r.concerns(&q) })
 }
 
 // Uses reports whether the scope names anything on the upstream.

@@ -46,6 +46,11 @@ func (k SigningKey) x() string {
 	return strict64.EncodeToString(k.private.Public().(ed25519.PublicKey))
 }
 
+// header is the encoded header of what k signs, with the dot after it.
+func (k SigningKey) header(typ string) string {
+	return strict64.EncodeToString([]byte(`{"alg":"EdDSA","typ":"`+typ+`","kid":"`+k.ID+`"}`)) + "."
+}
+
 func (k SigningKey) String() string               { return "[signing key " + k.ID + "]" }
 func (k SigningKey) GoString() string             { return k.String() }
 func (k SigningKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
@@ -91,7 +96,7 @@ func NewSigner(keys ...SigningKey) (*Signer, error) {
 		if k.private == nil {
 			return nil, errors.New("make signer: a key is empty")
 		}
-		s.header = append(s.header, strict64.EncodeToString([]byte(`{"alg":"EdDSA","typ":"at+jwt","kid":"`+k.ID+`"}`))+".")
+		s.header = append(s.header, k.header("at+jwt"))
 		set = append(set, `{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"`+k.ID+`","x":"`+k.x()+`"}`)
 	}
 	s.jwks = []byte(`{"keys":[` + strings.Join(set, ",") + `]}`)
@@ -119,6 +124,8 @@ type wire struct {
 	Task       string        `json:"task,omitempty"`
 	Details    []TaskDetail  `json:"authorization_details,omitempty"`
 	Key        *Confirmation `json:"cnf,omitempty"`
+	From       []string      `json:"from,omitempty"`
+	MayAct     *Act          `json:"may_act,omitempty"`
 }
 
 // Act is an actor, within it who acted before (RFC 8693 section 4.1).
@@ -152,12 +159,23 @@ func DetailsOf(task string) []TaskDetail {
 	return []TaskDetail{{TaskType, task}}
 }
 
-// Mint signs c with the key that is current at c.Issued.
+// Mint signs c, an access token, with the key that is current at c.Issued.
 func (s *Signer) Mint(c Claims) (string, error) {
+	if !c.MayAct.IsZero() {
+		return "", errors.New("mint token: nobody else may act with an access token")
+	}
+	return s.mint(c, "")
+}
+
+// mint signs c as what typ says; empty for an access token.
+func (s *Signer) mint(c Claims, typ string) (string, error) {
 	w := wire{Issuer: c.Issuer, Subject: c.Chain.Root().String(), Audience: c.Audience, Client: c.Client, ID: c.ID,
-		Issued: c.Issued.Unix(), Expires: c.Expires.Unix(), Scope: c.Scope, Owner: string(c.Owner), Credential: c.Credential}
+		Issued: c.Issued.Unix(), Expires: c.Expires.Unix(), Scope: c.Scope, Owner: string(c.Owner), Credential: c.Credential, From: c.From}
 	if len(c.Chain) > identity.MaxChain {
 		return "", fmt.Errorf("mint token: its chain has %d links, more than %d", len(c.Chain), identity.MaxChain)
+	}
+	if len(c.From) > MaxFrom {
+		return "", fmt.Errorf("mint token: it comes from %d others, more than %d", len(c.From), MaxFrom)
 	}
 	for _, l := range c.Chain {
 		w.Generation = append(w.Generation, l.Generation)
@@ -174,6 +192,9 @@ func (s *Signer) Mint(c Claims) (string, error) {
 	if len(c.Chain) > 1 {
 		w.Act, w.Chain = ActOf(c.Chain), c.Chain.Texts()
 	}
+	if !c.MayAct.IsZero() {
+		w.MayAct = &Act{Subject: c.MayAct.String()}
+	}
 	at := slices.IndexFunc(s.keys, func(k SigningKey) bool { return !c.Issued.Before(k.From.Truncate(time.Second)) })
 	if at < 0 {
 		return "", errors.New("mint token: no key is current")
@@ -182,8 +203,12 @@ func (s *Signer) Mint(c Claims) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("mint token: %w", err)
 	}
-	raw := make([]byte, 0, len(s.header[at])+len(payload)*4/3+100)
-	raw = strict64.AppendEncode(append(raw, s.header[at]...), payload)
+	header := s.header[at]
+	if typ != "" {
+		header = s.keys[at].header(typ)
+	}
+	raw := make([]byte, 0, len(header)+len(payload)*4/3+100)
+	raw = strict64.AppendEncode(append(raw, header...), payload)
 	sig := ed25519.Sign(s.keys[at].private, raw)
 	raw = strict64.AppendEncode(append(raw, '.'), sig)
 	if len(raw) > MaxToken {

@@ -40,5 +40,6 @@ const (
 	ReplayWindow = ProofWindow + 2*Skew
 	MaxAssertion = 5 * time.Minute // an assertion may expire this far ahead
 	MaxVoucher   = time.Hour       // a voucher is good for so long after its iat, at most
+	MaxFrom      = 16              // exchanges in a row that a token can come from
 	maxID        = 256             // bytes of a jti
 )

@@ -46,9 +46,12 @@ func ParseJWKS(data []byte) (*Verifier, error) {
 // accepts any (introspection). Whether the token was revoked is not its question.
 // The error is an *Error with Code InvalidToken.
 func (v *Verifier) Verify(raw, issuer, audience string, now time.Time) (Claims, error) {
-	c, err := v.verify(raw, now)
+	c, err := v.verify(raw, "at+jwt", now)
 	if err == nil {
 		err = c.judge(issuer, audience, now)
+	}
+	if err == nil && !c.MayAct.IsZero() {
+		err = errors.New("says that another may act with it")
 	}
 	if err != nil {
 		return Claims{}, &Error{InvalidToken, "access token " + err.Error()}
@@ -56,7 +59,7 @@ func (v *Verifier) Verify(raw, issuer, audience string, now time.Time) (Claims, 
 	return c, nil
 }
 
-func (v *Verifier) verify(raw string, now time.Time) (Claims, error) {
+func (v *Verifier) verify(raw, typ string, now time.Time) (Claims, error) {
 	j, err := parseJWS(raw, "kid")
 	if err != nil {
 		return Claims{}, err
@@ -67,8 +70,8 @@ func (v *Verifier) verify(raw string, now time.Time) (Claims, error) {
 	switch {
 	case r.err != nil:
 		return Claims{}, r.err
-	case j.typ != "at+jwt": // RFC 9068 section 4: so no id token, proof or assertion passes for one
-		return Claims{}, fmt.Errorf("has typ %q, not at+jwt", j.typ)
+	case j.typ != typ: // RFC 9068 section 4: so no id token, proof or assertion passes for one
+		return Claims{}, fmt.Errorf("has typ %q, not %s", j.typ, typ)
 	case j.alg != "EdDSA":
 		return Claims{}, fmt.Errorf("has alg %q, not EdDSA", j.alg)
 	case !known:
@@ -96,6 +99,7 @@ func readClaims(payload []byte, now time.Time) (Claims, error) {
 	}
 	c.Chain = r.chain()
 	c.Key = r.confirmation("cnf")
+	c.MayAct, c.From = r.mayAct(), r.texts("from", false)
 	c.Task = r.task()
 	if len(c.ID) > maxID {
 		r.fail("jti", "is too long")

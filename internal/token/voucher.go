@@ -67,13 +67,7 @@ func parseVoucher(raw string) (Voucher, error) {
 		Issued: r.date("iat", true), Expires: r.date("exp", true), notBefore: r.date("nbf", false),
 		audience: r.texts("aud", true), jws: j, claims: o}
 	resource := r.texts("resource", true)
-	switch string(o.value("email_verified")) {
-	case "", "null":
-	case "true", `"true"`: // some providers quote it
-		v.Verified = true
-	default:
-		v.Denied = true
-	}
+	v.Verified, v.Denied = o.emailVerified()
 	key := r.confirmation("cnf")
 	v.JKT = key.JKT
 	if key.X5TS256 != "" {
@@ -94,6 +88,17 @@ func parseVoucher(raw string) (Voucher, error) {
 		r.fail("authorization_details", "is not understood here; use scope")
 	}
 	return v, errors.Join(head.err, r.err)
+}
+
+// emailVerified says whether email_verified is true, or something else.
+func (o object) emailVerified() (verified, denied bool) {
+	switch string(o.value("email_verified")) {
+	case "", "null":
+		return false, false
+	case "true", `"true"`: // some providers quote it
+		return true, false
+	}
+	return false, true
 }
 
 // SignedBy reports whether one of keys made v.

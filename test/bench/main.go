@@ -24,7 +24,7 @@ func main() {
 	conns := flag.Int("conns", 32, "connections")
 	rounds := flag.Int("rounds", 7, "rounds of each comparison")
 	each := flag.Duration("each", 2*time.Second, "time of one round")
-	only := flag.String("only", "", "one part: proxies, mcp, issue, decide, kill, children, verify or append")
+	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, kill, children, verify or append")
 	flag.Parse()
 	if err := run(flag.Args(), *only, *conns, *rounds, *each); err != nil {
 		log.Fatal("bench: ", err)
@@ -38,6 +38,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 	parts := map[string]func() error{
 		"proxies": func() error { return proxies(conns, rounds, each) },
 		"mcp":     func() error { return mcpCalls(conns, rounds, each) },
+		"chain":   func() error { return chains(conns, rounds, each) },
 		"issue":   func() error { return issuing(conns, rounds, each) },
 		"decide":  deciding, "kill": killing, "children": children, "verify": verifying, "append": func() error { return appending(each) },
 	}
@@ -48,7 +49,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 		return parts[only]()
 	}
 	var failed error
-	for _, name := range []string{"proxies", "mcp", "issue", "decide", "kill", "children", "verify", "append"} {
+	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "kill", "children", "verify", "append"} {
 		failed = errors.Join(failed, parts[name]())
 	}
 	return failed
@@ -80,6 +81,8 @@ func role(args []string) error {
 		return runMCPWing(args[1], n)
 	case args[0] == "issuer" && len(args) == 2:
 		return runIssuer(args[1])
+	case args[0] == "chain":
+		return runChain()
 	case args[0] == "decide" && len(args) == 2:
 		return runDecide(args[1])
 	}

@@ -87,7 +87,7 @@ func runMCPWing(to string, n int) error {
 	if err != nil {
 		return err
 	}
-	raw, err := w.mint(base, token.Confirmation{})
+	raw, err := w.mint(base, token.Confirmation{}, lineOf(1))
 	if err != nil {
 		return err
 	}

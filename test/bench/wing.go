@@ -97,15 +97,15 @@ func populate(view *feed.View, to string, n int) error {
 	return view.Apply(feed.Change{Synced: true})
 }
 
-// mint makes a token of the first agent for mail behind base.
-func (w *wing) mint(base string, c token.Confirmation) (string, error) {
+// mint makes a token of a chain that begins with the first agent, for mail behind base.
+func (w *wing) mint(base string, c token.Confirmation, chain identity.Chain) (string, error) {
 	now := time.Now()
-	return w.signer.Mint(token.Claims{ID: "tok_" + rand.Text(), Issuer: issuerURL, Chain: identity.Alone(agentID(0), 0), Client: agentID(0).String(),
+	return w.signer.Mint(token.Claims{ID: "tok_" + rand.Text(), Issuer: issuerURL, Chain: chain, Client: agentID(0).String(),
 		Audience: base + "/mail", Issued: now, Expires: now.Add(15 * time.Minute), Owner: "maya", Credential: "cred_bot-0", Key: c})
 }
 
-// runWing is the role: it prints its plain and its TLS address, and a token for
-// each: unbound, bound to jkt, bound to x5t.
+// runWing is the role: it prints its plain and its TLS address, and tokens for
+// them: unbound, bound to jkt, bound to x5t, and one of a chain of four.
 func runWing(to, jkt, x5t string) error {
 	w, err := newWing()
 	if err != nil {
@@ -130,13 +130,18 @@ func runWing(to, jkt, x5t string) error {
 		}
 		servers = append(servers, g.Server())
 		for _, c := range [][]token.Confirmation{{{}, {JKT: jkt}}, {{X5TS256: x5t}}}[i] {
-			raw, err := w.mint(base, c)
+			raw, err := w.mint(base, c, lineOf(1))
 			if err != nil {
 				return err
 			}
 			line += " " + raw
 		}
 	}
+	four, err := w.mint("http://"+plain.Addr().String(), token.Confirmation{}, lineOf(4))
+	if err != nil {
+		return err
+	}
+	line += " " + four
 	if err := populate(w.view, to, 10); err != nil {
 		return err
 	}

@@ -69,8 +69,12 @@ func TestTLS(t *testing.T) {
 	mine, _, ours := certificate(t, dir, "mine")
 	_, _, theirs := certificate(t, dir, "theirs")
 	h.do("credential", "add", "reader", "--certificate", mine)
-	ask := func(c *http.Client) (token, refused string) {
-		res, err := c.PostForm(h.control+"/oauth/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {"spiffe://lanyard.local/agent/reader"}, "resource": {h.gate + "/mail"}})
+	ask := func(c *http.Client, more ...string) (token, refused string) {
+		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"spiffe://lanyard.local/agent/reader"}, "resource": {h.gate + "/mail"}}
+		for i := 0; i < len(more); i += 2 {
+			form.Set(more[i], more[i+1])
+		}
+		res, err := c.PostForm(h.control+"/oauth/token", form)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,6 +121,22 @@ func TestTLS(t *testing.T) {
 		if status, body, _ := call(c); status != 401 {
 			t.Errorf("with %s certificate: %d %s", name, status, body)
 		}
+	}
+	// On behalf of maya it is the same.
+	exchange := []string{"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token_type", "urn:ietf:params:oauth:token-type:id_token", "subject_token", h.portal().idToken(t, "maya@example.com", "portal")}
+	if token, refused = ask(as(ours), exchange...); token == "" {
+		t.Fatalf("no token on behalf of maya: %s", refused)
+	}
+	for name, c := range map[string]*http.Client{"another": as(theirs), "none": as()} {
+		if token, refused := ask(c, exchange...); token != "" || refused != "invalid_client" {
+			t.Errorf("on behalf of maya with %s certificate: %s", name, refused)
+		}
+		if status, body, _ := call(c); status != 401 {
+			t.Errorf("on behalf of maya with %s certificate: %d %s", name, status, body)
+		}
+	}
+	if status, body, _ := call(as(ours)); status != 200 {
+		t.Errorf("on behalf of maya: %d %s", status, body)
 	}
 	h.do("kill", "reader", "--reason", "test")
 	if status, _, _ := call(as(ours)); status != 401 {

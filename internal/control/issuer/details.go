@@ -62,6 +62,9 @@ func parseDetails(s string) (d detail, err error) {
 // task finds the task that the token is to be for, or what is to be opened.
 func (i *Issuer) task(_ *http.Request, q *issue) error {
 	text := q.form["authorization_details"]
+	if q.behalf != nil && q.behalf.task != "" {
+		return i.kept(q, text)
+	}
 	if text == "" {
 		return nil // see stands
 	}
@@ -99,6 +102,26 @@ func (i *Issuer) task(_ *http.Request, q *issue) error {
 	}
 	q.work = &w
 	return nil
+}
+
+// kept keeps an exchange under the task of what was exchanged.
+func (i *Issuer) kept(q *issue, text string) error {
+	id := q.behalf.task
+	if text != "" {
+		if d, err := parseDetails(text); err != nil {
+			return err
+		} else if d.Task != id {
+			return badDetails("The subject token is for task " + id + ", and what is exchanged for it is, too.")
+		}
+	}
+	if q.claims.Audience == i.URL {
+		return badDetails("A token for the control plane is for no task, and the subject token is for task " + id + ".")
+	}
+	t, ok := i.View.Task(id)
+	if !ok {
+		return badDetails("Task " + id + " is unknown.")
+	}
+	return i.under(q, t.Task)
 }
 
 // taskless refuses a token for no task to those that act under tasks alone, unless it
@@ -165,6 +188,9 @@ func (i *Issuer) stands(q *issue, chain identity.Chain) (identity.Chain, error) 
 	q.claims.Task = t.ID
 	if t.On == "" || chain.Root().Owner() == t.On {
 		return chain, nil
+	}
+	if q.behalf != nil { // what was shown says for whom it is, and for nobody else
+		return nil, badDetails("Task " + t.ID + " is on behalf of " + string(t.On) + ", and the subject token is not.")
 	}
 	o, ok := i.View.Owner(t.On)
 	person, err := identity.PersonID(chain.Actor().TrustDomain(), t.On)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
 // note records how a request for a token ended and returns once that is durable.
@@ -44,6 +46,15 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 		}
 	}
 	put("resource", q.form["resource"])
+	if q.form["grant_type"] == token.GrantExchange {
+		put("grant_type", "token-exchange")
+		if err != nil && len(q.said) > 0 { // proven by nothing
+			e.Detail["claimed_chain"] = clipTo(strings.Join(q.said, " "), 1024)
+		}
+		if len(q.tried) > 0 {
+			e.Chain = q.tried
+		}
+	}
 	for name, value := range q.told {
 		put(name, value)
 	}
@@ -66,9 +77,11 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 	return i.Record(context.WithoutCancel(r.Context()), []ledger.Event{e})
 }
 
-func clip(s string) string {
-	if len(s) > 200 {
-		s = s[:200] + "…"
+func clip(s string) string { return clipTo(s, 200) }
+
+func clipTo(s string, n int) string {
+	if len(s) > n {
+		s = s[:n] + "…"
 	}
 	return s
 }

@@ -11,6 +11,9 @@
 // the event is durable, and for codes and refresh tokens that they are used up. A
 // [KeyRing] holds the signing keys.
 //
+// Who acts for another asks by token exchange (behalf.go): with its own proof, and a
+// token that says for whom.
+//
 // Beside it are metadata (RFC 8414), keys (RFC 7517), introspection (RFC 7662)
 // and revocation (RFC 7009).
 package issuer
@@ -25,6 +28,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/fetch"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
@@ -73,6 +77,7 @@ type Issuer struct {
 	published          published
 	strangers          ledger.Strangers
 	nonces             *token.Nonces
+	userOf             func(ctx context.Context, q *issue, raw, kind string, actor identity.ID) (identity.OwnerID, behalf, error) // user, where there is a Registry with providers
 }
 
 // Mount puts the endpoints on mux. The Issuer must not be changed after it.
@@ -106,6 +111,7 @@ func (i *Issuer) Mount(mux *http.ServeMux) error {
 		return errors.New("mount issuer: Settle and Fetch are needed to connect clients")
 	}
 	i.forms = token.NewReplay(formLife, replayed)
+	i.userOf = i.user
 	i.people(mux)
 	if i.Register {
 		mux.HandleFunc("POST /oauth/register", i.register)
@@ -124,7 +130,7 @@ func (i *Issuer) metadata(w http.ResponseWriter, r *http.Request) {
 		"jwks_uri":                              i.URL + "/oauth/jwks",
 		"introspection_endpoint":                i.URL + "/oauth/introspect",
 		"revocation_endpoint":                   i.URL + "/oauth/revoke",
-		"grant_types_supported":                 []string{"client_credentials"},
+		"grant_types_supported":                 []string{"client_credentials", token.GrantExchange},
 		"response_types_supported":              []string{},
 		"scopes_supported":                      scopes,
 		"token_endpoint_auth_methods_supported": methods,
@@ -139,9 +145,9 @@ func (i *Issuer) metadata(w http.ResponseWriter, r *http.Request) {
 	}
 	if i.Registry != nil {
 		document["authorization_endpoint"] = i.URL + "/oauth/authorize"
-		document["grant_types_supported"] = []string{"client_credentials", "authorization_code", "refresh_token"}
+		document["grant_types_supported"] = []string{"client_credentials", token.GrantExchange, "authorization_code", "refresh_token"}
 		if i.vouching(r.Context()) {
-			document["grant_types_supported"] = []string{"client_credentials", "authorization_code", "refresh_token", token.GrantJWT}
+			document["grant_types_supported"] = []string{"client_credentials", token.GrantExchange, "authorization_code", "refresh_token", token.GrantJWT}
 			document["authorization_grant_profiles_supported"] = []string{token.ProfileIDJAG}
 		}
 		document["response_types_supported"] = []string{"code"}

@@ -28,6 +28,9 @@ type issue struct {
 	upstream string
 	proof    *token.Proof
 	claims   token.Claims
+	behalf   *behalf           // in an exchange: for whom
+	tried    []string          // in an exchange: the chain it is about, once that is known to be true
+	said     []string          // until then: the chain that what was shown says
 	given    *given            // with a code, a refresh token or a provider's word
 	told     map[string]string // for the record: what was shown, once it is known whose it is
 	work     *registry.Work    // a task to be opened
@@ -60,8 +63,9 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		Life  int64    `json:"expires_in"`
 		Scope string   `json:"scope,omitempty"`
 		Next  string   `json:"refresh_token,omitempty"`
+		Is    string   `json:"issued_token_type,omitempty"` // RFC 8693 section 2.2.1
 		Tasks []detail `json:"authorization_details,omitempty"`
-	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope, q.given.next(), i.granted(q)})
+	}{raw, kind, int64(q.claims.Expires.Sub(q.claims.Issued) / time.Second), q.claims.Scope, q.given.next(), q.behalf.is(), i.granted(q)})
 }
 
 func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw string, err error) {
@@ -79,6 +83,8 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 		err = i.byCode(r, q)
 	case kind == "refresh_token" && i.Registry != nil:
 		err = i.byRefresh(r, q)
+	case kind == token.GrantExchange:
+		err = i.byExchange(r, q)
 	case kind == token.GrantJWT && i.Registry != nil:
 		err = i.byVoucher(r, q)
 	case kind == "":
@@ -89,7 +95,7 @@ func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw st
 	if err != nil {
 		return "", err
 	}
-	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.scope, i.task, i.bind, i.once, i.exchange, i.open} {
+	for _, phase := range []func(*http.Request, *issue) error{i.resource, i.reach, i.scope, i.task, i.bind, i.held, i.once, i.exchange, i.open} {
 		if err := phase(r, q); err != nil {
 			return "", err
 		}
@@ -144,6 +150,9 @@ func (i *Issuer) scope(_ *http.Request, q *issue) error {
 		}
 	}
 	q.claims.Scope = strings.Join(strings.Fields(q.form["scope"]), " ")
+	if err := q.behalf.limit(&q.claims.Scope); err != nil {
+		return err
+	}
 	return q.given.narrow(&q.claims.Scope)
 }
 
@@ -196,11 +205,13 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	if err != nil {
 		return "", refuse("invalid_grant", err.Error()+".")
 	}
+	ends, limits := q.now.Add(i.TTL), []time.Time{id.Expires, cred.Expires}
+	if q.behalf != nil {
+		chain, limits, q.claims.From = q.behalf.chain, append(limits, q.behalf.ends), q.behalf.from
+	}
 	if chain, err = i.stands(q, chain); err != nil {
 		return "", err
 	}
-	ends := q.now.Add(i.TTL)
-	limits := []time.Time{id.Expires, cred.Expires}
 	if q.task != nil {
 		limits = append(limits, q.task.Until)
 	}
@@ -221,7 +232,7 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	c.Issued, c.Expires = q.now.UTC().Truncate(time.Second), ends.UTC().Truncate(time.Second)
 	c.Chain, c.Owner, c.Credential = chain, id.Owner, cred.ID
 	if !c.Expires.After(c.Issued) {
-		return "", refuse("invalid_client", "The identity, its credential or its task expires within the second.")
+		return "", refuse("invalid_grant", "What the token would rest on ends within the second: the identity, its credential, its task or what was shown for another.")
 	}
 	return i.Ring.Signer().Mint(*c)
 }

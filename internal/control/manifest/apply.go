@@ -149,12 +149,22 @@ func fieldPlaces(at place, fields map[string]place) func(string) place {
 }
 
 func (a *applying) upstreams() error {
+	coming := map[string]identity.Kind{}
+	for _, d := range a.m.identities {
+		coming[d.name] = d.kind
+	}
 	for _, u := range a.m.upstreams {
 		a.places["upstream "+u.value.Name] = fieldPlaces(u.at, map[string]place{"owner": u.ownerAt, "description": u.descriptionAt, "oauth": u.oauthAt})
 		var secret *registry.Secret
 		if v, ok := a.value(u.secret, "credential", u.value.Name, store.UpstreamSecret(u.value.Name)); ok {
 			secret = &registry.Secret{Header: u.secret.header, Value: u.secret.prefix + v}
 		}
+		id, err := a.c.AgentID(u.agent, coming)
+		if err != nil {
+			a.m.mistakes.add(u.agentAt, "agent %q of upstream %s is no identity, neither here nor registered", u.agent, u.value.Name)
+			continue
+		}
+		u.value.Agent = id
 		var client *string
 		if v, ok := a.value(u.client, "client_secret", u.value.Name, store.UpstreamClient(u.value.Name)); ok {
 			client = &v

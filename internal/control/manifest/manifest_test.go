@@ -314,6 +314,38 @@ func TestAllAtOnce(t *testing.T) {
 	}
 }
 
+// TestAgentUpstream: an upstream can be an identity of the same files, is told who is behind a request, and grants can be for others only.
+func TestAgentUpstream(t *testing.T) {
+	w := open(t)
+	files := strings.NewReplacer("    owner: maya\n    description:", "    owner: maya\n    agent: bot\n    chain_header: true\n    description:", "actions: [m.send]", "actions: [m.send], only_for_others: true").Replace(office)
+	if _, err := w.try(true, "s", files); err != nil {
+		t.Fatal(err)
+	}
+	err := w.r.Store.Read(t.Context(), func(tx *store.Tx) error {
+		u, err := tx.Upstream("mail")
+		if u.Agent.String() != "spiffe://lanyard.local/agent/bot" || u.ChainHeader != "Lanyard-Chain" {
+			t.Errorf("%+v", u)
+		}
+		g, err2 := tx.Grant("bot/send")
+		if !g.ForOthers || !strings.Contains(g.Cedar, "context.for_others") {
+			t.Errorf("%+v", g)
+		}
+		return errors.Join(err, err2)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if plan, err := w.try(true, "s", files); err != nil || len(plan.Steps) != 0 {
+		t.Errorf("applied again: %v %v", plan.Steps, err)
+	}
+	for wrong, says := range map[string]string{"agent: nobody": "is no identity", "agent: bot/bot": "is no identity", "chain_header: Cookie": "begins with X-", "chain_header: [a]": ""} {
+		_, err := w.try(false, "s", strings.Replace(files, map[bool]string{true: "agent: bot", false: "chain_header: true"}[strings.HasPrefix(wrong, "agent")], wrong, 1))
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+}
+
 // TestOAuth: what a manifest says of an upstream that is signed in to is what there is; mistakes have their places, and no secret is shown.
 func TestOAuth(t *testing.T) {
 	w := open(t)

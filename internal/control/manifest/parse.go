@@ -33,10 +33,11 @@ type owner struct {
 }
 
 type upstream struct {
-	at, ownerAt, descriptionAt, oauthAt place
-	value                               policy.Upstream
-	secret                              *secret
-	client                              *secret // of our client at its authorization server
+	at, ownerAt, descriptionAt, oauthAt, agentAt place
+	value                                        policy.Upstream
+	agent                                        string // the name of the identity that it is
+	secret                                       *secret
+	client                                       *secret // of our client at its authorization server
 }
 
 type secret struct {
@@ -325,9 +326,10 @@ func (r *reader) grant(name string, key, n *yaml.Node) grant {
 				g.fieldAt["conditions."+key.Value], v.Where[key.Value] = r.at(key), r.condition(value)
 			})
 		},
-		"cedar":  func(n *yaml.Node) { g.fieldAt["cedar"], v.Cedar = r.at(n), r.text(n, "cedar") },
-		"record": func(n *yaml.Node) { g.fieldAt["record"], v.Record = r.at(n), r.text(n, "record") },
-		"until":  func(n *yaml.Node) { g.fieldAt["until"], g.until = r.at(n), r.end(n, "until") },
+		"cedar":           func(n *yaml.Node) { g.fieldAt["cedar"], v.Cedar = r.at(n), r.text(n, "cedar") },
+		"record":          func(n *yaml.Node) { g.fieldAt["record"], v.Record = r.at(n), r.text(n, "record") },
+		"until":           func(n *yaml.Node) { g.fieldAt["until"], g.until = r.at(n), r.end(n, "until") },
+		"only_for_others": &v.ForOthers,
 	})
 	v.Plain = v.Cedar == ""
 	if v.Upstream == "" {

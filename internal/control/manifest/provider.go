@@ -38,6 +38,7 @@ func (m *Manifest) provider(r *reader, name string, key, n *yaml.Node) {
 			})
 		}),
 		"scopes":         at("scopes", func(n *yaml.Node) { v.Scopes = r.list(n, "scopes") }),
+		"audience":       at("audience", func(n *yaml.Node) { v.Audience = r.list(n, "audience") }),
 		"life":           at("life", func(n *yaml.Node) { v.Life = r.text(n, "life") }),
 		"public_clients": &v.Public,
 		"jwks": at("jwks", func(n *yaml.Node) {

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -26,6 +27,14 @@ func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
 		"owner":       func(n *yaml.Node) { u.ownerAt, v.Owner = r.at(n), identity.OwnerID(r.text(n, "owner")) },
 		"environment": func(n *yaml.Node) { v.Environment = r.name(n, "environment") },
 		"websocket":   &v.WebSocket,
+		"agent":       func(n *yaml.Node) { u.agentAt, u.agent = r.at(n), r.text(n, "agent") },
+		"chain_header": func(n *yaml.Node) {
+			if v.ChainHeader = r.scalar(n, "chain_header"); v.ChainHeader == "true" {
+				v.ChainHeader = registry.ChainHeader
+			} else if v.ChainHeader == "false" {
+				v.ChainHeader = ""
+			}
+		},
 		"description": func(n *yaml.Node) { u.descriptionAt = r.at(n); m.description(r, n, v) },
 		"credential":  func(n *yaml.Node) { u.secret = m.secret(r, n) },
 		"oauth":       func(n *yaml.Node) { u.oauthAt = r.at(n); v.OAuth, u.client = m.oauth(r, n) },

@@ -91,6 +91,7 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 			return k, missing(err, "owner", string(a.Owner))
 		}
 		o.Generation++ // nor does anybody else go on in this owner's name
+		o.Stopped = c.Now()
 		if err := c.Tx.PutOwner(o); err != nil {
 			return k, err
 		}

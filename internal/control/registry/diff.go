@@ -40,7 +40,7 @@ func (o Outcome) detail() map[string]string {
 }
 
 // bookkeeping are members that nobody puts.
-var bookkeeping = []string{"id", "name", "identity", "version", "created", "generation", "killed_by", "killed_from", "state", "owner_name", "plain"}
+var bookkeeping = []string{"id", "name", "identity", "version", "created", "generation", "stopped", "killed_by", "killed_from", "state", "owner_name", "plain"}
 
 // compare says how two values of a kind differ, by their JSON members.
 func compare[T any](from, to T, created bool) Outcome {

@@ -39,8 +39,9 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	if err != nil && !created {
 		return Outcome{}, err
 	}
-	if o.Generation = old.Generation; old.State == identity.OwnerActive && o.State == identity.OwnerGone {
+	if o.Generation, o.Stopped = old.Generation, old.Stopped; old.State == identity.OwnerActive && o.State == identity.OwnerGone {
 		o.Generation++ // nothing is done in the name of who has left
+		o.Stopped = c.Now()
 	}
 	out := compare(old, o, created)
 	if old.State != o.State && !created {

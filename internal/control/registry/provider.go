@@ -72,12 +72,20 @@ func (c *Change) checkProvider(p identity.Provider) error {
 		}
 	}
 	if len(p.Uses) == 0 {
-		bad("uses", "say what it is trusted for: id_jag")
+		bad("uses", "say what it is trusted for: id_jag, on_behalf")
 	}
 	for _, use := range p.Uses {
 		if !slices.Contains(identity.ProviderUses, use) {
-			bad("uses", fmt.Sprintf("%q is nothing that a provider can be trusted for; there is id_jag", use))
+			bad("uses", fmt.Sprintf("%q is nothing that a provider can be trusted for; there is id_jag and on_behalf", use))
 		}
+	}
+	if uses := slices.Contains(p.Uses, identity.OnBehalf); uses && len(p.Audience) == 0 {
+		bad("audience", "on_behalf needs those that its tokens are for, as they stand in aud; or a token for any application would do")
+	} else if !uses && len(p.Audience) > 0 {
+		bad("audience", "they are of on_behalf, which it is not trusted for")
+	}
+	if slices.Contains(p.Audience, "") {
+		bad("audience", "one of them is empty")
 	}
 	for _, d := range p.Domains {
 		if d == "" || strings.ContainsAny(d, "@*/ ") {

@@ -152,6 +152,7 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret, client *strin
 	if !identity.ValidName(u.Environment) {
 		bad("environment", fmt.Sprintf("%q is no name: 1 to 64 of a-z 0-9 . _ -", u.Environment))
 	}
+	wrong = append(wrong, checkTold(u))
 	if secret != nil && (!httpguts.ValidHeaderFieldName(u.Header) || !httpguts.ValidHeaderFieldValue(secret.Value) || secret.Value == "") {
 		bad("credential", "the header's name or its value cannot be sent in HTTP")
 	}
