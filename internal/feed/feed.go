@@ -34,6 +34,7 @@ type Change struct {
 	Token      *TokenRevocation     `json:"token,omitempty"`
 	Kill       *Kill                `json:"kill,omitempty"`
 	Keys       *Keys                `json:"keys,omitempty"`
+	Approval   *Approval            `json:"approval,omitempty"`
 	Removed    bool                 `json:"removed,omitempty"` // the named thing is gone (grant, guardrail, upstream, owner)
 	Synced     bool                 `json:"synced,omitempty"`  // end of a snapshot: the view may serve
 }

@@ -11,8 +11,9 @@ import (
 )
 
 // decide asks whether it may. Every link of the chain must be allowed, so a
-// chain is as strong as its weakest link and a delegation can only narrow. What is
-// allowed must also still be what it was when it was approved.
+// chain is as strong as its weakest link and a delegation can only narrow; and whatever
+// any of them needs people's yes for, all of it does. What is allowed must also still be what
+// it was when it was approved.
 func (g *Gateway) decide(r *request) error {
 	set, err := r.subject.Set()
 	if err != nil {
@@ -22,15 +23,18 @@ func (g *Gateway) decide(r *request) error {
 	if err != nil {
 		return err
 	}
-	if d.Allow && !inScope(r.claims.Scope, r.call.Class) {
+	if (d.Allow || d.Ask != nil) && !inScope(r.claims.Scope, r.call.Class) {
 		d = policy.Decision{Reason: fmt.Sprintf("%s may do this, but its token is limited to the scope %q and %s is a %s: a token with that in its scope, or with none, is needed.",
 			r.claims.Actor().Name(), r.claims.Scope, r.call.Action, r.call.Class)}
 	}
 	r.set, r.decision = set, d
-	if !d.Allow {
+	if !d.Allow && d.Ask == nil {
 		return denied(r, d)
 	}
-	return g.unchanged(r)
+	if err := g.unchanged(r); err != nil || d.Allow {
+		return err
+	}
+	return g.asked(r)
 }
 
 func denied(r *request, d policy.Decision) error {
@@ -68,7 +72,7 @@ func (g *Gateway) judge(r *request, set *policy.Set, u *policy.Upstream, now tim
 	d := set.Decide(ask)
 	var err error
 	for _, l := range r.claims.Chain[1:] {
-		if !d.Allow {
+		if !d.Allow && d.Ask == nil {
 			return d, nil
 		}
 		if d, err = g.link(l.ID, ask, d); err != nil {
@@ -92,6 +96,17 @@ func (g *Gateway) link(id identity.ID, ask policy.Request, so policy.Decision) (
 		return policy.Decision{}, err
 	}
 	d := set.Decide(ask)
+	if !d.Allow && d.Ask == nil {
+		return d, nil
+	}
+	if so.Ask != nil {
+		if d.Ask != nil && d.Reason != so.Reason {
+			d.Reason = so.Reason + " " + d.Reason
+		} else {
+			d.Reason = so.Reason
+		}
+		d.Allow, d.Ask = false, so.Ask.With(d.Ask)
+	}
 	d.Policies = append(so.Policies[:len(so.Policies):len(so.Policies)], d.Policies...)
 	d.Before = d.Before || so.Before
 	return d, nil

@@ -26,6 +26,9 @@ func (g *Gateway) forward(r *request) error {
 	defer r.cancel(nil)
 	g.streams.add(r)
 	defer g.streams.remove(r)
+	if err := g.use(r); err != nil {
+		return err
+	}
 	if r.decision.Before {
 		if err := g.intend(r); err != nil {
 			return err
@@ -73,12 +76,12 @@ func (g *Gateway) still(r *request) error {
 	if err != nil {
 		return err
 	}
-	if set == r.set && len(r.claims.Chain) == 1 { // the same grants under the same guardrails
+	if set == r.set && len(r.claims.Chain) == 1 && r.approval.ID == "" { // the same grants under the same guardrails
 		return nil
 	}
 	if d, err := g.judge(r, set, u, now); err != nil {
 		return err
-	} else if !d.Allow {
+	} else if !d.Allow && !g.stands(r, d, now) {
 		return denied(r, d)
 	}
 	return nil

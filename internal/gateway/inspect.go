@@ -99,7 +99,8 @@ func (r *request) filter(l connector.Lister, contentType string, reply []byte) (
 		case !inScope(r.claims.Scope, c.Class):
 			return false
 		case c.Arguments != nil: // all of the call is known
-			return r.set.Decide(ask).Allow
+			d := r.set.Decide(ask)
+			return d.Allow || d.Ask != nil
 		}
 		return r.set.May(ask)
 	})

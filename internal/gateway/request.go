@@ -54,10 +54,14 @@ type state struct {
 	call    policy.Call
 	session string // header in which the upstream names sessions; empty when it keeps none
 	bound   bool   // this request may have a session
+	elicits bool   // the caller can show its person an address
 
 	// decide
 	decision policy.Decision
-	set      *policy.Set // of the subject, that decided
+	set      *policy.Set    // of the subject, that decided
+	question *feed.Question // to people, when they have to be asked
+	approval feed.Approval  // what it goes on with, when they said yes
+	wait     time.Duration  // how long the caller waits for people
 
 	// inject
 	secret  feed.Secret
@@ -102,7 +106,8 @@ func (r *request) clear() {
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.ask, r.call, r.decision, r.set = nil, connector.Request{}, policy.Call{}, policy.Decision{}, nil
-	r.session, r.bound = "", false
+	r.session, r.bound, r.elicits = "", false, false
+	r.question, r.approval, r.wait = nil, feed.Approval{}, 0
 	r.secret, r.tracing = feed.Secret{}, ""
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel = nil, nil

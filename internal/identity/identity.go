@@ -270,6 +270,7 @@ type Owner struct {
 	Name       string     `json:"name"`
 	Email      string     `json:"email"`
 	Team       bool       `json:"team,omitempty"`
+	Members    []OwnerID  `json:"members,omitempty"`    // of a team: who may approve in its name
 	Generation uint64     `json:"generation,omitempty"` // grows when tokens in this owner's name must die
 	Backup     OwnerID    `json:"backup,omitempty"`     // default backup for what this owner owns
 	State      OwnerState `json:"state"`

@@ -54,6 +54,8 @@ func Key(c feed.Change) string {
 		return "kill " + c.Kill.ID
 	case c.Keys != nil:
 		return "keys"
+	case c.Approval != nil:
+		return "approval " + c.Approval.ID
 	case c.Synced:
 		return "synced"
 	}
@@ -87,6 +89,7 @@ func world(k Kit) map[string]bool {
 		{Grant: &policy.Grant{ID: "bot/read", Identity: bot, Upstream: "mail", Actions: []string{"read"}, Cedar: "permit(principal, action, resource);", Until: later}},
 		{Guardrail: &policy.Guardrail{ID: "no", Cedar: `forbid(principal, action in Lanyard::Action::"admin", resource);`}},
 		{Token: &feed.TokenRevocation{ID: "tok_1", Expires: later}},
+		{Approval: &feed.Approval{ID: "appr_1", Hash: "h", Identity: bot, State: feed.Waiting, Expires: later}},
 	} {
 		k.Put(c)
 		keys[Key(c)] = true
