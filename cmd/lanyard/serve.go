@@ -215,7 +215,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 		return err
 	}
 	const name = "gateway-1"
-	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), View: view,
+	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), Desk: plane.Desk(), View: view,
 		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics})
 	if err != nil {
 		return err

@@ -64,11 +64,12 @@ type Plane struct {
 	acks     acks
 	wake     chan struct{} // something's end may have come nearer
 	bodyTime time.Duration // a body that is not whole by then is refused
+	waiting  chan struct{} // has a value for each who waits for people's answer
 }
 
 // Open makes a control plane over a store, and its first signing key on the first start.
 func Open(ctx context.Context, c Config) (*Plane, error) {
-	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second}
+	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
 	p.acks.of = map[string]ack{}
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
 		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry}
@@ -132,6 +133,12 @@ func (p *Plane) Run(ctx context.Context) {
 		wait := time.Minute
 		next, err := p.registry.Expire(ctx)
 		if err == nil {
+			var answer time.Time
+			if answer, err = p.registry.ExpireApprovals(ctx); next.IsZero() || !answer.IsZero() && answer.Before(next) {
+				next = answer
+			}
+		}
+		if err == nil {
 			err = p.ring.Prune(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -150,11 +157,16 @@ func (p *Plane) Run(ctx context.Context) {
 // do runs a change and wakes what depends on the time something ends.
 func (p *Plane) do(ctx context.Context, by registry.Actor, f func(*registry.Change) error) (feed.Cursor, error) {
 	at, err := p.registry.Do(ctx, by, f)
+	p.stir()
+	return at, err
+}
+
+// stir has Run look at once at what happens by itself.
+func (p *Plane) stir() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
-	return at, err
 }
 
 // Source is the control plane as the gateway of that name sees it, in the same process.
