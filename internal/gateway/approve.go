@@ -105,6 +105,9 @@ func (g *Gateway) use(r *request) error {
 	if r.approval.State != feed.Approved {
 		return nil
 	}
+	if err := g.still(r); err != nil { // nothing is used up for who was stopped while it waited
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.in.Context()), deskTime)
 	defer cancel()
 	err := g.Desk.Use(ctx, r.approval.ID, r.question.Hash, r.id)

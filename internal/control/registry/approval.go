@@ -119,6 +119,12 @@ func (c *Change) Use(id, hash, request string) (bool, error) {
 	if err != nil || a.State != feed.Approved || a.Hash != hash || !c.Now().Before(a.Expires) {
 		return false, err
 	}
+	var gone *Conflict
+	if err := c.stands(a.Question); errors.As(err, &gone) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
 	met, err := reader{c.Tx}.met(a)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err

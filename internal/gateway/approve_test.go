@@ -1,0 +1,584 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// people is a desk in memory. What they say reaches the view as it does from the control plane.
+type people struct {
+	mu   sync.Mutex
+	view *feed.View
+	all  []*feed.Approval
+	last feed.Question
+	fail error
+}
+
+func (p *people) Ask(_ context.Context, q feed.Question) (feed.Approval, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fail != nil {
+		return feed.Approval{}, p.fail
+	}
+	p.last = q
+	for _, a := range p.all {
+		if a.Hash == q.Hash && a.State.Open() {
+			return *a, nil
+		}
+	}
+	a := &feed.Approval{ID: fmt.Sprint("appr_", len(p.all)+1), Hash: q.Hash, Identity: q.Chain.Actor(), State: feed.Waiting, Expires: time.Now().Add(time.Hour), Of: q.Ask.Of, Who: "Maya Lind"}
+	p.all = append(p.all, a)
+	return *a, p.tell(a)
+}
+
+func (p *people) Use(_ context.Context, id, hash, _ string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range p.all {
+		if a.ID == id && a.Hash == hash && a.State == feed.Approved {
+			a.State = feed.Used
+			return p.tell(a)
+		}
+	}
+	return feed.ErrUsed
+}
+
+func (p *people) tell(a *feed.Approval) error {
+	b := *a
+	return p.view.Apply(feed.Change{Approval: &b})
+}
+
+// say changes how the last question stands.
+func (p *people) say(t *testing.T, change func(*feed.Approval)) *feed.Approval {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.all[len(p.all)-1]
+	a.By = []identity.OwnerID{"maya"}
+	change(a)
+	if err := p.tell(a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func yes(a *feed.Approval) { a.State = feed.Approved }
+
+func (p *people) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.all)
+}
+
+// counter asks for the yes of the owner before anything is written, and counts what comes through.
+func counter(t *testing.T, change ...func(*Config)) (*world, *people, *atomic.Int64) {
+	p, n := &people{}, &atomic.Int64{}
+	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b, _ := io.ReadAll(r.Body); r.Method != "GET" {
+			n.Add(1)
+			w.Header().Set("X-Got", string(b))
+		}
+	}), append(change, func(c *Config) { p.view, c.Desk = c.View, p })...)
+	w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "asks", Cedar: `@approve("owner") forbid(principal, action in Lanyard::Action::"write", resource);`}})
+	return w, p, n
+}
+
+// refusal is what a caller hears of a question.
+type refusalOf struct {
+	Type, Detail, Approval, Who string
+	URL                         string `json:"approve_at"`
+	Expires                     time.Time
+	Error                       struct{ Message string }
+}
+
+func (w *world) post(raw, path, body string, header ...string) (int, refusalOf, http.Header) {
+	w.t.Helper()
+	r := w.request("POST", path, raw, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	res, text := w.do(r)
+	var d refusalOf
+	if res.StatusCode != 200 {
+		if err := json.Unmarshal([]byte(text), &d); err != nil {
+			w.t.Errorf("%d %s: %v", res.StatusCode, text, err)
+		}
+	}
+	return res.StatusCode, d, res.Header
+}
+
+// TestApprove: what needs people's yes waits for it, goes through once with it, and is asked about anew after.
+func TestApprove(t *testing.T) {
+	w, p, n := counter(t)
+	raw := w.mint(w.claims("bot"))
+	const body = `{"to":"ben","text":"hello"}`
+	status, d, h := w.post(raw, "/mail/send?x=1", body)
+	if status != 403 || d.Type != "urn:lanyard:problem:approval-needed" || d.Approval != "appr_1" || d.URL != issuer+"/approvals/appr_1" || d.Who != "Maya Lind" || d.Expires.Before(time.Now()) ||
+		!strings.Contains(d.Detail, "guardrail asks asks for the yes of owner") || !strings.Contains(d.Error.Message, d.URL) || h.Get("Www-Authenticate") != "" {
+		t.Fatalf("%d %+v %v", status, d, h)
+	}
+	if again := func() string { _, d, _ := w.post(raw, "/mail/send?x=1", body); return d.Approval }(); again != "appr_1" || p.count() != 1 {
+		t.Errorf("asked twice: %s of %d", again, p.count())
+	}
+	if s := p.last.Shown; s.Target != "/send?x=1" || s.Body != "{\n  \"to\": \"ben\",\n  \"text\": \"hello\"\n}" || s.Size != len(body) || s.Type != "application/json" || p.last.Action != "things.write" || len(p.last.Chain) != 1 {
+		t.Errorf("people see %+v", s)
+	}
+	p.say(t, yes)
+	if status, d, h := w.post(raw, "/mail/send?x=1", body); status != 200 || h.Get("X-Got") != body || n.Load() != 1 {
+		t.Fatalf("approved: %d %+v", status, d)
+	}
+	if status, d, _ := w.post(raw, "/mail/send?x=1", body); status != 403 || d.Approval != "appr_2" || n.Load() != 1 {
+		t.Errorf("used twice: %d %+v", status, d)
+	}
+	p.say(t, func(a *feed.Approval) { a.State = feed.Denied })
+	if status, d, _ := w.post(raw, "/mail/send?x=1", body); status != 403 || d.Type != "urn:lanyard:problem:approval-denied" || !strings.Contains(d.Detail, "maya denied this") {
+		t.Errorf("denied: %d %+v", status, d)
+	}
+	if res, _ := w.do(w.request("GET", "/mail/x", raw, nil)); res.StatusCode != 200 {
+		t.Errorf("what nobody has to approve: %d", res.StatusCode)
+	}
+	eventually(t, "the approval is on record with what it let pass", func() bool {
+		for _, e := range w.plane.recorded() {
+			if e.Outcome == ledger.Allowed && strings.Join(e.Policies, " ") == "bot/all asks appr_1" {
+				return true
+			}
+		}
+		return false
+	})
+	if w.plane.intents.Load() != 1 {
+		t.Errorf("%d intents, want one, of what went through", w.plane.intents.Load())
+	}
+}
+
+// TestApproveAnother: whatever is not exactly what was approved is another question; what may differ may.
+func TestApproveAnother(t *testing.T) {
+	w, p, n := counter(t)
+	w.enrol("cat")
+	w.apply(feed.Change{Grant: func() *policy.Grant { g := all("bot"); g.ID, g.Upstream = "bot/drive", "drive"; return g }()})
+	raw := w.mint(w.claims("bot"))
+	drive := w.claims("bot")
+	drive.Audience = testScope + "/drive"
+	try := func(raw, method, path, body string, header ...string) int {
+		r := w.request(method, path, raw, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		res, _ := w.do(r)
+		return res.StatusCode
+	}
+	if got := try(raw, "POST", "/mail/send", `{"n":1}`); got != 403 {
+		t.Fatal(got)
+	}
+	p.say(t, yes)
+	for name, status := range map[string]int{
+		"body": try(raw, "POST", "/mail/send", `{"n":2}`), "blanks in the body": try(raw, "POST", "/mail/send", `{"n": 1}`), "empty body": try(raw, "POST", "/mail/send", ``),
+		"path": try(raw, "POST", "/mail/send2", `{"n":1}`), "query": try(raw, "POST", "/mail/send?force=1", `{"n":1}`), "method": try(raw, "PUT", "/mail/send", `{"n":1}`),
+		"type": try(raw, "POST", "/mail/send", `{"n":1}`, "Content-Type", "text/plain"), "header": try(raw, "POST", "/mail/send", `{"n":1}`, "If-Match", "*"),
+		"an API's header": try(raw, "POST", "/mail/send", `{"n":1}`, "X-Delete-All", "1"), "a preference": try(raw, "POST", "/mail/send", `{"n":1}`, "Prefer", "wait=1, handling=lenient"),
+		"upstream": try(w.mint(drive), "POST", "/drive/send", `{"n":1}`), "identity": try(w.mint(w.claims("cat")), "POST", "/mail/send", `{"n":1}`),
+	} {
+		if status != 403 {
+			t.Errorf("another %s: %d", name, status)
+		}
+	}
+	if n.Load() != 0 {
+		t.Fatalf("%d came through", n.Load())
+	}
+	if p.count() != 13 {
+		t.Errorf("%d questions, want 13", p.count())
+	}
+	if got := try(w.mint(w.claims("bot")), "POST", "/mail/send", `{"n":1}`, "User-Agent", "other", "X-Request-Id", "2", "Accept", "text/html"); got != 200 || n.Load() != 1 {
+		t.Errorf("the same, with another token and by another client: %d", got)
+	}
+}
+
+// TestApproveOnce: of many at once, one gets through.
+func TestApproveOnce(t *testing.T) {
+	w, p, n := counter(t)
+	raw := w.mint(w.claims("bot"))
+	for round := range 5 {
+		n.Store(0)
+		body := fmt.Sprintf(`{"round":%d}`, round)
+		w.post(raw, "/mail/send", body)
+		p.say(t, yes)
+		var passed atomic.Int64
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() {
+				r := w.request("POST", "/mail/send", raw, strings.NewReader(body))
+				r.Header.Set("Content-Type", "application/json")
+				res, err := http.DefaultClient.Do(r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				res.Body.Close()
+				if res.StatusCode == 200 {
+					passed.Add(1)
+				} else if res.StatusCode != 403 {
+					t.Error(res.StatusCode)
+				}
+			})
+		}
+		all.Wait()
+		if passed.Load() != 1 || n.Load() != 1 || p.count() != 2*(round+1) {
+			t.Fatalf("%d of 64 passed, %d came through, %d questions", passed.Load(), n.Load(), p.count())
+		}
+		p.say(t, func(a *feed.Approval) { a.State = feed.Expired })
+	}
+}
+
+// TestApproveNoMore: a yes is worth nothing once it has expired, who gave it has left, the policy wants more,
+// or who asked was stopped.
+func TestApproveNoMore(t *testing.T) {
+	for name, end := range map[string]func(*world, *people){
+		"expired": func(_ *world, p *people) { p.all[0].Expires = time.Now().Add(-time.Second); _ = p.tell(p.all[0]) },
+		"left": func(w *world, _ *people) {
+			w.apply(feed.Change{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerGone}})
+		},
+		"more": func(w *world, _ *people) {
+			w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "asks", Cedar: `@approve("2 of maya ben") forbid(principal, action in Lanyard::Action::"write", resource);`}})
+		},
+		"another": func(w *world, _ *people) {
+			w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "also", Cedar: `@approve("ben") forbid(principal, action in Lanyard::Action::"write", resource);`}})
+		},
+		"forbidden": func(w *world, _ *people) {
+			w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "no", Cedar: `forbid(principal, action in Lanyard::Action::"write", resource);`}})
+		},
+		"ungranted": func(w *world, _ *people) { w.apply(feed.Change{Grant: all("bot"), Removed: true}) },
+		"moved": func(w *world, _ *people) {
+			w.apply(feed.Change{Upstream: &policy.Upstream{Name: "mail", URL: w.back.URL + "/elsewhere", Owner: "maya", Environment: "production", Family: "any", Version: 9}})
+		},
+		"killed": func(w *world, _ *people) {
+			w.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: ids("bot"), At: time.Now()}})
+		},
+	} {
+		for _, scope := range []string{"once", "standing"} {
+			w, p, n := counter(t)
+			raw := w.mint(w.claims("bot"))
+			w.post(raw, "/mail/send", "{}")
+			p.say(t, func(a *feed.Approval) {
+				if a.State = feed.Approved; scope == "standing" {
+					a.State, a.Key = feed.Standing, p.last.Keys.Resource
+				}
+			})
+			end(w, p)
+			if status, d, _ := w.post(raw, "/mail/send", "{}"); status == 200 || n.Load() != 0 {
+				t.Errorf("%s, %s: %d %+v", name, scope, status, d)
+			}
+		}
+	}
+}
+
+// TestApproveStanding: a lasting yes is for the action on the resource whatever is sent, and no further.
+func TestApproveStanding(t *testing.T) {
+	w, p, n := counter(t)
+	raw := w.mint(w.claims("bot"))
+	w.post(raw, "/mail/send", "{}")
+	stands := p.say(t, func(a *feed.Approval) { a.State, a.Key = feed.Standing, p.last.Keys.Resource })
+	for i := range 3 {
+		if status, d, _ := w.post(raw, "/mail/send", fmt.Sprint(i)); status != 200 {
+			t.Errorf("%d: %d %+v", i, status, d)
+		}
+	}
+	if status, _, _ := w.post(raw, "/mail/other", "{}"); status != 403 || n.Load() != 3 {
+		t.Errorf("another resource: %d", status)
+	}
+	p.mu.Lock()
+	stands.State = feed.Expired
+	err := p.tell(stands)
+	p.mu.Unlock()
+	if status, _, _ := w.post(raw, "/mail/send", "{}"); err != nil || status != 403 {
+		t.Errorf("after its end: %d %v", status, err)
+	}
+}
+
+// TestApproveWait: who waits gets its answer when it is there, no later than it waits, and cannot hold up others.
+func TestApproveWait(t *testing.T) {
+	w, p, n := counter(t, func(c *Config) { c.Limits.Holds = 1 })
+	raw := w.mint(w.claims("bot"))
+	answered := make(chan int, 1)
+	go func() {
+		status, _, _ := w.post(raw, "/mail/send", "{}", "Prefer", "wait=30")
+		answered <- status
+	}()
+	eventually(t, "asked", func() bool { return p.count() == 1 && len(w.g.holds) == 1 })
+	if status, d, _ := w.post(raw, "/mail/send", "{}", "Prefer", "wait=30"); status != 403 || d.Approval != "appr_1" {
+		t.Errorf("one too many waits: %d %+v", status, d)
+	}
+	p.say(t, yes)
+	if status := <-answered; status != 200 || n.Load() != 1 {
+		t.Errorf("who waited: %d", status)
+	}
+	go func() {
+		status, d, _ := w.post(raw, "/mail/send2", "{}", "Prefer", "wait=30")
+		if !strings.Contains(d.Detail, "denied") {
+			t.Errorf("%+v", d)
+		}
+		answered <- status
+	}()
+	eventually(t, "asked", func() bool { return p.count() == 2 && len(w.g.holds) == 1 })
+	p.say(t, func(a *feed.Approval) { a.State = feed.Denied })
+	if status := <-answered; status != 403 {
+		t.Errorf("who was denied while waiting: %d", status)
+	}
+	if status, _, _ := w.post(raw, "/mail/send3", "{}", "Prefer", "wait=1"); status != 403 || len(w.g.holds) != 0 {
+		t.Errorf("whom nobody answered: %d", status)
+	}
+	go func() {
+		status, _, _ := w.post(raw, "/mail/send4", "{}", "Prefer", "wait=30")
+		answered <- status
+	}()
+	eventually(t, "asked", func() bool { return p.count() == 4 && len(w.g.holds) == 1 })
+	w.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: ids("bot"), At: time.Now()}})
+	p.say(t, yes)
+	if status := <-answered; status == 200 || n.Load() != 1 {
+		t.Errorf("killed while waiting: %d", status)
+	}
+}
+
+// TestApproveRefused: what nobody can be asked about is refused, with the reason.
+func TestApproveRefused(t *testing.T) {
+	w, p, n := counter(t)
+	raw := w.mint(w.claims("bot"))
+	if status, d, _ := w.post(raw, "/mail/send", strings.Repeat("x", maxAsked+1)); status != 413 || !strings.Contains(d.Detail, "cannot be approved") {
+		t.Errorf("too large: %d %+v", status, d)
+	}
+	if status, d, _ := w.post(raw, "/mail/send", "xx", "Content-Encoding", "gzip"); status != 400 || !strings.Contains(d.Detail, "compressed") {
+		t.Errorf("compressed: %d %+v", status, d)
+	}
+	p.fail = &feed.NotAsked{Why: "bot has 20 questions waiting."}
+	if status, d, _ := w.post(raw, "/mail/send", "{}"); status != 403 || !strings.Contains(d.Detail, "20 questions") || d.Approval != "" {
+		t.Errorf("not asked: %d %+v", status, d)
+	}
+	p.fail = errors.New("secret words")
+	if status, d, _ := w.post(raw, "/mail/send", "{}"); status != 503 || strings.Contains(d.Detail, "secret") {
+		t.Errorf("no answer from the desk: %d %+v", status, d)
+	}
+	w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "asks", Cedar: `@approve("owner") @fresh("5m") forbid(principal, action, resource);`}})
+	p.fail = nil
+	if status, _, h := w.post(raw, "/mail/send", "{}"); status != 403 || !strings.Contains(h.Get("Www-Authenticate"), `error="insufficient_user_authentication"`) || !strings.Contains(h.Get("Www-Authenticate"), `max_age="300"`) {
+		t.Errorf("fresh: %d %v", status, h)
+	}
+	if status, answer := w.raw("GET /mail/ws HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + raw + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"); status != 403 || !strings.Contains(answer, "WebSocket") {
+		t.Errorf("a WebSocket: %d %s", status, answer)
+	}
+	scoped := w.claims("bot")
+	scoped.Scope = "read"
+	before := p.count()
+	if status, d, _ := w.post(w.mint(scoped), "/mail/send", "{}"); status != 403 || p.count() != before || !strings.Contains(d.Detail, "scope") {
+		t.Errorf("out of the token's scope: %d %+v", status, d)
+	}
+	nobody, _, m := counter(t, func(c *Config) { c.Desk = nil })
+	nobody.g.Desk = nil
+	if status, d, _ := nobody.post(nobody.mint(nobody.claims("bot")), "/mail/send", "{}"); status != 403 || !strings.Contains(d.Detail, "nobody to ask") {
+		t.Errorf("without a desk: %d %+v", status, d)
+	}
+	if n.Load()+m.Load() != 0 {
+		t.Error("something came through")
+	}
+}
+
+// TestApproveChain: what any link of a chain must have people's yes for, all of it must; and what any may not do, nobody is asked about.
+func TestApproveChain(t *testing.T) {
+	w, p, n := counter(t)
+	w.enrol("parent")
+	w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "asks", Cedar: `@approve("ben") forbid(principal == Lanyard::Agent::"` + id("parent").String() + `", action in Lanyard::Action::"write", resource);`}})
+	c := w.claims("bot")
+	c.Chain = append(c.Chain, identity.Link{ID: id("parent")})
+	raw := w.mint(c)
+	if status, d, _ := w.post(raw, "/mail/send", "{}"); status != 403 || d.Approval != "appr_1" || len(p.last.Chain) != 2 {
+		t.Errorf("%d %+v", status, d)
+	}
+	if status, _, _ := w.post(w.mint(w.claims("bot")), "/mail/send", "{}"); status != 200 {
+		t.Errorf("bot for itself: %d", status)
+	}
+	p.say(t, yes)
+	if status, _, _ := w.post(raw, "/mail/send", "{}"); status != 200 || n.Load() != 2 {
+		t.Errorf("approved: %d", status)
+	}
+	w.apply(feed.Change{Grant: all("parent"), Removed: true})
+	if status, d, _ := w.post(raw, "/mail/send", "{}"); status != 403 || d.Approval != "" || p.count() != 1 {
+		t.Errorf("the parent may not at all: %d %+v", status, d)
+	}
+}
+
+// asking makes the desk's tool calls need people's yes.
+func (d *desk) asking(p *people) {
+	d.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "asks", Cedar: `@approve("owner") forbid(principal, action == Lanyard::Action::"tools.drop_notes", resource);`}})
+	p.view = d.view
+}
+
+func newAskingDesk(t *testing.T) (*desk, *people) {
+	p := &people{}
+	d := newDesk(t, func(c *Config) { c.Desk = p })
+	d.asking(p)
+	return d, p
+}
+
+func (d *desk) say(raw, message string, header ...string) string {
+	d.t.Helper()
+	r := d.request("POST", "/notes/mcp", raw, strings.NewReader(message))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	_, text := d.do(r)
+	return text
+}
+
+func (d *desk) token() string {
+	c := d.claims("bot")
+	c.Audience = testScope + "/notes"
+	return d.mint(c)
+}
+
+// TestApproveMCP: a tool call waits for people in the words of its client's revision; another id, other metadata or
+// members in another order are the same call, another argument is not.
+func TestApproveMCP(t *testing.T) {
+	d, p := newAskingDesk(t)
+	raw := d.token()
+	call := func(id, rest string) string {
+		return d.say(raw, `{"jsonrpc":"2.0","id":`+id+`,"method":"tools/call","params":`+rest+`}`)
+	}
+	text := call("1", `{"name":"drop_notes","arguments":{"path":"/a"}}`)
+	if !strings.Contains(text, `"code":-32001`) || !strings.Contains(text, `"approval":{`) || !strings.Contains(text, issuer+"/approvals/appr_1") || !strings.Contains(text, `"id":1`) {
+		t.Fatal(text)
+	}
+	if p.last.Shown == nil || !strings.Contains(p.last.Shown.Body, `"path": "/a"`) {
+		t.Errorf("people see %+v", p.last.Shown)
+	}
+	call("2", `{"name":"drop_notes","arguments":{"path":"/b"}}`)
+	if p.count() != 2 {
+		t.Fatalf("%d questions", p.count())
+	}
+	p.mu.Lock()
+	p.all[0].State, p.all[0].By = feed.Approved, []identity.OwnerID{"maya"}
+	err := p.tell(p.all[0])
+	p.mu.Unlock()
+	if text := call(`"x"`, `{"_meta":{"progressToken":7},"arguments": {"path":"\u002fa"}, "name":"drop_notes"}`); err != nil || !strings.Contains(text, "drop_notes did it") {
+		t.Errorf("the same call: %s", text)
+	}
+	if text := call("3", `{"name":"drop_notes","arguments":{"path":"/b"}}`); !strings.Contains(text, "appr_2") || d.calls.Load() != 1 {
+		t.Errorf("another argument: %s", text)
+	}
+	if text := call("4", `{"name":"read_note","arguments":{}}`); !strings.Contains(text, "read_note did it") {
+		t.Errorf("what nobody has to approve: %s", text)
+	}
+	if text := d.say(raw, `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}`); !strings.Contains(text, "drop_notes") {
+		t.Errorf("a tool that can be approved is not shown: %s", text)
+	}
+	p.say(t, func(a *feed.Approval) { a.State = feed.Denied })
+	if text := call("5", `{"name":"drop_notes","arguments":{"path":"/b"}}`); !strings.Contains(text, "maya denied this") {
+		t.Errorf("denied: %s", text)
+	}
+}
+
+// TestApproveElicit: a client that shows addresses is given one: as an error in 2025-11-25, as a question in 2026-07-28,
+// whose answer is waited for and does not reach the server.
+func TestApproveElicit(t *testing.T) {
+	d, p := newAskingDesk(t)
+	server := sdk.NewServer(&sdk.Implementation{Name: "notes", Version: "1"}, nil)
+	var seen atomic.Pointer[string]
+	sdk.AddTool(server, &sdk.Tool{Name: "drop_notes", Description: "Drops notes."}, func(_ context.Context, r *sdk.CallToolRequest, _ struct {
+		Path string `json:"path,omitempty"`
+	}) (*sdk.CallToolResult, any, error) {
+		s := r.Params.RequestState
+		seen.Store(&s)
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "dropped"}}}, nil, nil
+	})
+	sessions := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{JSONResponse: true})
+	serve := http.HandlerFunc(sessions.ServeHTTP)
+	d.answers.Store(&serve)
+	raw := d.token()
+	open := func(capabilities string) string {
+		r := d.request("POST", "/notes/mcp", raw, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":`+capabilities+`,"clientInfo":{"name":"c","version":"1"}}}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Accept", "application/json, text/event-stream")
+		res, text := d.do(r)
+		if res.StatusCode != 200 {
+			t.Fatal(text)
+		}
+		return res.Header.Get("Mcp-Session-Id")
+	}
+	const drop = `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"drop_notes","arguments":{"path":"/a"}}}`
+	able, unable := open(`{"elicitation":{"url":{}}}`), open(`{"elicitation":{"form":{}}}`)
+	text := d.say(raw, drop, "Mcp-Session-Id", able, "Mcp-Protocol-Version", "2025-11-25")
+	if !strings.Contains(text, `"code":-32042`) || !strings.Contains(text, `"elicitations":[{"elicitationId":"appr_1"`) || !strings.Contains(text, `"mode":"url"`) || !strings.Contains(text, issuer+"/approvals/appr_1") {
+		t.Errorf("who can show an address hears %s", text)
+	}
+	if text := d.say(raw, drop, "Mcp-Session-Id", unable, "Mcp-Protocol-Version", "2025-11-25"); !strings.Contains(text, `"code":-32001`) {
+		t.Errorf("who cannot hears %s", text)
+	}
+	mac, name, _ := strings.Cut(unable, ".")
+	_, other, _ := strings.Cut(able, ".")
+	if text := d.say(raw, drop, "Mcp-Session-Id", mac+"."+other, "Mcp-Protocol-Version", "2025-11-25"); strings.Contains(text, "-32042") || name == other {
+		t.Errorf("a session put together hears %s", text)
+	}
+	p.say(t, yes)
+	if text := d.say(raw, drop, "Mcp-Session-Id", unable, "Mcp-Protocol-Version", "2025-11-25"); !strings.Contains(text, "dropped") {
+		t.Errorf("approved: %s", text)
+	}
+
+	web := &http.Client{Transport: bearer(raw)}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var shown atomic.Int64
+	stateless := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
+	serve2 := http.HandlerFunc(stateless.ServeHTTP)
+	d.answers.Store(&serve2)
+	client := sdk.NewClient(&sdk.Implementation{Name: "c", Version: "1"}, &sdk.ClientOptions{
+		Capabilities: &sdk.ClientCapabilities{Elicitation: &sdk.ElicitationCapabilities{URL: &sdk.URLElicitationCapabilities{}}},
+		ElicitationHandler: func(_ context.Context, r *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
+			if shown.Add(1); r.Params.Mode != "url" || !strings.HasPrefix(r.Params.URL, issuer+"/approvals/appr_") {
+				t.Errorf("shown %+v", r.Params)
+			}
+			go func() {
+				time.Sleep(50 * time.Millisecond)
+				p.say(t, yes)
+			}()
+			return &sdk.ElicitResult{Action: "accept"}, nil
+		}})
+	s, err := client.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: d.front.URL + "/notes/mcp", HTTPClient: web, MaxRetries: -1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if v := s.InitializeResult().ProtocolVersion; v < "2026-07-28" {
+		t.Fatalf("the client speaks %s", v)
+	}
+	res, err := s.CallTool(ctx, &sdk.CallToolParams{Name: "drop_notes", Arguments: map[string]any{"path": "/c"}})
+	if err != nil || len(res.Content) != 1 || res.Content[0].(*sdk.TextContent).Text != "dropped" || shown.Load() != 1 {
+		t.Fatalf("%+v %v, shown %d times", res, err, shown.Load())
+	}
+	if state := seen.Load(); state == nil || *state != "" {
+		t.Errorf("the server was told of %v", state)
+	}
+}
+
+type bearer string
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(b))
+	return http.DefaultTransport.RoundTrip(r)
+}
