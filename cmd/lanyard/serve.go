@@ -51,6 +51,7 @@ type server struct {
 	maxExpiry, defaultEnd   string
 	tokenTTL                time.Duration
 	logFormat, logLevel     string
+	notify                  doors
 	data                    string
 	log                     *slog.Logger
 	controlL, gatewayL, unx net.Listener
@@ -91,6 +92,7 @@ the folder. A second serve on the same folder is refused.`,
 	f.StringVar(&s.maxExpiry, "max-expiry", "365d", "the longest that an identity may run without being renewed")
 	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
+	s.notify.flags(f)
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	return c
@@ -191,6 +193,10 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	doors, err := s.notify.open()
+	if err != nil {
+		return err
+	}
 	box, err := s.sealBox()
 	if err != nil {
 		return err
@@ -210,7 +216,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	view := feed.NewView()
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
-		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients})
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Notify: doors})
 	if err != nil {
 		return err
 	}

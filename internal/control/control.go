@@ -24,6 +24,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/control/broker"
 	"github.com/lanyard-dev/lanyard/internal/control/issuer"
+	"github.com/lanyard-dev/lanyard/internal/control/notify"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -52,6 +53,7 @@ type Config struct {
 	AllowBearer   bool          // give unbound tokens to clients that could bind them
 	Register      bool          // clients that people connect may register themselves (RFC 7591)
 	LocalClients  bool          // metadata documents of clients may be on this machine, over http: for development
+	Notify        []notify.Door // through which people are told that they are asked
 }
 
 // Plane is a control plane.
@@ -72,7 +74,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
 	p.acks.of = map[string]ack{}
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
-		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry}
+		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Doors: doorNames(c.Notify)}
 	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
 	if err := p.ring.Open(ctx); err != nil {
 		return nil, err
@@ -127,8 +129,14 @@ func vault(db *store.DB) issuer.Vault {
 	}
 }
 
-// Run does what happens by itself until ctx ends: identities expire, old signing keys go.
+// Run does what happens by itself until ctx ends: identities and questions expire, old signing keys go, people are told.
 func (p *Plane) Run(ctx context.Context) {
+	if _, err := p.registry.Do(ctx, registry.Self, func(c *registry.Change) error { return c.ForgetDoors() }); err != nil {
+		p.Log.Error("what is still to be told", "error", err)
+	}
+	told := make(chan struct{})
+	go func() { defer close(told); p.tell(ctx) }()
+	defer func() { <-told }()
 	for ctx.Err() == nil {
 		wait := time.Minute
 		next, err := p.registry.Expire(ctx)

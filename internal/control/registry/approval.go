@@ -205,3 +205,32 @@ func (c *Change) stands(q feed.Question) error {
 	}
 	return nil
 }
+
+// Told forgets a note: it was told, or why says why it need not be any more.
+func (c *Change) Told(n store.Note, why string) error {
+	a, err := c.Approval(n.Approval)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		a.ID = n.Approval
+	}
+	e, err := c.r.approvalEvent(c.Now(), "approval.notify", a, c.by)
+	e.Detail["door"], e.Reason = n.Door, why
+	if why != "" {
+		e.Outcome = ledger.Failed
+	}
+	c.Record(e)
+	return errors.Join(err, c.DeleteNote(n.ID))
+}
+
+// ForgetDoors drops what was to be told through doors that there are no more.
+func (c *Change) ForgetDoors() error {
+	notes, err := c.Notes(10_000)
+	for _, n := range notes {
+		if !slices.Contains(c.r.Doors, n.Door) {
+			err = errors.Join(err, c.Told(n, "There is no such door any more."))
+		}
+	}
+	return err
+}
