@@ -475,8 +475,11 @@ func (a *app) explain() *cobra.Command {
 			}
 			return a.show(e, func(w io.Writer) {
 				word := "refused"
-				if e.Allow {
+				switch {
+				case e.Allow:
 					word = "allowed"
+				case e.Ask:
+					word = "waits for people"
 				}
 				fmt.Fprintf(w, "%s: %s\n\n  action    %s (%s)\n  resource  %s\n", word, printable(e.Reason), e.Action, e.Class, printable(e.Resource))
 				for _, name := range sortedKeys(e.Arguments) {

@@ -280,6 +280,7 @@ type ExplainResult struct {
 	Reason    string         `json:"reason" doc:"One sentence"`
 	Policies  []string       `json:"policies" doc:"Ids of the grants and guardrails that decided"`
 	Guardrail bool           `json:"guardrail,omitempty" doc:"A guardrail refused it: a grant will not help"`
+	Ask       bool           `json:"ask,omitempty" doc:"It goes on when people say yes to it"`
 	Record    string         `json:"record,omitempty" enum:"before,within"`
 	Action    string         `json:"action,omitempty"`
 	Class     policy.Class   `json:"class,omitempty"`

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -16,8 +17,11 @@ type desk struct{ p *Plane }
 var _ feed.Desk = desk{}
 
 func (d desk) Ask(ctx context.Context, q feed.Question) (feed.Approval, error) {
-	var a store.Approval
-	_, err := d.p.do(ctx, registry.Actor{Name: q.Chain.Actor().String(), Source: q.Source}, func(c *registry.Change) (err error) {
+	a, err := read(ctx, d.p, func(tx *store.Tx) (store.Approval, error) { return d.p.registry.Asked(tx, q) })
+	if !errors.Is(err, store.ErrNotFound) {
+		return a.Approval, err
+	}
+	_, err = d.p.do(ctx, registry.Actor{Name: q.Chain.Actor().String(), Source: q.Source}, func(c *registry.Change) (err error) {
 		a, err = c.Ask(q)
 		return err
 	})

@@ -119,6 +119,7 @@ func (p *Plane) explain(ctx context.Context, in ExplainRequest) (ExplainResult, 
 	e := set.Explain(policy.Request{Call: call, Upstream: u, Now: p.Now(), Chain: identity.Alone(i.ID, i.Generation)})
 	out.Allow, out.Reason, out.Guardrail, out.Guardrails, out.Grants = e.Decision.Allow, e.Decision.Reason, e.Decision.Guardrail, e.Guardrails, e.Grants
 	out.Policies = append(out.Policies, e.Decision.Policies...)
+	out.Ask = e.Decision.Ask != nil
 	if e.Decision.Allow {
 		out.Record = map[bool]string{true: "before", false: "within"}[e.Decision.Before]
 	}

@@ -264,8 +264,14 @@ func (r *request) exactly() (*feed.Shown, []byte, error) {
 
 // body is what r asks for beside its head, in the connector's own form if it has one. It is held whole.
 func (r *request) body() ([]byte, error) {
+	tooLarge := &problem{status: http.StatusRequestEntityTooLarge, kind: "too-large",
+		detail: fmt.Sprintf("%s Nobody can be asked about a body of more than %d bytes, so it cannot be approved.", r.decision.Reason, maxAsked)}
 	if asker, ok := r.backend.connector.(connector.Asker); ok {
-		return asker.Exact(&r.ask)
+		b, err := asker.Exact(&r.ask)
+		if len(b) > maxAsked {
+			return nil, tooLarge
+		}
+		return b, err
 	}
 	if r.ask.Body != nil || r.in.Body == nil || r.in.Body == http.NoBody {
 		return r.ask.Body, nil
@@ -273,7 +279,7 @@ func (r *request) body() ([]byte, error) {
 	b, err := r.read(maxAsked)
 	var p *problem
 	if errors.As(err, &p) && p.kind == "too-large" {
-		return nil, &problem{status: p.status, kind: p.kind, detail: fmt.Sprintf("%s Nobody can be asked about a body of more than %d bytes, so it cannot be approved.", r.decision.Reason, maxAsked)}
+		return nil, tooLarge
 	}
 	r.ask.Body = b
 	return b, err

@@ -346,7 +346,13 @@ func TestApprovalInBrowser(t *testing.T) {
 	if err != nil || !strings.Contains(request, "POST "+drafts) || !strings.Contains(request, `"raw": "VG86`) {
 		t.Errorf("the page shows %q %v", request, err)
 	}
-	if err := chromedp.Do(ctx, chromedp.SendKeys(css("#note"), "fine"), chromedp.Click(css("button[value=once]")), chromedp.WaitNotPresent(css("button[value=once]")), picture("approved")); err != nil {
+	if err := chromedp.Do(ctx, chromedp.SendKeys(css("#note"), "fine\r")); err != nil { // the key that ends a line decides nothing
+		t.Fatal(err)
+	}
+	if status, _ := h.send("POST", h.gate+"/mail"+drafts, mail, draft, "Prefer", "wait=1"); status != 403 {
+		t.Errorf("Enter in the note approves: %d", status)
+	}
+	if err := chromedp.Do(ctx, chromedp.Click(css("button[value=once]")), chromedp.WaitNotPresent(css("button[value=once]")), picture("approved")); err != nil {
 		t.Fatal(err)
 	}
 	if status, out := h.send("POST", h.gate+"/mail"+drafts, mail, draft); status != 200 {

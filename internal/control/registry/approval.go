@@ -25,22 +25,13 @@ const (
 // Ask puts a question to people, or finds the one that is open about the same request.
 // A *feed.NotAsked says why people are not asked.
 func (c *Change) Ask(q feed.Question) (store.Approval, error) {
-	a, err := c.OpenApproval(q.Hash)
+	a, err := c.r.Asked(c.Tx, q)
 	if !errors.Is(err, store.ErrNotFound) {
 		return a, err
 	}
 	i, err := c.Identity(q.Chain.Actor())
 	if err != nil {
 		return a, err
-	}
-	limit := c.r.Questions
-	if limit == 0 {
-		limit = 20
-	}
-	if n, err := c.CountWaiting(i.ID); err != nil {
-		return a, err
-	} else if n >= limit {
-		return a, &feed.NotAsked{Why: fmt.Sprintf("%s has %d questions waiting for people already, so no other is asked until some are answered or expire.", i.ID.Name(), n)}
 	}
 	a = store.Approval{Question: q, Asked: c.Now(), Approval: feed.Approval{Hash: q.Hash, Identity: i.ID, State: feed.Waiting, Expires: c.Now().Add(questionLife), Of: q.Ask.Of}}
 	var who []string
@@ -83,6 +74,25 @@ func (c *Change) Ask(q feed.Question) (store.Approval, error) {
 		err = c.PutShown(a.ID, *q.Shown)
 	}
 	return a, errors.Join(err, c.told("approval.ask", a, q.Why, map[string]string{"who": a.Who, "expires": a.Expires.Format(time.RFC3339)}))
+}
+
+// Asked finds the open question about a request. ErrNotFound: there is none, and it may be asked.
+// It needs no transaction that writes: who asks much does not hold up others.
+func (r *Registry) Asked(tx *store.Tx, q feed.Question) (store.Approval, error) {
+	a, err := tx.OpenApproval(q.Hash)
+	if !errors.Is(err, store.ErrNotFound) {
+		return a, err
+	}
+	limit := r.Questions
+	if limit == 0 {
+		limit = 20
+	}
+	if n, err := tx.CountWaiting(q.Chain.Actor()); err != nil {
+		return a, err
+	} else if n >= limit {
+		return a, &feed.NotAsked{Why: fmt.Sprintf("%s has %d questions waiting for people already, so no other is asked until some are answered or expire.", q.Chain.Actor().Name(), n)}
+	}
+	return a, store.ErrNotFound
 }
 
 // told records what became of a question.
