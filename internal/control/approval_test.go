@@ -317,11 +317,14 @@ func TestApprovalTwo(t *testing.T) {
 	p := start(t)
 	ask := p.asks("2 of maya ben kim", 0)
 	a := p.put(ask("a"))
-	maya, ben := p.signIn("maya"), p.signIn("ben")
+	maya, ben, other := p.signIn("maya"), p.signIn("ben"), p.signIn("maya")
+	twice := other.form(a.ID, "once")
 	if status, page := maya.decide(a.ID, "lasting", "until", "7d"); status != 200 || strings.Contains(page, "Approve once") {
 		t.Errorf("the first: %d\n%s", status, page)
 	}
-	other := p.signIn("maya")
+	if status, page := other.send("/approvals/"+a.ID, twice); status != 409 || !strings.Contains(page, "said yes already") || !p.refusedFor("said yes already") {
+		t.Errorf("maya says yes twice: %d\n%s", status, page)
+	}
 	_, page := other.open("/approvals/" + a.ID)
 	if formPattern.MatchString(page) || p.state(a.ID).State != feed.Waiting {
 		t.Errorf("maya may say yes twice\n%s", page)

@@ -28,6 +28,7 @@ type people struct {
 	all  []*feed.Approval
 	last feed.Question
 	fail error
+	late bool // another gateway was quicker, and the view has not heard of it
 }
 
 func (p *people) Ask(_ context.Context, q feed.Question) (feed.Approval, error) {
@@ -50,6 +51,13 @@ func (p *people) Ask(_ context.Context, q feed.Question) (feed.Approval, error) 
 func (p *people) Use(_ context.Context, id, hash, _ string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.late {
+		p.late = false
+		for _, a := range p.all {
+			a.State = feed.Used
+		}
+		return feed.ErrUsed
+	}
 	for _, a := range p.all {
 		if a.ID == id && a.Hash == hash && a.State == feed.Approved {
 			a.State = feed.Used
@@ -243,6 +251,71 @@ func TestApproveOnce(t *testing.T) {
 			t.Fatalf("%d of 64 passed, %d came through, %d questions", passed.Load(), n.Load(), p.count())
 		}
 		p.say(t, func(a *feed.Approval) { a.State = feed.Expired })
+	}
+}
+
+// TestApproveLate: what was used elsewhere a moment ago is asked about anew.
+func TestApproveLate(t *testing.T) {
+	w, p, n := counter(t)
+	raw := w.mint(w.claims("bot"))
+	w.post(raw, "/mail/send", "{}")
+	p.say(t, yes)
+	p.late = true
+	if status, d, _ := w.post(raw, "/mail/send", "{}"); status != 403 || d.Approval != "appr_2" || n.Load() != 0 {
+		t.Errorf("%d %+v", status, d)
+	}
+}
+
+// TestApproveRunning: what runs with people's yes runs on while they would be asked no more than they agreed to.
+func TestApproveRunning(t *testing.T) {
+	for name, c := range map[string]struct {
+		rail string
+		cut  bool
+	}{
+		"nothing of it":  {`forbid(principal, action in Lanyard::Action::"delete", resource);`, false},
+		"more is asked":  {`@approve("ben") forbid(principal, action in Lanyard::Action::"read", resource);`, true},
+		"it is refused":  {`forbid(principal, action in Lanyard::Action::"read", resource);`, true},
+		"asked no more":  {"", false},
+		"another answer": {`@approve("2 of maya ben") forbid(principal, action in Lanyard::Action::"read", resource);`, true},
+	} {
+		for _, scope := range []string{"once", "standing", "ended"} {
+			p := &people{}
+			w := newWorld(t, http.HandlerFunc(ticking), func(c *Config) { p.view, c.Desk = c.View, p })
+			w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "asks", Cedar: `@approve("owner") forbid(principal, action in Lanyard::Action::"read", resource);`}})
+			raw := w.mint(w.claims("bot"))
+			w.do(w.request("GET", "/mail/x", raw, nil))
+			stands := p.say(t, func(a *feed.Approval) {
+				if a.State = feed.Approved; scope != "once" {
+					a.State, a.Key = feed.Standing, p.last.Keys.Resource
+				}
+			})
+			res, err := http.DefaultClient.Do(w.request("GET", "/mail/x", raw, nil))
+			if err != nil || res.StatusCode != 200 {
+				t.Fatal(name, scope, res.StatusCode, err)
+			}
+			if scope == "ended" {
+				p.mu.Lock()
+				stands.State = feed.Expired
+				err = p.tell(stands)
+				p.mu.Unlock()
+				if err != nil || cutShort(t, res.Body) == nil {
+					t.Errorf("%s: what stood has ended, and it runs on (%v)", name, err)
+				}
+				res.Body.Close()
+				continue
+			}
+			if w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "more", Cedar: c.rail}, Removed: c.rail == ""}); c.rail == "" {
+				w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "asks"}, Removed: true})
+			}
+			if c.cut {
+				if cutShort(t, res.Body) == nil {
+					t.Errorf("%s, %s: it runs on", name, scope)
+				}
+			} else if w.g.streams.running() != 1 {
+				t.Errorf("%s, %s: it was cut", name, scope)
+			}
+			res.Body.Close()
+		}
 	}
 }
 
