@@ -175,7 +175,7 @@ func (g *Gateway) pending(r *request, a feed.Approval) error {
 	p := &problem{status: http.StatusForbidden, kind: "approval-needed", approval: &a, elicits: r.elicits}
 	if a.State == feed.Denied {
 		p.kind = "approval-denied"
-		p.detail = fmt.Sprintf("%s denied this; the same can be asked again after %s.", owners(a), a.Expires.UTC().Format("15:04 MST"))
+		p.detail = fmt.Sprintf("It needs approval, and %s denied it; the same can be asked again after %s.", owners(a), a.Expires.UTC().Format("15:04 MST"))
 		return p
 	}
 	if fresh := r.question.Ask.Fresh(); fresh > 0 {
@@ -190,7 +190,9 @@ func (g *Gateway) approveAt(a feed.Approval) string { return g.Issuer + "/approv
 func owners(a feed.Approval) string {
 	names := make([]string, len(a.By))
 	for i, by := range a.By {
-		names[i] = strings.TrimPrefix(string(by), feed.OperatorPrefix)
+		if names[i] = string(by); strings.HasPrefix(names[i], feed.OperatorPrefix) {
+			names[i] = "an operator"
+		}
 	}
 	return strings.Join(names, " and ")
 }

@@ -156,7 +156,7 @@ func TestApprove(t *testing.T) {
 		t.Errorf("used twice: %d %+v", status, d)
 	}
 	p.say(t, func(a *feed.Approval) { a.State = feed.Denied })
-	if status, d, _ := w.post(raw, "/mail/send?x=1", body); status != 403 || d.Type != "urn:lanyard:problem:approval-denied" || !strings.Contains(d.Detail, "maya denied this") {
+	if status, d, _ := w.post(raw, "/mail/send?x=1", body); status != 403 || d.Type != "urn:lanyard:problem:approval-denied" || !strings.Contains(d.Detail, "maya denied it") {
 		t.Errorf("denied: %d %+v", status, d)
 	}
 	if res, _ := w.do(w.request("GET", "/mail/x", raw, nil)); res.StatusCode != 200 {
@@ -561,7 +561,7 @@ func TestApproveMCP(t *testing.T) {
 		t.Errorf("a tool that can be approved is not shown: %s", text)
 	}
 	p.say(t, func(a *feed.Approval) { a.State = feed.Denied })
-	if text := call("5", `{"name":"drop_notes","arguments":{"path":"/b"}}`); !strings.Contains(text, "maya denied this") {
+	if text := call("5", `{"name":"drop_notes","arguments":{"path":"/b"}}`); !strings.Contains(text, "maya denied it") {
 		t.Errorf("denied: %s", text)
 	}
 }
