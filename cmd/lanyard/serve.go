@@ -52,6 +52,7 @@ type server struct {
 	tokenTTL                time.Duration
 	logFormat, logLevel     string
 	notify                  doors
+	questions               int
 	data                    string
 	log                     *slog.Logger
 	controlL, gatewayL, unx net.Listener
@@ -92,6 +93,7 @@ the folder. A second serve on the same folder is refused.`,
 	f.StringVar(&s.maxExpiry, "max-expiry", "365d", "the longest that an identity may run without being renewed")
 	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
+	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity")
 	s.notify.flags(f)
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -132,6 +134,9 @@ func (s *server) check() error {
 	}
 	if _, err := identity.NewID(s.domain, identity.Agent, "x"); err != nil {
 		return exit{exitUsage, err}
+	}
+	if s.questions < 1 || s.questions > 1000 {
+		return usage("--open-questions %d: from 1 to 1000", s.questions)
 	}
 	if s.tokenTTL < 10*time.Second || s.tokenTTL > 15*time.Minute {
 		return usage("--token-ttl %s: from 10s to 15m", s.tokenTTL)
@@ -216,7 +221,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	view := feed.NewView()
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
-		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Notify: doors})
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors})
 	if err != nil {
 		return err
 	}

@@ -523,3 +523,19 @@ func TestApprovalFatigue(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestApprovalFlood: answers of strangers are refused however many come, and do not fill the ledger.
+func TestApprovalFlood(t *testing.T) {
+	p := start(t)
+	a := p.put(p.asks("owner", 0)("a"))
+	size := p.Store.Size()
+	stranger := p.signIn("")
+	for range 700 {
+		if status, _ := stranger.send("/approvals/"+a.ID, url.Values{"decision": {"once"}}); status != 403 {
+			t.Fatal(status)
+		}
+	}
+	if n := p.Store.Size() - size; n < 100 || n > 600 {
+		t.Errorf("%d events of 700 answers", n)
+	}
+}

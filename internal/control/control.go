@@ -53,6 +53,7 @@ type Config struct {
 	AllowBearer   bool          // give unbound tokens to clients that could bind them
 	Register      bool          // clients that people connect may register themselves (RFC 7591)
 	LocalClients  bool          // metadata documents of clients may be on this machine, over http: for development
+	Questions     int           // that may wait for people for one identity; default 20
 	Notify        []notify.Door // through which people are told that they are asked
 }
 
@@ -74,7 +75,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
 	p.acks.of = map[string]ack{}
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
-		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Doors: doorNames(c.Notify)}
+		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify)}
 	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
 	if err := p.ring.Open(ctx); err != nil {
 		return nil, err

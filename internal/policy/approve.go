@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -56,12 +57,12 @@ func (a Approve) same(o Approve) bool {
 	return a.Policy == o.Policy && a.Guardrail == o.Guardrail && a.Need == o.Need && a.Fresh == o.Fresh && slices.Equal(a.Words, o.Words)
 }
 
-// With is what both ask, each once.
+// With is what both ask, each once, in an order that does not hang on the order of policies.
 func (a *Asking) With(b *Asking) *Asking {
-	if a == nil || b == nil {
-		if a == nil {
-			return b
-		}
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
 		return a
 	}
 	out := &Asking{Of: slices.Clone(a.Of)}
@@ -70,6 +71,9 @@ func (a *Asking) With(b *Asking) *Asking {
 			out.Of = append(out.Of, one)
 		}
 	}
+	slices.SortFunc(out.Of, func(a, b Approve) int {
+		return cmp.Or(strings.Compare(a.Policy, b.Policy), strings.Compare(a.String(), b.String()), cmp.Compare(a.Fresh, b.Fresh), map[bool]int{true: 1}[a.Guardrail]-map[bool]int{true: 1}[b.Guardrail])
+	})
 	return out
 }
 
@@ -114,6 +118,9 @@ func ParseApprove(who, fresh string) (a Approve, err error) {
 	a.Words = words
 	if a.Need > 1 && slices.Equal(words, []string{ByPerson}) {
 		return a, fmt.Errorf("approve %q: the person that it is done for is one", who)
+	}
+	if a.Need > 1 && slices.Contains(words, ByOperator) {
+		return a, fmt.Errorf("approve %q: one operator cannot be told from another; where more than one yes is needed, name owners", who)
 	}
 	if fresh == "" {
 		return a, nil

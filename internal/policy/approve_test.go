@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ func TestParseApprove(t *testing.T) {
 		{who: "ben, kim", wrong: "no name"},
 		{who: "ben ben", wrong: "twice"},
 		{who: "2 of person", wrong: "is one"},
+		{who: "2 of ben operator", wrong: "cannot be told"},
 		{who: strings.Repeat("a ", 17), wrong: "1 to 16"},
 		{who: "owner", fresh: "5", wrong: "1m to 8h"},
 		{who: "owner", fresh: "1s", wrong: "1m to 8h"},
@@ -72,7 +74,7 @@ func TestDecideAsks(t *testing.T) {
 		{"one that asks and has ended", nil, []Grant{{Actions: []string{"write"}, Approve: "owner", Until: now}}, send, deny},
 		{"a guardrail that asks", []Guardrail{asks}, []Grant{plain}, send, "asks: upstream 0s"},
 		{"without a grant", []Guardrail{asks}, nil, send, deny},
-		{"both", []Guardrail{asks}, []Grant{elevated}, send, "g0: owner 5m0s, asks: upstream 0s"},
+		{"both", []Guardrail{asks}, []Grant{elevated}, send, "asks: upstream 0s, g0: owner 5m0s"},
 		{"a guardrail that forbids", []Guardrail{asks, stop}, []Grant{elevated, plain}, send, deny},
 		{"one whose condition holds", []Guardrail{if2}, []Grant{plain}, send, "if: 2 of ben kim 0s"},
 		{"one whose condition does not", []Guardrail{if2}, []Grant{plain}, ask("messages.send", Write, map[string]any{"userId": "me"}), allow},
@@ -233,4 +235,17 @@ func FuzzParseApprove(f *testing.F) {
 			t.Errorf("%q is %+v, written %q is %+v (%v)", who, a, a.String(), again, err)
 		}
 	})
+}
+
+// TestAsking: what is asked together does not hang on the order in which it is put together.
+func TestAsking(t *testing.T) {
+	one := &Asking{Of: []Approve{{Policy: "b", Need: 1, Words: []string{"owner"}}, {Policy: "c", Need: 2, Words: []string{"ben", "kim"}, Fresh: time.Hour}}}
+	two := &Asking{Of: []Approve{{Policy: "c", Need: 2, Words: []string{"ben", "kim"}, Fresh: time.Minute}, {Policy: "b", Guardrail: true, Need: 1, Words: []string{"owner"}}, {Policy: "b", Need: 1, Words: []string{"owner"}}}}
+	a, b := one.With(two), two.With(one)
+	if fmt.Sprint(a.Of) != fmt.Sprint(b.Of) || len(a.Of) != 4 || a.Fresh() != time.Minute || one.Fresh() != time.Hour || len(one.Of) != 2 {
+		t.Errorf("%v\n%v", a.Of, b.Of)
+	}
+	if !one.Within(a.Of) || a.Within(one.Of) || (*Asking)(nil).With(one) != one || one.With(nil) != one {
+		t.Error("within")
+	}
 }

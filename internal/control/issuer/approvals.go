@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -206,12 +207,14 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := r.PathValue("id")
-	looked := time.Duration(0)
-	if err == nil {
-		if looked, err = i.unsealAnswer(r.PostForm.Get("request"), id, session); err != nil {
-			i.refused(w, r, person, session, id, err)
-			return
-		}
+	if err != nil {
+		i.stranger(w, r, id)
+		return
+	}
+	looked, err := i.unsealAnswer(r.PostForm.Get("request"), id, session)
+	if err != nil {
+		i.refused(w, r, person, session, id, err)
+		return
 	}
 	answer, err := answered(r.PostForm, id, looked)
 	if err != nil {
@@ -227,9 +230,6 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &stale):
 		i.sheet(w, r, person, session, http.StatusForbidden, capital(err.Error())+".", "/signin?return="+url.QueryEscape("/approvals/"+id))
 		return
-	case errors.As(err, &no) && person.ID == "":
-		i.page(w, r, http.StatusForbidden, nil, "notice", notice{Title: "Nothing was decided", Text: capital(err.Error()) + "."})
-		return
 	case errors.As(err, &no), errors.As(err, &conflict), errors.As(err, &wrong):
 		i.sheet(w, r, person, session, http.StatusConflict, capital(err.Error())+".", "")
 		return
@@ -242,6 +242,22 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request) {
 	}
 	i.Settle(r.Context(), at)
 	http.Redirect(w, r, "/approvals/"+id, http.StatusSeeOther)
+}
+
+// stranger is an answer of nobody's. Of those only so many go on record.
+func (i *Issuer) stranger(w http.ResponseWriter, r *http.Request, id string) {
+	const why = "nobody is signed in, or who was has left"
+	if left, ok := i.strangers.Admit(i.Now()); ok {
+		e := ledger.Event{Type: "approval.answer", Outcome: ledger.Refused, Actor: registry.Self.Name, Reason: why, Detail: map[string]string{"approval": clip(id)}}
+		if left > 0 {
+			e.Detail["left_out"] = strconv.Itoa(left)
+		}
+		if err := i.say(r, e); err != nil {
+			i.trouble(w, r, identity.Owner{}, err)
+			return
+		}
+	}
+	i.page(w, r, http.StatusForbidden, nil, "notice", notice{Title: "Nothing was decided", Text: capital(why) + "."})
 }
 
 // refused is an answer that was not even asked about, on record all the same.

@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -101,6 +102,10 @@ func Webhook(address, secret string, now func() time.Time) (Door, error) {
 		r.Header.Set("webhook-signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 		res, err := client.Do(r)
 		if err != nil {
+			var u *url.Error
+			if errors.As(err, &u) {
+				err = u.Err // without the address, which may be a secret
+			}
 			return fmt.Errorf("the webhook could not be reached: %w", err)
 		}
 		defer res.Body.Close()
@@ -116,6 +121,9 @@ func Webhook(address, secret string, now func() time.Time) (Door, error) {
 // our environment but PATH.
 func Command(program string, now func() time.Time) (Door, error) {
 	path, err := exec.LookPath(program)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
 	if err != nil {
 		return Door{}, fmt.Errorf("command: %w", err)
 	}

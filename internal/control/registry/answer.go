@@ -127,7 +127,7 @@ func (c *Change) approver(who Approver) (identity.OwnerID, time.Time, error) {
 	}
 	o, since, err := SignedInAt(c.Tx, who.Session)
 	if errors.Is(err, store.ErrNotFound) {
-		return "", since, &Refusal{"nobody is signed in, or who was has left"}
+		return "", since, &Refusal{"nobody is signed in any more, or who was has left"}
 	}
 	c.by.Name = Person(o.ID)
 	return o.ID, since, err
