@@ -1,10 +1,9 @@
-package feed_test
+package feed
 
 import (
 	"testing"
 	"time"
 
-	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -14,92 +13,92 @@ func TestApprovals(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	who := identity.MustID("spiffe://lanyard.local/agent/bot")
 	ask := &policy.Asking{Of: []policy.Approve{{Policy: "p", Need: 1, Words: []string{"owner"}}}}
-	approval := func(id string, state feed.ApprovalState, key string) feed.Change {
-		return feed.Change{Approval: &feed.Approval{ID: id, Hash: "h", Identity: who, State: state, Expires: now.Add(time.Hour), Of: ask.Of, By: []identity.OwnerID{"maya"}, Key: key}}
+	approval := func(id string, state ApprovalState, key string) Change {
+		return Change{Approval: &Approval{ID: id, Hash: "h", Identity: who, State: state, Expires: now.Add(time.Hour), Of: ask.Of, By: []identity.OwnerID{"maya"}, Key: key}}
 	}
-	v := feed.NewView()
-	apply := func(c feed.Change) {
+	v := NewView()
+	apply := func(c Change) {
 		t.Helper()
 		if err := v.Apply(c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var stops []feed.Stop
-	v.OnStop(func(s feed.Stop) { stops = append(stops, s) })
+	var stops []Stop
+	v.OnStop(func(s Stop) { stops = append(stops, s) })
 	maya := identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive}
-	apply(feed.Change{Owner: &maya})
-	apply(feed.Change{Synced: true})
-	is := func(id string, state feed.ApprovalState, keys ...string) {
+	apply(Change{Owner: &maya})
+	apply(Change{Synced: true})
+	is := func(id string, state ApprovalState, keys ...string) {
 		t.Helper()
 		if a, ok := v.Approval(keys...); a.ID != id || a.State != state || ok != (id != "") {
 			t.Errorf("%v: %s %s %v, want %s %s", keys, a.ID, a.State, ok, id, state)
 		}
 	}
 	bell := v.ApprovalChange()
-	apply(approval("a", feed.Waiting, ""))
+	apply(approval("a", Waiting, ""))
 	select {
 	case <-bell:
 	default:
 		t.Error("nobody is told")
 	}
-	is("a", feed.Waiting, "", "h")
-	apply(approval("a", feed.Approved, ""))
-	is("a", feed.Approved, "other", "h")
-	apply(approval("b", feed.Waiting, ""))
-	apply(approval("a", feed.Used, ""))
-	is("b", feed.Waiting, "h") // the end of one is not that of the next
+	is("a", Waiting, "", "h")
+	apply(approval("a", Approved, ""))
+	is("a", Approved, "other", "h")
+	apply(approval("b", Waiting, ""))
+	apply(approval("a", Used, ""))
+	is("b", Waiting, "h") // the end of one is not that of the next
 	stops = nil
-	apply(approval("b", feed.Standing, "k"))
+	apply(approval("b", Standing, "k"))
 	is("", "", "h")
-	is("b", feed.Standing, "k")
+	is("b", Standing, "k")
 	if len(stops) != 0 {
 		t.Errorf("a yes stops %+v", stops)
 	}
-	apply(approval("c", feed.Denied, ""))
-	is("c", feed.Denied, "h", "k")
+	apply(approval("c", Denied, ""))
+	is("c", Denied, "h", "k")
 
-	good := *approval("b", feed.Standing, "k").Approval
+	good := *approval("b", Standing, "k").Approval
 	more := &policy.Asking{Of: append([]policy.Approve{{Policy: "q", Need: 1, Words: []string{"ben"}}}, ask.Of...)}
 	late := good
-	late.State = feed.Denied
+	late.State = Denied
 	operators := good
 	operators.By = []identity.OwnerID{"operator:admin"}
 	for name, c := range map[string]struct {
-		a    feed.Approval
+		a    Approval
 		ask  *policy.Asking
 		now  time.Time
 		good bool
 	}{
 		"it is": {good, ask, now, true}, "an operator's": {operators, ask, now, true}, "late": {good, ask, now.Add(time.Hour), false}, "denied": {late, ask, now, false},
-		"more is asked": {good, more, now, false}, "nothing is asked": {good, nil, now, false}, "none": {feed.Approval{}, ask, now, false},
+		"more is asked": {good, more, now, false}, "nothing is asked": {good, nil, now, false}, "none": {Approval{}, ask, now, false},
 	} {
 		if err := v.Good(c.a, c.ask, c.now); (err == nil) != c.good {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	maya.State = identity.OwnerGone
-	apply(feed.Change{Owner: &maya})
+	apply(Change{Owner: &maya})
 	if v.Good(good, ask, now) == nil {
 		t.Error("good, and who gave it has left")
 	}
 	stops = nil
-	apply(approval("b", feed.Expired, "k"))
-	is("c", feed.Denied, "k", "h")
+	apply(approval("b", Expired, "k"))
+	is("c", Denied, "k", "h")
 	if len(stops) != 1 || len(stops[0].Identities) != 1 || stops[0].Identities[0] != who {
 		t.Errorf("what stood has ended, and stops %+v", stops)
 	}
 	bell = v.ApprovalChange()
 	v.Restart()
-	apply(approval("d", feed.Waiting, ""))
-	is("c", feed.Denied, "h") // as it was, until the snapshot is whole
-	apply(feed.Change{Synced: true})
-	is("d", feed.Waiting, "h")
+	apply(approval("d", Waiting, ""))
+	is("c", Denied, "h") // as it was, until the snapshot is whole
+	apply(Change{Synced: true})
+	is("d", Waiting, "h")
 	select {
 	case <-bell:
 	default:
 		t.Error("who waits is not told of a new snapshot")
 	}
-	if v.Apply(feed.Change{Approval: &feed.Approval{ID: "x"}}) == nil || v.Live(now) == nil {
+	if v.Apply(Change{Approval: &Approval{ID: "x"}}) == nil || v.Live(now) == nil {
 		t.Error("an approval of nobody's is taken")
 	}
 }

@@ -100,7 +100,7 @@ func (g *Gateway) ask(r *request) (feed.Approval, error) {
 	return a, nil
 }
 
-// use takes the approval that r goes on with. It is the last thing that can be refused before r is on its way.
+// use takes the approval that r goes on with, when all that could refuse it before has not.
 func (g *Gateway) use(r *request) error {
 	if r.approval.State != feed.Approved {
 		return nil
@@ -112,7 +112,7 @@ func (g *Gateway) use(r *request) error {
 	defer cancel()
 	err := g.Desk.Use(ctx, r.approval.ID, r.question.Hash, r.id)
 	if errors.Is(err, feed.ErrUsed) { // another was quicker: this one is asked about anew
-		r.decision.Allow = false
+		r.decision.Allow, r.decision.Policies = false, r.decision.Policies[:len(r.decision.Policies)-1]
 		a, err := g.ask(r)
 		if err != nil {
 			return err

@@ -176,3 +176,25 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set("Authorization", "Bearer "+string(b))
 	return http.DefaultTransport.RoundTrip(r)
 }
+
+// TestApproveJoined: behind a joined endpoint the call waits at its own upstream, and the client is told where.
+func TestApproveJoined(t *testing.T) {
+	p := &people{}
+	d := joined(t)
+	d.g.Desk = p
+	d.asking(p)
+	_, text := d.do(d.joinedCall("notes__drop_notes"))
+	if !strings.Contains(text, issuer+"/approvals/appr_1") || p.count() != 1 || p.last.Upstream != "notes" {
+		t.Fatalf("%d questions, %s", p.count(), text)
+	}
+	if d.do(d.joinedCall("notes__drop_notes")); p.count() != 1 {
+		t.Errorf("asked %d times", p.count())
+	}
+	p.say(t, yes)
+	if _, text := d.do(d.joinedCall("notes__drop_notes")); !strings.Contains(text, "drop_notes did it") {
+		t.Errorf("approved: %s", text)
+	}
+	if _, text := d.do(d.joinedCall("notes__drop_notes")); !strings.Contains(text, "appr_2") || d.calls.Load() != 1 {
+		t.Errorf("a second time: %s", text)
+	}
+}

@@ -22,13 +22,13 @@ import (
 // asked once more whether the token still stands: who pulls the cord now either
 // finds it running or has it refused here.
 func (g *Gateway) forward(r *request) error {
+	if err := g.use(r); err != nil {
+		return err
+	}
 	r.ctx, r.cancel = context.WithCancelCause(r.in.Context())
 	defer r.cancel(nil)
 	g.streams.add(r)
 	defer g.streams.remove(r)
-	if err := g.use(r); err != nil {
-		return err
-	}
 	if r.decision.Before {
 		if err := g.intend(r); err != nil {
 			return err

@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -16,9 +18,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/emersion/go-smtp"
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"golang.org/x/oauth2"
 
 	"github.com/lanyard-dev/lanyard/internal/control"
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -317,6 +323,63 @@ func TestApprovalOnce(t *testing.T) {
 		t.Errorf("both said yes: %d %s", status, out)
 	}
 	h.do("audit", "verify")
+}
+
+// TestApprovalMCP: the official SDK's client is given the page to show to its person, by servers of both revisions, and
+// the call goes on with the answer.
+func TestApprovalMCP(t *testing.T) {
+	for _, version := range []string{"2025-11-25", "2026-07-28"} {
+		t.Run(version, func(t *testing.T) {
+			h := build(t)
+			h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
+			server(t, h, "notes", []string{version}, reading)
+			h.do("identity", "register", "scribe", "--owner", "maya", "--purpose", "Keeps notes")
+			h.do("grant", "put", "scribe", "read", "--upstream", "notes", "--action", "read")
+			h.do("grant", "put", "scribe", "drop", "--upstream", "notes", "--action", "delete", "--approve", "owner")
+			key := h.first(`(lyd_\S+)`, h.do("credential", "add", "scribe", "--api-key"))
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			defer cancel()
+			maya, decision := h.signedIn("maya"), "once"
+			answer := func(address string) {
+				id := h.first(`/approvals/(appr_[a-z0-9]+)$`, address)
+				if status, page := maya.decide(id, decision); status != 200 {
+					t.Errorf("%d\n%s", status, page)
+				}
+			}
+			web := oauth2.NewClient(ctx, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: h.bearer("scribe", key, h.gate+"/notes")}))
+			s, err := mcp.NewClient(&mcp.Implementation{Name: "scribe", Version: "1"}, &mcp.ClientOptions{
+				Capabilities: &mcp.ClientCapabilities{Elicitation: &mcp.ElicitationCapabilities{URL: &mcp.URLElicitationCapabilities{}}},
+				ElicitationHandler: func(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+					go answer(r.Params.URL)
+					return &mcp.ElicitResult{Action: "accept"}, nil
+				}}).Connect(ctx, &mcp.StreamableClientTransport{Endpoint: h.gate + "/notes/mcp", HTTPClient: web, MaxRetries: -1}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			drop := func() (string, error) {
+				res, err := s.CallTool(ctx, &mcp.CallToolParams{Name: "drop_notes", Arguments: note{Path: "/a"}})
+				var asked *jsonrpc.Error
+				if errors.As(err, &asked) && asked.Code == mcp.CodeURLElicitationRequired { // the SDK leaves this one to its user
+					var data struct{ Elicitations []mcp.ElicitParams }
+					if err := json.Unmarshal(asked.Data, &data); err != nil || len(data.Elicitations) != 1 {
+						t.Fatalf("%s %v", asked.Data, err)
+					}
+					answer(data.Elicitations[0].URL)
+					res, err = s.CallTool(ctx, &mcp.CallToolParams{Name: "drop_notes", Arguments: note{Path: "/a"}})
+				}
+				return text(res), err
+			}
+			if got, err := drop(); err != nil || got != "dropped /a" {
+				t.Errorf("approved: %q %v", got, err)
+			}
+			decision = "deny"
+			if got, err := drop(); err == nil || !strings.Contains(err.Error(), "maya denied it") {
+				t.Errorf("denied: %q %v", got, err)
+			}
+			h.do("audit", "verify")
+		})
+	}
 }
 
 // TestApprovalInBrowser: a person decides with a browser, from the link to the answer.
