@@ -242,7 +242,7 @@ func TestApproval(t *testing.T) {
 func TestApprovalHostile(t *testing.T) {
 	p := start(t)
 	ask := p.asks("owner ben", 0)
-	a, b := p.put(ask("a")), p.put(ask("b"))
+	a, b, c := p.put(ask("a")), p.put(ask("b")), p.put(ask("c"))
 	maya, ben, kim := p.signIn("maya"), p.signIn("ben"), p.signIn("kim")
 	mayas := maya.form(a.ID, "once")
 	for name, c := range map[string]struct {
@@ -299,12 +299,16 @@ func TestApprovalHostile(t *testing.T) {
 	if status, page := ben.decide(b.ID, "once"); status != 200 {
 		t.Errorf("ben: %d\n%s", status, page)
 	}
+	ben.decide(c.ID, "once")
 	p.must("PUT", "/v1/owners/ben", `{"name":"Ben Okafor","email":"ben@example.com","gone":true}`)
 	if status, page := ben.send("/approvals/"+a.ID, bens); status != 403 || !p.refusedFor("has left") {
 		t.Errorf("ben has left: %d\n%s", status, page)
 	}
 	if err := p.Desk().Use(t.Context(), b.ID, b.Hash, "r"); !errors.Is(err, feed.ErrUsed) || p.last().Type != "approval.expire" || p.state(b.ID).State != feed.Expired {
 		t.Errorf("what ben approved, who has left: %v, %+v", err, p.last())
+	}
+	if again := p.put(ask("c")); again.ID == c.ID || again.State != feed.Waiting || p.state(c.ID).State != feed.Expired {
+		t.Errorf("asked again after ben, who had approved it, left: %+v", again)
 	}
 	p.must("POST", "/v1/approvals/"+a.ID+"/deny", `{"note":"no"}`)
 	if status, page := maya.send("/approvals/"+a.ID, mayas); status != 409 || !strings.Contains(page, "decided already") {

@@ -29,6 +29,11 @@ func (c *Change) Ask(q feed.Question) (store.Approval, error) {
 	if !errors.Is(err, store.ErrNotFound) {
 		return a, err
 	}
+	if a.ID != "" { // it was approved by who may not any more
+		if err := c.lapse(a); err != nil {
+			return a, err
+		}
+	}
 	i, err := c.Identity(q.Chain.Actor())
 	if err != nil {
 		return a, err
@@ -76,10 +81,17 @@ func (c *Change) Ask(q feed.Question) (store.Approval, error) {
 	return a, errors.Join(err, c.told("approval.ask", a, q.Why, map[string]string{"who": a.Who, "expires": a.Expires.Format(time.RFC3339)}))
 }
 
-// Asked finds the open question about a request. ErrNotFound: there is none, and it may be asked.
-// It needs no transaction that writes: who asks much does not hold up others.
+// Asked finds the open question about a request. ErrNotFound: there is none, or, if it is returned as well, what
+// was approved does not count any more; and it may be asked. It needs no transaction that writes: who asks much
+// does not hold up others.
 func (r *Registry) Asked(tx *store.Tx, q feed.Question) (store.Approval, error) {
 	a, err := tx.OpenApproval(q.Hash)
+	if err == nil && a.State == feed.Approved {
+		met := false
+		if met, err = (reader{tx}).met(a); err == nil && !met {
+			err = store.ErrNotFound
+		}
+	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return a, err
 	}
@@ -139,17 +151,22 @@ func (c *Change) Use(id, hash, request string) (bool, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err
 	}
-	a.Ended, a.State = c.Now(), feed.Used
 	if !met {
-		a.State = feed.Expired
-		return false, errors.Join(c.PutApproval(a), c.told("approval.expire", a, "Who approved it may not do so any more.", nil))
+		return false, c.lapse(a)
 	}
+	a.Ended, a.State = c.Now(), feed.Used
 	by := make([]string, len(a.By))
 	for i := range a.By {
 		by[i] = string(a.By[i])
 	}
 	a.Question.Request = request
 	return true, errors.Join(c.PutApproval(a), c.told("approval.use", a, "", map[string]string{"approved_by": strings.Join(by, " ")}))
+}
+
+// lapse ends what was approved by who may not do so any more.
+func (c *Change) lapse(a store.Approval) error {
+	a.Ended, a.State = c.Now(), feed.Expired
+	return errors.Join(c.PutApproval(a), c.told("approval.expire", a, "Who approved it may not do so any more.", nil))
 }
 
 // ExpireApprovals ends the questions whose time has come, and forgets old ones. It returns
