@@ -2,15 +2,17 @@ package web
 
 import (
 	"embed"
+	"fmt"
 	"html/template"
 	"strings"
+	"unicode"
 )
 
 //go:embed pages
 var files embed.FS
 
-// Pages are the pages that need no script: signing in, connecting a client, and a notice.
-var Pages = template.Must(template.New("").Funcs(template.FuncMap{"days": days}).ParseFS(files, "pages/*.html"))
+// Pages are the pages that need no script: signing in, connecting a client, approving, and a notice.
+var Pages = template.Must(template.New("").Funcs(template.FuncMap{"days": days, "visible": visible}).ParseFS(files, "pages/*.html"))
 
 // Style is what they look like.
 var Style = func() []byte {
@@ -27,4 +29,22 @@ func days(s string) string {
 		return "1 day"
 	}
 	return strings.TrimSuffix(s, "d") + " days"
+}
+
+// visible has what others wrote show every character that it has: what is unseen, or turns
+// the direction of writing, could make a person read something else than is sent.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\n' || r == '\t':
+			b.WriteRune(r)
+		case r == unicode.ReplacementChar, unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Zl, r), unicode.Is(unicode.Zp, r), unicode.Is(unicode.Zs, r) && r != ' ',
+			unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r), unicode.Is(unicode.Variation_Selector, r):
+			fmt.Fprintf(&b, "[U+%04X]", r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }

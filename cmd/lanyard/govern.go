@@ -57,12 +57,13 @@ func (a *app) owner() *cobra.Command {
 	put.Flags().StringVar(&in.Email, "email", "", "email address")
 	put.Flags().StringVar(&in.Backup, "backup", "", "owner who takes over")
 	put.Flags().BoolVar(&in.Team, "team", false, "it is a team")
+	put.Flags().StringSliceVar(&in.Members, "member", nil, "of a team: who may approve in its name; can be given again")
 	gone := &cobra.Command{Use: "gone OWNER", Short: "An owner has left: what it owns goes to the backup, or is suspended", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		o, err := ask[control.OwnerView](cmd.Context(), a, "GET", pathOf("owners", args[0]), nil)
 		if err != nil {
 			return err
 		}
-		return a.changed(cmd, "PUT", pathOf("owners", args[0]), control.OwnerInput{Name: o.Name, Email: o.Email, Team: o.Team, Backup: string(o.Backup), Gone: true}, o.Name+" is marked as gone; see lanyard identity list")
+		return a.changed(cmd, "PUT", pathOf("owners", args[0]), control.OwnerInput{Name: o.Name, Email: o.Email, Team: o.Team, Members: names(o.Members), Backup: string(o.Backup), Gone: true}, o.Name+" is marked as gone; see lanyard identity list")
 	}}
 	remove := &cobra.Command{Use: "remove OWNER", Short: "Remove an owner that owns nothing", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.changed(cmd, "DELETE", pathOf("owners", args[0]), nil, "owner "+args[0]+" is removed")
@@ -350,6 +351,8 @@ func (a *app) grant() *cobra.Command {
 	f.StringVar(&cedar, "cedar", "", "file of Cedar, instead of the other fields")
 	f.BoolVar(&in.ForOthers, "only-for-others", false, "only when the identity acts on behalf of another")
 	f.StringVar(&in.Until, "until", "", "its end (default the identity's)")
+	f.StringVar(&in.Approve, "approve", "", "who must say yes to each call: owner, upstream, person, operator, or names of owners, as in \"2 of ben kim maya\"")
+	f.StringVar(&in.Fresh, "fresh", "", "how long ago they may have signed in, as in 5m")
 	f.StringVar(&in.Record, "record", "", "before: the event is durable before the reply; within: within 100 ms")
 	revoke := &cobra.Command{Use: "revoke IDENTITY/GRANT", Short: "Take a grant away", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.revoked(cmd, control.RevokeRequest{Grant: args[0], Reason: a.reason})

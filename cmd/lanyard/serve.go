@@ -51,6 +51,8 @@ type server struct {
 	maxExpiry, defaultEnd   string
 	tokenTTL                time.Duration
 	logFormat, logLevel     string
+	notify                  doors
+	questions               int
 	data                    string
 	log                     *slog.Logger
 	controlL, gatewayL, unx net.Listener
@@ -91,6 +93,8 @@ the folder. A second serve on the same folder is refused.`,
 	f.StringVar(&s.maxExpiry, "max-expiry", "365d", "the longest that an identity may run without being renewed")
 	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
+	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity")
+	s.notify.flags(f)
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	return c
@@ -130,6 +134,9 @@ func (s *server) check() error {
 	}
 	if _, err := identity.NewID(s.domain, identity.Agent, "x"); err != nil {
 		return exit{exitUsage, err}
+	}
+	if s.questions < 1 || s.questions > 1000 {
+		return usage("--open-questions %d: from 1 to 1000", s.questions)
 	}
 	if s.tokenTTL < 10*time.Second || s.tokenTTL > 15*time.Minute {
 		return usage("--token-ttl %s: from 10s to 15m", s.tokenTTL)
@@ -191,6 +198,10 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	doors, err := s.notify.open()
+	if err != nil {
+		return err
+	}
 	box, err := s.sealBox()
 	if err != nil {
 		return err
@@ -210,13 +221,13 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	view := feed.NewView()
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
-		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients})
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors})
 	if err != nil {
 		return err
 	}
 	defer plane.Close()
 	const name = "gateway-1"
-	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), View: view,
+	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), Desk: plane.Desk(), View: view,
 		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -55,6 +56,30 @@ type Refuser interface {
 	// was Recognise that refused. A status of 0 means that r is nothing that such an answer
 	// could be for.
 	Refusal(r *Request, reason string, cause error) (status int, contentType string, body []byte)
+}
+
+// Asker is a Connector whose requests say the same in different bytes, and whose clients
+// can be told that people have to approve a request, and where.
+type Asker interface {
+	Connector
+	// Exact is all that r asks for, in the one form that it has: an approval is of that.
+	Exact(r *Request) ([]byte, error)
+	// Asked is the answer to r while it waits for people, as Refusal is.
+	Asked(r *Request, p Pending) (status int, contentType string, body []byte)
+	// Elicits reports whether r says that its client can show its person an address.
+	Elicits(r *Request) bool
+	// Resume is the body of r without what an answer of Asked's brought into it; false if it did not.
+	Resume(r *Request) (body []byte, ok bool)
+}
+
+// Pending is a request that waits for people.
+type Pending struct {
+	ID      string // of the approval
+	URL     string // of the page where they decide
+	Who     string // can
+	Reason  string // one sentence or two
+	Expires time.Time
+	Elicit  bool // the client can show its person the address
 }
 
 // SessionKeeper is a Connector of upstreams that keep sessions, named in a header. A

@@ -47,11 +47,12 @@ type Changed struct {
 
 // OwnerInput is PUT /v1/owners/{owner}.
 type OwnerInput struct {
-	Name   string `json:"name" doc:"Full name, for people" example:"Maya Lind" minLength:"1" maxLength:"200"`
-	Email  string `json:"email" format:"email" example:"maya@example.com" maxLength:"254"`
-	Team   bool   `json:"team,omitempty" doc:"It is a team, not a person"`
-	Backup string `json:"backup,omitempty" doc:"Owner who takes over" example:"ben" maxLength:"64"`
-	Gone   bool   `json:"gone,omitempty" doc:"The owner has left: what it owns goes to its backup, or is suspended"`
+	Name    string   `json:"name" doc:"Full name, for people" example:"Maya Lind" minLength:"1" maxLength:"200"`
+	Email   string   `json:"email" format:"email" example:"maya@example.com" maxLength:"254"`
+	Team    bool     `json:"team,omitempty" doc:"It is a team, not a person"`
+	Members []string `json:"members,omitempty" doc:"Of a team: who may approve in its name" maxItems:"500"`
+	Backup  string   `json:"backup,omitempty" doc:"Owner who takes over" example:"ben" maxLength:"64"`
+	Gone    bool     `json:"gone,omitempty" doc:"The owner has left: what it owns goes to its backup, or is suspended"`
 }
 
 // OwnerView is an owner with what it owns.
@@ -256,6 +257,8 @@ type GrantInput struct {
 	Cedar      string                      `json:"cedar,omitempty" doc:"Instead of the plain fields" maxLength:"65536"`
 	ForOthers  bool                        `json:"only_for_others,omitempty" doc:"Only when the identity acts on behalf of another, never for itself"`
 	Record     string                      `json:"record,omitempty" enum:"before,within" doc:"The event is durable before the reply, or within 100 ms"`
+	Approve    string                      `json:"approve,omitempty" doc:"Who must say yes to each call: owner, upstream, person, operator, or names of owners; 2 of ben kim maya" example:"owner" maxLength:"512"`
+	Fresh      string                      `json:"fresh,omitempty" doc:"And how long ago they may have signed in" example:"5m" maxLength:"16"`
 	Until      string                      `json:"until,omitempty" doc:"Its end; default the identity's expiry" example:"2027-01-31" maxLength:"64"`
 }
 
@@ -374,6 +377,7 @@ type ExplainResult struct {
 	Reason    string         `json:"reason" doc:"One sentence"`
 	Policies  []string       `json:"policies" doc:"Ids of the grants and guardrails that decided"`
 	Guardrail bool           `json:"guardrail,omitempty" doc:"A guardrail refused it: a grant will not help"`
+	Ask       bool           `json:"ask,omitempty" doc:"It goes on when people say yes to it"`
 	Record    string         `json:"record,omitempty" enum:"before,within"`
 	Action    string         `json:"action,omitempty"`
 	Class     policy.Class   `json:"class,omitempty"`

@@ -24,6 +24,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/control/broker"
 	"github.com/lanyard-dev/lanyard/internal/control/issuer"
+	"github.com/lanyard-dev/lanyard/internal/control/notify"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -53,6 +54,8 @@ type Config struct {
 	AllowBearer   bool          // give unbound tokens to clients that could bind them
 	Register      bool          // clients that people connect may register themselves (RFC 7591)
 	LocalClients  bool          // metadata documents of clients, and providers' keys, may be on this machine, over http: for development
+	Questions     int           // that may wait for people for one identity; default 20
+	Notify        []notify.Door // through which people are told that they are asked
 }
 
 // Plane is a control plane.
@@ -66,14 +69,15 @@ type Plane struct {
 	acks     acks
 	wake     chan struct{} // something's end may have come nearer
 	bodyTime time.Duration // a body that is not whole by then is refused
+	waiting  chan struct{} // has a value for each who waits for people's answer
 }
 
 // Open makes a control plane over a store, and its first signing key on the first start.
 func Open(ctx context.Context, c Config) (*Plane, error) {
-	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second}
+	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
 	p.acks.of = map[string]ack{}
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
-		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry}
+		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify)}
 	p.broker = &broker.Broker{Registry: p.registry, URL: c.URL, Now: c.Now, Rand: c.Rand, Log: c.Log}
 	p.registry.GivenUp = p.broker.GivenUp
 	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
@@ -133,14 +137,27 @@ func vault(db *store.DB) issuer.Vault {
 	}
 }
 
-// Run does what happens by itself until ctx ends: identities expire, children that ended long ago and old signing keys go.
+// Run does what happens by itself until ctx ends: identities and questions expire, children that ended long ago and old
+// signing keys go, people are told.
 func (p *Plane) Run(ctx context.Context) {
+	if _, err := p.registry.Do(ctx, registry.Self, func(c *registry.Change) error { return c.ForgetDoors() }); err != nil {
+		p.Log.Error("what is still to be told", "error", err)
+	}
+	told := make(chan struct{})
+	go func() { defer close(told); p.notify(ctx) }()
+	defer func() { <-told }()
 	var tidied time.Time
 	for ctx.Err() == nil {
 		wait := time.Minute
 		next, err := p.registry.Expire(ctx)
 		if now := p.Now(); err == nil && now.Sub(tidied) >= time.Minute {
 			tidied, err = now, p.registry.Tidy(ctx)
+		}
+		if err == nil {
+			var answer time.Time
+			if answer, err = p.registry.ExpireApprovals(ctx); next.IsZero() || !answer.IsZero() && answer.Before(next) {
+				next = answer
+			}
 		}
 		if err == nil {
 			err = p.ring.Prune(ctx)
@@ -165,7 +182,7 @@ func (p *Plane) do(ctx context.Context, by registry.Actor, f func(*registry.Chan
 	return at, err
 }
 
-// stir has Run look again when the next thing ends.
+// stir has Run look at once at what happens by itself.
 func (p *Plane) stir() {
 	select {
 	case p.wake <- struct{}{}:

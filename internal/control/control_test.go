@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ type plane struct {
 	network *httptest.Server
 	token   string
 	log     *bytes.Buffer
+	ahead   atomic.Int64 // of its clock
 }
 
 // bodyTimeInTests is how long a body may take, so that tests need not wait long.
@@ -49,6 +51,7 @@ func start(t *testing.T) *plane {
 	p := &plane{T: t, dir: t.TempDir(), log: &bytes.Buffer{}}
 	c := storetest.Config(t)
 	c.Dir = p.dir
+	c.Now = func() time.Time { return storetest.Epoch.Add(time.Duration(p.ahead.Load())) }
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ func (p *Plane) routes(api door) {
 	p.guardrailRoutes(api)
 	p.taskRoutes(api)
 	p.cordRoutes(api)
+	p.approvalRoutes(api)
 	p.ledgerRoutes(api)
 	p.systemRoutes(api)
 }
@@ -91,7 +92,7 @@ func (p *Plane) ownerRoutes(api door) {
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
-			_, err = c.PutOwner(identity.Owner{ID: identity.OwnerID(in.Name), Name: b.Name, Email: b.Email, Team: b.Team, Backup: identity.OwnerID(b.Backup), State: state, Set: old.Set})
+			_, err = c.PutOwner(identity.Owner{ID: identity.OwnerID(in.Name), Name: b.Name, Email: b.Email, Team: b.Team, Members: members(b.Members), Backup: identity.OwnerID(b.Backup), State: state, Set: old.Set})
 			return err
 		})
 	})
@@ -106,6 +107,13 @@ func (p *Plane) ownerRoutes(api door) {
 	handle(api, "DELETE", "/owners/{name}", "remove-owner", "owners", "Remove an owner that owns nothing", func(ctx context.Context, in *byName) (Changed, error) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveOwner(identity.OwnerID(in.Name)) })
 	})
+}
+
+func members(names []string) (list []identity.OwnerID) {
+	for _, name := range names {
+		list = append(list, identity.OwnerID(name))
+	}
+	return list
 }
 
 func missing(err error, noun, name string) error {
@@ -301,7 +309,7 @@ func (p *Plane) identityRoutes(api door) {
 		}
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			_, _, err := c.PutGrant(in.Name, in.Part, policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
-				ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record}, until)
+				ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record, Approve: b.Approve, Fresh: b.Fresh}, until)
 			return err
 		})
 	})

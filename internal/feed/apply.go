@@ -79,6 +79,8 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 			return nil, errors.New("account without an upstream or an owner")
 		}
 		return &Stop{Account: c.Account}, nil
+	case c.Approval != nil:
+		return st.approval(*c.Approval)
 	case c.Keys != nil:
 		keys, err := token.ParseJWKS(c.Keys.JWKS)
 		if err == nil {
@@ -91,7 +93,7 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 
 func (c *Change) kinds() (n int) {
 	for _, set := range []bool{c.Owner != nil, c.Identity != nil, c.Credential != nil, c.Upstream != nil, c.Grant != nil,
-		c.Guardrail != nil, c.Task != nil, c.Token != nil, c.Kill != nil, c.Keys != nil, c.Account != nil, c.Synced} {
+		c.Guardrail != nil, c.Task != nil, c.Token != nil, c.Kill != nil, c.Keys != nil, c.Account != nil, c.Approval != nil, c.Synced} {
 		if set {
 			n++
 		}
@@ -110,6 +112,7 @@ func (v *View) synced(st *state) (*Stop, error) {
 	v.now.Store(st)
 	v.next = nil
 	v.trouble.Store(nil)
+	v.answers.ring()
 	return &Stop{Everything: true}, nil
 }
 
@@ -223,7 +226,7 @@ func (st *state) grant(g policy.Grant, removed bool) (*Stop, error) {
 
 // alike has g hold what it has in common with another grant in the same memory.
 func (st *state) alike(g *policy.Grant) {
-	share(&g.Upstream, &g.Record, &g.Set)
+	share(&g.Upstream, &g.Record, &g.Approve, &g.Fresh, &g.Set)
 	g.Cedar = g.Common()
 	o, ok := st.shapes[g.Cedar]
 	if ok && slices.Equal(o.Actions, g.Actions) && slices.Equal(o.Resources, g.Resources) && reflect.DeepEqual(o.Where, g.Where) {

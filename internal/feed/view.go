@@ -32,6 +32,7 @@ type View struct {
 	now      atomic.Pointer[state]
 	trouble  atomic.Pointer[error] // why it is not live; nil if it is
 	compiled compiled
+	answers  bell // rings with each change of an approval
 }
 
 // state is one history of the feed from its snapshot on.
@@ -49,8 +50,9 @@ type state struct {
 	guardrails atomic.Pointer[map[string]policy.Guardrail]
 	rails      atomic.Pointer[policy.Guardrails] // compiled; nil until synced
 	keys       atomic.Pointer[token.Verifier]
-	shapes     map[string]policy.Grant // of the grants of now, some of each sort, for others to share; Apply's own
-	failed     error                   // a change that could not be applied: only another snapshot makes that good
+	approvals  *table[string, *Approval] // by hash, or by key when they stand
+	shapes     map[string]policy.Grant   // of the grants of now, some of each sort, for others to share; Apply's own
+	failed     error                     // a change that could not be applied: only another snapshot makes that good
 }
 
 var errNotSynced = errors.New("the view has not been filled yet")
@@ -66,7 +68,7 @@ func NewView() *View {
 func (v *View) newState() *state {
 	s := &state{view: v, subjects: newTable[identity.ID, *Subject](), prints: newTable[string, identity.ID](),
 		owners: newTable[identity.OwnerID, *identity.Owner](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024,
-		tasks: newTable[string, *Task](), taskCount: 1024}
+		tasks: newTable[string, *Task](), taskCount: 1024, approvals: newTable[string, *Approval]()}
 	s.upstreams.Store(&map[string]*policy.Upstream{})
 	s.guardrails.Store(&map[string]policy.Guardrail{})
 	return s

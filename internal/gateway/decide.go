@@ -11,23 +11,27 @@ import (
 )
 
 // decide asks whether it may. Every link of the chain must be allowed, so a
-// chain is as strong as its weakest link and a delegation can only narrow. What is
-// allowed must also still be what it was when it was approved.
+// chain is as strong as its weakest link and a delegation can only narrow; and whatever
+// any of them needs people's yes for, all of it does. What is allowed must also still be what
+// it was when it was approved.
 func (g *Gateway) decide(r *request) error {
 	d, err := g.judge(r, r.question(r.call, r.backend.upstream, r.start), &r.sets)
 	if err != nil {
 		return err
 	}
-	if d.Allow && !inScope(r.claims.Scope, r.call.Class) {
+	if (d.Allow || d.Ask != nil) && !inScope(r.claims.Scope, r.call.Class) {
 		d = policy.Decision{Reason: fmt.Sprintf("%s may do this, but its token is limited to the scope %q and %s is a %s: a token with that in its scope, or with none, is needed.",
 			r.claims.Actor().Name(), r.claims.Scope, r.call.Action, r.call.Class)}
 	}
 	r.decision = d
-	if !d.Allow {
+	if !d.Allow && d.Ask == nil {
 		return denied(r, d)
 	}
 	r.task, _ = g.View.Task(r.claims.Task)
-	return g.unchanged(r)
+	if err := g.unchanged(r); err != nil || d.Allow {
+		return err
+	}
+	return g.asked(r)
 }
 
 func denied(r *request, d policy.Decision) error {
@@ -79,17 +83,23 @@ func (g *Gateway) judge(r *request, ask policy.Request, by *sets) (policy.Decisi
 	var all policy.Decision
 	for i, l := range chain {
 		d, err := g.link(l.ID, &ask, &by[i])
-		if err != nil || !d.Allow {
+		if err != nil || !d.Allow && d.Ask == nil {
 			return d, err
 		}
 		if i == 0 {
 			all = d
 			continue
 		}
+		if d.Ask != nil && all.Ask == nil {
+			all.Reason = d.Reason
+		} else if d.Ask != nil && d.Reason != all.Reason {
+			all.Reason += " " + d.Reason
+		}
+		all.Ask = all.Ask.With(d.Ask)
 		all.Policies = append(all.Policies, d.Policies...)
 		all.Before = all.Before || d.Before
 	}
-	if len(chain) > 1 {
+	if all.Allow = all.Ask == nil; all.Allow && len(chain) > 1 {
 		all.Reason = "Granted by " + strings.Join(all.Policies, ", ") + "."
 	}
 	return g.tasked(r.claims, ask, all)
@@ -99,7 +109,12 @@ func (g *Gateway) judge(r *request, ask policy.Request, by *sets) (policy.Decisi
 // arguments where they are not known: whether it is to be shown.
 func (s *sets) offer(ask policy.Request) bool {
 	for _, set := range s[:len(ask.Chain)] {
-		if ask.Call.Arguments != nil && !set.Decide(ask).Allow || !set.May(ask) { // with arguments, all of the call is known
+		if ask.Call.Arguments != nil { // all of the call is known
+			if d := set.Decide(ask); !d.Allow && d.Ask == nil {
+				return false
+			}
+		}
+		if !set.May(ask) {
 			return false
 		}
 	}

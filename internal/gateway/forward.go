@@ -30,7 +30,7 @@ func (g *Gateway) forward(r *request) error {
 	if err != nil {
 		return err
 	}
-	if r.decision.Before {
+	if err = g.use(r); err == nil && r.decision.Before {
 		err = g.intend(r)
 	}
 	if err == nil {
@@ -88,13 +88,13 @@ func (g *Gateway) still(r *request) error {
 	if err := g.mine(r); err != nil {
 		return err
 	}
-	if g.unmoved(r, u) {
+	if r.approval.ID == "" && g.unmoved(r, u) {
 		return nil
 	}
 	var by sets // r's own do not change any more
 	if d, err := g.judge(r, r.question(call, u, now), &by); err != nil {
 		return err
-	} else if !d.Allow {
+	} else if !d.Allow && !g.stands(r, d, now) {
 		return denied(r, d)
 	}
 	return nil

@@ -43,6 +43,7 @@ type Config struct {
 	Issuer   string             // whose tokens are accepted
 	Domain   string             // host-based routing: <upstream>.<Domain>; empty for none
 	Source   feed.Source        // control plane
+	Desk     feed.Desk          // where people are asked; nil: nobody can be
 	View     *feed.View         // memory, applied by the caller
 	Families []connector.Family // how upstreams describe what they can do
 	Now      func() time.Time
@@ -59,6 +60,7 @@ type Limits struct {
 	Proofs   int           // DPoP proofs remembered [1048576]
 	Record   time.Duration // wait for one durable write [5s]
 	Upstream time.Duration // wait for an upstream's response header [60s]
+	Holds    int           // requests that wait for people's answer at one time [256]
 	Survey   time.Duration // for how long an upstream is believed to offer what it said it does [5m]
 	Drain    time.Duration // how long Close tries to deliver the events it holds [10s]
 }
@@ -77,6 +79,7 @@ func (l Limits) filled() Limits {
 	orInt(&l.Events, 16384)
 	orInt(&l.Tokens, 65536)
 	orInt(&l.Proofs, 1<<20)
+	orInt(&l.Holds, 256)
 	or(&l.Record, 5*time.Second)
 	or(&l.Upstream, 60*time.Second)
 	or(&l.Survey, 5*time.Minute)
@@ -97,6 +100,7 @@ type Gateway struct {
 	strangers ledger.Strangers
 	streams   streams
 	purses    purses
+	holds     chan struct{} // has a value for each request that waits for people
 	metrics   metrics
 	buffers   buffers
 	requests  sync.Pool
@@ -120,6 +124,7 @@ func New(c Config) (*Gateway, error) {
 	}
 	g := &Gateway{Config: c, scheme: u.Scheme, backends: map[string]*backend{}, done: make(chan struct{})}
 	g.Limits = c.Limits.filled()
+	g.holds = make(chan struct{}, g.Limits.Holds)
 	if g.Log == nil {
 		g.Log = slog.New(slog.DiscardHandler)
 	}

@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
 // problem is a refusal, told to the caller as RFC 9457 problem details.
@@ -17,6 +19,10 @@ type problem struct {
 	oauth  string // RFC 6750 section 3.1 error code, RFC 9449 section 9; only with 401 and 403
 	scope  string
 	cause  error // what the connector said, when it did not recognise the request
+
+	approval *feed.Approval // that it waits for
+	maxAge   time.Duration  // how long ago who approves may have signed in (RFC 9470 section 3)
+	elicits  bool           // the caller can show its person an address
 }
 
 func (p *problem) Error() string { return p.detail }
@@ -49,6 +55,15 @@ type document struct {
 	Detail   string      `json:"detail"`
 	Instance string      `json:"instance"`
 	Error    googleError `json:"error"`
+	*approvalDocument
+}
+
+// approvalDocument is what a problem has beside, when people can change its answer.
+type approvalDocument struct {
+	Approval string    `json:"approval"`
+	URL      string    `json:"approve_at,omitempty"`
+	Expires  time.Time `json:"expires"`
+	Who      string    `json:"who"`
 }
 
 type googleError struct {
@@ -105,7 +120,10 @@ func (g *Gateway) answer(r *request, p *problem) {
 		h.Set("Connection", "close") // what follows on the connection may not be what it seems, or is not followed by Strict
 	}
 	d := document{"urn:lanyard:problem:" + p.kind, http.StatusText(p.status), p.status, p.detail, "urn:uuid:" + r.id,
-		googleError{p.status, p.detail, codes(p.status)}}
+		googleError{p.status, p.detail, codes(p.status)}, nil}
+	if a := p.approval; a != nil {
+		d.approvalDocument = &approvalDocument{a.ID, g.approveAt(*a), a.Expires.UTC(), a.Who}
+	}
 	b, err := json.Marshal(d)
 	if err != nil {
 		b = []byte("{}")
@@ -124,6 +142,11 @@ func (r *request) spoken(p *problem) (status int, contentType string, body []byt
 	}
 	switch p.kind {
 	case "denied", "forbidden", "unrecognised", "changed", "loop", "no-account", "upstream-refuses", "task", "uncounted", "budget-spent":
+	case "approval-needed", "approval-denied":
+		if c, ok := r.backend.connector.(connector.Asker); ok && p.approval != nil {
+			a := p.approval
+			return c.Asked(&r.ask, connector.Pending{ID: a.ID, URL: r.g.approveAt(*a), Who: a.Who, Reason: p.detail, Expires: a.Expires, Elicit: p.elicits && p.kind == "approval-needed"})
+		}
 	default:
 		return 0, "", nil
 	}
@@ -148,6 +171,9 @@ func (g *Gateway) challenge(r *request, p *problem) {
 	var b strings.Builder
 	if p.oauth != "" {
 		b.WriteString(` error="` + p.oauth + `", error_description="` + headerText(p.detail) + `",`)
+	}
+	if p.maxAge > 0 {
+		b.WriteString(` max_age="` + strconv.Itoa(int(p.maxAge/time.Second)) + `",`)
 	}
 	if p.scope != "" {
 		b.WriteString(` scope="` + headerText(p.scope) + `",`)

@@ -39,6 +39,13 @@ func (g *Gateway) recognise(r *request) error {
 			}
 		}
 	}
+	if asker, ok := b.connector.(connector.Asker); ok {
+		r.elicits = r.elicits || asker.Elicits(&r.ask)
+		if body, ok := asker.Resume(&r.ask); ok {
+			r.ask.Body, r.wait = body, retryWait
+			r.in.Body, r.in.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		}
+	}
 	call, err := b.recognise(&r.ask)
 	if errors.Is(err, connector.ErrUnrecognised) {
 		return &problem{status: http.StatusForbidden, kind: "unrecognised", cause: err,

@@ -56,11 +56,15 @@ type state struct {
 	call    policy.Call
 	session string // header in which the upstream names sessions; empty when it keeps none
 	bound   bool   // this request may have a session
+	elicits bool   // the caller can show its person an address
 
 	// decide
 	decision policy.Decision
-	sets     sets       // that decided
-	task     *feed.Task // that it is under, nil for none
+	sets     sets           // that decided
+	task     *feed.Task     // that it is under, nil for none
+	waits    *feed.Question // to people, when they have to be asked
+	approval feed.Approval  // what it goes on with, when they said yes
+	wait     time.Duration  // how long the caller waits for people
 
 	// inject
 	secret       feed.Secret
@@ -108,7 +112,8 @@ func (r *request) clear() {
 	r.name, r.byHost, r.target, r.path, r.query = "", false, "", "", ""
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.ask, r.call, r.decision, r.sets = nil, connector.Request{}, policy.Call{}, policy.Decision{}, sets{}
-	r.account, r.session, r.bound, r.task, r.meter = nil, "", false, nil, nil
+	r.account, r.session, r.bound, r.elicits, r.task, r.meter = nil, "", false, false, nil, nil
+	r.waits, r.approval, r.wait = nil, feed.Approval{}, 0
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel = nil, nil

@@ -40,12 +40,23 @@ func (g *Gateway) bind(r *request) error {
 		return nil
 	}
 	mac, name, ok := strings.Cut(values[0], ".")
-	if len(values) > 1 || !ok || len(name) > maxSession || !hmac.Equal([]byte(mac), []byte(r.whose(name))) {
+	if len(values) > 1 || !ok || len(name) > maxSession || !r.owns(mac, name) {
 		return &problem{status: http.StatusNotFound, kind: "unknown-session",
 			detail: fmt.Sprintf("%s has no such session of %s's: open a new one.", r.name, r.claims.Actor().Name())}
 	}
 	r.in.Header[header] = []string{name}
 	return nil
+}
+
+// owns reports whether mac says that the session of that name is this caller's, and notes what else it says.
+func (r *request) owns(mac, name string) bool {
+	for _, elicits := range []bool{false, true} {
+		if hmac.Equal([]byte(mac), []byte(r.whose(name, elicits))) {
+			r.elicits = elicits
+			return true
+		}
+	}
+	return false
 }
 
 // origin refuses what a web page sent (MCP, Transports): by DNS rebinding it could
@@ -66,8 +77,9 @@ func (g *Gateway) origin(r *request) error {
 }
 
 // whose is the MAC over a session's name and whose it is: the upstream, whose account there, the
-// identity, those on whose behalf it acts, their generations, which a kill ends, and the task.
-func (r *request) whose(name string) string {
+// identity, those on whose behalf it acts, their generations, which a kill ends, and the task. It also says
+// whether the client that opened it can show its person an address.
+func (r *request) whose(name string, elicits bool) string {
 	m := hmac.New(sha256.New, r.g.sessions[:])
 	fmt.Fprintf(m, "%q %q %q %q", r.name, r.backend.upstream.URL, r.account.owner, name)
 	for _, l := range r.claims.Chain {
@@ -76,13 +88,16 @@ func (r *request) whose(name string) string {
 	if r.claims.Task != "" { // what one task left behind in a session is not another's
 		fmt.Fprintf(m, " %q", r.claims.Task)
 	}
+	if elicits {
+		m.Write([]byte(" elicits"))
+	}
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
 // rename gives the session in a reply's header the name that the caller is to use.
 func (r *request) rename(h http.Header) {
 	if values := h[r.session]; r.bound && len(values) == 1 && len(values[0]) <= maxSession {
-		h[r.session] = []string{r.whose(values[0]) + "." + values[0]}
+		h[r.session] = []string{r.whose(values[0], r.elicits) + "." + values[0]}
 		return
 	}
 	delete(h, r.session)

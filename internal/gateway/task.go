@@ -15,7 +15,7 @@ import (
 // tasked narrows what everybody in the chain may do to what the task names. Whether
 // the task goes on, and is theirs, is asked with the token ([feed.View.Check]).
 func (g *Gateway) tasked(c *token.Claims, ask policy.Request, so policy.Decision) (policy.Decision, error) {
-	if !so.Allow {
+	if !so.Allow && so.Ask == nil {
 		return so, nil
 	}
 	if c.Task == "" {

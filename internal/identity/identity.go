@@ -287,6 +287,7 @@ type Owner struct {
 	Name       string     `json:"name"`
 	Email      string     `json:"email"`
 	Team       bool       `json:"team,omitempty"`
+	Members    []OwnerID  `json:"members,omitempty"`    // of a team: who may approve in its name
 	Generation uint64     `json:"generation,omitempty"` // grows when tokens in this owner's name must die
 	Stopped    time.Time  `json:"stopped,omitzero"`     // when that last grew: what an identity provider said before counts for nothing
 	Backup     OwnerID    `json:"backup,omitempty"`     // default backup for what this owner owns

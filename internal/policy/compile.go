@@ -34,6 +34,9 @@ func Compile(g Grant, d Described) (Grant, error) {
 	if g.Record != "" && g.Record != "before" && g.Record != "within" {
 		return g, fmt.Errorf("record %q: use before (durable before the reply) or within (100 ms)", g.Record)
 	}
+	if _, err := g.approve(); err != nil {
+		return g, err
+	}
 	if g.Plain {
 		text, err := g.plain(d)
 		if err != nil {
@@ -54,6 +57,9 @@ func Compile(g Grant, d Described) (Grant, error) {
 		if err := g.scoped(p.AST()); err != nil {
 			return g, fmt.Errorf("cedar: %w", err)
 		}
+	}
+	if err := approvals(policies); err != nil {
+		return g, fmt.Errorf("cedar: %w", err)
 	}
 	if err := validateAll(policies, d); err != nil {
 		return g, fmt.Errorf("cedar: %w", err)
@@ -131,6 +137,9 @@ func CompileGuardrail(g Guardrail, upstreams ...Described) error {
 			return fmt.Errorf("cedar: %w", errPermits)
 		}
 	}
+	if err := approvals(policies); err != nil {
+		return fmt.Errorf("cedar: %w", err)
+	}
 	if err := validateAll(policies, upstreams...); err != nil {
 		return fmt.Errorf("cedar: %w", err)
 	}
@@ -187,6 +196,12 @@ func (g Grant) head() string {
 	if g.Record != "" {
 		fmt.Fprintf(&b, "@record(%s)\n", quote(g.Record))
 	}
+	if g.Approve != "" {
+		fmt.Fprintf(&b, "@approve(%s)\n", quote(g.Approve))
+	}
+	if g.Fresh != "" {
+		fmt.Fprintf(&b, "@fresh(%s)\n", quote(g.Fresh))
+	}
 	fmt.Fprintf(&b, "permit (\n  principal == %s::%s,\n  ", principalType(g.Identity.Kind()), quote(g.Identity.String()))
 	return b.String()
 }
@@ -197,7 +212,7 @@ func (g Grant) when() string {
 }
 
 // Common is the Cedar that g has in common with all grants alike but for id,
-// identity, end date and record, all of which a [Set] minds by itself: a million
+// identity, end date, record and who approves, all of which a [Set] minds by itself: a million
 // identities of ten sorts have ten such texts. It decides as g's own Cedar does,
 // in the Set of g's identity.
 func (g Grant) Common() string {

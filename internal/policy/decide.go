@@ -43,6 +43,7 @@ type Subject struct {
 // Guardrails is all of them, compiled once and shared by every Set.
 type Guardrails struct {
 	rules  []rule
+	asking []rule            // that let pass what people said yes to
 	text   map[string]string // id → description
 	grants programs
 }
@@ -59,7 +60,12 @@ func NewGuardrails(list []Guardrail) (*Guardrails, error) {
 			return nil, fmt.Errorf("guardrail %s: %w", r.ID, err)
 		}
 		for _, p := range list {
-			g.rules = append(g.rules, rule{program: p, key: cedar.PolicyID(railMark + r.ID)})
+			rail := rule{program: p, key: cedar.PolicyID(railMark + r.ID)}
+			if rail.asks() != nil {
+				g.asking = append(g.asking, rail)
+			} else {
+				g.rules = append(g.rules, rail)
+			}
 		}
 		g.text[r.ID] = r.Description
 	}
@@ -73,6 +79,7 @@ type Set struct {
 	principal types.EntityUID
 	rails     *Guardrails
 	rules     []rule
+	asking    []rule                       // of grants that ask for people's yes
 	known     atomic.Pointer[types.Entity] // principal with its attributes, once a policy asks for them
 }
 
@@ -89,8 +96,17 @@ func NewSet(s Subject, grants []Grant, rails *Guardrails) (*Set, error) {
 		if err != nil {
 			return nil, fmt.Errorf("grant %s: %w", g.ID, err)
 		}
+		plain, err := g.approve()
+		if err != nil {
+			return nil, fmt.Errorf("grant %s: %w", g.ID, err)
+		}
 		for _, p := range list {
-			set.rules = append(set.rules, rule{program: p, key: cedar.PolicyID(g.ID), grant: g})
+			r := rule{program: p, key: cedar.PolicyID(g.ID), grant: g, plain: plain}
+			if r.asks() != nil {
+				set.asking = append(set.asking, r)
+			} else {
+				set.rules = append(set.rules, r)
+			}
 		}
 	}
 	return set, nil
@@ -129,7 +145,9 @@ func (s *Set) entity() types.Entity {
 }
 
 // Decide says whether the identity may make the call now. A guardrail that
-// matches, or whose evaluation errs, denies; otherwise one grant must match.
+// matches, or whose evaluation errs, denies; otherwise one grant must match. A
+// guardrail with @approve that matches, and a grant with it when no other covers the
+// call, ask: then nothing is allowed yet.
 // (Cedar skips a policy that errs: for a grant that is right, for a guardrail it
 // would not forbid what it was written to forbid.)
 func (s *Set) Decide(r Request) Decision {
@@ -152,25 +170,81 @@ func (s *Set) Decide(r Request) Decision {
 	why := q.ask(s.rails.rules, s.rules)
 	for _, e := range why.errors {
 		if id, ok := strings.CutPrefix(string(e.PolicyID), railMark); ok {
-			return Decision{Guardrail: true, Policies: []string{id}, Reason: fmt.Sprintf("Guardrail %s could not be evaluated for this call, so it is refused.", id)}
+			return failed(id)
 		}
-	}
-	if len(why.reasons) == 0 && s.consents(&r) {
-		return Decision{Allow: true, Policies: []string{r.Upstream.Name + "/consent"}, Before: r.Call.Class != Read}
-	}
-	if len(why.reasons) == 0 && s.inherits(r.Chain) {
-		return Decision{Allow: true, Reason: "Within what " + s.subject.Parent.Name() + " may do."}
-	}
-	if len(why.reasons) == 0 {
-		return Decision{Reason: s.denial(&q)}
 	}
 	if why.rails {
 		return s.forbidden(why.reasons...)
 	}
-	d := Decision{Allow: true, Policies: why.reasons}
-	d.Before = s.before(d.Policies, r.Call.Class)
-	d.Reason = "Granted by " + strings.Join(d.Policies, ", ") + "."
+	d := Decision{Policies: why.reasons}
+	switch {
+	case len(d.Policies) > 0:
+		d.Before = s.before(d.Policies, r.Call.Class)
+	case s.consents(&r):
+		d.Policies, d.Before = []string{r.Upstream.Name + "/consent"}, r.Call.Class != Read
+	case s.inherits(r.Chain):
+		d.Reason = "Within what " + s.subject.Parent.Name() + " may do."
+	default:
+		if d = s.elevated(&q); d.Ask == nil {
+			return Decision{Reason: s.denial(&q)}
+		}
+	}
+	return s.asked(&q, d)
+}
+
+func failed(guardrail string) Decision {
+	return Decision{Guardrail: true, Policies: []string{guardrail}, Reason: fmt.Sprintf("Guardrail %s could not be evaluated for this call, so it is refused.", guardrail)}
+}
+
+// elevated is the decision by grants that hold only for what people said yes to.
+func (s *Set) elevated(q *question) (d Decision) {
+	found, _ := q.matched(s.asking) // one that errs does not match, as Cedar has it for permits
+	for _, r := range found {
+		d.Ask = d.Ask.With(r.asks())
+		if !slices.Contains(d.Policies, r.id()) {
+			d.Policies = append(d.Policies, r.id())
+		}
+	}
+	d.Before = s.before(d.Policies, q.Call.Class)
 	return d
+}
+
+// asked adds the guardrails that want people's yes for what is granted, and allows it when nobody has to be asked.
+func (s *Set) asked(q *question, d Decision) Decision {
+	rails, bad := q.matched(s.rails.asking)
+	if bad != nil {
+		return failed(bad.id())
+	}
+	for _, r := range rails {
+		d.Ask = d.Ask.With(r.asks())
+		if !slices.Contains(d.Policies, r.id()) {
+			d.Policies = append(d.Policies, r.id())
+		}
+	}
+	if d.Ask == nil {
+		if d.Allow = true; d.Reason == "" {
+			d.Reason = "Granted by " + strings.Join(d.Policies, ", ") + "."
+		}
+		return d
+	}
+	d.Reason = s.waits(d.Ask)
+	return d
+}
+
+// waits says in one sentence who has to say yes, and why.
+func (s *Set) waits(a *Asking) string {
+	parts := make([]string, len(a.Of))
+	for i, one := range a.Of {
+		noun := "grant"
+		if one.Guardrail {
+			noun = "guardrail"
+		}
+		parts[i] = fmt.Sprintf("%s %s asks for the yes of %s", noun, one.Policy, one)
+		if text := s.rails.text[one.Policy]; one.Guardrail && text != "" {
+			parts[i] += " (" + strings.TrimSuffix(text, ".") + ")"
+		}
+	}
+	return "This needs approval: " + strings.Join(parts, ", and ") + "."
 }
 
 // May reports whether a call of that action can be allowed at all: some grant is
@@ -187,7 +261,7 @@ func (s *Set) May(r Request) bool {
 	about := func(always bool) func(rule) bool {
 		return func(r rule) bool { return r.concerns(&q) && (r.always || !always) }
 	}
-	return !slices.ContainsFunc(s.rails.rules, about(true)) && (slices.ContainsFunc(s.rules, about(false)) || s.consents(&r) || s.inherits(r.Chain))
+	return !slices.ContainsFunc(s.rails.rules, about(true)) && (slices.ContainsFunc(s.rules, about(false)) || slices.ContainsFunc(s.asking, about(false)) || s.consents(&r) || s.inherits(r.Chain))
 }
 
 func (s *Set) forbidden(ids ...string) Decision {
@@ -202,12 +276,14 @@ func (s *Set) forbidden(ids ...string) Decision {
 // decided says so; for all but reads unless every grant that decided says otherwise.
 func (s *Set) before(decided []string, class Class) bool {
 	relaxed := true
-	for i := range s.rules {
-		if r := &s.rules[i]; slices.Contains(decided, string(r.key)) {
-			if r.record == "before" || r.grant.Record == "before" {
-				return true
+	for _, rules := range [2][]rule{s.rules, s.asking} {
+		for i := range rules {
+			if r := &rules[i]; slices.Contains(decided, string(r.key)) {
+				if r.record == "before" || r.grant.Record == "before" {
+					return true
+				}
+				relaxed = relaxed && (r.record == "within" || r.grant.Record == "within")
 			}
-			relaxed = relaxed && (r.record == "within" || r.grant.Record == "within")
 		}
 	}
 	return class != Read && !relaxed

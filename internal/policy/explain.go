@@ -37,11 +37,15 @@ func (s *Set) Explain(r Request) Explanation {
 	} else {
 		e.Guardrails = append(e.Guardrails, Verdict{EnvironmentGuardrail, s.crosses(r.Upstream), fmt.Sprintf("%s is in %s, %s in %s", s.subject.ID.Name(), s.subject.Environment, r.Upstream.Name, r.Upstream.Environment)})
 	}
-	for i := range s.rails.rules {
-		e.Guardrails = append(e.Guardrails, q.verdict(&s.rails.rules[i]))
+	for _, rules := range [2][]rule{s.rails.rules, s.rails.asking} {
+		for i := range rules {
+			e.Guardrails = append(e.Guardrails, q.verdict(&rules[i]))
+		}
 	}
-	for i := range s.rules {
-		e.Grants = append(e.Grants, q.verdict(&s.rules[i]))
+	for _, rules := range [2][]rule{s.rules, s.asking} {
+		for i := range rules {
+			e.Grants = append(e.Grants, q.verdict(&rules[i]))
+		}
 	}
 	if p := s.subject.Parent; !p.IsZero() {
 		e.Grants = append(e.Grants, Verdict{p.Name(), s.inherits(r.Chain), "it may do what " + p.Name() + " may"})
@@ -68,6 +72,9 @@ func (q *question) verdict(r *rule) Verdict {
 			v.Matched, v.Why = g == nil, "could not be evaluated: "+why.errors[0].Message
 		case len(why.reasons) > 0:
 			v.Matched, v.Why = true, "covers the call"
+			if a := r.asks(); a != nil {
+				v.Why += ", and asks for the yes of " + a.Of[0].String()
+			}
 		default:
 			v.Why = "its conditions do not hold for this resource and these arguments"
 		}
@@ -82,8 +89,7 @@ func (s *Set) denial(q *question) string {
 	var ended string
 	near := false // a grant is about this action, but not with these arguments
 	alone := ""   // one is, and it is for others only
-	for i := range s.rules {
-		r := &s.rules[i]
+	for _, r := range slices.Concat(s.rules, s.asking) {
 		if r.grant.Upstream != c.Upstream {
 			continue
 		}

@@ -5,6 +5,9 @@
 // can read. Each identity has its own precompiled [Set], so that a decision costs
 // the same with ten identities and with a million.
 //
+// A policy with @approve asks instead of deciding ([Asking]): a permit that has it
+// allows, and a guardrail that has it lets pass, what people said yes to.
+//
 // [Set.Decide] is the one place where something becomes allowed. The zero
 // [Decision] denies; so does every error in a guardrail.
 package policy
@@ -145,6 +148,8 @@ type Grant struct {
 	Cedar     string               `json:"cedar,omitempty"`           // instead of the plain fields; or what they compiled to
 	Plain     bool                 `json:"plain"`                     // the plain fields are the source, Cedar was compiled from them
 	Record    string               `json:"record,omitempty"`          // before | within: event durable before the reply, or within 100 ms
+	Approve   string               `json:"approve,omitempty"`         // who must say yes to each call: owner, ben kim, 2 of ben kim maya; see ParseApprove
+	Fresh     string               `json:"fresh,omitempty"`           // and how long ago they may have signed in: 5m
 	Until     time.Time            `json:"until"`
 	Set       string               `json:"set,omitempty"`
 }
@@ -166,9 +171,11 @@ type Guardrail struct {
 	Set         string `json:"set,omitempty"`
 }
 
-// Decision is deny unless something said otherwise: the zero value denies.
+// Decision is deny unless something said otherwise: the zero value denies. One that
+// asks denies too, until people have said yes.
 type Decision struct {
 	Allow     bool
+	Ask       *Asking  // what people must agree to before it is allowed; nil with Allow
 	Policies  []string // ids of the grants and guardrails that decided
 	Reason    string   // one sentence: for a denial what is missing and who can grant it
 	Guardrail bool     // a guardrail refused it: asking for a grant will not help

@@ -19,6 +19,7 @@ type rule struct {
 	*program
 	key   cedar.PolicyID // id, marked if it is a guardrail's
 	grant *Grant         // nil for a guardrail
+	plain *Approve       // what the grant itself asks for, beside its policies
 }
 
 // railMark begins the key of a guardrail, so that it is told from a grant of the same id.
@@ -34,6 +35,7 @@ type program struct {
 	conditions *cedar.Policy // the policy without its scope
 	always     bool          // there are no conditions
 	record     string        // its annotation: before, within or nothing
+	approve    *Approve      // its annotation: who must say yes; nil for nobody
 }
 
 // compileText parses and takes apart the policies of one text, all of one effect.
@@ -58,13 +60,16 @@ func compileText(text string, effect cedar.Effect) ([]*program, error) {
 
 func compileProgram(p *cedar.Policy) (*program, error) {
 	c := &program{record: string(p.Annotations()["record"])}
+	var err error
+	if c.approve, err = approve(p); err != nil {
+		return nil, err
+	}
 	free := *(*xast.Policy)(p.AST())
 	c.always = !slices.ContainsFunc(free.Conditions, func(k xast.ConditionType) bool {
 		body, ok := k.Body.(xast.NodeValue)
 		return !ok || body.Value != types.True || k.Condition != xast.ConditionWhen
 	})
 	for i, s := range []xast.IsScopeNode{free.Principal, free.Action, free.Resource} {
-		var err error
 		if c.scope[i], err = compileScope(s); err != nil {
 			return nil, err
 		}

@@ -109,8 +109,11 @@ func (i *Issuer) signInPage(w http.ResponseWriter, r *http.Request) {
 	i.page(w, r, http.StatusOK, nil, "signin", signInForm{Return: returnTo(r.URL.Query().Get("return"))})
 }
 
-// returnTo is where to go after signing in: back to the authorization endpoint or the accounts, and nowhere else.
+// returnTo is where to go after signing in: back to the authorization endpoint, the accounts, or what waits for an answer, and nowhere else.
 func returnTo(s string) string {
+	if approvalPath.MatchString(s) {
+		return s
+	}
 	if (strings.HasPrefix(s, "/oauth/authorize?") || s == "/accounts" || strings.HasPrefix(s, "/accounts/") && !strings.Contains(s, "..")) && len(s) <= maxForm && !strings.ContainsAny(s, "\r\n\\") {
 		return s
 	}
@@ -160,7 +163,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, to, http.StatusSeeOther)
 		return
 	}
-	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed in", Text: "Now connect a client: give it the address of an upstream at the gateway, and it will bring you here. Or connect your accounts at upstreams: " + i.URL + "/accounts", Person: person.Name})
+	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed in", Text: "Now connect a client: give it the address of an upstream at the gateway, and it will bring you here. What waits for your answer is at " + i.URL + "/approvals, and your accounts at upstreams at " + i.URL + "/accounts.", Person: person.Name})
 }
 
 func (i *Issuer) signOut(w http.ResponseWriter, r *http.Request) {

@@ -221,6 +221,11 @@ func (m *Manifest) owner(r *reader, name string, key, n *yaml.Node) {
 	o := owner{at: r.at(key), value: identity.Owner{ID: identity.OwnerID(name), State: identity.OwnerActive}}
 	r.object(n, "an owner", fields{
 		"name": &o.value.Name, "email": &o.value.Email, "team": &o.value.Team,
+		"members": func(n *yaml.Node) {
+			for _, m := range r.list(n, "members") {
+				o.value.Members = append(o.value.Members, identity.OwnerID(m))
+			}
+		},
 		"backup": func(n *yaml.Node) { o.backupAt, o.value.Backup = r.at(n), identity.OwnerID(r.text(n, "backup")) },
 	})
 	if o.value.Name == "" {
@@ -328,6 +333,8 @@ func (r *reader) grant(name string, key, n *yaml.Node) grant {
 		},
 		"cedar":           func(n *yaml.Node) { g.fieldAt["cedar"], v.Cedar = r.at(n), r.text(n, "cedar") },
 		"record":          func(n *yaml.Node) { g.fieldAt["record"], v.Record = r.at(n), r.text(n, "record") },
+		"approve": func(n *yaml.Node) { g.fieldAt["approve"], v.Approve = r.at(n), r.text(n, "approve") },
+		"fresh":   func(n *yaml.Node) { g.fieldAt["fresh"], v.Fresh = r.at(n), r.text(n, "fresh") },
 		"until":           func(n *yaml.Node) { g.fieldAt["until"], g.until = r.at(n), r.end(n, "until") },
 		"only_for_others": &v.ForOthers,
 	})

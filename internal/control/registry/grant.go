@@ -51,6 +51,10 @@ func (c *Change) PutGrant(ref, name string, g policy.Grant, until End) (policy.G
 	if g, err = c.compile(g, u); err != nil {
 		return g, Outcome{}, err
 	}
+	asks, err := g.Asks()
+	if err := errors.Join(err, c.checkApprovers(what, "approve", asks)); err != nil {
+		return g, Outcome{}, err
+	}
 	out := compare(old, g, created)
 	if !created && g.Plain { // it follows from the others, or from the upstream
 		out.Fields = slices.DeleteFunc(out.Fields, func(d Diff) bool { return d.Field == "cedar" && len(out.Fields) > 1 })
@@ -123,6 +127,13 @@ func (c *Change) PutGuardrail(g policy.Guardrail) (Outcome, error) {
 	out := compare(old, g, created)
 	if !out.Changed() {
 		return out, nil
+	}
+	asks, err := policy.Approvers(g.Cedar)
+	if err == nil { // what does not parse is said when all is checked
+		err = c.checkApprovers(what, "cedar", asks)
+		if err != nil {
+			return out, err
+		}
 	}
 	c.rails = true
 	return out, errors.Join(c.Tx.PutGuardrail(g), c.record("guardrail.put", g.ID, "", "", out.detail()))

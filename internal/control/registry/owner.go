@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
+	"slices"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -30,6 +31,12 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	}
 	if o.Backup == o.ID && o.ID != "" {
 		bad("backup", "an owner cannot stand in for itself; name another, or nobody")
+	}
+	if len(o.Members) > 0 && !o.Team {
+		bad("members", "a person has none; say that it is a team")
+	}
+	if slices.Contains(o.Members, o.ID) {
+		bad("members", "a team is no member of itself; name people")
 	}
 	if len(wrong) > 0 {
 		return Outcome{}, errors.Join(wrong...)
@@ -68,6 +75,15 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 // Who leaves may have a backup that has left before: its heirs are found one by one.
 func (c *Change) checkBackups() (wrong []error) {
 	for _, o := range c.backups {
+		for _, m := range o.Members {
+			member, err := c.Owner(m)
+			if errors.Is(err, store.ErrNotFound) {
+				err = &Invalid{"owner " + string(o.ID), "members", fmt.Sprintf("there is no owner %q", m)}
+			} else if err == nil && member.Team {
+				err = &Invalid{"owner " + string(o.ID), "members", string(m) + " is a team; name people"}
+			}
+			wrong = append(wrong, err)
+		}
 		if o.Backup == "" {
 			continue
 		}

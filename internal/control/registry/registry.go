@@ -32,6 +32,8 @@ type Registry struct {
 	Rand          io.Reader
 	DefaultExpiry time.Duration // of an identity; default 90 days
 	MaxExpiry     time.Duration // the longest that an identity may run without being renewed; default 365 days
+	Questions     int           // that may wait for people for one identity; default 20
+	Doors         []string      // through which people are told of a question
 	KeepEnded     time.Duration // how long a child that ended is kept; default a day
 
 	// GivenUp is handed the accounts at upstreams that a change has ended, for their servers to be told;

@@ -102,5 +102,14 @@ func SignedIn(tx *store.Tx, session string) (o identity.Owner, err error) {
 	return o, err
 }
 
+// SignedInAt is [SignedIn] with when the person did so.
+func SignedInAt(tx *store.Tx, session string) (o identity.Owner, since time.Time, err error) {
+	if o, err = SignedIn(tx, session); err != nil {
+		return o, since, err
+	}
+	end, err := tx.Ticket(store.Session, session, new(identity.OwnerID))
+	return o, end.Add(-sessionLife), err
+}
+
 // Person is how an owner who did something is named in events.
 func Person(id identity.OwnerID) string { return "owner:" + string(id) }

@@ -126,6 +126,9 @@ func (db *DB) snapshot(ctx context.Context) iter.Seq2[feed.Change, error] {
 					return each(rows(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE state = 'open' AND until > $1 ORDER BY id", micros(tx.now)), func(t policy.Task) bool { return send(feed.Change{Task: &t}) })
 				},
 				func() error {
+					return each(rows(tx, doc[Approval], "SELECT doc FROM approvals WHERE state IN ('waiting', 'approved', 'standing', 'denied') ORDER BY asked, id"), func(a Approval) bool { return send(feed.Change{Approval: &a.Approval}) })
+				},
+				func() error {
 					return each(rows(tx, scanToken, "SELECT id, expires FROM tokens ORDER BY id"), func(t feed.TokenRevocation) bool { return send(feed.Change{Token: &t}) })
 				},
 			} {

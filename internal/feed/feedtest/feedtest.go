@@ -58,6 +58,8 @@ func Key(c feed.Change) string {
 		return "keys"
 	case c.Account != nil:
 		return "account " + c.Account.Upstream + "/" + string(c.Account.Owner)
+	case c.Approval != nil:
+		return "approval " + c.Approval.ID
 	case c.Synced:
 		return "synced"
 	}
@@ -92,6 +94,7 @@ func world(k Kit) map[string]bool {
 		{Guardrail: &policy.Guardrail{ID: "no", Cedar: `forbid(principal, action in Lanyard::Action::"admin", resource);`}},
 		{Task: &policy.Task{ID: "task_1", Identity: bot, Purpose: "tests", State: policy.TaskOpen, Until: later}},
 		{Token: &feed.TokenRevocation{ID: "tok_1", Expires: later}},
+		{Approval: &feed.Approval{ID: "appr_1", Hash: "h", Identity: bot, State: feed.Waiting, Expires: later}},
 	} {
 		k.Put(c)
 		keys[Key(c)] = true

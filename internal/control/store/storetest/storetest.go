@@ -40,7 +40,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
 		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "children": children, "loops": loops, "compacted": compacted,
-		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "tasks": tasks, "migrated": migrated,
+		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "tasks": tasks, "approvals": approvals, "migrated": migrated,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config(t)
@@ -129,6 +129,8 @@ func Put(t *testing.T, db *store.DB, c feed.Change) feed.Cursor {
 			return tx.PutTask(*c.Task)
 		case c.Token != nil:
 			return tx.RevokeToken(*c.Token)
+		case c.Approval != nil:
+			return tx.PutApproval(store.Approval{Approval: *c.Approval})
 		case c.Kill != nil:
 			_, _, err := tx.Kill(c.Kill.ID, store.Selector{Identity: c.Kill.Identities[0]})
 			return err

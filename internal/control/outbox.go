@@ -1,0 +1,119 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/notify"
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+)
+
+const (
+	firstRetry = 2 * time.Second
+	lastRetry  = 5 * time.Minute
+	maxNotes   = 1000
+)
+
+// notify has every door told what is in the outbox, each at its own pace, until ctx ends.
+func (p *Plane) notify(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, d := range p.Notify {
+		all.Go(func() { p.tellThrough(ctx, d) })
+	}
+	all.Wait()
+}
+
+// attempt is how often a note was tried in vain, and when it is tried again.
+type attempt struct {
+	n   int
+	due time.Time
+}
+
+func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
+	tried := map[string]attempt{}
+	for ctx.Err() == nil {
+		more := p.View.ApprovalChange() // before the look, so that nothing falls between
+		wait := time.Minute
+		var notes []store.Note
+		err := p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(maxNotes); return err })
+		for _, n := range notes {
+			t := tried[n.ID]
+			if n.Door != d.Name || ctx.Err() != nil {
+				continue
+			}
+			if left := t.due.Sub(p.Now()); left > 0 {
+				wait = min(wait, left)
+				continue
+			}
+			over, e := p.tellOne(ctx, d, n)
+			if err = errors.Join(err, e); over {
+				delete(tried, n.ID)
+				continue
+			}
+			again := min(firstRetry<<min(t.n, 10), lastRetry)
+			tried[n.ID] = attempt{t.n + 1, p.Now().Add(again)}
+			wait = min(wait, again)
+		}
+		if err != nil && ctx.Err() == nil {
+			p.Log.Warn("telling people that they are asked", "door", d.Name, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-more:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// tellOne tells one note, and forgets it when it was told, or when nobody has to be told any more.
+func (p *Plane) tellOne(ctx context.Context, d notify.Door, n store.Note) (over bool, err error) {
+	m := notify.Message{ID: n.ID}
+	waits := false
+	err = p.Store.Read(ctx, func(tx *store.Tx) error {
+		a, err := tx.Approval(n.Approval)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		waits = a.State == feed.Waiting && tx.Now().Before(a.Expires)
+		m.Approval, m.URL, m.Who, m.Expires = a.ID, p.URL+"/approvals/"+a.ID, a.Who, a.Expires.UTC()
+		m.Text = fmt.Sprintf("%s asks for approval of %s (%s) on %s.", a.Identity.Name(), a.Question.Action, a.Question.Class, a.Question.Upstream)
+		m.To = []notify.Person{}
+		for _, id := range a.Asks {
+			o, err := tx.Owner(id)
+			if err == nil {
+				m.To = append(m.To, notify.Person{ID: string(o.ID), Name: o.Name, Email: o.Email})
+			} else if !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	outcome := "It was decided before anybody could be told."
+	if waits {
+		if err := d.Send(ctx, m); err != nil {
+			return false, err
+		}
+		outcome = ""
+	}
+	_, err = p.registry.Do(ctx, registry.Self, func(c *registry.Change) error { return c.Told(n, outcome) })
+	return err == nil, err
+}
+
+// doorNames lists the doors, for the registry to put notes for.
+func doorNames(doors []notify.Door) (list []string) {
+	for _, d := range doors {
+		list = append(list, strings.ToLower(d.Name))
+	}
+	return list
+}
