@@ -186,7 +186,7 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 			good("the keys of provider %s can be had", p.Name)
 		}
 	}
-	all, err := pages[control.IdentityView](ctx, a, "/v1/identities", nil)
+	all, err := pages[control.IdentityView](ctx, a, "/v1/identities", url.Values{"roots": {"true"}})
 	if err != nil {
 		bad("identities: "+err.Error(), "")
 	}

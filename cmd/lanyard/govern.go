@@ -84,15 +84,20 @@ within ten minutes. Give it to that person and to nobody else.`,
 
 func (a *app) identity() *cobra.Command {
 	filter := map[string]*string{}
+	var children bool
 	list := &cobra.Command{Use: "list", Short: "Identities", Args: cobra.NoArgs,
 		Example: `  lanyard identity list --owner maya
-  lanyard identity list --state killed -o json`,
+  lanyard identity list --state killed -o json
+  lanyard identity list --parent invoice-bot`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q := url.Values{}
 			for name, v := range filter {
 				if *v != "" {
 					q.Set(name, *v)
 				}
+			}
+			if !children && *filter["parent"] == "" {
+				q.Set("roots", "true")
 			}
 			all, err := pages[control.IdentityView](cmd.Context(), a, "/v1/identities", q)
 			if err != nil {
@@ -101,14 +106,15 @@ func (a *app) identity() *cobra.Command {
 			return a.show(all, func(w io.Writer) {
 				var rows [][]string
 				for _, i := range all {
-					rows = append(rows, []string{i.Name, string(i.Kind), string(i.State), string(i.Owner), i.Environment, day(i.Expires), day(i.LastUsed), i.Purpose})
+					rows = append(rows, []string{i.Name, string(i.Kind), string(i.State), string(i.Owner), i.Environment, day(i.Expires), day(i.LastUsed), fmt.Sprint(i.Living), i.Purpose})
 				}
-				table(w, "NAME KIND STATE OWNER ENVIRONMENT EXPIRES LAST-USED PURPOSE", rows)
+				table(w, "NAME KIND STATE OWNER ENVIRONMENT EXPIRES LAST-USED CHILDREN PURPOSE", rows)
 			})
 		}}
-	for name, doc := range map[string]string{"owner": "of this owner", "state": "pending, active, suspended, killed, expired or retired", "kind": "agent, service, bot, api_key or oauth_client", "query": "part of the name"} {
+	for name, doc := range map[string]string{"owner": "of this owner", "state": "pending, active, suspended, killed, expired or retired", "kind": "agent, service, bot, api_key or oauth_client", "query": "part of the name", "parent": "started by this one"} {
 		filter[name] = list.Flags().String(name, "", doc)
 	}
+	list.Flags().BoolVar(&children, "children", false, "those too that others started")
 	show := &cobra.Command{Use: "show NAME", Short: "An identity with its credentials and grants", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		i, err := ask[control.IdentityView](cmd.Context(), a, "GET", pathOf("identities", args[0]), nil)
 		if err != nil {
@@ -117,9 +123,15 @@ func (a *app) identity() *cobra.Command {
 		return a.show(i, func(w io.Writer) { showIdentity(w, i) })
 	}}
 	var in control.IdentityInput
+	var may control.ChildrenInput
 	register := &cobra.Command{Use: "register NAME --kind KIND --owner OWNER --purpose TEXT", Short: "Register an identity, or change one", Args: cobra.ExactArgs(1),
 		Example: `  lanyard identity register invoice-bot --kind agent --owner maya --purpose "Files invoices that arrive by mail"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if may.AtOnce > 0 {
+				in.Children = &may
+			} else if may.Depth > 0 {
+				return usage("--depth needs --children: say how many at once")
+			}
 			return a.changed(cmd, "PUT", pathOf("identities", args[0]), in, args[0]+" is registered; next: lanyard credential add "+args[0]+" --public-key FILE")
 		}}
 	f := register.Flags()
@@ -131,7 +143,9 @@ func (a *app) identity() *cobra.Command {
 	f.StringVar(&in.Expires, "expires", "", "when it stops by itself: 90d, 2027-01-31 (default 90d)")
 	f.BoolVar(&in.Pending, "pending", false, "do not let it act yet")
 	f.StringVar(&in.Tasks, "tasks", "", "required: it acts under tasks alone")
-	commands := []*cobra.Command{list, show, register}
+	f.IntVar(&may.AtOnce, "children", 0, "how many identities it may start for pieces of its work, at one time (default none)")
+	f.IntVar(&may.Depth, "depth", 0, "with --children: 1 is children, 2 theirs too (default 1)")
+	commands := []*cobra.Command{list, show, register, a.tree()}
 	for _, v := range []struct{ verb, short, done string }{
 		{"activate", "Let a pending identity act", "may act now"}, {"suspend", "Stop an identity for now", "is suspended; lanyard identity resume lets it go on"},
 		{"resume", "End a suspension", "may act again"}, {"renew", "Give an identity a later end", "has a later end"}, {"retire", "End an identity for good", "is retired"},
@@ -167,6 +181,12 @@ func showIdentity(w io.Writer, i control.IdentityView) {
 	if i.Tasks != "" {
 		line("tasks", i.Tasks)
 	}
+	if !i.Parent.ID.IsZero() {
+		line("started by", i.Parent.ID.String())
+	}
+	if i.Children.AtOnce > 0 || i.Living > 0 {
+		line("children", fmt.Sprintf("%d of at most %d at once, %d deep", i.Living, i.Children.AtOnce, i.Children.Depth))
+	}
 	line("last used", day(i.LastUsed))
 	fmt.Fprintln(w)
 	var rows [][]string
@@ -193,6 +213,10 @@ func showIdentity(w io.Writer, i control.IdentityView) {
 			what += " " + name + "=…"
 		}
 		rows = append(rows, []string{g.ID, g.Upstream, what, day(g.Until)})
+	}
+	if i.Inherits {
+		fmt.Fprintf(w, "It may do what %s may.\n", i.Parent.ID.Name())
+		return
 	}
 	table(w, "GRANT UPSTREAM MAY UNTIL", rows)
 }

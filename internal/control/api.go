@@ -62,14 +62,28 @@ type OwnerView struct {
 
 // IdentityInput is PUT /v1/identities/{name}.
 type IdentityInput struct {
-	Kind        string `json:"kind" enum:"agent,service,bot,api_key,oauth_client" example:"agent"`
-	Owner       string `json:"owner" example:"maya" minLength:"1" maxLength:"64"`
-	Backup      string `json:"backup,omitempty" doc:"Takes over when the owner leaves; default the owner's own backup" maxLength:"64"`
-	Purpose     string `json:"purpose" doc:"One sentence, for people" example:"Reads invoices that arrive by mail and files them" minLength:"1" maxLength:"500"`
-	Environment string `json:"environment,omitempty" doc:"Default production" example:"production" maxLength:"64"`
-	Expires     string `json:"expires,omitempty" doc:"When it stops by itself: 90d, 2027-01-31, or RFC 3339; default 90d" example:"90d" maxLength:"64"`
-	Pending     bool   `json:"pending,omitempty" doc:"Register it, but do not let it act yet"`
-	Tasks       string `json:"tasks,omitempty" doc:"required: it acts under tasks alone" enum:"required"`
+	Kind        string         `json:"kind" enum:"agent,service,bot,api_key,oauth_client" example:"agent"`
+	Owner       string         `json:"owner" example:"maya" minLength:"1" maxLength:"64"`
+	Backup      string         `json:"backup,omitempty" doc:"Takes over when the owner leaves; default the owner's own backup" maxLength:"64"`
+	Purpose     string         `json:"purpose" doc:"One sentence, for people" example:"Reads invoices that arrive by mail and files them" minLength:"1" maxLength:"500"`
+	Environment string         `json:"environment,omitempty" doc:"Default production" example:"production" maxLength:"64"`
+	Expires     string         `json:"expires,omitempty" doc:"When it stops by itself: 90d, 2027-01-31, or RFC 3339; default 90d" example:"90d" maxLength:"64"`
+	Pending     bool           `json:"pending,omitempty" doc:"Register it, but do not let it act yet"`
+	Tasks       string         `json:"tasks,omitempty" doc:"required: it acts under tasks alone" enum:"required"`
+	Children    *ChildrenInput `json:"children,omitempty" doc:"How many identities it may start for pieces of its work; left out, none"`
+}
+
+// ChildrenInput is how many children an identity may have.
+type ChildrenInput struct {
+	AtOnce int `json:"at_once" doc:"Of its own, at one time" example:"100" minimum:"1" maximum:"100000"`
+	Depth  int `json:"depth,omitempty" doc:"1 is children, 2 theirs too; default 1" minimum:"1" maximum:"6"`
+}
+
+func (c *ChildrenInput) value() identity.Children {
+	if c == nil {
+		return identity.Children{}
+	}
+	return identity.Children{AtOnce: c.AtOnce, Depth: max(1, c.Depth)}
 }
 
 // IdentityView is an identity with all that belongs to it.
@@ -83,6 +97,7 @@ type IdentityView struct {
 	LastUsed    time.Time             `json:"last_used,omitzero" doc:"Of any of its credentials, within a minute"`
 	Credentials []identity.Credential `json:"credentials"`
 	Grants      []policy.Grant        `json:"grants"`
+	Living      int                   `json:"living_children,omitempty" doc:"How many it has started that have not ended, up to 1000"`
 }
 
 // StateInput is POST /v1/identities/{name}/{activate,suspend,resume,retire,renew}.

@@ -133,11 +133,15 @@ func vault(db *store.DB) issuer.Vault {
 	}
 }
 
-// Run does what happens by itself until ctx ends: identities expire, old signing keys go.
+// Run does what happens by itself until ctx ends: identities expire, children that ended long ago and old signing keys go.
 func (p *Plane) Run(ctx context.Context) {
+	var tidied time.Time
 	for ctx.Err() == nil {
 		wait := time.Minute
 		next, err := p.registry.Expire(ctx)
+		if now := p.Now(); err == nil && now.Sub(tidied) >= time.Minute {
+			tidied, err = now, p.registry.Tidy(ctx)
+		}
 		if err == nil {
 			err = p.ring.Prune(ctx)
 		}

@@ -210,7 +210,32 @@ func (p *Plane) chainOf(tx *store.Tx, names []string) (chain identity.Chain, err
 		}
 		chain = append(chain, l)
 	}
-	return chain, nil
+	return lineFirst(tx, chain)
+}
+
+// lineFirst puts in those that started the actor, who are behind all that it does, where they are not named.
+func lineFirst(tx *store.Tx, chain identity.Chain) (identity.Chain, error) {
+	line := chain[:1:1]
+	for len(line) < identity.MaxChain {
+		i, err := tx.Identity(line[len(line)-1].ID)
+		if err != nil {
+			return nil, err
+		}
+		if i.Parent.ID.IsZero() {
+			break
+		}
+		line = append(line, i.Parent)
+	}
+	rest := chain[1:]
+	if len(rest) >= len(line)-1 && slices.EqualFunc(line[1:], rest[:len(line)-1], func(a, b identity.Link) bool { return a.ID == b.ID }) {
+		return chain, nil
+	}
+	for _, l := range rest {
+		if slices.ContainsFunc(line, func(o identity.Link) bool { return o.ID == l.ID }) {
+			return nil, invalid(l.ID.Name() + " is in the chain twice: it started " + chain.Actor().Name())
+		}
+	}
+	return append(line, rest...), nil
 }
 
 // then finds an event, and makes its request the one to explain. Its arguments are not on record.

@@ -121,8 +121,8 @@ func (p *Plane) stranger(w http.ResponseWriter, err error) {
 	if !errors.As(err, &e) {
 		p.Log.Error("token of a caller", "error", err)
 		told = refusal(http.StatusInternalServerError, "It did not work, and nothing was changed. The log of lanyard serve says why.")
-	} else if told.Detail = "The " + e.Text + "."; e.Code == "" || e.Code == token.InvalidToken {
-		told.Detail += " This needs an identity's access token for " + p.URL + " (resource=" + p.URL + " at the token endpoint), or the admin token."
+	} else { // whoever mistyped the admin token is told so, too
+		told.Detail = "The " + e.Text + ". This needs an identity's access token for " + p.URL + " (resource=" + p.URL + " at the token endpoint), or the admin token."
 	}
 	told.Title = http.StatusText(told.Status)
 	writeProblem(w, told)

@@ -25,23 +25,34 @@ func (p *Plane) cordRoutes(api door) {
 			k, err = c.Kill(registry.Aim{Identity: b.Identity, Owner: identity.OwnerID(b.Owner), Upstream: b.Upstream, All: b.All}, b.Reason)
 			return err
 		}
-		at, err := feed.Cursor{}, error(nil)
+		all := registry.Killed{}
+		below := func(c *registry.Change) (err error) {
+			all, err = c.KillBelow(k, b.Reason)
+			return err
+		}
+		receipt, err := feed.Receipt{}, error(nil)
 		if b.DryRun {
-			err = p.registry.Try(ctx, in.actor(), kill)
+			err = p.registry.Try(ctx, in.actor(), func(c *registry.Change) error {
+				if err := kill(c); err != nil {
+					return err
+				}
+				return below(c)
+			})
 		} else {
-			at, err = p.registry.DoRegardless(ctx, in.actor(), kill)
+			receipt, err = p.kill(ctx, in.actor(), kill, below)
 		}
 		if err != nil {
 			return KillResult{}, err
+		}
+		if all.ID != "" {
+			k = all
 		}
 		out := KillResult{ID: k.ID, DryRun: b.DryRun, Identities: k.Identities[:min(len(k.Identities), shown)], Count: len(k.Identities), Credentials: k.Credentials, Upstream: k.Upstream, Providers: k.Providers, Reason: b.Reason}
 		if out.Identities == nil {
 			out.Identities = []identity.ID{}
 		}
-		if b.DryRun {
+		if out.Receipt = receipt; b.DryRun {
 			out.ID = ""
-		} else {
-			out.Receipt = p.receipt(ctx, at)
 		}
 		return out, nil
 	})
@@ -56,7 +67,7 @@ func (p *Plane) cordRoutes(api door) {
 			return RestoreResult{}, err
 		}
 		out := RestoreResult{DryRun: b.DryRun, Restored: append([]identity.ID{}, r.Identities[:min(len(r.Identities), shown)]...), Count: len(r.Identities), Upstream: r.Upstream}
-		for _, l := range r.Left {
+		for _, l := range r.Left[:min(len(r.Left), shown)] {
 			out.Left = append(out.Left, NotRestored(l))
 		}
 		if !b.DryRun {
@@ -101,6 +112,21 @@ func (p *Plane) cordRoutes(api door) {
 	handle(api, "POST", "/apply", "apply", "manifests", "Bring the state to what manifests say, or show what that would change", func(ctx context.Context, in *body[ApplyRequest]) (PlanResult, error) {
 		return p.apply(ctx, in)
 	})
+}
+
+// kill stops what the cord was pulled on, which stops all that it had started: the receipt
+// is for that. What is left is to write it down for each of them, however many. If that
+// cannot be, Run does it later.
+func (p *Plane) kill(ctx context.Context, by registry.Actor, kill, below func(*registry.Change) error) (feed.Receipt, error) {
+	at, err := p.registry.DoRegardless(ctx, by, kill)
+	if err != nil {
+		return feed.Receipt{}, err
+	}
+	r := p.receipt(ctx, at)
+	if _, err := p.registry.DoRegardless(context.WithoutCancel(ctx), by, below); err != nil {
+		p.Log.Error("stopping what was started by it", "error", err)
+	}
+	return r, nil
 }
 
 func (p *Plane) doOrTry(ctx context.Context, who Caller, dry bool, f func(*registry.Change) error) (feed.Cursor, error) {

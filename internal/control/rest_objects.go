@@ -17,6 +17,7 @@ import (
 func (p *Plane) routes(api door) {
 	p.ownerRoutes(api)
 	p.identityRoutes(api)
+	p.childRoutes(api)
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
 	p.accountRoutes(api)
@@ -125,6 +126,8 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity) (IdentityView, e
 		err3 = nil
 	}
 	v.OwnerName = owner.Name
+	n, err4 := tx.CountChildren(i.ID, shown)
+	v.Living = n
 	usable, last := 0, v.LastUsed
 	for _, k := range v.Credentials {
 		if k.Usable(tx.Now()) == nil {
@@ -143,7 +146,7 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity) (IdentityView, e
 	default:
 		v.Usable = true
 	}
-	return v, errors.Join(err1, err2, err3)
+	return v, errors.Join(err1, err2, err3, err4)
 }
 
 type identityList struct {
@@ -152,6 +155,8 @@ type identityList struct {
 	State string `query:"state" enum:"pending,active,suspended,killed,expired,retired"`
 	Kind  string `query:"kind" enum:"agent,service,bot,api_key,oauth_client"`
 	Query string `query:"query" doc:"Part of the name" maxLength:"64"`
+	Of    string `query:"parent" doc:"Started by this one: name, kind/name or SPIFFE ID" maxLength:"512"`
+	Roots bool   `query:"roots" doc:"Only those that nobody started"`
 	After string `query:"after" doc:"Next of the page before" maxLength:"64"`
 	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
 }
@@ -173,7 +178,15 @@ func (p *Plane) identityRoutes(api door) {
 	const tag = "identities"
 	handle(api, "GET", "/identities", "list-identities", tag, "Identities by name", func(ctx context.Context, in *identityList) (Page[IdentityView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[IdentityView], error) {
-			list, err := tx.Identities(store.Filter{Owner: identity.OwnerID(in.Owner), State: identity.State(in.State), Kind: identity.Kind(in.Kind), Query: in.Query, After: in.After, Limit: in.Limit})
+			f := store.Filter{Owner: identity.OwnerID(in.Owner), State: identity.State(in.State), Kind: identity.Kind(in.Kind), Query: in.Query, Roots: in.Roots, After: in.After, Limit: in.Limit}
+			if in.Of != "" {
+				parent, err := registry.FindIdentity(tx, in.Of)
+				if err != nil {
+					return page[IdentityView](nil), err
+				}
+				f.Of = parent.ID
+			}
+			list, err := tx.Identities(f)
 			out := page[IdentityView](nil)
 			for _, i := range list {
 				v, e := p.identityView(tx, i)
@@ -216,7 +229,7 @@ func (p *Plane) identityRoutes(api door) {
 				return err
 			}
 			_, _, err = c.PutIdentity(registry.Wanted{Kind: identity.Kind(b.Kind), Name: in.Name, Owner: identity.OwnerID(b.Owner), Backup: identity.OwnerID(b.Backup),
-				Purpose: b.Purpose, Environment: b.Environment, Expires: end, Pending: b.Pending, Set: old.Set, Tasks: b.Tasks})
+				Purpose: b.Purpose, Environment: b.Environment, Expires: end, Pending: b.Pending, Set: old.Set, Tasks: b.Tasks, Children: b.Children.value()})
 			return err
 		})
 	})

@@ -50,10 +50,12 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 	if c.kinds() != 1 {
 		return nil, fmt.Errorf("it says %d things, not one; is the gateway older than its control plane?", c.kinds())
 	}
-	if c.Removed && c.Grant == nil && c.Guardrail == nil && c.Upstream == nil && c.Owner == nil {
+	if c.Removed && c.Grant == nil && c.Guardrail == nil && c.Upstream == nil && c.Owner == nil && c.Identity == nil {
 		return nil, errors.New("a thing that cannot be removed is removed")
 	}
 	switch {
+	case c.Identity != nil && c.Removed:
+		return st.forget(c.Identity.ID)
 	case c.Identity != nil:
 		return st.identity(*c.Identity)
 	case c.Credential != nil:

@@ -36,7 +36,7 @@ type Change struct {
 	Kill       *Kill                `json:"kill,omitempty"`
 	Keys       *Keys                `json:"keys,omitempty"`
 	Account    *Account             `json:"account,omitempty"`
-	Removed    bool                 `json:"removed,omitempty"` // the named thing is gone (grant, guardrail, upstream, owner)
+	Removed    bool                 `json:"removed,omitempty"` // the named thing is gone (grant, guardrail, upstream, owner, or a child that ended)
 	Synced     bool                 `json:"synced,omitempty"`  // end of a snapshot: the view may serve
 }
 

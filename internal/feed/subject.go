@@ -61,7 +61,11 @@ func (s *Subject) Set() (*policy.Set, error) {
 		return m.set, nil
 	}
 	i := &s.Identity
-	set, err := policy.NewSet(policy.Subject{ID: i.ID, Owner: i.Owner, Environment: i.Environment}, s.Grants, rails)
+	who := policy.Subject{ID: i.ID, Owner: i.Owner, Environment: i.Environment}
+	if i.Inherits {
+		who.Parent = i.Parent.ID
+	}
+	set, err := policy.NewSet(who, s.Grants, rails)
 	if err != nil {
 		return nil, err
 	}

@@ -299,7 +299,7 @@ func TestInvalid(t *testing.T) {
 	for name, c := range map[string]Change{
 		"nothing":             {},
 		"two things":          {Synced: true, Upstream: mail},
-		"identity removed":    {Identity: identityOf("bot"), Removed: true},
+		"credential removed":  {Credential: twin, Removed: true},
 		"token removed":       {Token: &TokenRevocation{"tok_1", later}, Removed: true},
 		"identity, no id":     {Identity: &identity.Identity{}},
 		"credential, no id":   {Credential: &identity.Credential{Identity: agent("bot")}},

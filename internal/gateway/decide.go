@@ -95,6 +95,17 @@ func (g *Gateway) judge(r *request, ask policy.Request, by *sets) (policy.Decisi
 	return g.tasked(r.claims, ask, all)
 }
 
+// offers reports whether everyone behind r may make a call, or might with the right
+// arguments where they are not known: whether it is to be shown.
+func (r *request) offers(ask policy.Request) bool {
+	for _, set := range r.sets[:len(ask.Chain)] {
+		if known := ask.Call.Arguments != nil; known && !set.Decide(ask).Allow || !known && !set.May(ask) {
+			return false
+		}
+	}
+	return true
+}
+
 // link is the decision on one member of the chain.
 func (g *Gateway) link(id identity.ID, ask *policy.Request, by **policy.Set) (policy.Decision, error) {
 	member, ok := g.View.Subject(id)

@@ -51,14 +51,19 @@ func (r *request) inspect(res *http.Response) error {
 func (r *request) content(res *http.Response) error {
 	c, kind := r.backend.connector, res.Header.Get("Content-Type")
 	l, lists := c.(connector.Lister)
-	if lists && l.Lists(r.call) {
+	events := strings.HasPrefix(kind, "text/event-stream")
+	narrowed := lists && l.Lists(r.call)
+	if narrowed && !events {
 		if err := r.narrow(res, l); err != nil {
 			r.g.Log.Warn("a list of the upstream's", "upstream", r.name, "request", r.id, "error", err)
 			return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " says it offers cannot be read, so it is not sent on."}
 		}
 		return nil
 	}
-	if lists && r.in.Method == http.MethodGet && strings.HasPrefix(kind, "text/event-stream") {
+	if lists && events && (narrowed || r.in.Method == http.MethodGet) { // event by event: the upstream may ask something before it goes on
+		if res.Header.Get("Content-Encoding") != "" {
+			return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " sends is compressed, which was not asked for."}
+		}
 		res.Body = &sieve{ReadCloser: res.Body, filter: func(event []byte) ([]byte, error) { return r.filter(l, kind, event) }}
 		res.ContentLength = -1
 		delete(res.Header, "Content-Length")
@@ -72,17 +77,10 @@ func (r *request) content(res *http.Response) error {
 // maxList is how large a list of what an upstream offers may be.
 const maxList = 16 << 20
 
-var errAsksInList = errors.New("it asks its client for something in the midst of a list")
-
 // narrow leaves out of a list what the caller may not do.
 func (r *request) narrow(res *http.Response, l connector.Lister) error {
 	if res.Header.Get("Content-Encoding") != "" {
 		return errors.New("it is compressed, which was not asked for")
-	}
-	if c, ok := l.(connector.Checker); ok { // who asks something now would wait for ever: nothing goes on before all of it is there
-		if watch := c.Check(&r.ask, res.Header.Get("Content-Type"), func(q connector.Question) error { r.tell(q.No); return errAsksInList }); watch != nil {
-			res.Body = &watched{ReadCloser: res.Body, watch: watch, r: r}
-		}
 	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxList+1))
 	if err := errors.Join(err, res.Body.Close()); err != nil {
@@ -105,15 +103,7 @@ func (r *request) filter(l connector.Lister, contentType string, reply []byte) (
 		c.Upstream = r.name
 		c.Class = policy.ClassOf(*r.backend.upstream, policy.Action{Name: c.Action, Class: c.Class})
 		ask := r.question(c, r.backend.upstream, r.start)
-		if !inScope(r.claims.Scope, c.Class) || !r.named(ask, c.Arguments != nil) {
-			return false
-		}
-		for _, set := range r.sets[:len(r.claims.Chain)] {
-			if c.Arguments != nil && !set.Decide(ask).Allow || !set.May(ask) { // with arguments, all of the call is known
-				return false
-			}
-		}
-		return true
+		return inScope(r.claims.Scope, c.Class) && r.named(ask, c.Arguments != nil) && r.offers(ask)
 	})
 	r.g.see(r, offers)
 	return out, err

@@ -353,10 +353,13 @@ func TestAskedOutOfTurn(t *testing.T) {
 	})
 	var lists atomic.Bool // something is asked in the midst of a list
 	lists.Store(true)
+	var refused atomic.Int64
 	s.AddReceivingMiddleware(func(next sdk.MethodHandler) sdk.MethodHandler {
 		return func(ctx context.Context, method string, req sdk.Request) (sdk.Result, error) {
 			if method == "tools/list" && lists.Load() {
-				_, _ = req.GetSession().(*sdk.ServerSession).Elicit(ctx, forName) // never answered
+				if _, err := req.GetSession().(*sdk.ServerSession).Elicit(ctx, forName); err != nil {
+					refused.Add(1)
+				}
 			}
 			return next(ctx, method, req)
 		}
@@ -371,8 +374,13 @@ func TestAskedOutOfTurn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	patron := w.patron(ctx, "office", withSessions, "ann")
-	if list, err := patron.ListTools(ctx, nil); err != nil || len(list.Tools) != 0 {
-		t.Errorf("a list in the midst of which something is asked: %+v %v", list, err)
+	if list, err := patron.ListTools(ctx, nil); err != nil || len(list.Tools) != 1 || refused.Load() == 0 {
+		t.Errorf("a list in the midst of which something is asked: %+v %v, refused %d times", list, err, refused.Load())
+	}
+	alone := w.patron(ctx, "curious", withSessions, "ann") // at its own endpoint the client is asked
+	before := refused.Load()
+	if list, err := alone.ListTools(ctx, nil); err != nil || len(list.Tools) != 1 || refused.Load() != before {
+		t.Errorf("alone, a list in the midst of which something is asked: %+v %v, refused %d times", list, err, refused.Load()-before)
 	}
 	lists.Store(false)
 	if got := said(patron.CallTool(ctx, &sdk.CallToolParams{Name: "curious__order", Arguments: order{"soup"}})); !strings.Contains(got, fmt.Sprint("after ", maxAsked)) {

@@ -212,7 +212,8 @@ func (l *line) open(can sdk.ClientCapabilities) error {
 	ctx, cancel := context.WithTimeout(d.ctx, openTime) // of opening it: the session itself goes on
 	defer cancel()
 	l.ClientSession, err = client.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: d.g.URL + "/" + member + at.Endpoint(),
-		HTTPClient: &http.Client{Transport: &inward{d}}, MaxRetries: -1, DisableStandaloneSSE: true}, nil)
+		HTTPClient: &http.Client{Transport: &inward{d}}, MaxRetries: -1,
+		DisableStandaloneSSE: l.key.can == ""}, nil) // some servers ask there
 	return err
 }
 

@@ -172,6 +172,8 @@ type Identity struct {
 	Client      Client    `json:"client,omitzero"`       // the OAuth client it was made for, when a person connected one
 	Tasks       string    `json:"tasks,omitempty"`       // "required": it acts under tasks alone
 	Parent      Link      `json:"parent,omitzero"`       // the identity that started it for a piece of work, as that was then
+	Inherits    bool      `json:"inherits,omitempty"`    // it may do what its parent may; else what its own grants say, and its parent may
+	Children    Children  `json:"children,omitzero"`     // how many it may start; none unless somebody says so
 	Version     int64     `json:"version"`               // grows with each change
 }
 
@@ -184,6 +186,17 @@ type Client struct {
 	ID     string  `json:"id"`     // client_id: the URL of its metadata document, or what it was registered as
 	Name   string  `json:"name"`   // its own word
 	Person OwnerID `json:"person"` // who connected it
+}
+
+// Children is how many identities one may start for pieces of its work.
+type Children struct {
+	AtOnce int `json:"at_once"` // of its own, at one time
+	Depth  int `json:"depth"`   // 1: children; 2: and theirs
+}
+
+// Among is what is allowed below somebody who may have c, by somebody above who may have o.
+func (c Children) Among(o Children) Children {
+	return Children{min(c.AtOnce, o.AtOnce), min(c.Depth, o.Depth)}
 }
 
 // TransitionError says that a state cannot follow another, or why it may not now.

@@ -37,6 +37,7 @@ type Subject struct {
 	ID          identity.ID
 	Owner       identity.OwnerID
 	Environment string
+	Parent      identity.ID // whose rights it has, as far as they go; zero: it has its own grants alone
 }
 
 // Guardrails is all of them, compiled once and shared by every Set.
@@ -106,6 +107,17 @@ func (s *Set) consents(r *Request) bool {
 	return s.person() && slices.Contains(r.Upstream.Limit(s.subject.Owner), r.Call.Class)
 }
 
+// inherits reports whether the set leaves it to the next link of the chain what may be
+// done: to the parent, and to nobody else. Without that link nothing is allowed.
+func (s *Set) inherits(c identity.Chain) bool {
+	for i := range c[:max(0, len(c)-1)] {
+		if c[i].ID == s.subject.ID {
+			return !s.subject.Parent.IsZero() && c[i+1].ID == s.subject.Parent
+		}
+	}
+	return false
+}
+
 func (s *Set) entity() types.Entity {
 	e := s.known.Load()
 	if e == nil {
@@ -146,6 +158,9 @@ func (s *Set) Decide(r Request) Decision {
 	if len(why.reasons) == 0 && s.consents(&r) {
 		return Decision{Allow: true, Policies: []string{r.Upstream.Name + "/consent"}, Before: r.Call.Class != Read}
 	}
+	if len(why.reasons) == 0 && s.inherits(r.Chain) {
+		return Decision{Allow: true, Reason: "Within what " + s.subject.Parent.Name() + " may do."}
+	}
 	if len(why.reasons) == 0 {
 		return Decision{Reason: s.denial(&q)}
 	}
@@ -172,7 +187,7 @@ func (s *Set) May(r Request) bool {
 	about := func(always bool) func(rule) bool {
 		return func(r rule) bool { return r.concerns(&q) && (r.always || !always) }
 	}
-	return !slices.ContainsFunc(s.rails.rules, about(true)) && (slices.ContainsFunc(s.rules, about(false)) || s.consents(&r))
+	return !slices.ContainsFunc(s.rails.rules, about(true)) && (slices.ContainsFunc(s.rules, about(false)) || s.consents(&r) || s.inherits(r.Chain))
 }
 
 func (s *Set) forbidden(ids ...string) Decision {

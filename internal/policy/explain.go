@@ -43,6 +43,9 @@ func (s *Set) Explain(r Request) Explanation {
 	for i := range s.rules {
 		e.Grants = append(e.Grants, q.verdict(&s.rules[i]))
 	}
+	if p := s.subject.Parent; !p.IsZero() {
+		e.Grants = append(e.Grants, Verdict{p.Name(), s.inherits(r.Chain), "it may do what " + p.Name() + " may"})
+	}
 	return e
 }
 
@@ -101,6 +104,9 @@ func (s *Set) denial(q *question) string {
 	if s.person() {
 		return fmt.Sprintf("%s, on whose behalf it is asked, may not have %s (%s) done on %s: what its consent gives there is %s; %s can give more.",
 			s.subject.ID.Name(), c.Action, c.Class, c.Upstream, classWords(q.Upstream.Limit(s.subject.Owner)), who)
+	}
+	if !s.subject.Parent.IsZero() {
+		return fmt.Sprintf("%s may do what %s may, which is not behind this request.", s.subject.ID.Name(), s.subject.Parent.Name())
 	}
 	start := fmt.Sprintf("%s may not do %s (%s) on %s", s.subject.ID.Name(), c.Action, c.Class, c.Upstream)
 	switch {

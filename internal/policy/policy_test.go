@@ -42,7 +42,7 @@ func set(t testing.TB, rails []Guardrail, grants ...Grant) *Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewSet(Subject{bot, "maya", "production"}, grants, g)
+	s, err := NewSet(Subject{ID: bot, Owner: "maya", Environment: "production"}, grants, g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func FuzzPlain(f *testing.F) {
 		}
 		rails, _ := NewGuardrails(nil)
 		for _, g := range []Grant{g, other} {
-			s, err := NewSet(Subject{bot, "maya", "production"}, []Grant{g}, rails)
+			s, err := NewSet(Subject{ID: bot, Owner: "maya", Environment: "production"}, []Grant{g}, rails)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, g.Cedar)
 			}

@@ -63,8 +63,8 @@ func TestSliceAgainstWhole(t *testing.T) {
 	crm := Described{Upstream: Upstream{Name: "crm", Environment: "staging"}, Actions: mail.Actions}
 	var everyone []Subject
 	for i := range 5 {
-		everyone = append(everyone, Subject{identity.MustID(fmt.Sprintf("spiffe://lanyard.local/%s/a%d", identity.Kinds[i], i)),
-			identity.OwnerID(pick("maya", "ben")), pick("production", "production", "production", "staging")})
+		everyone = append(everyone, Subject{ID: identity.MustID(fmt.Sprintf("spiffe://lanyard.local/%s/a%d", identity.Kinds[i], i)),
+			Owner: identity.OwnerID(pick("maya", "ben")), Environment: pick("production", "production", "production", "staging")})
 	}
 	action := func() string {
 		return pick("action", `action == Lanyard::Action::"messages.send"`, `action in Lanyard::Action::"read"`,

@@ -15,6 +15,9 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
+// everything is what a client can be able to do: some servers have tools for those alone that can.
+var everything = json.RawMessage(`{"roots":{},"sampling":{},"elicitation":{"form":{},"url":{}}}`)
+
 // Fetch asks a server for its catalogue: its tools, and of prompts, resourceTemplates and
 // resources the lists that are named. Each is exactly as the server describes it, members
 // that are not known here included: what is pinned must be what it says.
@@ -28,7 +31,7 @@ func Fetch(ctx context.Context, t sdk.Transport, path string, lists ...string) (
 	var hello struct {
 		Capabilities map[string]json.RawMessage `json:"capabilities"`
 	}
-	if err := q.ask(ctx, "initialize", map[string]any{"protocolVersion": "2025-11-25", "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": "lanyard", "version": "1"}}, &hello); err != nil {
+	if err := q.ask(ctx, "initialize", map[string]any{"protocolVersion": "2025-11-25", "capabilities": everything, "clientInfo": map[string]any{"name": "lanyard", "version": "1"}}, &hello); err != nil {
 		return nil, err
 	}
 	if err := conn.Write(ctx, &jsonrpc.Request{Method: "notifications/initialized", Params: json.RawMessage("{}")}); err != nil {
@@ -79,11 +82,21 @@ func (q *asking) ask(ctx context.Context, method string, params, result any) err
 		if err != nil {
 			return err
 		}
-		if r, ok := m.(*jsonrpc.Response); ok && r.ID == id {
-			if r.Error != nil {
-				return r.Error
+		switch m := m.(type) {
+		case *jsonrpc.Response:
+			if m.ID != id {
+				continue
 			}
-			return json.Unmarshal(r.Result, result)
+			if m.Error != nil {
+				return m.Error
+			}
+			return json.Unmarshal(m.Result, result)
+		case *jsonrpc.Request: // nobody is there to be asked
+			if m.ID.IsValid() {
+				if err := q.conn.Write(ctx, &jsonrpc.Response{ID: m.ID, Error: &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: "nobody is there to be asked"}}); err != nil {
+					return err
+				}
+			}
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package mcp
 
+//lint:file-ignore SA1019 servers of all revisions have tools for clients that can do what the newest one only still allows
+
 import (
 	"bytes"
 	"context"
@@ -221,7 +223,12 @@ const maxTools = 10_000
 
 // Survey asks the server for what is pinned, in a session of its own.
 func (c *Connector) Survey(ctx context.Context, client *http.Client, url string) (connector.Offers, error) {
-	session, err := sdk.NewClient(&sdk.Implementation{Name: "lanyard"}, nil).
+	can := &sdk.ClientCapabilities{}
+	if err := json.Unmarshal(everything, can); err != nil {
+		return nil, err
+	}
+	can.RootsV2 = &sdk.RootCapabilities{}
+	session, err := sdk.NewClient(&sdk.Implementation{Name: "lanyard"}, &sdk.ClientOptions{Capabilities: can}).
 		Connect(ctx, &sdk.StreamableClientTransport{Endpoint: url + c.path, HTTPClient: client, MaxRetries: -1, DisableStandaloneSSE: true}, nil)
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
@@ -233,19 +240,19 @@ func (c *Connector) Survey(ctx context.Context, client *http.Client, url string)
 	}); err != nil {
 		return nil, err
 	}
-	can := session.InitializeResult().Capabilities
-	if can == nil {
-		can = &sdk.ServerCapabilities{}
+	has := session.InitializeResult().Capabilities
+	if has == nil {
+		has = &sdk.ServerCapabilities{}
 	}
-	if all := c.others["prompts"]; len(all) > 0 && can.Prompts != nil {
+	if all := c.others["prompts"]; len(all) > 0 && has.Prompts != nil {
 		err = survey(session.Prompts(ctx, nil), others[0], offers, func(p *sdk.Prompt) (definition, string) { return all[p.Name], prompt(p.Name).Resource })
 	}
-	if all := c.others["resourceTemplates"]; err == nil && len(all) > 0 && can.Resources != nil {
+	if all := c.others["resourceTemplates"]; err == nil && len(all) > 0 && has.Resources != nil {
 		err = survey(session.ResourceTemplates(ctx, nil), others[1], offers, func(t *sdk.ResourceTemplate) (definition, string) {
 			return all[t.URITemplate], others[1].pin + escape(t.URITemplate)
 		})
 	}
-	if all := c.others["resources"]; err == nil && len(all) > 0 && can.Resources != nil {
+	if all := c.others["resources"]; err == nil && len(all) > 0 && has.Resources != nil {
 		err = survey(session.Resources(ctx, nil), others[2], offers, func(r *sdk.Resource) (definition, string) { return all[r.URI], resource(r.URI).Resource })
 	}
 	return offers, err

@@ -105,12 +105,20 @@ func usable(tx *store.Tx, upstream string, chain identity.Chain) error {
 	if len(chain) == 0 {
 		return fmt.Errorf("%w: nobody asks", ErrRefused)
 	}
-	for _, l := range chain {
-		if err := link(tx, l); err != nil {
+	holder := -1 // whose grants are asked: the actor's, or of whom it has its rights
+	for n := range chain {
+		inherits, err := link(tx, chain[n:])
+		if err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
+		if holder < 0 && !inherits {
+			holder = n
+		}
 	}
-	grants, err := tx.Grants(chain.Actor())
+	if holder < 0 { // link would not have had it
+		return fmt.Errorf("%w: nobody has a right to lend", ErrRefused)
+	}
+	grants, err := tx.Grants(chain[holder].ID)
 	if err != nil {
 		return err
 	}
@@ -119,17 +127,19 @@ func usable(tx *store.Tx, upstream string, chain identity.Chain) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: %s holds no grant there", ErrRefused, chain.Actor().Name())
+	return fmt.Errorf("%w: %s holds no grant there", ErrRefused, chain[holder].ID.Name())
 }
 
-// link asks whether a member of a chain may still act, or have others act for it.
-func link(tx *store.Tx, l identity.Link) error {
+// link asks whether the first of a chain may still act, or have others act for it. A
+// child never stands in one without its parent, who may have been stopped.
+func link(tx *store.Tx, chain identity.Chain) (inherits bool, err error) {
+	l := chain[0]
 	if person := l.ID.Owner(); person != "" {
 		o, err := tx.Owner(person)
 		if err == nil && (o.State != identity.OwnerActive || o.Team || o.Generation != l.Generation) {
 			err = fmt.Errorf("nobody acts for %s any more", person)
 		}
-		return err
+		return false, err
 	}
 	i, err := tx.Identity(l.ID)
 	if err == nil {
@@ -138,5 +148,8 @@ func link(tx *store.Tx, l identity.Link) error {
 	if err == nil && i.Generation != l.Generation {
 		err = fmt.Errorf("%s was stopped", l.ID.Name())
 	}
-	return err
+	if child := !i.Parent.ID.IsZero(); err == nil && child && (len(chain) < 2 || chain[1] != i.Parent) {
+		err = fmt.Errorf("%s acts without who started it", l.ID.Name())
+	}
+	return i.Inherits, err
 }

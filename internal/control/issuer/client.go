@@ -71,6 +71,9 @@ func (i *Issuer) authenticate(r *http.Request, form map[string]string, now time.
 	if err == nil {
 		err = usable(c, now)
 	}
+	if err == nil {
+		err = i.line(c, now)
+	}
 	return c, name, err
 }
 
@@ -82,6 +85,14 @@ func usable(c client, now time.Time) error {
 	}
 	if err := c.credential.Usable(now); err != nil {
 		return refuse("invalid_client", "The "+err.Error()+".")
+	}
+	return nil
+}
+
+// line says why c may not act because of those that started it, if so.
+func (i *Issuer) line(c client, now time.Time) error {
+	if _, err := i.View.Line(c.subject.Identity.ID, now); err != nil {
+		return refuse("invalid_client", err.Error()+"; its owner "+string(c.subject.Identity.Owner)+" can say why.")
 	}
 	return nil
 }

@@ -125,13 +125,10 @@ func (i *Issuer) resource(_ *http.Request, q *issue) error {
 		return nil
 	}
 	who := q.client.subject.Identity.ID.Name()
-	if _, ok := i.View.Upstream(name); ok {
-		for _, g := range q.client.subject.Grants {
-			if g.Upstream == name && (g.Until.IsZero() || q.now.Before(g.Until)) {
-				q.upstream, q.claims.Audience = name, i.GatewayURL+"/"+name
-				return nil
-			}
-		}
+	line, err := i.View.Line(q.client.subject.Identity.ID, q.now)
+	if _, ok := i.View.Upstream(name); ok && err == nil && i.View.Holds(line, name, q.now) {
+		q.upstream, q.claims.Audience = name, i.GatewayURL+"/"+name
+		return nil
 	}
 	// The same whether there is no such upstream or no grant: what exists is not everybody's to know.
 	return refuse("invalid_target", fmt.Sprintf("%s holds no grant on %q that is still in force; an owner of that upstream can give one.", who, name))

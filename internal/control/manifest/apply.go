@@ -216,10 +216,10 @@ func (a *applying) guardrails() error {
 
 func (a *applying) identities() error {
 	for _, d := range a.m.identities {
-		a.places["identity "+d.name] = fieldPlaces(d.at, map[string]place{"owner": d.ownerAt, "backup": d.backupAt, "expires": d.expiresAt})
+		a.places["identity "+d.name] = fieldPlaces(d.at, map[string]place{"owner": d.ownerAt, "backup": d.backupAt, "expires": d.expiresAt, "children": d.childrenAt})
 		v := d.value
-		i, out, err := a.c.PutIdentity(registry.Wanted{Tasks: v.Tasks, Kind: d.kind, Name: d.name, Owner: v.Owner, Backup: v.Backup,
-			Purpose: v.Purpose, Environment: v.Environment, Expires: d.expires, Set: v.Set})
+		i, out, err := a.c.PutIdentity(registry.Wanted{Kind: d.kind, Name: d.name, Owner: v.Owner, Backup: v.Backup,
+			Purpose: v.Purpose, Environment: v.Environment, Expires: d.expires, Set: v.Set, Tasks: v.Tasks, Children: v.Children})
 		if failed := err != nil; failed {
 			if err := a.put("identity", d.name, out, err); err != nil {
 				return err

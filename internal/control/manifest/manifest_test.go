@@ -134,6 +134,7 @@ func TestChange(t *testing.T) {
 	w.apply(office, "owners: {zoe: {name: Zoe, email: zoe@example.com}}")
 	for _, c := range []struct{ from, to, want string }{
 		{"purpose: Reads mail", "purpose: Reads all mail", "~ identity bot"},
+		{"purpose: Reads mail", "purpose: Reads mail\n    children: {at_once: 5, depth: 2}", "~ identity bot"},
 		{"actions: [m.send]", "actions: [m.read, m.send]", "~ grant bot/send"},
 		{"      send: {upstream: mail, actions: [m.send]}\n", "", "- grant bot/send"},
 		{key(0), key(1), "+ credential bot/private_key_jwt | - credential bot/"},
@@ -183,6 +184,9 @@ func TestMistakes(t *testing.T) {
 		"backup":        {"backup: ben", "backup: bn", `f0.yaml:3:60: owner maya: backup: there is no owner "bn"`},
 		"email":         {"email: ben@example.com", "email: ben", "f0.yaml:4:3: owner ben"},
 		"expires":       {"expires: 90d", "expires: 900d", "f0.yaml:16:14: identity bot: expires: "},
+		"no children":   {"expires: 90d", "expires: 90d\n    children: {at_once: 0}", "f0.yaml:17:15: identity bot: children: at_once is 1 to"},
+		"half a child":  {"expires: 90d", "expires: 90d\n    children: {at_once: half}", "f0.yaml:17:25: at_once is to be a whole number"},
+		"too deep":      {"expires: 90d", "expires: 90d\n    children: {at_once: 5, depth: 7}", "f0.yaml:17:15: identity bot: children: depth is 1 to 6"},
 		"no end":        {"expires: 90d", "expires: soon", "f0.yaml:16:14: expires: \"soon\" is no end"},
 		"upstream":      {"send: {upstream: mail", "send: {upstream: nail", `f0.yaml:21:24: grant bot/send: upstream: there is no upstream "nail"`},
 		"action":        {"actions: [m.send]", "actions: [m.sned]", "f0.yaml:21:39: grant bot/send: actions: "},

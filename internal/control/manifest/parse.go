@@ -48,6 +48,7 @@ type secret struct {
 
 type subject struct {
 	at, ownerAt, backupAt, expiresAt place
+	childrenAt                       place
 	kind                             identity.Kind
 	name                             string
 	value                            identity.Identity // without ID and Expires
@@ -259,6 +260,7 @@ func (m *Manifest) identity(r *reader, name string, key, n *yaml.Node) {
 		"environment": func(n *yaml.Node) { d.value.Environment = r.name(n, "environment") },
 		"tasks":       &d.value.Tasks,
 		"expires":     func(n *yaml.Node) { d.expiresAt, d.expires = r.at(n), r.end(n, "expires") },
+		"children":    func(n *yaml.Node) { d.childrenAt, d.value.Children = r.at(n), r.children(n) },
 		"credentials": func(n *yaml.Node) { d.declared, d.credentials = true, m.credentials(r, n) },
 		"grants": r.named("grant", func(name string, key, value *yaml.Node) {
 			d.grants = append(d.grants, r.grant(name, key, value))
@@ -299,6 +301,13 @@ func (r *reader) end(n *yaml.Node, what string) registry.End {
 		r.wrong(n, "%s: %v", what, err)
 	}
 	return e
+}
+
+// children reads how many an identity may start: {at_once: 100, depth: 2}.
+func (r *reader) children(n *yaml.Node) identity.Children {
+	k := identity.Children{Depth: 1}
+	r.object(n, "children", fields{"at_once": func(n *yaml.Node) { k.AtOnce = r.integer(n, "at_once") }, "depth": func(n *yaml.Node) { k.Depth = r.integer(n, "depth") }})
+	return k
 }
 
 func (r *reader) grant(name string, key, n *yaml.Node) grant {

@@ -200,6 +200,14 @@ func (r *reader) scalar(n *yaml.Node, what string) string {
 	return n.Value
 }
 
+func (r *reader) integer(n *yaml.Node, what string) int {
+	v, err := strconv.Atoi(n.Value)
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || err != nil {
+		r.wrong(n, "%s is to be a whole number", what)
+	}
+	return v
+}
+
 func (r *reader) number(n *yaml.Node, what string) *float64 {
 	v, err := strconv.ParseFloat(n.Value, 64)
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!float" || err != nil || math.IsInf(v, 0) || math.IsNaN(v) {

@@ -37,6 +37,7 @@ func (a Aim) check(verb string) error {
 // Killed is what a kill stopped.
 type Killed struct {
 	ID          string
+	Root        identity.ID // the one it was pulled on, whose descendants are for KillBelow; zero if it was many
 	Identities  []identity.ID
 	Credentials int
 	Upstream    string
@@ -79,7 +80,7 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 		if i.State == identity.Pending || i.State == identity.Retired {
 			return k, &Conflict{fmt.Sprintf("%s is %s: it cannot act, there is nothing to stop", i.ID.Name(), i.State)}
 		}
-		resource, owner = i.ID.String(), string(i.Owner)
+		resource, owner, k.Root = i.ID.String(), string(i.Owner), i.ID
 		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{Identity: i.ID})
 		if err != nil {
 			return k, err
@@ -112,14 +113,20 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 		}
 	}
 	detail["count"], detail["credentials"] = strconv.Itoa(len(k.Identities)), strconv.Itoa(k.Credentials)
+	detail["identities"] = someNames(k.Identities)
+	return k, c.record("identity.kill", resource, owner, reason, detail)
+}
+
+// someNames is the names of the first hundred.
+func someNames(list []identity.ID) string {
 	names := make([]string, 0, 100)
-	for _, id := range k.Identities[:min(len(k.Identities), 100)] {
+	for _, id := range list[:min(len(list), 100)] {
 		names = append(names, id.Name())
 	}
-	if detail["identities"] = strings.Join(names, " "); len(k.Identities) > 100 {
-		detail["identities"] += " …"
+	if len(list) > 100 {
+		names = append(names, "…")
 	}
-	return k, c.record("identity.kill", resource, owner, reason, detail)
+	return strings.Join(names, " ")
 }
 
 // Left is an identity that a restore did not bring back.
@@ -173,6 +180,12 @@ func (c *Change) Restore(a Aim, reason string) (r Restored, err error) {
 		}
 	}
 	for _, old := range list {
+		if why, err := c.bereft(old); err != nil {
+			return r, err
+		} else if why != "" {
+			r.Left = append(r.Left, Left{old.ID, why})
+			continue
+		}
 		owner, err := c.Owner(old.Owner)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return r, err

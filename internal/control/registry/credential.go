@@ -57,6 +57,18 @@ func (c *Change) AddCredential(ref string, p Proof) (k identity.Credential, apiK
 	if err != nil {
 		return k, "", err
 	}
+	if k, apiKey, err = c.addCredential(i, p); err != nil {
+		return k, "", err
+	}
+	return k, apiKey, c.record("credential.add", i.ID.String(), string(i.Owner), "", credentialDetail(k))
+}
+
+func credentialDetail(k identity.Credential) map[string]string {
+	return map[string]string{"credential": k.ID, "kind": string(k.Kind), "thumbprint": k.Thumbprint, "expires": k.Expires.Format(time.RFC3339)}
+}
+
+// addCredential is AddCredential without the record.
+func (c *Change) addCredential(i identity.Identity, p Proof) (k identity.Credential, apiKey string, err error) {
 	what := "credential of " + i.ID.Name()
 	bad := func(field string, err error) error { return &Invalid{what, field, err.Error()} }
 	if i.State == identity.Retired || i.State == identity.Killed {
@@ -112,8 +124,14 @@ func (c *Change) AddCredential(ref string, p Proof) (k identity.Credential, apiK
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return k, "", err
 	}
-	return k, apiKey, errors.Join(c.PutCredential(k), c.record("credential.add", i.ID.String(), string(i.Owner), "",
-		map[string]string{"credential": k.ID, "kind": string(k.Kind), "thumbprint": k.Thumbprint, "expires": k.Expires.Format(time.RFC3339)}))
+	for _, print := range []string{k.Thumbprint, k.KeyPrint} {
+		if spent, err := c.Spent(print); err != nil {
+			return k, "", err
+		} else if spent {
+			return k, "", bad(field, errors.New("this key was of an identity that has ended; each identity needs a key of its own: make a new one"))
+		}
+	}
+	return k, apiKey, c.PutCredential(k)
 }
 
 // sameKey returns the credential that has k's key already, or ErrNotFound.

@@ -28,6 +28,9 @@ func (c *Change) PutGrant(ref, name string, g policy.Grant, until End) (policy.G
 	if i.State == identity.Retired {
 		return g, Outcome{}, &Conflict{i.ID.Name() + " is retired and takes no grant"}
 	}
+	if i.Inherits {
+		return g, Outcome{}, &Conflict{fmt.Sprintf("%s may do what %s may, and a grant of its own would change nothing; give it to that", i.ID.Name(), i.Parent.ID.Name())}
+	}
 	old, err := c.Grant(g.ID)
 	created := errors.Is(err, store.ErrNotFound)
 	if err != nil && !created {

@@ -21,8 +21,9 @@ type Wanted struct {
 	Environment   string // default production
 	Expires       End    // default DefaultExpiry
 	Set           string
-	Tasks         string // "required", or empty
-	Pending       bool   // register only; do not let it act yet
+	Tasks         string            // "required", or empty
+	Children      identity.Children // how many it may start; default none
+	Pending       bool              // register only; do not let it act yet
 	client        identity.Client
 }
 
@@ -48,7 +49,8 @@ func (c *Change) PutIdentity(w Wanted) (identity.Identity, Outcome, error) {
 	if created {
 		i = identity.Identity{ID: id, State: identity.Pending, Created: c.Now(), Client: w.client}
 	}
-	i.Owner, i.Backup, i.Purpose, i.Environment, i.Set, i.Tasks = w.Owner, w.Backup, strings.TrimSpace(w.Purpose), w.Environment, w.Set, w.Tasks
+	i.Owner, i.Backup, i.Purpose, i.Environment, i.Set = w.Owner, w.Backup, strings.TrimSpace(w.Purpose), w.Environment, w.Set
+	i.Tasks, i.Children = w.Tasks, w.Children
 	if i.Environment == "" {
 		i.Environment = "production"
 	}
@@ -77,8 +79,8 @@ func (c *Change) PutIdentity(w Wanted) (identity.Identity, Outcome, error) {
 		kind = "identity.register"
 	}
 	err = errors.Join(c.Tx.PutIdentity(i), c.record(kind, i.ID.String(), string(i.Owner), "", out.detail()))
-	if err == nil && !created && !i.Expires.Equal(old.Expires) {
-		err = c.moveCredentials(old, i)
+	if err == nil && !created {
+		err = errors.Join(c.moveCredentials(old, i), c.follow(old, i))
 	}
 	return i, out, err
 }
@@ -123,6 +125,9 @@ func (c *Change) checkIdentity(what string, i, old identity.Identity) (identity.
 	if i.Backup == i.Owner {
 		bad("backup", "the owner cannot be its own backup; name another, or nobody")
 	}
+	if err := c.checkChild(i, old, bad); err != nil {
+		return owner, err
+	}
 	if i.Purpose == "" {
 		bad("purpose", "say in one sentence what it is for")
 	}
@@ -150,6 +155,13 @@ func (c *Change) Transition(ref string, to identity.State, verb, reason string, 
 	old, err := FindIdentity(c.Tx, ref)
 	if err != nil {
 		return old, err
+	}
+	if to == identity.Active {
+		if why, err := c.bereft(old); err != nil {
+			return old, err
+		} else if why != "" {
+			return old, &Conflict{why}
+		}
 	}
 	if old.State == identity.Killed && (to == identity.Active || to == identity.Suspended) {
 		return old, &Conflict{fmt.Sprintf("%s was killed; lanyard restore %s brings it back, with new credentials only", old.ID.Name(), old.ID.Name())}
@@ -179,9 +191,9 @@ func (c *Change) Transition(ref string, to identity.State, verb, reason string, 
 		return old, err
 	}
 	if to == identity.Retired {
-		return i, c.endAll(i, reason)
+		return i, errors.Join(c.endAll(i, reason), c.retireBelow(i))
 	}
-	return i, c.moveCredentials(old, i)
+	return i, errors.Join(c.moveCredentials(old, i), c.follow(old, i))
 }
 
 // endAll revokes what a retired identity had.
@@ -260,23 +272,27 @@ func (c *Change) moveCredentials(old, i identity.Identity) error {
 // is looked at on every request; this is for the state and the record. It
 // returns when the next one ends, zero if none does.
 func (r *Registry) Expire(ctx context.Context) (next time.Time, err error) {
+	for more := true; more && err == nil; {
+		next, more, err = r.expire(ctx)
+	}
+	return next, err
+}
+
+// expire does as much of it as others should have to wait for.
+func (r *Registry) expire(ctx context.Context) (next time.Time, more bool, err error) {
 	_, err = r.Do(ctx, Self, func(c *Change) error {
-		for {
-			list, err := c.Expiring(100)
-			if err != nil {
+		list, err := c.Expiring(tidied)
+		if err != nil {
+			return err
+		}
+		more = len(list) == tidied
+		for _, i := range list {
+			if i, err = i.Transition(identity.Expired, identity.Owner{}, c.Now()); err != nil {
 				return err
 			}
-			if len(list) == 0 {
-				break
-			}
-			for _, i := range list {
-				if i, err = i.Transition(identity.Expired, identity.Owner{}, c.Now()); err != nil {
-					return err
-				}
-				i.Version++
-				if err := errors.Join(c.Tx.PutIdentity(i), c.record("identity.expire", i.ID.String(), string(i.Owner), "Its end has come; its owner can renew it.", nil)); err != nil {
-					return err
-				}
+			i.Version++
+			if err := errors.Join(c.Tx.PutIdentity(i), c.record("identity.expire", i.ID.String(), string(i.Owner), "Its end has come; its owner can renew it.", nil)); err != nil {
+				return err
 			}
 		}
 		if err := c.endTasks(); err != nil {
@@ -293,5 +309,5 @@ func (r *Registry) Expire(ctx context.Context) (next time.Time, err error) {
 		}
 		return nil
 	})
-	return next, err
+	return next, more, err
 }

@@ -32,6 +32,7 @@ type Registry struct {
 	Rand          io.Reader
 	DefaultExpiry time.Duration // of an identity; default 90 days
 	MaxExpiry     time.Duration // the longest that an identity may run without being renewed; default 365 days
+	KeepEnded     time.Duration // how long a child that ended is kept; default a day
 
 	// GivenUp is handed the accounts at upstreams that a change has ended, for their servers to be told;
 	// the change is in force by then. It must not wait. nil: nobody is told.
@@ -45,6 +46,8 @@ type Registry struct {
 type Actor struct {
 	Name   string
 	Source string // peer address, if it came over the network
+
+	chain []string // who is behind it, when that is known to be more than Name
 }
 
 // Self is the actor of what happens by itself.
@@ -116,7 +119,7 @@ func (c *Change) record(kind, resource, owner, reason string, detail map[string]
 	if err != nil {
 		return err
 	}
-	c.Record(ledger.Event{ID: id, Time: c.Now(), Type: kind, Outcome: ledger.Allowed, Actor: c.by.Name, Source: c.by.Source,
+	c.Record(ledger.Event{ID: id, Time: c.Now(), Type: kind, Outcome: ledger.Allowed, Actor: c.by.Name, Source: c.by.Source, Chain: c.by.chain,
 		Owner: owner, Resource: resource, Reason: reason, Detail: detail})
 	return nil
 }

@@ -109,7 +109,11 @@ func (c *Change) name(t *policy.Task, scope []policy.Grant, i identity.Identity)
 	if len(scope) == 0 || len(scope) > maxScope {
 		return &Invalid{"task", "scope", fmt.Sprintf("say what it needs, of at least one upstream and in %d parts at most", maxScope)}
 	}
-	grants, err := c.Grants(i.ID)
+	line, err := c.line(i.ID)
+	if err != nil {
+		return err
+	}
+	held, err := c.held(line)
 	if err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func (c *Change) name(t *policy.Task, scope []policy.Grant, i identity.Identity)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		if err != nil || !slices.ContainsFunc(grants, func(have policy.Grant) bool { return have.Upstream == g.Upstream && !have.Ended(c.Now()) }) {
+		if err != nil || !slices.Contains(held, g.Upstream) {
 			// The same whether there is no such upstream or no grant: what exists is not everybody's to know.
 			return &Invalid{what, "upstream", fmt.Sprintf("%s holds no grant on %.80q that is still in force", i.ID.Name(), g.Upstream)}
 		}

@@ -10,6 +10,7 @@ import (
 // Selector says which identities a kill stops. Exactly one field is set.
 type Selector struct {
 	Identity identity.ID
+	Below    identity.ID // what that one started before it was stopped, and what they started; not itself
 	Owner    identity.OwnerID
 	All      bool
 }
@@ -21,6 +22,8 @@ func (s Selector) where() (string, []any) {
 	switch {
 	case s.All:
 		return killable, []any{}
+	case !s.Below.IsZero():
+		return "id IN (" + orphans + ")", []any{s.Below.String()}
 	case s.Owner != "":
 		return "owner = $1 AND " + killable, []any{string(s.Owner)}
 	}
@@ -44,15 +47,20 @@ func (tx *Tx) Killable(s Selector) ([]identity.ID, error) {
 // Kill stops all that s selects and is not stopped for good already, however
 // many, in one statement and one change: state, generation and credentials.
 func (tx *Tx) Kill(kill string, s Selector) (ids []identity.ID, credentials int, err error) {
-	if ids, err = tx.Killable(s); err != nil || len(ids) == 0 {
+	if ids, err = tx.Killable(s); err == nil {
+		err = tx.orphan(s, kill)
+	}
+	if err != nil || len(ids) == 0 {
 		return ids, 0, err
 	}
 	where, args := s.where()
-	set := fmt.Sprintf("UPDATE identities SET killed_from = state, state = 'killed', generation = generation + 1, version = version + 1, killed_by = $%d WHERE ", len(args)+1)
-	if _, err = tx.exec(set+where, append(args, kill)...); err != nil {
+	set := fmt.Sprintf(`UPDATE identities SET killed_from = state, state = 'killed', generation = generation + 1, version = version + 1, killed_by = $%d,
+		ended = CASE WHEN ended > 0 THEN ended ELSE $%d END WHERE `, len(args)+1, len(args)+2)
+	if _, err = tx.exec(set+where, append(args, kill, micros(tx.now))...); err != nil {
 		return nil, 0, err
 	}
-	n, err := tx.exec("UPDATE credentials SET revoked = $1 WHERE revoked = 0 AND identity IN (SELECT id FROM identities WHERE killed_by = $2)", micros(tx.now), kill)
+	// The index of killed_by is of those that have one, and is used only where that is said.
+	n, err := tx.exec("UPDATE credentials SET revoked = $1 WHERE revoked = 0 AND identity IN (SELECT id FROM identities WHERE killed_by = $2 AND killed_by <> '')", micros(tx.now), kill)
 	tx.change(feed.Change{Kill: &feed.Kill{ID: kill, Identities: ids, At: tx.now}})
 	return ids, int(n), err
 }

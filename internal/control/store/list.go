@@ -108,11 +108,13 @@ type Filter struct {
 	Owner identity.OwnerID
 	State identity.State
 	Kind  identity.Kind
-	Kill  string // killed by this kill
-	Query string // part of the name
-	Set   string // managed by this manifest set
-	After string // name: those after it
-	Limit int    // at most; 0 is all
+	Kill  string      // killed by this kill
+	Query string      // part of the name
+	Set   string      // managed by this manifest set
+	Of    identity.ID // started by this one
+	Roots bool        // started by nobody
+	After string      // name: those after it
+	Limit int         // at most; 0 is all
 }
 
 // Identities lists identities by name.
@@ -128,9 +130,13 @@ func (tx *Tx) Identities(f Filter) ([]identity.Identity, error) {
 	add(f.Owner != "", "owner = ?", string(f.Owner))
 	add(f.State != "", "state = ?", string(f.State))
 	add(f.Kind != "", "kind = ?", string(f.Kind))
-	add(f.Kill != "", "killed_by = ?", f.Kill)
+	add(f.Kill != "", "killed_by = ? AND killed_by <> ''", f.Kill)
+	add(!f.Of.IsZero(), "parent = ?", f.Of.String())
 	add(f.After != "", "name > ?", f.After)
 	add(f.Query != "", "name LIKE ? ESCAPE '!'", "%"+strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(f.Query)+"%")
+	if f.Roots {
+		where = append(where, "parent IS NULL")
+	}
 	query := identityColumns
 	if len(where) > 0 {
 		query += "WHERE " + strings.Join(where, " AND ") + " "
@@ -177,7 +183,8 @@ func (tx *Tx) Expiring(limit int) ([]identity.Identity, error) {
 // NextExpiry is when the next identity ends; ErrNotFound if none does.
 func (tx *Tx) NextExpiry() (int64, error) {
 	var next *int64
-	err := tx.row("SELECT MIN(expires) FROM identities WHERE state IN ('active', 'suspended')", nil, &next)
+	err := tx.row(`SELECT MIN(next) FROM (SELECT MIN(expires) AS next FROM identities WHERE state = 'active'
+		UNION ALL SELECT MIN(expires) FROM identities WHERE state = 'suspended') ends`, nil, &next)
 	if err == nil && next == nil {
 		err = ErrNotFound
 	}

@@ -118,11 +118,13 @@ func (r *identityRow) fix() {
 
 // PutIdentity adds or changes an identity. Its name may not be another's, of whatever kind.
 func (tx *Tx) PutIdentity(i identity.Identity) error {
-	_, err := tx.exec(`INSERT INTO identities (id, name, kind, owner, state, expires, generation, killed_by, killed_from, version, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+	_, err := tx.exec(`INSERT INTO identities (id, name, kind, owner, state, expires, generation, killed_by, killed_from, version, parent, born, ended, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, state = excluded.state, expires = excluded.expires,
-		generation = excluded.generation, killed_by = excluded.killed_by, killed_from = excluded.killed_from, version = excluded.version, doc = excluded.doc`,
-		i.ID.String(), i.ID.Name(), string(i.ID.Kind()), nullable(i.Owner), string(i.State), micros(i.Expires), i.Generation, i.KilledBy, string(i.KilledFrom), i.Version, encode(i))
+		generation = excluded.generation, killed_by = excluded.killed_by, killed_from = excluded.killed_from, version = excluded.version,
+		ended = CASE WHEN excluded.ended > 0 AND identities.ended > 0 THEN identities.ended ELSE excluded.ended END, doc = excluded.doc`,
+		i.ID.String(), i.ID.Name(), string(i.ID.Kind()), nullable(i.Owner), string(i.State), micros(i.Expires), i.Generation, i.KilledBy, string(i.KilledFrom), i.Version,
+		nullable(i.Parent.ID.String()), i.Parent.Generation, tx.ended(i.State), encode(i))
 	tx.change(feed.Change{Identity: &i})
 	return err
 }

@@ -39,7 +39,7 @@ func Config(t testing.TB) store.Config {
 func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
-		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "compacted": compacted,
+		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "children": children, "loops": loops, "compacted": compacted,
 		"ledger": events, "damage": damage, "secrets": secrets, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "tasks": tasks, "migrated": migrated,
 	} {
 		t.Run(name, func(t *testing.T) {
