@@ -23,7 +23,7 @@ is for, who is last, is written person/NAME.`,
 		Example: `  lanyard explain evt_0198c7a2-5b3e-7d11-9f00-2f6a1c0de001
   lanyard explain invoice-bot mail GET /gmail/v1/users/me/messages
   lanyard explain invoice-bot mail --action gmail.users.messages.send
-  lanyard explain --as helper,invoice-bot,person/maya --upstream mail --action gmail.users.messages.send`,
+  lanyard explain --as analyst,invoice-bot,person/maya --upstream mail --action gmail.users.messages.send`,
 		RunE: func(cmd *cobra.Command, given []string) error {
 			in.As = as
 			switch {
