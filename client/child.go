@@ -6,9 +6,11 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -63,27 +65,9 @@ func (s *Source) Spawn(ctx context.Context, c Child) (*Source, Spawned, error) {
 	if err != nil {
 		return nil, made, fmt.Errorf("client: %w", err)
 	}
-	issuer := strings.TrimSuffix(s.config.Issuer, "/")
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, issuer+"/v1/children", bytes.NewReader(body))
-	if err != nil {
-		return nil, made, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := s.HTTPClient(issuer).Do(req)
+	answer, err := s.ask(ctx, http.MethodPost, "/v1/children", body)
 	if err != nil {
 		return nil, made, fmt.Errorf("registering a child: %w", err)
-	}
-	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil {
-		return nil, made, fmt.Errorf("registering a child: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		no := &Refusal{Status: res.StatusCode}
-		if json.Unmarshal(answer, no) != nil || no.Detail == "" {
-			return nil, made, fmt.Errorf("registering a child: %s", res.Status)
-		}
-		return nil, made, no
 	}
 	if err := json.Unmarshal(answer, &made); err != nil || made.ID == "" {
 		return nil, made, fmt.Errorf("registering a child: the reply names none")
@@ -91,6 +75,42 @@ func (s *Source) Spawn(ctx context.Context, c Child) (*Source, Spawned, error) {
 	made.Key = key
 	child, err := New(Config{Issuer: s.config.Issuer, Identity: made.ID, Key: key, Base: s.config.Base, Now: s.config.Now})
 	return child, made, err
+}
+
+// End ends a child whose work is done, with all that it started: one of this identity's,
+// or one below those, by its SPIFFE ID; or this identity itself if it is a child.
+func (s *Source) End(ctx context.Context, id string) error {
+	_, err := s.ask(ctx, http.MethodDelete, "/v1/children/"+url.PathEscape(id), nil)
+	if err != nil {
+		err = fmt.Errorf("ending a child: %w", err)
+	}
+	return err
+}
+
+// ask calls the control plane as this identity.
+func (s *Source) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	issuer := strings.TrimSuffix(s.config.Issuer, "/")
+	req, err := http.NewRequestWithContext(ctx, method, issuer+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := s.HTTPClient(issuer).Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil || res.StatusCode == http.StatusOK {
+		return answer, err
+	}
+	no := &Refusal{Status: res.StatusCode}
+	if json.Unmarshal(answer, no) != nil || no.Detail == "" {
+		return nil, errors.New(res.Status)
+	}
+	return nil, no
 }
 
 // Refusal is a no of the control plane (RFC 9457).

@@ -140,6 +140,44 @@ func TestChildLimit(t *testing.T) {
 	}
 }
 
+// TestEndChild: whoever is above a child can end it, and it can itself; nobody else can, or learns that it is there.
+func TestEndChild(t *testing.T) {
+	p := start(t)
+	token := p.nursery(1, 2)
+	a := p.born(token, "")
+	own := p.keyed(a.Name, p.URL)
+	b := p.born(own, "")
+	p.must("PUT", "/v1/identities/other", `{"kind":"agent","owner":"maya","purpose":"tests","children":{"at_once":1}}`)
+	other := p.keyed("other", p.URL)
+	end := func(token, name string, want int, says string) {
+		t.Helper()
+		if status, answer := p.ask("DELETE", "/v1/children/"+name, "", "Authorization", "Bearer "+token); status != want || !strings.Contains(answer, says) {
+			t.Errorf("%s: %d %s", name, status, answer)
+		}
+	}
+	end(other, a.Name, 404, "there is no identity")
+	end(other, "nobody", 404, "there is no identity")
+	end(other, "other", 404, "there is no identity")
+	end(p.keyed(b.Name, p.URL), a.Name, 404, "there is no identity") // from below
+	end(own, "bot", 404, "there is no identity")
+	end(p.token, a.Name, 403, "an operator retires it")
+	end(token, b.Name, 200, "receipt") // two below
+	end(token, b.Name, 200, "receipt") // it is so already
+	c := p.born(own, "")               // there is room again
+	end(p.keyed(c.Name, p.URL), c.Name, 200, "receipt")
+	d := p.born(own, "")
+	end(token, a.Name, 200, "receipt")
+	for _, name := range []string{a.Name, b.Name, c.Name, d.Name} {
+		if answer := p.must("GET", "/v1/identities/"+name, ""); !strings.Contains(answer, `"state":"retired"`) {
+			t.Errorf("%s: %s", name, answer)
+		}
+	}
+	if status, answer := p.ask("GET", "/v1/self", "", "Authorization", "Bearer "+own); status != 401 {
+		t.Error(status, answer)
+	}
+	p.born(token, "")
+}
+
 // TestKillChildren: a kill takes the subtree along, says so before and after, and a restore gives back the root alone.
 func TestKillChildren(t *testing.T) {
 	p := start(t)

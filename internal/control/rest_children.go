@@ -93,6 +93,16 @@ func (p *Plane) childRoutes(api door) {
 		}
 		return out, nil
 	})
+	handleOwn(api, "DELETE", "/children/{name}", "end-child", tag, "End a child whose work is done, with all that it started: the caller's, or the caller itself", func(ctx context.Context, in *byName) (Changed, error) {
+		by, ok := in.self()
+		if !ok {
+			return Changed{}, refusal(http.StatusForbidden, "A child is ended by itself or by who is above it; an operator retires it with POST /v1/identities/{name}/retire.")
+		}
+		return p.change(ctx, in.Caller, func(c *registry.Change) error {
+			_, err := c.EndChild(by, in.Name)
+			return err
+		})
+	})
 	handle(api, "GET", "/identities/{name}/tree", "get-tree", tag, "What an identity started, and what that started", func(ctx context.Context, in *byName) (Tree, error) {
 		return read(ctx, p, func(tx *store.Tx) (Tree, error) {
 			i, err := registry.FindIdentity(tx, in.Name)

@@ -90,6 +90,13 @@ func TestChildren(t *testing.T) {
 	if _, _, err := toddler.Spawn(t.Context(), client.Child{Purpose: "x"}); !errors.As(err, &no) || !strings.Contains(no.Detail, "may start no children") {
 		t.Errorf("three deep: %v", err)
 	}
+	done, d := h.spawn(reader, client.Child{})
+	if err := kid.End(t.Context(), d.ID); !errors.As(err, &no) || no.Status != 404 {
+		t.Errorf("a sibling was ended: %v", err)
+	}
+	if err := reader.End(t.Context(), d.ID); err != nil || !strings.Contains(h.reads(done, profile), "invalid_client") {
+		t.Errorf("its work is done: %v, %s", err, h.reads(done, profile))
+	}
 	h.spawn(reader, client.Child{})
 	if _, _, err := reader.Spawn(t.Context(), client.Child{Purpose: "x"}); !errors.As(err, &no) || !strings.Contains(no.Detail, "has 3 children at once") {
 		t.Errorf("the fourth: %v", err)

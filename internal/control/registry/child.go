@@ -116,6 +116,22 @@ func (c *Change) Spawn(parent identity.ID, s Spawn) (out Spawned, err error) {
 	return out, err
 }
 
+// EndChild retires a child, with all below it, for itself or for anyone above it. What
+// is nobody's child, or another's, is not there.
+func (c *Change) EndChild(by identity.ID, ref string) (identity.Identity, error) {
+	i, err := FindIdentity(c.Tx, ref)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return i, err
+	}
+	for at := i; err == nil && !at.Parent.ID.IsZero(); {
+		if i.ID == by || at.Parent.ID == by {
+			return c.Transition(i.ID.String(), identity.Retired, "retire", "Its work is done.", End{})
+		}
+		at, err = c.Identity(at.Parent.ID)
+	}
+	return identity.Identity{}, &Missing{"identity", ref}
+}
+
 // childID makes an ID that nobody can guess or has: root.word-ab12...
 func (c *Change) childID(line []identity.Identity, word string) (identity.ID, error) {
 	if word != "" && (!identity.ValidName(word) || len(word) > 16) {
