@@ -23,7 +23,7 @@ is for, who is last, is written person/NAME.`,
 		Example: `  lanyard explain evt_0198c7a2-5b3e-7d11-9f00-2f6a1c0de001
   lanyard explain invoice-bot mail GET /gmail/v1/users/me/messages
   lanyard explain invoice-bot mail --action gmail.users.messages.send
-  lanyard explain --as helper,invoice-bot,person/maya --upstream mail --action gmail.users.messages.send`,
+  lanyard explain --as analyst,invoice-bot,person/maya --upstream mail --action gmail.users.messages.send`,
 		RunE: func(cmd *cobra.Command, given []string) error {
 			in.As = as
 			switch {
@@ -69,11 +69,11 @@ is for, who is last, is written person/NAME.`,
 
 // explained is an explanation on one screen.
 func explained(w io.Writer, e control.ExplainResult) {
-	word := func(allow bool) string {
+	word := func(allow, ask bool) string {
 		if allow {
 			return "allowed"
 		}
-		return "refused"
+		return map[bool]string{true: "waits for people", false: "refused"}[ask]
 	}
 	if t := e.Then; t != nil {
 		fmt.Fprintf(w, "then, on %s: %s", t.Time.UTC().Format("2006-01-02 15:04:05Z"), t.Outcome)
@@ -86,7 +86,7 @@ func explained(w io.Writer, e control.ExplainResult) {
 		}
 		fmt.Fprint(w, "now, and without its arguments, which are not on record: ")
 	}
-	fmt.Fprintf(w, "%s: %s\n", word(e.Allow), printable(e.Reason))
+	fmt.Fprintf(w, "%s: %s\n", word(e.Allow, e.Ask), printable(e.Reason))
 	if e.Action == "" {
 		return
 	}
@@ -97,7 +97,7 @@ func explained(w io.Writer, e control.ExplainResult) {
 	for _, l := range e.Links {
 		fmt.Fprintln(w)
 		if len(e.Links) > 1 {
-			fmt.Fprintf(w, "%s/%s  %s", l.Identity.Kind(), l.Identity.Name(), word(l.Allow))
+			fmt.Fprintf(w, "%s/%s  %s", l.Identity.Kind(), l.Identity.Name(), word(l.Allow, l.Ask))
 			if l.Reason != e.Reason && l.Reason != "" {
 				fmt.Fprintf(w, ": %s", printable(l.Reason))
 			}

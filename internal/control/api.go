@@ -396,6 +396,7 @@ type ExplainResult struct {
 type ExplainLink struct {
 	Identity   identity.ID      `json:"identity"`
 	Allow      bool             `json:"allow"`
+	Ask        bool             `json:"ask,omitempty" doc:"It goes on when people say yes to it"`
 	Reason     string           `json:"reason"`
 	Policies   []string         `json:"policies"`
 	Guardrails []policy.Verdict `json:"guardrails"`

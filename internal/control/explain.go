@@ -66,10 +66,11 @@ func (p *Plane) now(ctx context.Context, in ExplainRequest, out *ExplainResult) 
 	return p.explainAll(out, chain, policy.Request{Call: call, Upstream: u, Now: p.Now(), Chain: chain})
 }
 
-// explainAll asks each link. The whole is allowed when each is; else it is refused for the first that is not.
+// explainAll asks each link. The whole is allowed when each is; else it is refused for the first that is not, or waits
+// for people when none is refused and one does.
 func (p *Plane) explainAll(out *ExplainResult, chain identity.Chain, r policy.Request) error {
-	out.Allow = true
-	before := false
+	rank := func(allow, ask bool) int { return map[bool]int{false: 1}[allow] + map[bool]int{false: 1}[allow || ask] }
+	worst, before := 0, false
 	for _, l := range chain {
 		subject, ok := p.View.Subject(l.ID)
 		if !ok {
@@ -85,14 +86,19 @@ func (p *Plane) explainAll(out *ExplainResult, chain identity.Chain, r policy.Re
 				return err
 			}
 			e := set.Explain(r)
-			link.Allow, link.Reason, link.Guardrails, link.Grants = e.Decision.Allow, e.Decision.Reason, e.Guardrails, e.Grants
+			link.Allow, link.Ask = e.Decision.Allow, e.Decision.Ask != nil
+			link.Reason, link.Guardrails, link.Grants = e.Decision.Reason, e.Guardrails, e.Grants
 			link.Policies = append(link.Policies, e.Decision.Policies...)
 			guardrail, before = e.Decision.Guardrail, before || e.Decision.Before
 		}
-		if !link.Allow {
+		switch {
+		case link.Ask:
+			link.Change = []ExplainChange{{"those whom it names", "the call itself asks them; they answer at " + p.URL + "/approvals"}}
+		case !link.Allow:
 			link.Change = p.remedy(subject, &link, guardrail, &r)
 		}
-		if out.Allow && (!link.Allow || len(out.Links) == 0) { // the first to refuse, else the one that acts
+		if n := len(out.Links); n == 0 || rank(link.Allow, link.Ask) > rank(out.Allow, out.Ask) { // the first to refuse, else to ask, else the one that acts
+			worst, out.Ask = n, link.Ask
 			out.Allow, out.Reason, out.Guardrail, out.Guardrails, out.Grants = link.Allow, link.Reason, guardrail, link.Guardrails, link.Grants
 		}
 		out.Links, out.Policies, out.Change = append(out.Links, link), append(out.Policies, link.Policies...), append(out.Change, link.Change...)
@@ -102,8 +108,8 @@ func (p *Plane) explainAll(out *ExplainResult, chain identity.Chain, r policy.Re
 		if len(chain) > 1 {
 			out.Reason = "Granted by " + strings.Join(out.Policies, ", ") + "."
 		}
-	} else if i := slices.IndexFunc(out.Links, func(l ExplainLink) bool { return !l.Allow }); i >= 0 {
-		out.Policies = out.Links[i].Policies
+	} else {
+		out.Policies = out.Links[worst].Policies
 	}
 	return nil
 }
@@ -227,7 +233,32 @@ func (p *Plane) chainOf(tx *store.Tx, names []string) (chain identity.Chain, err
 	if len(chain) > identity.MaxChain {
 		return nil, invalid(fmt.Sprintf("a chain has %d links at most, and with those that started them these are %d", identity.MaxChain, len(chain)))
 	}
-	return chain, nil
+	return lineFirst(tx, chain)
+}
+
+// lineFirst puts in those that started the actor, who are behind all that it does, where they are not named.
+func lineFirst(tx *store.Tx, chain identity.Chain) (identity.Chain, error) {
+	line := chain[:1:1]
+	for len(line) < identity.MaxChain {
+		i, err := tx.Identity(line[len(line)-1].ID)
+		if err != nil {
+			return nil, err
+		}
+		if i.Parent.ID.IsZero() {
+			break
+		}
+		line = append(line, i.Parent)
+	}
+	rest := chain[1:]
+	if len(rest) >= len(line)-1 && slices.EqualFunc(line[1:], rest[:len(line)-1], func(a, b identity.Link) bool { return a.ID == b.ID }) {
+		return chain, nil
+	}
+	for _, l := range rest {
+		if slices.ContainsFunc(line, func(o identity.Link) bool { return o.ID == l.ID }) {
+			return nil, invalid(l.ID.Name() + " is in the chain twice: it started " + chain.Actor().Name())
+		}
+	}
+	return append(line, rest...), nil
 }
 
 // then finds an event, and makes its request the one to explain. Its arguments are not on record.

@@ -113,8 +113,7 @@ func (s *sets) offer(ask policy.Request) bool {
 			if d := set.Decide(ask); !d.Allow && d.Ask == nil {
 				return false
 			}
-		}
-		if !set.May(ask) {
+		} else if !set.May(ask) {
 			return false
 		}
 	}

@@ -282,3 +282,63 @@ func TestUnscopedInheritance(t *testing.T) {
 		t.Errorf("%d requests reached the payroll", n)
 	}
 }
+
+// TestUnscopedInheritanceByChildren: a manager gives work to agents that it starts. What those may do is never more than the
+// manager may in that moment, also when they ask for more; for a person it is less; and they end with the manager.
+func TestUnscopedInheritanceByChildren(t *testing.T) {
+	h := build(t)
+	payroll := h.upstream("payroll", "--chain-header", "--consent", "ben")
+	h.do("identity", "register", "manager", "--owner", "priya", "--purpose", "Gives work to others", "--children", "10", "--depth", "1")
+	h.do("keygen", "manager")
+	h.do("credential", "add", "manager", "--public-key", "manager.jwk")
+	manager := h.badge("manager", "manager")
+	h.do("grant", "put", "manager", "payroll", "--upstream", "payroll", "--action", "read", "--action", "write")
+	spawn := func(name string, grants ...client.Lend) *client.Source {
+		child, _, err := manager.Spawn(t.Context(), client.Child{Name: name, Purpose: "Does a piece of it", Expires: "30m", Grants: grants})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return child
+	}
+	heir, reader := spawn("heir"), spawn("reader", client.Lend{Upstream: "payroll", Actions: []string{"read"}})
+	greedy, _, err := manager.Spawn(t.Context(), client.Child{Name: "greedy", Purpose: "Wants more", Expires: "30m", Grants: []client.Lend{{Upstream: "payroll", Actions: []string{"read", "delete"}}}})
+	if err != nil {
+		greedy = nil // refused at once is as good
+	}
+	for name, k := range map[string]struct {
+		badge  *client.Source
+		method string
+		want   int
+	}{
+		"all that its parent may": {heir, "PUT", 200}, "and no more": {heir, "DELETE", 403}, "what it was given": {reader, "GET", 200}, "not what its parent has besides": {reader, "PUT", 403},
+		"not what its parent has not": {greedy, "DELETE", 403},
+		"for a person, less":          {heir.OnBehalf(h.signedIn("ben"), client.IDToken), "PUT", 403}, "for a person, what all may": {heir.OnBehalf(h.signedIn("ben"), client.IDToken), "GET", 200},
+	} {
+		if k.badge == nil {
+			continue
+		}
+		if status, said := h.call(k.badge, "payroll", k.method, "/records/7"); status != k.want {
+			t.Errorf("%s: %d %s", name, status, said)
+		}
+	}
+	if status, said := h.call(heir.OnBehalf(h.signedIn("ben"), client.IDToken), "payroll", "GET", "/records/7"); status != 200 {
+		t.Errorf("%d %s", status, said)
+	}
+	if _, last := payroll.reached(); !strings.Contains(last.Header.Get("Lanyard-Chain"), `", "`+id("manager")+`", "spiffe://lanyard.local/person/ben"`) {
+		t.Errorf("payroll is told %q", last.Header.Get("Lanyard-Chain"))
+	}
+	h.do("grant", "put", "manager", "payroll", "--upstream", "payroll", "--action", "write")
+	if status, said := h.call(reader, "payroll", "GET", "/records/7"); status != 403 {
+		t.Errorf("after its parent lost it: %d %s", status, said)
+	}
+	n, _ := payroll.reached()
+	h.do("kill", "manager", "--reason", "it was hijacked")
+	for name, badge := range map[string]*client.Source{"heir": heir, "reader": reader, "heir, for ben": heir.OnBehalf(h.signedIn("ben"), client.IDToken)} {
+		if status, said := h.call(badge, "payroll", "PUT", "/records/7"); status == 200 {
+			t.Errorf("%s, after the kill of its parent: %d %s", name, status, said)
+		}
+	}
+	if now, _ := payroll.reached(); now != n {
+		t.Errorf("%d requests reached the payroll after the kill", now-n)
+	}
+}

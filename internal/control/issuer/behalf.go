@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
-	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -255,19 +254,17 @@ func (i *Issuer) reach(_ *http.Request, q *issue) error {
 		return nil
 	}
 	u, ok := i.View.Upstream(q.upstream)
-	for _, l := range q.behalf.chain[1:] {
-		s, known := i.View.Subject(l.ID)
-		if !ok || !known {
-			return refuse("invalid_grant", l.ID.Name()+", on whose behalf it is asked, is unknown.")
-		}
-		if person := l.ID.Owner(); person != "" {
-			if len(u.Limit(person)) == 0 {
-				return refuse("invalid_target", fmt.Sprintf("Nothing may be done on %q on behalf of %s; an owner of that upstream can let it (consent).", q.upstream, person))
-			}
-			continue
-		}
-		if !slices.ContainsFunc(s.Grants, func(g policy.Grant) bool { return g.Upstream == q.upstream && !g.Ended(q.now) }) {
-			return refuse("invalid_target", fmt.Sprintf("%s, on whose behalf it is asked, holds no grant on %q that is still in force; an owner of that upstream can give one.", l.ID.Name(), q.upstream))
+	if !ok {
+		return refuse("invalid_target", fmt.Sprintf("There is no upstream %q any more.", q.upstream))
+	}
+	chain := q.behalf.chain
+	for n := len(chain) - 1; n > 0; n-- { // from the end: what a child may can be what the next link may
+		name := chain[n].ID.Name()
+		switch person := chain[n].ID.Owner(); {
+		case person != "" && len(u.Limit(person)) == 0:
+			return refuse("invalid_target", fmt.Sprintf("Nothing may be done on %q on behalf of %s; an owner of that upstream can let it (consent).", q.upstream, name))
+		case person == "" && !i.View.Holds(chain[n:], q.upstream, q.now):
+			return refuse("invalid_target", fmt.Sprintf("%s, on whose behalf it is asked, holds no grant on %q that is still in force; an owner of that upstream can give one.", name, q.upstream))
 		}
 	}
 	return nil

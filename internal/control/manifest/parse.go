@@ -333,8 +333,8 @@ func (r *reader) grant(name string, key, n *yaml.Node) grant {
 		},
 		"cedar":           func(n *yaml.Node) { g.fieldAt["cedar"], v.Cedar = r.at(n), r.text(n, "cedar") },
 		"record":          func(n *yaml.Node) { g.fieldAt["record"], v.Record = r.at(n), r.text(n, "record") },
-		"approve": func(n *yaml.Node) { g.fieldAt["approve"], v.Approve = r.at(n), r.text(n, "approve") },
-		"fresh":   func(n *yaml.Node) { g.fieldAt["fresh"], v.Fresh = r.at(n), r.text(n, "fresh") },
+		"approve":         func(n *yaml.Node) { g.fieldAt["approve"], v.Approve = r.at(n), r.text(n, "approve") },
+		"fresh":           func(n *yaml.Node) { g.fieldAt["fresh"], v.Fresh = r.at(n), r.text(n, "fresh") },
 		"until":           func(n *yaml.Node) { g.fieldAt["until"], g.until = r.at(n), r.end(n, "until") },
 		"only_for_others": &v.ForOthers,
 	})
