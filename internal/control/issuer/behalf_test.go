@@ -495,6 +495,14 @@ func TestExchangeKeepsTask(t *testing.T) {
 	if a := c.ask("b", exchange(token.TypeJWT, alone, "authorization_details", under("task_maya"))); a.status == 200 {
 		t.Error("a's own asking becomes maya's by a task of b's: ", a)
 	}
+	c.apply(feed.Change{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive}})
+	if _, own := c.got(c.ask("b", url.Values{"authorization_details": {under("task_maya")}})); texts(own.Chain) != "b maya" {
+		t.Error(own)
+	}
+	c.apply(feed.Change{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive, Generation: 1, Stopped: c.now}})
+	if a := c.ask("b", url.Values{"authorization_details": {under("task_maya")}}); a.status == 200 || !strings.Contains(fmt.Sprint(a.body), "stopped") {
+		t.Error("a task on behalf of who was stopped since: ", a)
+	}
 	c.apply(feed.Change{Task: &policy.Task{ID: "task_a", Identity: agent("a"), State: policy.TaskClosed, Until: c.now.Add(time.Minute), Closed: c.now}})
 	if a := c.ask("b", exchange(token.TypeJWT, given)); a.status == 200 || !strings.Contains(fmt.Sprint(a.body), "task_a") {
 		t.Error("a task that was closed: ", a)
