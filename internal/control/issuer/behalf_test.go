@@ -162,7 +162,7 @@ func TestOnBehalf(t *testing.T) {
 	other, _ := c.got(c.ask("a", exchange(token.TypeAccess, raw, "resource", c.GatewayURL+"/b")))
 	second := c.call(other, "b")
 	_, kept := c.got(c.ask("b", exchange(token.TypeJWT, second)))
-	if len(kept.From) != 3 || kept.From[2] != claims.From[2] {
+	if len(kept.From) != 4 || kept.From[2] != claims.From[2] {
 		t.Error(kept.From, claims.From)
 	}
 	c.apply(feed.Change{Token: &feed.TokenRevocation{ID: claims.From[1], Expires: c.now.Add(time.Hour)}})
@@ -181,6 +181,14 @@ func TestOnBehalf(t *testing.T) {
 		t.Error(a)
 	}
 	claims, given = kept, second
+	key, _ := c.View.CredentialByID(agent("a"), "cred_a")
+	gone := key
+	gone.Revoked = c.now
+	c.apply(feed.Change{Credential: &gone})
+	if c.View.Check(claims, c.now) == nil {
+		t.Error("what b got lives on after the key of a, which asked with it, was revoked")
+	}
+	c.apply(feed.Change{Credential: &key})
 	c.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: []identity.ID{agent("a")}, At: c.now}})
 	if a := c.ask("b", exchange(token.TypeJWT, given)); a.status != 400 || a.body["error"] != "invalid_grant" || !strings.Contains(fmt.Sprint(a.body), "a is killed") {
 		t.Error("after the kill of who called: ", a)
