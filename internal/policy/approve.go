@@ -237,11 +237,11 @@ func (q *question) matched(rules []rule) (found []*rule, failed *rule) {
 			continue
 		}
 		why := q.ask([]rule{*r}, nil)
-		if len(why.errors) > 0 && failed == nil {
-			failed = r
-		}
-		if len(why.reasons) > 0 {
+		switch {
+		case len(why.errors) == 0 && len(why.reasons) > 0:
 			found = append(found, r)
+		case len(why.errors) > 0 && failed == nil:
+			failed = r
 		}
 	}
 	return found, failed
