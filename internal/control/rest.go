@@ -66,6 +66,7 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool))
 		r.Header.Del(operatorHeader) // ours alone to set
 		r.Header.Del(identityHeader)
 		r.Header.Del(chainHeader)
+		r.Header.Del(scopeHeader)
 		name, ok := who(r)
 		if _, pattern := inner.Handler(r); !ok && own[pattern] {
 			c, err := p.issuer.Caller(w, r)
@@ -75,6 +76,7 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool))
 			}
 			r.Header.Set(identityHeader, c.Actor().String())
 			r.Header.Set(chainHeader, strings.Join(c.Chain.Texts(), " "))
+			r.Header.Set(scopeHeader, c.Scope)
 			inner.ServeHTTP(w, r)
 			return
 		}
@@ -192,6 +194,7 @@ type Caller struct {
 	Operator string `header:"Lanyard-Operator" hidden:"true"`
 	Identity string `header:"Lanyard-Identity" hidden:"true"`
 	Chain    string `header:"Lanyard-Chain" hidden:"true"`
+	Scope    string `header:"Lanyard-Scope" hidden:"true"`
 	remote   string
 }
 
@@ -199,16 +202,6 @@ type Caller struct {
 func (c *Caller) self() (identity.ID, bool) {
 	id, err := identity.ParseID(c.Identity)
 	return id, err == nil
-}
-
-// root is on whose behalf an identity calls: itself, when it calls for nobody else.
-func (c *Caller) root() identity.ID {
-	links := strings.Fields(c.Chain)
-	if len(links) == 0 {
-		return identity.ID{}
-	}
-	id, _ := identity.ParseID(links[len(links)-1])
-	return id
 }
 
 func (c *Caller) Resolve(ctx huma.Context) []error {

@@ -2,7 +2,10 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -71,7 +74,8 @@ func ownTask(tx *store.Tx, who *Caller, id string) (policy.Task, error) {
 }
 
 // mayOpen says who may open the task: an operator for everybody, an identity for
-// itself, on a person's behalf only when that is on whose behalf it calls.
+// itself, on a person's behalf only when that person alone is who it calls for, and no further than
+// its token reaches: tokens for the task rest on the task, not on what came before it.
 func (p *Plane) mayOpen(who *Caller, b *TaskInput) error {
 	self, ok := who.self()
 	if !ok {
@@ -87,8 +91,21 @@ func (p *Plane) mayOpen(who *Caller, b *TaskInput) error {
 	if b.On == "" {
 		return nil
 	}
-	if person, err := identity.PersonID(p.Domain, identity.OwnerID(b.On)); err != nil || person != who.root() {
+	person, err := identity.PersonID(p.Domain, identity.OwnerID(b.On))
+	links := strings.Fields(who.Chain)
+	if err != nil || len(links) == 0 || links[len(links)-1] != person.String() {
 		return refusal(http.StatusForbidden, "A task on somebody's behalf is opened with a token that says so: its subject must be that person.")
+	}
+	line, err := p.View.Line(self, p.Now())
+	if err != nil || !slices.Equal(links[:len(links)-1], line.Texts()) {
+		return refusal(http.StatusForbidden, "A task on somebody's behalf is opened by whoever that person asked; others are behind this token, and a task would leave them out.")
+	}
+	for _, part := range b.Scope {
+		for _, action := range part.Actions {
+			if who.Scope != "" && !slices.Contains(strings.Fields(who.Scope), action) {
+				return refusal(http.StatusForbidden, fmt.Sprintf("The token is limited to the scope %q, so a task on somebody's behalf that is opened with it names no other actions than that.", who.Scope))
+			}
+		}
 	}
 	return nil
 }

@@ -81,7 +81,14 @@ func TestTasks(t *testing.T) {
 	if err := p.mayOpen(&Caller{Identity: self, Chain: self + " spiffe://lanyard.local/person/maya"}, &TaskInput{On: "maya"}); err != nil {
 		t.Error(err)
 	}
-	for _, chain := range []string{self, self + " spiffe://lanyard.local/person/ben", self + " spiffe://lanyard.local/person/maya spiffe://lanyard.local/agent/other", self + " spiffe://elsewhere/person/maya", ""} {
+	read := TaskInput{On: "maya", Scope: []TaskPart{{Upstream: "mail", Actions: []string{"read"}}}}
+	for scope, want := range map[string]bool{"": true, "read": true, "read write": true, "write": false} {
+		in := read
+		if err := p.mayOpen(&Caller{Identity: self, Chain: self + " spiffe://lanyard.local/person/maya", Scope: scope}, &in); (err == nil) != want {
+			t.Errorf("with a token of the scope %q: %v", scope, err)
+		}
+	}
+	for _, chain := range []string{self, self + " spiffe://lanyard.local/agent/other spiffe://lanyard.local/person/maya", self + " spiffe://lanyard.local/person/ben", self + " spiffe://lanyard.local/person/maya spiffe://lanyard.local/agent/other", self + " spiffe://elsewhere/person/maya", ""} {
 		if p.mayOpen(&Caller{Identity: self, Chain: chain}, &TaskInput{On: "maya"}) == nil {
 			t.Errorf("%q proves what maya wants", chain)
 		}

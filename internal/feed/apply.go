@@ -346,7 +346,7 @@ func (st *state) owner(o identity.Owner, removed bool) (*Stop, error) {
 	if o.ID == "" {
 		return nil, errors.New("owner without an id")
 	}
-	_, known := st.owners.get(o.ID)
+	old, known := st.owners.get(o.ID)
 	if removed {
 		st.owners.drop(o.ID)
 	} else {
@@ -355,7 +355,8 @@ func (st *state) owner(o identity.Owner, removed bool) (*Stop, error) {
 	if !known {
 		return nil, nil
 	}
-	return &Stop{Person: o.ID}, nil
+	left := old.State == identity.OwnerActive && (removed || o.State != identity.OwnerActive)
+	return &Stop{Person: o.ID, Everything: left}, nil // who left may have approved anything
 }
 
 // with is list with v in the place of what it replaces, or at the end.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -226,7 +227,24 @@ func (v *View) Check(c token.Claims, now time.Time) error {
 			return fmt.Errorf("it was obtained with another proof than is good now: %w", err)
 		}
 	}
+	for _, from := range c.From {
+		if strings.HasPrefix(from, identity.CredentialPrefix) && !st.proves(from, c.Chain, now) {
+			return errors.New("a token that it came from was obtained with another proof than is good now")
+		}
+	}
 	return st.working(&c, now)
+}
+
+// proves reports whether a credential is good, and of one of a chain.
+func (st *state) proves(credential string, c identity.Chain, now time.Time) bool {
+	for _, l := range c {
+		if s, ok := st.subject(l.ID); ok {
+			if k, ok := s.Credential(credential); ok {
+				return k.Usable(now) == nil
+			}
+		}
+	}
+	return false
 }
 
 // Line is the identity with those that started it, itself first; an error says why

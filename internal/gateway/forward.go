@@ -81,6 +81,9 @@ func (g *Gateway) still(r *request) error {
 		if call, err = b.recognise(&r.ask); err != nil {
 			return &problem{status: http.StatusForbidden, kind: "unrecognised", detail: r.name + " was changed in the midst of this, and no longer has what was asked for."}
 		}
+		if r.approval.ID != "" && (call.Action != r.call.Action || call.Resource != r.call.Resource || call.Class != r.call.Class || u.URL != r.backend.upstream.URL) {
+			return &problem{status: http.StatusForbidden, kind: "denied", detail: r.name + " was changed in the midst of this, and it is no longer what people said yes to."}
+		}
 		if !inScope(r.claims.Scope, call.Class) {
 			return &problem{status: http.StatusForbidden, kind: "denied", detail: call.Action + " is now a " + string(call.Class) + ", and the token is limited to the scope " + quote(r.claims.Scope) + "."}
 		}
@@ -94,7 +97,7 @@ func (g *Gateway) still(r *request) error {
 	var by sets // r's own do not change any more
 	if d, err := g.judge(r, r.question(call, u, now), &by); err != nil {
 		return err
-	} else if !d.Allow && !g.stands(r, d, now) {
+	} else if !d.Allow && !g.stands(r, d, u, now) {
 		return denied(r, d)
 	}
 	return nil

@@ -197,6 +197,9 @@ func (i *Issuer) stands(q *issue, chain identity.Chain) (identity.Chain, error) 
 	if !ok || err != nil || o.State != identity.OwnerActive || chain.Root().Kind() == identity.Person {
 		return nil, badDetails("Task " + t.ID + " is on behalf of " + string(t.On) + ", for whom this token cannot be.")
 	}
+	if !o.Stopped.IsZero() && !t.Created.After(o.Stopped) {
+		return nil, badDetails("Task " + t.ID + " was opened before all that was done for " + string(t.On) + " was stopped; another has to be opened.")
+	}
 	if len(chain) == identity.MaxChain {
 		return nil, badDetails("There are too many between " + chain.Actor().Name() + " and " + string(t.On) + ".")
 	}

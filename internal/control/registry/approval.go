@@ -98,12 +98,32 @@ func (r *Registry) Asked(tx *store.Tx, q feed.Question) (store.Approval, error) 
 	if limit == 0 {
 		limit = 20
 	}
-	if n, err := tx.CountWaiting(q.Chain.Actor()); err != nil {
+	first, err := (reader{tx}).first(q.Chain.Actor())
+	if err != nil {
+		return a, err
+	}
+	if n, err := tx.CountWaiting(first); err != nil {
 		return a, err
 	} else if n >= limit {
-		return a, &feed.NotAsked{Why: fmt.Sprintf("%s has %d questions waiting for people already, so no other is asked until some are answered or expire.", q.Chain.Actor().Name(), n)}
+		return a, &feed.NotAsked{Why: fmt.Sprintf("%s has %d questions waiting for people already, so no other is asked until some are answered or expire.", first.Name(), n)}
 	}
 	return a, store.ErrNotFound
+}
+
+// first is who started an identity, or who started that, and so on: children wait for people
+// in the place of who began.
+func (tx reader) first(id identity.ID) (identity.ID, error) {
+	for range identity.MaxChain {
+		i, err := tx.Identity(id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return id, err
+		}
+		if i.Parent.ID.IsZero() {
+			break
+		}
+		id = i.Parent.ID
+	}
+	return id, nil
 }
 
 // told records what became of a question.
@@ -218,7 +238,9 @@ func (c *Change) stands(q feed.Question) error {
 			}
 		} else {
 			i, err := c.Identity(l.ID)
-			if err != nil {
+			if errors.Is(err, store.ErrNotFound) { // a child that was forgotten
+				return &Conflict{l.ID.Name() + " is no more, so there is nothing to approve"}
+			} else if err != nil {
 				return err
 			}
 			if why = i.Usable(c.Now()); why == nil && i.Generation != l.Generation {

@@ -66,9 +66,11 @@ func (tx *Tx) OpenApproval(hash string) (a Approval, err error) {
 	return decoded(b, a, nil)
 }
 
-// CountWaiting counts what an identity waits for.
+// CountWaiting counts what an identity, and all that descend from it, wait for.
 func (tx *Tx) CountWaiting(id identity.ID) (n int, err error) {
-	return n, tx.row("SELECT COUNT(*) FROM approvals WHERE identity = $1 AND state = 'waiting' AND expires > $2", []any{id.String(), micros(tx.now)}, &n)
+	return n, tx.row(`WITH RECURSIVE asks (id, of) AS (SELECT id, identity FROM approvals WHERE state = 'waiting' AND expires > $2
+		UNION SELECT asks.id, i.parent FROM asks JOIN identities i ON i.id = asks.of WHERE i.parent IS NOT NULL)
+		SELECT COUNT(*) FROM asks WHERE of = $1`, []any{id.String(), micros(tx.now)}, &n)
 }
 
 // Approvals lists questions, the newest first: those in a state, if it is given, asked since then, at most limit.
