@@ -46,6 +46,7 @@ func TestDetails(t *testing.T) {
 
 func FuzzDetails(f *testing.F) {
 	f.Add(`[{"type":"lanyard_task","task":"task_1"}]`)
+	f.Add(`[{"type":"lanyard_task","on":"maya","purpose":"p","locations":["x"],"actions":["read"]}]`)
 	f.Add(`[{"type":"lanyard_task","purpose":"p","locations":["x"],"actions":["read"],"conditions":{"a":{"min":1}},"budget":{"calls":1},"until":"8h"}]`)
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := parseDetails(text)

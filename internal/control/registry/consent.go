@@ -211,6 +211,27 @@ func (c *Change) denyTask(t policy.Task, i identity.Identity, w Consent) (policy
 	return t, errors.Join(c.PutTask(t), c.record("task.deny", t.Identity.String(), string(i.Owner), w.Note, detail))
 }
 
+// endTasksFor ends what waits for a person who is no more, and what goes on in that name: another may come to have it.
+func (c *Change) endTasksFor(person identity.OwnerID, reason string) error {
+	for _, state := range []policy.TaskState{policy.TaskWaiting, policy.TaskOpen} {
+		for {
+			list, err := c.TasksFor(person, state, 100)
+			if err != nil {
+				return err
+			}
+			for _, t := range list {
+				if err := c.closeTask(t, reason); err != nil {
+					return err
+				}
+			}
+			if len(list) < 100 {
+				break
+			}
+		}
+	}
+	return nil
+}
+
 // toldOfTask is [Change.Told] of a task that waits, or has waited.
 func (c *Change) toldOfTask(n store.Note, why string) error {
 	id, err := ledger.NewID(c.r.Rand, c.Now())

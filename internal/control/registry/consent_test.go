@@ -222,8 +222,15 @@ func TestConsentMeanwhile(t *testing.T) {
 		return err
 	})
 	var no *registry.Refusal
-	if err := w.says(session, registry.Consent{Task: k.ID, Yes: true}); !errors.As(err, &no) || w.task(k.ID).State != policy.TaskWaiting {
+	if err := w.says(session, registry.Consent{Task: k.ID, Yes: true}); !errors.As(err, &no) || w.task(k.ID).State != policy.TaskClosed {
 		t.Errorf("who has left says yes: %v", err)
+	}
+	w.do(func(c *registry.Change) error {
+		_, err := c.PutOwner(identity.Owner{ID: "maya", Name: "Maya Lind", Email: "maya@example.com", Backup: "ben"})
+		return err
+	})
+	if err := w.says(w.session("maya"), registry.Consent{Task: k.ID, Yes: true}); err == nil {
+		t.Error("what waited when she left waits when she is back")
 	}
 }
 
