@@ -110,6 +110,9 @@ func TestConsentPage(t *testing.T) {
 		res.Body.Close()
 		refused("with the agent's token", res.StatusCode, "", "")
 	}
+	if status, answer := p.ask("POST", "/v1/tasks/"+other.ID+"/close", "{}", "Authorization", own); status != 409 || p.taskState(other.ID) != policy.TaskWaiting {
+		t.Errorf("taken back, to be asked again: %d %s", status, answer)
+	}
 	// The agent waits for it; then it goes on.
 	waited := make(chan string)
 	go func() {

@@ -22,6 +22,7 @@ const (
 	taskPrefix = "task_"
 	maxShown   = 16 << 10       // bytes of a scope
 	askLife    = 24 * time.Hour // in which the person can answer
+	leastLife  = time.Hour      // of what a person is asked for: who asks for moments could ask all day
 )
 
 // AskTask asks a person to let a task be worked on in their name; one that waits and is the
@@ -40,6 +41,9 @@ func (c *Change) AskTask(w Work) (policy.Task, error) {
 	}
 	if err := c.consented(t); err != nil {
 		return t, err
+	}
+	if t.Until.Before(c.Now().Add(leastLife)) {
+		return t, &Invalid{"task", "until", "a person who is asked has an hour at least to answer; give a later end"}
 	}
 	if n := toRead(w.Scope); n > maxShown {
 		return t, &Invalid{"task", "scope", fmt.Sprintf("it has %d bytes, and a person who is asked is shown %d at most; name less", n, maxShown)}

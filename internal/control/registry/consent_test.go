@@ -152,11 +152,14 @@ func TestConsentLimits(t *testing.T) {
 		w.asks(fmt.Sprint("Number ", n))
 	}
 	w.fails("20 tasks waiting", func(c *registry.Change) error { _, err := c.AskTask(onMaya("One more")); return err })
+	moments := onMaya("Soon over")
+	moments.Until = registry.For(time.Minute)
 	large := onMaya("Much")
 	large.Scope[0].Resources = []string{strings.Repeat("x", 20_000)}
 	for says, in := range map[string]registry.Work{
 		"on behalf of ben":    {Identity: "bot", On: "ben", Purpose: "p", Scope: work("bot", 1).Scope},
 		"is shown":            large,
+		"an hour at least":    moments,
 		"there is no owner":   {Identity: "bot", On: "zoe", Purpose: "p", Scope: work("bot", 1).Scope},
 		"holds no grant":      {Identity: "bot", On: "maya", Purpose: "p", Scope: []policy.Grant{{Upstream: "crm", Actions: []string{"read"}}}},
 		"what it is for":      {Identity: "bot", On: "maya", Scope: work("bot", 1).Scope},
@@ -164,6 +167,10 @@ func TestConsentLimits(t *testing.T) {
 	} {
 		w.fails(says, func(c *registry.Change) error { _, err := c.AskTask(in); return err })
 	}
+	w.parent(1, 1)
+	childs := onMaya("By a child")
+	childs.Identity = w.child("bot", registry.Spawn{})
+	w.fails("which is to ask", func(c *registry.Change) error { _, err := c.AskTask(childs); return err })
 	w.now = k.AnswerBy
 	var no *registry.Refusal
 	if err := w.says(maya, registry.Consent{Task: k.ID, Yes: true}); !errors.As(err, &no) { // her session is over, too
@@ -197,7 +204,7 @@ func TestConsentMeanwhile(t *testing.T) {
 			_, err := c.Transition("bot", identity.Retired, "retire", "", registry.End{})
 			return err
 		},
-		"it was withdrawn": func(c *registry.Change) error {
+		"an operator closed it": func(c *registry.Change) error {
 			list, err := c.TasksFor("maya", policy.TaskWaiting, 1)
 			if err == nil {
 				err = c.CloseTask(list[0].ID, "")

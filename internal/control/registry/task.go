@@ -231,6 +231,9 @@ func (c *Change) CloseTask(id, reason string) error {
 	if t.State != policy.TaskOpen && t.State != policy.TaskWaiting {
 		return nil
 	}
+	if t.State == policy.TaskWaiting && c.by.Name == t.Identity.String() { // or it could ask anew as often as it liked
+		return &Conflict{fmt.Sprintf("task %s waits for %s, who was told of it; it ends by itself at %s", id, t.On, t.AnswerBy.Format(time.RFC3339))}
+	}
 	return c.closeTask(t, reason)
 }
 
