@@ -93,7 +93,7 @@ the folder. A second serve on the same folder is refused.`,
 	f.StringVar(&s.maxExpiry, "max-expiry", "365d", "the longest that an identity may run without being renewed")
 	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
-	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity")
+	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity, and as many tasks")
 	s.notify.flags(f)
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")

@@ -153,7 +153,7 @@ func (v *View) Approval(keys ...string) (Approval, bool) {
 	return Approval{}, false
 }
 
-// ApprovalChange is closed with the next change of any approval.
+// ApprovalChange is closed with the next change of any approval, or of a task that a person was asked for.
 func (v *View) ApprovalChange() <-chan struct{} {
 	return v.answers.listen()
 }

@@ -1,8 +1,11 @@
 package asi03
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lanyard-dev/lanyard/client"
@@ -78,4 +81,138 @@ func TestCachedCredentialsReusedAcrossTasks(t *testing.T) {
 	if now, _ := ledger.reached(); now != 1 {
 		t.Errorf("%d requests reached the ledger", now)
 	}
+}
+
+// opens opens a task as an operator and returns its id.
+func (h *house) opens(who string, args ...string) string {
+	h.Helper()
+	var k struct{ ID string }
+	if err := json.Unmarshal([]byte(h.do(append([]string{"task", "open", who, "-o", "json"}, args...)...)), &k); err != nil || k.ID == "" {
+		h.Fatal(err)
+	}
+	return k.ID
+}
+
+// under is a badge for one task.
+func (h *house) under(task string, c client.Config) *client.Source {
+	h.Helper()
+	c.Issuer, c.Task = h.control, task
+	s, err := client.New(c)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return s
+}
+
+// TestCachedCredentialsRaceTheBudget: 64 calls at once, with tokens that agent and child have kept of one task, spend its budget
+// once and not more.
+func TestCachedCredentialsRaceTheBudget(t *testing.T) {
+	h := build(t)
+	payroll := h.upstream("payroll")
+	h.do("identity", "register", "manager", "--owner", "eve", "--purpose", "Gives work to others", "--children", "2", "--depth", "1")
+	h.do("keygen", "manager")
+	h.do("credential", "add", "manager", "--public-key", "manager.jwk")
+	h.do("grant", "put", "manager", "payroll", "--upstream", "payroll", "--action", "read")
+	_, made, err := h.badge("manager", "manager").Spawn(t.Context(), client.Child{Purpose: "Reads, too"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := h.opens("manager", "--purpose", "Ten reads", "--upstream", "payroll", "--action", "read", "--budget", "calls=10")
+	var badges []*client.Source
+	for range 4 {
+		badges = append(badges, h.under(task, client.Config{Identity: id("manager"), KeyFile: filepath.Join(h.dir, "manager.key.jwk")}), h.under(task, client.Config{Identity: made.ID, Key: made.Key}))
+	}
+	for _, b := range badges {
+		if _, err := b.Token(t.Context(), h.gate+"/payroll"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var passed, spent atomic.Int64
+	var all sync.WaitGroup
+	for n := range 64 {
+		all.Go(func() {
+			switch status, said := h.call(badges[n%len(badges)], "payroll", "GET", "/records/7"); {
+			case status == 200:
+				passed.Add(1)
+			case status == 403 && strings.Contains(said, "budget-spent"):
+				spent.Add(1)
+			default:
+				t.Errorf("%d %s", status, said)
+			}
+		})
+	}
+	all.Wait()
+	if n, _ := payroll.reached(); passed.Load() != 10 || spent.Load() != 54 || n != 10 {
+		t.Errorf("%d passed, %d were refused, %d reached the payroll", passed.Load(), spent.Load(), n)
+	}
+	h.onRecord("refused", task, "budget")
+}
+
+// TestUnscopedInheritanceOfTasks: a child gets the one piece of its manager's task that both may do, no other task, none of its own
+// where its manager must have one, and nobody is asked in its name; with the task it is over for all.
+func TestUnscopedInheritanceOfTasks(t *testing.T) {
+	h := build(t)
+	payroll := h.upstream("payroll", "--chain-header", "--consent", "ben", "--consent-class", "read,write,delete")
+	h.do("identity", "register", "manager", "--owner", "eve", "--purpose", "Gives work to others", "--children", "4", "--depth", "1", "--tasks", "required")
+	h.do("keygen", "manager")
+	h.do("credential", "add", "manager", "--public-key", "manager.jwk")
+	h.do("grant", "put", "manager", "payroll", "--upstream", "payroll", "--action", "read", "--action", "write", "--action", "delete")
+	stranger := h.agent("stranger", "eve")
+	h.do("grant", "put", "stranger", "payroll", "--upstream", "payroll", "--action", "read")
+	manager := h.badge("manager", "manager")
+	heir, made, err := manager.Spawn(t.Context(), client.Child{Purpose: "Inherits all"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, writer, err := manager.Spawn(t.Context(), client.Child{Purpose: "Writes", Grants: []client.Lend{{Upstream: "payroll", Actions: []string{"write"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := h.opens("manager", "--purpose", "Read for ben", "--on", "ben", "--upstream", "payroll", "--action", "read", "--where", "id=7")
+	writes := h.opens("manager", "--purpose", "Write", "--upstream", "payroll", "--action", "write")
+	theirs := h.opens("stranger", "--purpose", "Read", "--upstream", "payroll", "--action", "read")
+	child := func(task string) *client.Source {
+		return h.under(task, client.Config{Identity: made.ID, Key: made.Key})
+	}
+	if status, said := h.call(child(reads), "payroll", "GET", "/records/7"); status != 200 {
+		t.Fatalf("%d %s", status, said)
+	}
+	n, last := payroll.reached()
+	if told := last.Header.Get("Lanyard-Chain"); !strings.HasPrefix(told, `"`+made.ID+`", "`+id("manager")+`", "spiffe://lanyard.local/person/ben"`) {
+		t.Errorf("the payroll is told %q", told)
+	}
+	for name, k := range map[string]struct {
+		badge        *client.Source
+		method, path string
+		says         string
+	}{
+		"what the task does not name, though inherited": {child(reads), "DELETE", "/records/7", "does not name"},
+		"another record":                              {child(reads), "GET", "/records/8", "does not name"},
+		"more of the manager's other task":            {child(writes), "DELETE", "/records/7", "does not name"},
+		"the task of a stranger":                      {child(theirs), "GET", "/records/7", "no such task"},
+		"a stranger under the manager's task":         {h.under(reads, client.Config{Identity: id("stranger"), KeyFile: filepath.Join(h.dir, "stranger.key.jwk")}), "GET", "/records/7", "no such task"},
+		"no task":                                     {heir, "GET", "/records/7", "under tasks alone"},
+		"the task has it, the child was not given it": {h.under(reads, client.Config{Identity: writer.ID, Key: writer.Key}), "GET", "/records/7", "may not do"},
+	} {
+		if status, said := h.call(k.badge, "payroll", k.method, k.path); status == 200 || !strings.Contains(said, k.says) {
+			t.Errorf("%s: %d %s", name, status, said)
+		}
+	}
+	if status, said := h.sends(heir, h.control, "POST", "/v1/tasks", `{"on":"ben","purpose":"For ben","scope":[{"upstream":"payroll","actions":["read"]}]}`); status < 400 {
+		t.Errorf("a child has ben asked: %d %s", status, said)
+	}
+	if _, page := h.in("ben").follows(h.control + "/approvals"); strings.Contains(page, "For ben") {
+		t.Error("ben is asked by a child")
+	}
+	if status, said := h.sends(stranger, h.control, "POST", "/v1/tasks", `{"identity":"manager","purpose":"For me","scope":[{"upstream":"payroll","actions":["delete"]}]}`); status != 403 {
+		t.Errorf("a stranger opens a task for the manager: %d %s", status, said)
+	}
+	h.do("task", "close", reads)
+	if status, said := h.call(child(reads), "payroll", "GET", "/records/7"); status == 200 {
+		t.Errorf("after the task was closed: %d %s", status, said)
+	}
+	if now, _ := payroll.reached(); now != n {
+		t.Errorf("%d requests reached the payroll", now-n)
+	}
+	h.onRecord(`"records.drop"`, "refused", made.ID, id("manager"), reads)
 }

@@ -64,20 +64,28 @@ func (c *Change) Ask(q feed.Question) (store.Approval, error) {
 	if a.ID, err = c.newID("appr_"); err != nil {
 		return a, err
 	}
-	for _, door := range c.r.Doors {
-		n := store.Note{Door: door, Approval: a.ID, Made: c.Now()}
-		if n.ID, err = c.newID("note_"); err != nil {
-			return a, err
-		}
-		if err := c.PutNote(n); err != nil {
-			return a, err
-		}
+	if err := c.tell(a.ID); err != nil {
+		return a, err
 	}
 	err = c.PutApproval(a)
 	if q.Shown != nil && err == nil {
 		err = c.PutShown(a.ID, *q.Shown)
 	}
 	return a, errors.Join(err, c.told("approval.ask", a, q.Why, map[string]string{"who": a.Who, "expires": a.Expires.Format(time.RFC3339)}))
+}
+
+// tell has people told, through every door, of a question or of a task that waits.
+func (c *Change) tell(about string) (err error) {
+	for _, door := range c.r.Doors {
+		n := store.Note{Door: door, Approval: about, Made: c.Now()}
+		if n.ID, err = c.newID("note_"); err != nil {
+			return err
+		}
+		if err := c.PutNote(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Asked finds the open question about a request. ErrNotFound: there is none, or, if it is returned as well, what
@@ -94,10 +102,7 @@ func (r *Registry) Asked(tx *store.Tx, q feed.Question) (store.Approval, error) 
 	if !errors.Is(err, store.ErrNotFound) {
 		return a, err
 	}
-	limit := r.Questions
-	if limit == 0 {
-		limit = 20
-	}
+	limit := r.questions()
 	first, err := (reader{tx}).first(q.Chain.Actor())
 	if err != nil {
 		return a, err
@@ -124,6 +129,14 @@ func (tx reader) first(id identity.ID) (identity.ID, error) {
 		id = i.Parent.ID
 	}
 	return id, nil
+}
+
+// questions is how many may wait for people for one identity; and as many tasks.
+func (r *Registry) questions() int {
+	if r.Questions == 0 {
+		return 20
+	}
+	return r.Questions
 }
 
 // told records what became of a question.
@@ -226,7 +239,12 @@ func (c *Change) stands(q feed.Question) error {
 	} else if err != nil {
 		return err
 	}
-	for _, l := range q.Chain {
+	return c.alive(q.Chain)
+}
+
+// alive says which link of a chain is not any more what it was when it asked, or nil.
+func (c *Change) alive(chain identity.Chain) error {
+	for _, l := range chain {
 		why := error(nil)
 		if id := l.ID.Owner(); id != "" {
 			o, err := c.Owner(id)
@@ -256,6 +274,9 @@ func (c *Change) stands(q feed.Question) error {
 
 // Told forgets a note: it was told, or why says why it need not be any more.
 func (c *Change) Told(n store.Note, why string) error {
+	if strings.HasPrefix(n.Approval, taskPrefix) {
+		return c.toldOfTask(n, why)
+	}
 	a, err := c.Approval(n.Approval)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err

@@ -129,7 +129,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err := errors.Join(err, c.EndSessions(o.ID), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
+	if err := errors.Join(err, c.EndSessions(o.ID), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
 		return err
 	}
 	for _, i := range list {
@@ -208,7 +208,7 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 			}
 		}
 	}
-	if err := c.forgetOwner(id, "The owner was removed."); err != nil {
+	if err := errors.Join(c.endTasksFor(id, "The owner was removed."), c.forgetOwner(id, "The owner was removed.")); err != nil {
 		return err
 	}
 	err = c.DeleteOwner(id)

@@ -138,7 +138,7 @@ type Note struct {
 
 // PutNote has something told. It is there until it is deleted: it may be told twice.
 func (tx *Tx) PutNote(n Note) error {
-	tx.changed = true
+	tx.changed, tx.noted = true, true
 	_, err := tx.exec("INSERT INTO outbox (id, door, approval, made) VALUES ($1, $2, $3, $4)", n.ID, n.Door, n.Approval, micros(n.Made))
 	return err
 }
@@ -159,3 +159,6 @@ func (tx *Tx) Notes(limit int) ([]Note, error) {
 		return n, err
 	}, "SELECT id, door, approval, made FROM outbox ORDER BY made, id LIMIT $1", limit)
 }
+
+// NextNote is closed when there is something more to be told.
+func (db *DB) NextNote() <-chan struct{} { return db.noted.listen() }

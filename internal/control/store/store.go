@@ -68,6 +68,7 @@ type DB struct {
 	writing  chan struct{} // holds a value while someone writes
 	head     atomic.Pointer[head]
 	bell     bell // rings after each commit
+	noted    bell // rings when there is something to be told
 	queue    chan *batch
 	recorded chan struct{}     // closed when nothing more will be taken from queue
 	inserts  map[int]*sql.Stmt // events, by how many rows
@@ -117,6 +118,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	db := &DB{Config: c, engine: sqlite, writing: make(chan struct{}, 1), queue: make(chan *batch, queued), recorded: make(chan struct{}),
 		inserts: map[int]*sql.Stmt{}}
 	db.bell.ring()
+	db.noted.ring()
 	db.ctx, db.close = context.WithCancel(context.Background())
 	if err := db.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", c.Dir, err), db.shut())

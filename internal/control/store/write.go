@@ -23,6 +23,7 @@ type Tx struct {
 	sql     *sql.Tx
 	now     time.Time
 	changed bool // something was put
+	noted   bool // somebody is to be told something
 	changes []feed.Change
 	events  []ledger.Event
 }
@@ -116,6 +117,9 @@ func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
 	db.full.Store(false)
 	db.head.Store(&next)
 	db.bell.ring()
+	if tx.noted {
+		db.noted.ring()
+	}
 	return nil
 }
 
