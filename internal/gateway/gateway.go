@@ -111,6 +111,8 @@ type Gateway struct {
 	closed    atomic.Bool
 	done      chan struct{} // closed by Close: the recorder drains and ends
 
+	overseen sync.Once // doors, from the first one on
+
 	mu       sync.RWMutex
 	backends map[string]*backend
 }

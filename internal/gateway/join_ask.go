@@ -68,6 +68,7 @@ type asker struct {
 	guest
 	member    string
 	ctx       context.Context
+	to        progress      // where log messages go; the door's lock is held
 	questions chan question // where they go, for a guest without sessions
 	asked     atomic.Int32
 }
@@ -113,7 +114,7 @@ func (d *door) run(ctx context.Context, e errand) outcome {
 	if l.alone() {
 		return d.detached(ctx, l, e)
 	}
-	a := &asker{guest: e.guest, member: e.member, ctx: ctx}
+	a := &asker{guest: e.guest, member: e.member, ctx: ctx, to: progress{ctx, e.session, nil}}
 	defer l.carry(a)()
 	token, done := d.follow(ctx, e.session, e.token)
 	defer done()
@@ -154,7 +155,7 @@ func (l *line) carry(a *asker) (over func()) {
 
 // detached makes a call that may outlive the request which asked for it.
 func (d *door) detached(ctx context.Context, l *line, e errand) outcome {
-	p := &parked{asker: asker{guest: e.guest, member: e.member, questions: make(chan question)}, what: e.what, result: make(chan outcome, 1)}
+	p := &parked{asker: asker{guest: e.guest, member: e.member, to: progress{ctx, e.session, nil}, questions: make(chan question)}, what: e.what, result: make(chan outcome, 1)}
 	p.ctx, p.end = context.WithCancel(d.ctx)
 	over := l.carry(&p.asker)
 	token, done := d.follow(ctx, e.session, e.token)
@@ -211,6 +212,7 @@ func (d *door) resume(ctx context.Context, id string, e errand) outcome {
 	}
 	delete(d.parked, id)
 	p.timer.Stop()
+	p.to = progress{ctx, e.session, nil}
 	if _, ok := d.progress[p.token]; ok && e.token != nil {
 		d.progress[p.token] = progress{ctx, e.session, e.token}
 	} else {
