@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -72,6 +73,7 @@ type door struct {
 	calls    int
 	level    sdk.LoggingLevel // the most verbose that was asked for
 	follows  []following
+	pages    map[string]opening // that people were sent to, by their ids
 
 	news    news
 	hearing chan struct{}
@@ -266,7 +268,7 @@ func (d *door) shut() {
 	for _, p := range d.parked {
 		p.timer.Stop()
 	}
-	d.lines, d.guests, d.parked = nil, nil, nil
+	d.lines, d.guests, d.parked, d.pages = nil, nil, nil, nil
 	d.mu.Unlock()
 	go func() { // each says goodbye to its upstream, which may be slow
 		for l := range lines {
@@ -286,6 +288,9 @@ func (d *door) answer(next sdk.MethodHandler) sdk.MethodHandler {
 			if p := recover(); p != nil {
 				d.g.Log.Error("panic", "door", d.name, "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				err = &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: "internal error"}
+			}
+			if said := (*jsonrpc.Error)(nil); errors.As(err, &said) { // as the upstream said it: wrapped, the SDK leaves out its data
+				err = said
 			}
 		}()
 		who := guestOf(req.GetSession())
@@ -312,7 +317,7 @@ func (d *door) answer(next sdk.MethodHandler) sdk.MethodHandler {
 		case *sdk.GetPromptParams:
 			return d.getPrompt(ctx, who, p)
 		case *sdk.CompleteParams:
-			return d.complete(ctx, who, p)
+			return d.completion(ctx, who, p)
 		case *sdk.SubscriptionsListenParams:
 			d.hear(who)
 		case *sdk.SetLoggingLevelParams:

@@ -66,6 +66,7 @@ type outcome struct {
 // asker is a call that runs on a line.
 type asker struct {
 	guest
+	d         *door
 	member    string
 	ctx       context.Context
 	to        progress      // where log messages go; the door's lock is held
@@ -114,12 +115,13 @@ func (d *door) run(ctx context.Context, e errand) outcome {
 	if l.alone() {
 		return d.detached(ctx, l, e)
 	}
-	a := &asker{guest: e.guest, member: e.member, ctx: ctx, to: progress{ctx, e.session, nil}}
+	a := &asker{d: d, guest: e.guest, member: e.member, ctx: ctx, to: progress{ctx, e.session, nil}}
 	defer l.carry(a)()
 	token, done := d.follow(ctx, e.session, e.token)
 	defer done()
 	for range maxAsked {
 		o := e.call(ctx, l.ClientSession, e.answers, e.state, token)
+		d.sent(e.guest, o.err)
 		if o.err != nil || o.requests == nil {
 			return o
 		}
@@ -155,7 +157,7 @@ func (l *line) carry(a *asker) (over func()) {
 
 // detached makes a call that may outlive the request which asked for it.
 func (d *door) detached(ctx context.Context, l *line, e errand) outcome {
-	p := &parked{asker: asker{guest: e.guest, member: e.member, to: progress{ctx, e.session, nil}, questions: make(chan question)}, what: e.what, result: make(chan outcome, 1)}
+	p := &parked{asker: asker{d: d, guest: e.guest, member: e.member, to: progress{ctx, e.session, nil}, questions: make(chan question)}, what: e.what, result: make(chan outcome, 1)}
 	p.ctx, p.end = context.WithCancel(d.ctx)
 	over := l.carry(&p.asker)
 	token, done := d.follow(ctx, e.session, e.token)
@@ -324,6 +326,9 @@ func (a *asker) askAll(requests sdk.InputRequestMap) (sdk.InputResponseMap, erro
 func (a *asker) put(ctx context.Context, q sdk.InputRequest) (sdk.InputResponse, error) {
 	switch q := q.(type) {
 	case *sdk.ElicitParams:
+		if q.ElicitationID != "" {
+			a.d.opened(a.guest, q.ElicitationID)
+		}
 		return answered(a.session.Elicit(ctx, q))
 	case *sdk.CreateMessageWithToolsParams:
 		return answered(a.session.CreateMessageWithTools(ctx, q))

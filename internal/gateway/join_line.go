@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -218,6 +219,7 @@ func (l *line) leave() {
 func (d *door) gone(s *sdk.ServerSession, id string) {
 	d.mu.Lock()
 	delete(d.guests, s)
+	maps.DeleteFunc(d.pages, func(_ string, p opening) bool { return p.session == s })
 	for l := range d.lines {
 		if l.key.session == id {
 			delete(d.lines, l)
@@ -277,6 +279,14 @@ func (l *line) asked(next sdk.MethodHandler) sdk.MethodHandler {
 			return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "nobody waits for an answer of yours: ask in the midst of a call"}
 		}
 		answer, err := a.ask(ctx, q)
+		for err != nil && ctx.Err() == nil { // the call on whose stream it was asked may have ended meanwhile, and is another's then
+			b := l.last()
+			if b == nil || !l.over(a) {
+				break
+			}
+			a = b
+			answer, err = a.ask(ctx, q)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -298,9 +308,14 @@ func (l *line) last() *asker {
 	return l.calls[len(l.calls)-1]
 }
 
+// over reports whether a call runs no longer.
+func (l *line) over(a *asker) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !slices.Contains(l.calls, a)
+}
+
 // completed passes on that a page which a person was sent to has been seen to.
 func (l *line) completed(_ context.Context, n *sdk.ElicitationCompleteNotificationRequest) {
-	if a := l.last(); a != nil && !a.stateless {
-		_ = a.session.NotifyElicitationComplete(a.ctx, n.Params) // who asked may have gone
-	}
+	l.d.complete(n.Params.ElicitationID)
 }

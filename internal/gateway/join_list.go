@@ -311,8 +311,8 @@ func (d *door) getPrompt(ctx context.Context, who guest, p *sdk.GetPromptParams)
 	return res, err
 }
 
-// complete asks the upstream of a prompt, or each of those that may have a resource, how an argument goes on.
-func (d *door) complete(ctx context.Context, who guest, p *sdk.CompleteParams) (*sdk.CompleteResult, error) {
+// completion asks the upstream of a prompt, or each of those that may have a resource, how an argument goes on.
+func (d *door) completion(ctx context.Context, who guest, p *sdk.CompleteParams) (*sdk.CompleteResult, error) {
 	if p == nil || p.Ref == nil {
 		return nil, invalidParams("say what is to be completed")
 	}

@@ -451,6 +451,7 @@ func (g *Gateway) oversee() {
 				d.hear(guest{})
 			}
 			d.seen = now
+			d.decided()
 		}
 		select {
 		case <-more:
