@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,13 +109,27 @@ func (d *door) run(ctx context.Context, e errand) outcome {
 	}
 	var key lineKey
 	key, e.can = d.at(e.member, e.guest)
-	l, err := d.line(key, e.can, e.session)
-	if err != nil {
-		return outcome{err: err}
+	var o outcome
+	for range 2 {
+		l, err := d.line(key, e.can, e.session)
+		if err != nil {
+			return outcome{err: err}
+		}
+		if l.alone() {
+			o = d.detached(ctx, l, e)
+		} else {
+			o = d.carried(ctx, l, e)
+		}
+		if !errors.Is(o.err, sdk.ErrSessionMissing) {
+			break
+		}
+		d.drop(l) // the upstream has forgotten it, and so has not done what was asked
 	}
-	if l.alone() {
-		return d.detached(ctx, l, e)
-	}
+	return o
+}
+
+// carried makes a call on a line, in as many rounds as it takes.
+func (d *door) carried(ctx context.Context, l *line, e errand) outcome {
 	a := &asker{d: d, guest: e.guest, member: e.member, ctx: ctx, to: progress{ctx, e.session, nil}}
 	defer l.carry(a)()
 	token, done := d.follow(ctx, e.session, e.token)
@@ -134,10 +149,11 @@ func (d *door) run(ctx context.Context, e errand) outcome {
 			o.state = stateOf(upstreamState, e.member, o.state)
 			return o
 		}
-		if e.answers, err = a.askAll(o.requests); err != nil {
+		answers, err := a.askAll(o.requests)
+		if err != nil {
 			return outcome{err: err}
 		}
-		e.state = o.state
+		e.answers, e.state = answers, o.state
 	}
 	return outcome{err: fmt.Errorf("%s asked more than %d times for something in the midst of one call", e.member, maxAsked)}
 }

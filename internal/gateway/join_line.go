@@ -215,6 +215,14 @@ func (l *line) leave() {
 	}
 }
 
+// drop lets go of a line that is of no use any more.
+func (d *door) drop(l *line) {
+	d.mu.Lock()
+	delete(d.lines, l)
+	d.mu.Unlock()
+	go func() { _ = l.Close() }() // it may be gone already
+}
+
 // gone ends the lines of a session at the door.
 func (d *door) gone(s *sdk.ServerSession, id string) {
 	d.mu.Lock()

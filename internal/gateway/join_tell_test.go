@@ -244,3 +244,22 @@ func TestNewsHere(t *testing.T) {
 		})
 	}
 }
+
+// TestForgotten: a session that a joined server has forgotten is opened anew, and the call is made in it.
+func TestForgotten(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	w, server, listens := gossip(t, withSessions)
+	s, _ := w.listener(ctx, "bot", withoutSessions)
+	listens(1)
+	for range 3 {
+		if text := said(s.CallTool(ctx, &sdk.CallToolParams{Name: "talk__say", Arguments: order{"soup"}})); text != "said" {
+			t.Fatal(text)
+		}
+		for one := range server.Sessions() {
+			if err := one.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
