@@ -63,7 +63,10 @@ func parseObject(data []byte) (object, error) {
 			return nil, fmt.Errorf("it is no JSON that has one meaning: %w", err)
 		}
 		name := t.String()
-		folded := strings.ToLower(strings.ToUpper(name)) // U+017F and the Kelvin sign fold as well
+		folded := name
+		if strings.ContainsFunc(name, func(c rune) bool { return c >= unicode.MaxASCII || c >= 'A' && c <= 'Z' }) {
+			folded = strings.ToLower(strings.ToUpper(name)) // U+017F and the Kelvin sign fold as well
+		}
 		if strings.ContainsRune(name, 0) || seen[folded] || len(o) == maxMembers {
 			return nil, fmt.Errorf("member %.40q is there twice, differs from another in case alone, or is one too many", name)
 		}
