@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -185,6 +186,38 @@ func (s *server) sealBox() (*seal.Box, error) {
 	return seal.Create(path)
 }
 
+// sessionKey is what the gateway binds sessions with upstreams to identities with. It is kept
+// sealed, so that they go on after a restart.
+func (s *server) sessionKey(box *seal.Box) ([]byte, error) {
+	const context = "gateway/sessions"
+	path := filepath.Join(s.data, "sessions.sealed")
+	sealed, err := os.ReadFile(path)
+	if err == nil {
+		key, err := box.Unseal(sealed, context)
+		if err != nil {
+			return nil, fmt.Errorf("%s is damaged or was sealed with another key: remove it, and clients open new MCP sessions", path)
+		}
+		return key, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	if sealed, err = box.Seal(key, context); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(s.data, ".sessions-*") // mode 0600
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(sealed)
+	return key, errors.Join(err, f.Sync(), f.Close(), os.Rename(f.Name(), path))
+}
+
 // run starts everything from the ground up and stops it in the opposite order.
 func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err := errors.Join(s.check(), s.logger(errs)); err != nil {
@@ -227,8 +260,12 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	}
 	defer plane.Close()
 	const name = "gateway-1"
+	sessions, err := s.sessionKey(box)
+	if err != nil {
+		return err
+	}
 	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), Desk: plane.Desk(), View: view,
-		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics})
+		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, SessionKey: sessions})
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ func (v *View) Apply(c Change) error {
 	} else if stop != nil && v.next == nil {
 		v.tell(stop)
 	}
+	if v.next == nil {
+		v.changes.ring()
+	}
 	return err
 }
 

@@ -153,6 +153,15 @@ func (v *View) Approval(keys ...string) (Approval, bool) {
 	return Approval{}, false
 }
 
+// ApprovalOf finds an approval that is open by its id alone, among all there are.
+func (v *View) ApprovalOf(id string) (Approval, bool) {
+	a, ok := v.now.Load().approvals.find(func(a *Approval) bool { return a.ID == id })
+	if !ok {
+		return Approval{}, false
+	}
+	return *a, true
+}
+
 // ApprovalChange is closed with the next change of any approval, or of a task that a person was asked for.
 func (v *View) ApprovalChange() <-chan struct{} {
 	return v.answers.listen()

@@ -34,6 +34,7 @@ type View struct {
 	trouble  atomic.Pointer[error] // why it is not live; nil if it is
 	compiled compiled
 	answers  bell // rings with each change of an approval
+	changes  bell // rings with each change
 }
 
 // state is one history of the feed from its snapshot on.
@@ -82,6 +83,9 @@ func (v *View) OnStop(f func(Stop)) {
 	defer v.applying.Unlock()
 	v.onStop = append(v.onStop, f)
 }
+
+// Changed is closed with the next change of what is read.
+func (v *View) Changed() <-chan struct{} { return v.changes.listen() }
 
 // Live returns nil when decisions may be made from v at now, else why not.
 // (Here a lease will end when the control plane has been silent for too long.)

@@ -95,7 +95,7 @@ func (g *Gateway) still(r *request) error {
 		return nil
 	}
 	var by sets // r's own do not change any more
-	if d, err := g.judge(r, r.question(call, u, now), &by); err != nil {
+	if d, err := g.judge(r.claims, r.question(call, u, now), &by); err != nil {
 		return err
 	} else if !d.Allow && !g.stands(r, d, u, now) {
 		return denied(r, d)

@@ -51,6 +51,10 @@ type Config struct {
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
 	Limits   Limits
+
+	// SessionKey is what names of upstreams' sessions are bound to identities with, 32 bytes.
+	// With the same one after a restart, sessions go on; nil draws one, and they end.
+	SessionKey []byte
 }
 
 // Limits bounds what a gateway holds and how long it waits. Zero fields get the value in brackets.
@@ -107,6 +111,8 @@ type Gateway struct {
 	closed    atomic.Bool
 	done      chan struct{} // closed by Close: the recorder drains and ends
 
+	overseen sync.Once // doors, from the first one on
+
 	mu       sync.RWMutex
 	backends map[string]*backend
 }
@@ -134,8 +140,15 @@ func New(c Config) (*Gateway, error) {
 	if g.nonces, err = token.NewNonces(c.Rand); err != nil {
 		return nil, err
 	}
-	if _, err := io.ReadFull(c.Rand, g.sessions[:]); err != nil {
-		return nil, fmt.Errorf("reading randomness: %w", err)
+	switch len(c.SessionKey) {
+	case len(g.sessions):
+		copy(g.sessions[:], c.SessionKey)
+	case 0:
+		if _, err := io.ReadFull(c.Rand, g.sessions[:]); err != nil {
+			return nil, fmt.Errorf("reading randomness: %w", err)
+		}
+	default:
+		return nil, fmt.Errorf("gateway: SessionKey has %d bytes, not %d", len(c.SessionKey), len(g.sessions))
 	}
 	g.replay = token.NewReplay(token.ReplayWindow, g.Limits.Proofs)
 	g.verified = newVerified(g.Limits.Tokens)
