@@ -233,6 +233,17 @@ func (c *Change) closeTask(t policy.Task, reason string) error {
 	return errors.Join(c.PutTask(t), c.record("task.close", t.Identity.String(), string(i.Owner), reason, detail))
 }
 
+// closeFor closes the tasks on behalf of a person.
+func (c *Change) closeFor(on identity.OwnerID, reason string) error {
+	list, err := c.Tasks(store.TaskFilter{State: policy.TaskOpen})
+	for _, t := range list {
+		if t.On == on {
+			err = errors.Join(err, c.closeTask(t, reason))
+		}
+	}
+	return err
+}
+
 // endTasks closes those whose end has come.
 func (c *Change) endTasks() error {
 	for {
