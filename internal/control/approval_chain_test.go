@@ -158,3 +158,48 @@ func TestApprovalFamily(t *testing.T) {
 		t.Errorf("for a child that is over: %d\n%s", status, page)
 	}
 }
+
+// TestApproverStopped: what was approved in the name of somebody whose all was stopped, who left or was removed, is
+// approved no more, also when there is somebody of that name again; and a task for one who was removed is closed.
+func TestApproverStopped(t *testing.T) {
+	for name, stop := range map[string]func(*plane){
+		"killed": func(p *plane) { p.must("POST", "/v1/kill", `{"owner":"kim","reason":"a laptop was stolen"}`) },
+		"left and came back": func(p *plane) {
+			p.must("PUT", "/v1/owners/kim", `{"name":"Kim Sato","email":"kim@example.com","gone":true}`)
+			p.must("PUT", "/v1/owners/kim", `{"name":"Kim Sato","email":"kim@example.com"}`)
+		},
+		"removed": func(p *plane) {
+			p.must("DELETE", "/v1/owners/kim", "")
+			p.must("PUT", "/v1/owners/kim", `{"name":"Kim Otsu","email":"kim@example.com"}`)
+		},
+	} {
+		p := start(t)
+		ask := p.asks("kim ben", 0)
+		rail := ask("standing")
+		rail.Ask = &policy.Asking{Of: []policy.Approve{{Policy: "rail", Guardrail: true, Need: 1, Words: []string{"kim", "ben"}}}}
+		two := ask("of two")
+		two.Ask = &policy.Asking{Of: []policy.Approve{{Policy: "rail", Guardrail: true, Need: 2, Words: []string{"kim", "ben"}}}}
+		task := p.opened(`{"identity":"bot","on":"kim","purpose":"p","scope":[{"upstream":"mail","actions":["read"]}]}`)
+		stands, once, half, bens := p.put(rail), p.put(ask("once")), p.put(two), p.put(ask("ben's"))
+		kim, ben := p.signIn("kim"), p.signIn("ben")
+		kim.decide(stands.ID, "lasting", "until", "7d")
+		kim.decide(once.ID, "once")
+		kim.decide(half.ID, "once")
+		ben.decide(bens.ID, "once")
+		stop(p)
+		for _, a := range []feed.Approval{stands, once, half} {
+			if v := p.state(a.ID); v.State != feed.Expired {
+				t.Errorf("%s: %+v", name, v)
+			}
+		}
+		if got, ok := p.View.Approval(rail.Keys.Resource); ok {
+			t.Errorf("%s: it stands: %+v", name, got)
+		}
+		if v := p.state(bens.ID); v.State != feed.Approved {
+			t.Errorf("%s: what ben approved: %+v", name, v)
+		}
+		if k, ok := p.View.Task(task); name == "removed" && (!ok || k.Going(p.Now()) == nil) {
+			t.Errorf("the task for who was removed goes on: %+v", k)
+		}
+	}
+}

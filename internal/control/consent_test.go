@@ -235,7 +235,7 @@ func TestConsentToken(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.must("POST", "/v1/identities/bot/credentials", `{"api_key":true,"expires":"1d"}`)), &made); err != nil {
 		t.Fatal(err)
 	}
-	if got := ask(named); got.Error != "invalid_authorization_details" || !strings.Contains(got.Text, "was agreed to") {
+	if got := ask(named); got.Error != "invalid_authorization_details" || !strings.Contains(got.Text, "was opened before all that was done") {
 		t.Error(got)
 	}
 }

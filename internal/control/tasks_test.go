@@ -85,6 +85,13 @@ func TestTasks(t *testing.T) {
 		t.Error(ask, err)
 	}
 	read := TaskInput{On: "maya", Scope: []TaskPart{{Upstream: "mail", Actions: []string{"read"}}}}
+	named := TaskInput{On: "maya", Scope: []TaskPart{{Upstream: "mail", Actions: []string{"m.read"}}}}
+	for scope, want := range map[string]bool{"": true, "read": false, "write read admin delete": true} { // of an action its class may change
+		in := named
+		if _, err := p.mayOpen(&Caller{Identity: self, Chain: self + " spiffe://lanyard.local/person/maya", Scope: scope}, &in); (err == nil) != want {
+			t.Errorf("a named action with a token of the scope %q: %v", scope, err)
+		}
+	}
 	for scope, want := range map[string]bool{"": true, "read": true, "read write": true, "write": false} {
 		in := read
 		if _, err := p.mayOpen(&Caller{Identity: self, Chain: self + " spiffe://lanyard.local/person/maya", Scope: scope}, &in); (err == nil) != want {

@@ -203,13 +203,14 @@ func (st *state) approval(a Approval) (*Stop, error) {
 			continue
 		}
 		old, had := st.approvals.get(key)
-		if had && old.ID != a.ID && !a.State.Open() {
+		over := !a.State.Open() || key != a.Hash && a.State != Standing // or it was taken back
+		if had && old.ID != a.ID && over {
 			continue // another question was asked about the same since
 		}
 		if had && old.State == Standing {
 			stop = &Stop{Identities: []identity.ID{a.Identity}}
 		}
-		if !a.State.Open() || key == a.Hash && a.State == Standing { // then it is under its key
+		if over || key == a.Hash && a.State == Standing { // then it is under its key
 			st.approvals.drop(key)
 		} else {
 			st.approvals.put(key, &a)

@@ -188,6 +188,11 @@ func (r *request) again(out *http.Request, res *http.Response) (*http.Response, 
 	if err := r.g.still(r); err != nil {
 		return nil, err
 	}
+	if r.meter != nil { // it goes out again
+		if err := r.meter.count(len(r.ask.Body)); err != nil {
+			return nil, err
+		}
+	}
 	setSecret(next.Header, *secret)
 	if res, err = r.backend.transport.RoundTrip(next); err != nil || !spent(res) {
 		return res, err

@@ -159,7 +159,7 @@ func TestJudge(t *testing.T) {
 			r.claims, r.name = &c, "mail"
 			call := policy.Call{Upstream: "mail", Action: "things.write", Class: policy.Write, Resource: "x"}
 			var by sets
-			d, err := w.g.judge(r, r.question(call, u, time.Now()), &by)
+			d, err := w.g.judge(&c, r.question(call, u, time.Now()), &by)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -288,4 +288,71 @@ func TestSeamsRaced(t *testing.T) {
 	}
 	t.Logf("%d passed, %d did not", passed.Load(), refused.Load())
 	eventually(t, "nothing runs on", func() bool { return w.g.streams.running() == 0 && len(w.g.holds) == 0 })
+}
+
+// TestApproveAgain: what was approved under a task, and is sent twice because the account's token was spent, is one call, and
+// uses one approval and the bytes of both; what is refused on its way uses neither budget nor approval.
+func TestApproveAgain(t *testing.T) {
+	var sent atomic.Int64
+	p := &people{}
+	b := &treasury{limit: map[string]policy.Budget{}, given: map[string]policy.Budget{}}
+	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sent.Add(1)
+		if r.Header.Get("Authorization") != "Bearer second" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprintf(w, "%5d", len(body))
+	}), func(c *Config) {
+		p.view, c.Desk = c.View, p
+		b.plane, _ = c.Source.(*plane)
+		c.Source = b
+	})
+	w.plane.account = func(_ string, _ identity.Chain, refused feed.Secret) (feed.Secret, error) {
+		s := feed.Secret{Header: "Authorization", Value: "Bearer first", Owner: "maya", Expires: time.Now().Add(time.Hour)}
+		if refused.Value != "" {
+			s.Value = "Bearer second"
+		}
+		return s, nil
+	}
+	w.applyUpstream(&policy.Upstream{Name: "mail", URL: w.back.URL, Owner: "maya", Environment: "production", Family: "any", Version: 2, OAuth: &policy.OAuth{Account: policy.Own}})
+	w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "asks", Cedar: `@approve("owner") forbid(principal, action in Lanyard::Action::"write", resource);`}})
+	raw := w.task(b, "task_1", policy.Budget{policy.Calls: 2, policy.Bytes: 1000}, nil)
+	w.post(raw, "/mail/send", "1234567890")
+	p.say(t, yes)
+	if status, d, _ := w.post(raw, "/mail/send", "1234567890"); status != 200 || sent.Load() != 2 {
+		t.Fatalf("%d %+v, sent %d times", status, d, sent.Load())
+	}
+	w.g.purses.settle("task_1")
+	if calls, bytes := b.used("task_1", policy.Calls), b.used("task_1", policy.Bytes); calls != 1 || bytes != 25 {
+		t.Errorf("%d calls and %d bytes are used", calls, bytes)
+	}
+	if status, d, _ := w.post(raw, "/mail/send", "1234567890"); status != 403 || d.Approval != "appr_2" {
+		t.Errorf("the approval is good twice: %d %+v", status, d)
+	}
+	p.say(t, yes)
+	p.late = true // its approval turns out to be used
+	w.post(raw, "/mail/send", "1234567890")
+	w.g.purses.settle("task_1")
+	if calls := b.used("task_1", policy.Calls); calls != 1 || sent.Load() != 2 {
+		t.Errorf("%d calls are used, %d sent", calls, sent.Load())
+	}
+	spent := w.task(b, "task_2", policy.Budget{policy.Bytes: 1000, policy.Calls: 1}, nil)
+	w.post(spent, "/mail/one", "{}")
+	p.say(t, yes)
+	if status, _, _ := w.post(spent, "/mail/one", "{}"); status != 200 {
+		t.Fatal(status)
+	}
+	w.post(spent, "/mail/two", "{}")
+	a := p.say(t, yes)
+	n := sent.Load()
+	if status, d, _ := w.post(spent, "/mail/two", "{}"); status != 403 || !strings.HasSuffix(d.Type, "budget-spent") || sent.Load() != n {
+		t.Errorf("%d %+v", status, d)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a.State != feed.Approved {
+		t.Errorf("what the budget refused has used up the approval: %s", a.State)
+	}
 }

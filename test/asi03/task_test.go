@@ -1,12 +1,16 @@
 package asi03
 
 import (
+	"context"
 	"encoding/json"
+	"io"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/client"
 )
@@ -215,4 +219,71 @@ func TestUnscopedInheritanceOfTasks(t *testing.T) {
 		t.Errorf("%d requests reached the payroll", now-n)
 	}
 	h.onRecord(`"records.drop"`, "refused", made.ID, id("manager"), reads)
+}
+
+// TestDelegationOutlived: an agent that was called for a moment, on somebody's behalf and within a scope, has a task opened that
+// would leave its caller out and last. Only whom the person asked may, and what it opened ends when all for that person is stopped.
+func TestDelegationOutlived(t *testing.T) {
+	h := build(t)
+	payroll := h.upstream("payroll", "--consent", "ben", "--consent-class", "read,write")
+	analyst := h.analyst()
+	peer := h.agent("peer", "eve")
+	for _, who := range []string{"peer", "analyst"} {
+		h.do("grant", "put", who, "payroll", "--upstream", "payroll", "--action", "read", "--action", "write")
+	}
+	h.do("grant", "put", "peer", "ask", "--upstream", "analyst", "--action", "mcp.*", "--action", "read")
+	forBen := peer.OnBehalf(h.signedIn("ben"), client.IDToken)
+	if said, failed := h.asks(forBen, "careful", "7"); failed {
+		t.Fatal(said)
+	}
+	given, _ := analyst.given.Load().(string)
+	open := func(badge *client.Source) (int, string) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, "POST", h.control+"/v1/tasks", strings.NewReader(`{"on":"ben","purpose":"What ben never asked for","until":"30d","scope":[{"upstream":"payroll","actions":["read","write"]}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		res, err := badge.HTTPClient(h.control).Do(r)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(b)
+	}
+	if status, said := open(analyst.badge.OnBehalf(given, client.JWT)); status != 403 || !strings.Contains(said, "others are behind this token") {
+		t.Errorf("by who was called: %d %s", status, said)
+	}
+	status, said := open(forBen)
+	var task struct{ ID string }
+	if err := json.Unmarshal([]byte(said), &task); err != nil || status != 200 || task.ID == "" {
+		t.Fatal(status, said, err)
+	}
+	badge, err := client.New(client.Config{Issuer: h.control, Identity: id("peer"), KeyFile: filepath.Join(h.dir, "peer.key.jwk"), Task: task.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, said := h.call(badge, "payroll", "GET", "/records/7"); status != 200 {
+		t.Fatalf("%d %s", status, said)
+	}
+	n, _ := payroll.reached()
+	h.do("kill", "--owner", "ben", "--reason", "a laptop was stolen")
+	if status, said := h.call(badge, "payroll", "GET", "/records/7"); status == 200 || !strings.Contains(said, "stopped") {
+		t.Errorf("with a token from before: %d %s", status, said)
+	}
+	again, err := client.New(client.Config{Issuer: h.control, Identity: id("peer"), KeyFile: filepath.Join(h.dir, "peer.key.jwk"), Task: task.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, said := h.call(again, "payroll", "GET", "/records/7"); status != 0 || !strings.Contains(said, "before all that was done for ben was stopped") {
+		t.Errorf("with a token from after: %d %s", status, said)
+	}
+	if now, _ := payroll.reached(); now != n {
+		t.Errorf("%d requests reached the payroll", now-n)
+	}
 }

@@ -253,9 +253,6 @@ func (i *Issuer) stands(q *issue, chain identity.Chain) (identity.Chain, error) 
 	if len(chain) == identity.MaxChain {
 		return nil, badDetails("There are too many between " + chain.Actor().Name() + " and " + string(t.On) + ".")
 	}
-	if n := len(t.Asked); n > 0 && t.Asked[n-1].Generation != o.Generation {
-		return nil, badDetails("Task " + t.ID + " was agreed to by " + string(t.On) + " before all that was done in that name was stopped.")
-	}
 	return append(chain[:len(chain):len(chain)], identity.Link{ID: person, Generation: o.Generation}), nil
 }
 

@@ -29,7 +29,7 @@ func (c *Change) Ask(q feed.Question) (store.Approval, error) {
 		return a, err
 	}
 	if a.ID != "" { // it was approved by who may not any more
-		if err := c.lapse(a); err != nil {
+		if err := c.lapse(a, notAnyMore); err != nil {
 			return a, err
 		}
 	}
@@ -184,7 +184,7 @@ func (c *Change) Use(id, hash, request string) (bool, error) {
 		return false, err
 	}
 	if !met {
-		return false, c.lapse(a)
+		return false, c.lapse(a, notAnyMore)
 	}
 	a.Ended, a.State = c.Now(), feed.Used
 	by := make([]string, len(a.By))
@@ -195,10 +195,28 @@ func (c *Change) Use(id, hash, request string) (bool, error) {
 	return true, errors.Join(c.PutApproval(a), c.told("approval.use", a, "", map[string]string{"approved_by": strings.Join(by, " ")}))
 }
 
+const notAnyMore = "Who approved it may not do so any more."
+
 // lapse ends what was approved by who may not do so any more.
-func (c *Change) lapse(a store.Approval) error {
+func (c *Change) lapse(a store.Approval, reason string) error {
 	a.Ended, a.State = c.Now(), feed.Expired
-	return errors.Join(c.PutApproval(a), c.told("approval.expire", a, "Who approved it may not do so any more.", nil))
+	return errors.Join(c.PutApproval(a), c.told("approval.expire", a, reason, nil))
+}
+
+// takeBack ends what somebody said yes to, and what is not done yet: it may not have been that person.
+func (c *Change) takeBack(by identity.OwnerID, reason string) error {
+	for _, state := range []feed.ApprovalState{feed.Waiting, feed.Approved, feed.Standing} {
+		list, err := c.Approvals(state, time.Time{}, 1<<30)
+		for _, a := range list {
+			if slices.ContainsFunc(a.Decisions, func(v store.Verdict) bool { return v.Yes && v.By == by }) {
+				err = errors.Join(err, c.lapse(a, reason))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ExpireApprovals ends the questions whose time has come, and forgets old ones. It returns

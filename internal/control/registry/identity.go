@@ -267,7 +267,11 @@ func (c *Change) moveCredentials(old, i identity.Identity) error {
 	for _, g := range grants {
 		if g.Until.Equal(old.Expires) || g.Until.After(i.Expires) {
 			g.Until = i.Expires
-			err = errors.Join(err, c.Tx.PutGrant(g))
+			u, missing := c.Upstream(g.Upstream)
+			g, wrong := c.compile(g, u) // its end stands in its Cedar, too
+			if err = errors.Join(err, missing, wrong); err == nil {
+				err = c.Tx.PutGrant(g)
+			}
 		}
 	}
 	return err
