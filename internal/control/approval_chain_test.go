@@ -192,6 +192,9 @@ func TestApproverStopped(t *testing.T) {
 				t.Errorf("%s: %+v", name, v)
 			}
 		}
+		if _, page := kim.open("/approvals"); strings.Contains(page, "Kim") || !strings.Contains(page, "name=\"code\"") {
+			t.Errorf("%s: kim's browser is still signed in:\n%s", name, page)
+		}
 		if got, ok := p.View.Approval(rail.Keys.Resource); ok {
 			t.Errorf("%s: it stands: %+v", name, got)
 		}

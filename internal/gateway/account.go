@@ -136,7 +136,7 @@ func (b *backend) credential(g *Gateway, a *account, now time.Time, chain identi
 
 // obtain is credential for r, and the problem when there is none.
 func (g *Gateway) obtain(r *request, refused feed.Secret) (*feed.Secret, error) {
-	s, err := r.backend.credential(g, r.account, r.start, r.claims.Chain, refused)
+	s, err := r.backend.credential(g, r.account, g.Now(), r.claims.Chain, refused)
 	var no *feed.NoAccount
 	switch {
 	case errors.As(err, &no):

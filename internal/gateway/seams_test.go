@@ -356,3 +356,29 @@ func TestApproveAgain(t *testing.T) {
 		t.Errorf("what the budget refused has used up the approval: %s", a.State)
 	}
 }
+
+// TestApproveLater: who was held for people goes on with what is good then, not with what was when it came.
+func TestApproveLater(t *testing.T) {
+	var ahead atomic.Int64
+	w, p, _ := counter(t, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) } })
+	var n atomic.Int64
+	w.plane.account = func(string, identity.Chain, feed.Secret) (feed.Secret, error) {
+		return feed.Secret{Header: "Authorization", Value: fmt.Sprint("Bearer ", n.Add(1)), Owner: "maya", Expires: w.g.Now().Add(30 * time.Second)}, nil
+	}
+	w.applyUpstream(&policy.Upstream{Name: "mail", URL: w.back.URL, Owner: "maya", Environment: "production", Family: "any", Version: 2, OAuth: &policy.OAuth{Account: policy.Own}})
+	raw := w.mint(w.claims("bot"))
+	if status, _ := w.status("GET", "/mail/x", raw); status != 200 || n.Load() != 1 {
+		t.Fatal(status, n.Load())
+	}
+	answered := make(chan int, 1)
+	go func() {
+		status, _, _ := w.post(raw, "/mail/send", "{}", "Prefer", "wait=30")
+		answered <- status
+	}()
+	eventually(t, "asked", func() bool { return p.count() == 1 && len(w.g.holds) == 1 })
+	ahead.Add(int64(40 * time.Second))
+	p.say(t, yes)
+	if status := within(t, "it is answered", answered); status != 200 || n.Load() != 2 {
+		t.Errorf("%d, and the credential was asked for %d times", status, n.Load())
+	}
+}

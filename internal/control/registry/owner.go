@@ -214,7 +214,7 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 		}
 	}
 	const removed = "The owner was removed." // who gets the same name later is another
-	if err := errors.Join(c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
+	if err := errors.Join(c.EndSessions(id), c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
 		return err
 	}
 	err = c.DeleteOwner(id)
