@@ -1,0 +1,98 @@
+package storetest
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+)
+
+// resealed: after a rotation everything is sealed anew in parts, while others write, and opens with the new data key alone.
+func resealed(t *testing.T, k kit) {
+	db := k.open()
+	const many = 40
+	name := func(i int) string { return fmt.Sprintf("upstream/u%02d", i) }
+	for i := range many {
+		k.write(db, func(tx *store.Tx) error { return tx.PutSecret(name(i), []byte("hush "+name(i))) })
+	}
+	rotate := func() {
+		n, err := k.Seal.Rotate(t.Context(), Epoch.Add(time.Hour))
+		k.must(err)
+		k.write(db, func(tx *store.Tx) error { return tx.PutSeal(n) })
+		k.Seal.Apply(n)
+		if _, err := db.Write(t.Context(), func(tx *store.Tx) error { tx.Record(Event("x")); return tx.PutSeal(n) }); err == nil {
+			t.Error("a step was kept that follows what is no more")
+		}
+	}
+	rotate()
+	size := db.Size()
+	var stop atomic.Bool
+	var writers sync.WaitGroup
+	for w := range 2 {
+		writers.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				db.Write(t.Context(), func(tx *store.Tx) error {
+					tx.Record(Event("test.put"))
+					return tx.PutSecret(fmt.Sprintf("upstream/w%d-%d", w, i%5), []byte("hush again"))
+				})
+			}
+		})
+	}
+	done := 0
+	for {
+		n, err := db.Reseal(t.Context(), 7)
+		k.must(err)
+		if done += n; n == 0 {
+			break
+		}
+		if n > 7 {
+			t.Fatalf("%d at once", n)
+		}
+	}
+	stop.Store(true)
+	writers.Wait()
+	if done < many || db.Size() < size {
+		t.Errorf("%d were sealed anew", done)
+	}
+	n, err := k.Seal.Drop(t.Context())
+	k.must(err)
+	k.write(db, func(tx *store.Tx) error {
+		if left, err := tx.SealedBefore(); err != nil || left != 0 {
+			t.Errorf("%d are left, %v", left, err)
+		}
+		return tx.PutSeal(n)
+	})
+	k.Seal.Apply(n)
+	k.must(db.Close())
+	db = k.open()
+	k.read(db, func(tx *store.Tx) error {
+		for i := range many {
+			if s, err := tx.Secret(name(i)); err != nil || !strings.HasPrefix(string(s), "hush ") {
+				t.Errorf("%s: %q %v", name(i), s, err)
+			}
+		}
+		return nil
+	})
+}
+
+// otherNode: a node whose box does not know of a rotation yet opens what was sealed with the new key, and seals with it.
+func otherNode(t *testing.T, k kit) {
+	db := k.open()
+	k.write(db, func(tx *store.Tx) error { return tx.PutSecret("upstream/a", []byte("hush")) })
+	before := k.Seal.Prefix()
+	n, err := k.Seal.Rotate(t.Context(), Epoch)
+	k.must(err)
+	k.write(db, func(tx *store.Tx) error { return tx.PutSeal(n) }) // by the other: ours does not apply it
+	if string(k.Seal.Prefix()) != string(before) {
+		t.Fatal("it knows already")
+	}
+	k.write(db, func(tx *store.Tx) error { return tx.PutSecret("upstream/b", []byte("hush")) })
+	if string(k.Seal.Prefix()) == string(before) {
+		t.Error("sealed with a key that may be dropped")
+	}
+	k.read(db, func(tx *store.Tx) error { _, err := tx.Secret("upstream/b"); return err })
+}
