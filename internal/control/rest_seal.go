@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -34,7 +35,7 @@ func (p *Plane) sealRoutes(api door) {
 	})
 	handle(api, "POST", "/seal/rotate", "rotate-seal", tag, "Make a new data key and seal everything with it, in the background", func(ctx context.Context, in *none) (SealView, error) {
 		if err := p.registry.RotateSeal(ctx, in.actor(), p.Now()); err != nil {
-			return SealView{}, err
+			return SealView{}, unusable(err)
 		}
 		p.sealed.stir()
 		return p.sealView(ctx)
@@ -51,11 +52,20 @@ func (p *Plane) sealRoutes(api door) {
 			}
 		}
 		if err := p.registry.RewrapSeal(ctx, in.actor(), to); err != nil {
-			return SealView{}, invalid(err.Error())
+			return SealView{}, unusable(err)
 		}
 		p.sealed.check(ctx, p.Store.Seal)
 		return p.sealView(ctx)
 	})
+}
+
+// unusable tells the operator what the KEK said: it is for them to make it work.
+func unusable(err error) error {
+	var e *seal.KEKError
+	if errors.As(err, &e) {
+		return refusal(http.StatusBadGateway, "Nothing was changed: "+e.Error()+".")
+	}
+	return err
 }
 
 func (p *Plane) sealView(ctx context.Context) (v SealView, err error) {

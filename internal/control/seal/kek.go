@@ -17,6 +17,15 @@ type KEK interface {
 	Unwrap(ctx context.Context, wrapped []byte) ([]byte, error)
 }
 
+// KEKError is that a KEK could not be used.
+type KEKError struct {
+	Doing string
+	Err   error
+}
+
+func (e *KEKError) Error() string { return e.Doing + ": " + e.Err.Error() }
+func (e *KEKError) Unwrap() error { return e.Err }
+
 // ErrOther means that a KEK does not open what it was shown.
 var ErrOther = errors.New("it does not open them: they were changed, or wrapped with another key")
 

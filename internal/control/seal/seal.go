@@ -120,7 +120,7 @@ func unwrap(ctx context.Context, kek KEK, kept []byte) (*keys, error) {
 	}
 	plain, err := kek.Unwrap(ctx, r.Keys)
 	if err != nil {
-		return nil, fmt.Errorf("opening the seal keys, which were wrapped by %s, with %s: %w", r.By, kek.Name(), err)
+		return nil, &KEKError{fmt.Sprintf("opening the seal keys, which were wrapped by %s, with %s", r.By, kek.Name()), err}
 	}
 	h, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
 	clear(plain)
@@ -153,7 +153,7 @@ func wrap(ctx context.Context, kek KEK, h *keyset.Handle, since time.Time) (*Nex
 	wrapped, err := kek.Wrap(ctx, b.Bytes())
 	clear(b.Bytes())
 	if err != nil {
-		return nil, fmt.Errorf("wrapping the seal keys with %s: %w", kek.Name(), err)
+		return nil, &KEKError{"wrapping the seal keys with " + kek.Name(), err}
 	}
 	kept, err := json.Marshal(record{kek.Name(), wrapped, since.UTC()})
 	if err != nil {
