@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 )
 
@@ -95,4 +96,43 @@ func otherNode(t *testing.T, k kit) {
 		t.Error("sealed with a key that may be dropped")
 	}
 	k.read(db, func(tx *store.Tx) error { _, err := tx.Secret("upstream/b"); return err })
+}
+
+// before: a store from before there were data keys, sealed by the key file itself, opens with that file as it is, with no other, and
+// goes on under a KEK of another kind once it was rewrapped.
+func before(t *testing.T, k kit) {
+	dir := t.TempDir()
+	path := dir + "/seal.key"
+	f, err := seal.CreateFile(path)
+	k.must(err)
+	k.Seal = seal.Hold(f)
+	db := k.open()
+	k.write(db, func(tx *store.Tx) error { return tx.PutSecret("upstream/mail", []byte("hush hush")) })
+	// What an old version would have left: the same secrets, sealed by the file's key, and no data keys.
+	for _, name := range []string{"upstream/mail", "checkpoint"} {
+		var plain []byte
+		k.read(db, func(tx *store.Tx) (err error) { plain, err = tx.Secret(name); return err })
+		sealed, err := f.SealAsBefore(plain, name)
+		k.must(err)
+		k.must(db.UnsafeExec(fmt.Sprintf("UPDATE secrets SET sealed = x'%x' WHERE name = '%s'", sealed, name)))
+	}
+	k.must(db.UnsafeExec("DELETE FROM meta WHERE name = 'seal'"))
+	k.must(db.Close())
+	k.Seal = Config(t).Seal
+	if _, err := store.Open(t.Context(), k.Config); err == nil || !strings.Contains(err.Error(), "another key") {
+		t.Errorf("with another key: %v", err)
+	}
+	k.Seal, err = seal.Open(path)
+	k.must(err)
+	db = k.open()
+	k.read(db, func(tx *store.Tx) error {
+		if s, err := tx.Secret("upstream/mail"); err != nil || string(s) != "hush hush" {
+			t.Errorf("%q %v", s, err)
+		}
+		return nil
+	})
+	k.must(db.Close())
+	k.Seal, err = seal.Open(path)
+	k.must(err)
+	k.open()
 }
