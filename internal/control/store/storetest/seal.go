@@ -136,3 +136,40 @@ func before(t *testing.T, k kit) {
 	k.must(err)
 	k.open()
 }
+
+// interrupted: a rotation that a crash left halfway opens with both keys, and goes on.
+func interrupted(t *testing.T, k kit) {
+	path := t.TempDir() + "/seal.key"
+	var err error
+	k.Seal, err = seal.Create(path)
+	k.must(err)
+	db := k.open()
+	name := func(i int) string { return fmt.Sprintf("upstream/u%02d", i) }
+	for i := range 20 {
+		k.write(db, func(tx *store.Tx) error { return tx.PutSecret(name(i), []byte("hush")) })
+	}
+	n, err := k.Seal.Rotate(t.Context(), Epoch)
+	k.must(err)
+	k.write(db, func(tx *store.Tx) error { return tx.PutSeal(n) }) // and it ends before it is used here
+	if done, err := db.Reseal(t.Context(), 5); err != nil || done != 5 {
+		t.Fatalf("%d, %v", done, err)
+	}
+	k.must(db.Close())
+	k.Seal, err = seal.Open(path)
+	k.must(err)
+	db = k.open()
+	k.read(db, func(tx *store.Tx) error {
+		if left, err := tx.SealedBefore(); err != nil || left != 16 { // with the key of the checkpoints
+			t.Errorf("%d are left, %v", left, err)
+		}
+		for i := range 20 {
+			if s, err := tx.Secret(name(i)); err != nil || string(s) != "hush" {
+				t.Errorf("%s: %q %v", name(i), s, err)
+			}
+		}
+		return nil
+	})
+	if done, err := db.Reseal(t.Context(), 100); err != nil || done != 16 {
+		t.Errorf("%d, %v", done, err)
+	}
+}
