@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sort"
 	"strings"
 	"time"
@@ -113,14 +112,6 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		} else {
 			good("the data folder %s is ours alone", a.data)
 		}
-		key := filepath.Join(a.data, "seal.key")
-		if info, err := os.Stat(key); err != nil {
-			bad("the seal key is missing: "+key, "put it back from where you keep it; without it the store cannot be opened")
-		} else if info.Mode().Perm()&0o077 != 0 {
-			bad(fmt.Sprintf("others may read %s (mode %v)", key, info.Mode().Perm()), "chmod 600 "+key+"; if anyone may have read it, rotate keys and upstream credentials")
-		} else {
-			look("keep a copy of "+key+" elsewhere, apart from copies of the database", "")
-		}
 	}
 	s, err := ask[control.Status](ctx, a, "GET", "/v1/status", nil)
 	if err != nil {
@@ -136,6 +127,7 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 	} else {
 		good("the clocks agree")
 	}
+	list = append(list, a.examineSeal(ctx)...)
 	if s.Ledger.Writable {
 		good("the ledger can be written, %d events", s.Ledger.Size)
 	} else {

@@ -145,7 +145,7 @@ func (a *app) root() *cobra.Command {
 	group("govern", "Govern:", a.apply(), a.owner(), a.identity(), a.credential(), a.grant(), a.upstream(), a.provider(), a.mcp(), a.guardrail(), a.task(), a.approval(), a.explain())
 	group("stop", "Stop:", a.kill(), a.restore(), a.revoke())
 	group("record", "Record:", a.audit())
-	group("use", "Keys and tokens:", a.keygen(), a.run(), a.call(), a.token(), a.keys())
+	group("use", "Keys and tokens:", a.keygen(), a.run(), a.call(), a.token(), a.keys(), a.seal())
 	root.AddCommand(a.versionCommand(), a.reference())
 	return root
 }

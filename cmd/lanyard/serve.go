@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,7 +27,6 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector/patterns"
 	"github.com/lanyard-dev/lanyard/internal/control"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
-	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/fetch"
@@ -43,16 +41,17 @@ func families() []connector.Family {
 
 // server is the configuration of lanyard serve.
 type server struct {
-	listen, gatewayListen   string
-	url, gatewayURL         string
-	domain, gatewayDomain   string
-	cert, key               string
-	insecure, bearer        bool
-	register, localClients  bool
-	maxExpiry, defaultEnd   string
-	tokenTTL                time.Duration
-	logFormat, logLevel     string
-	notify                  doors
+	listen, gatewayListen  string
+	url, gatewayURL        string
+	domain, gatewayDomain  string
+	cert, key              string
+	insecure, bearer       bool
+	register, localClients bool
+	maxExpiry, defaultEnd  string
+	tokenTTL               time.Duration
+	logFormat, logLevel    string
+	notify                 doors
+	operate
 	questions               int
 	data                    string
 	log                     *slog.Logger
@@ -96,6 +95,7 @@ the folder. A second serve on the same folder is refused.`,
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
 	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity, and as many tasks")
 	s.notify.flags(f)
+	s.operate.flags(f)
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	return c
@@ -142,7 +142,7 @@ func (s *server) check() error {
 	if s.tokenTTL < 10*time.Second || s.tokenTTL > 15*time.Minute {
 		return usage("--token-ttl %s: from 10s to 15m", s.tokenTTL)
 	}
-	return nil
+	return s.operate.check()
 }
 
 func life(flag, s string) (time.Duration, error) {
@@ -168,54 +168,6 @@ func (s *server) logger(w io.Writer) error {
 		return usage("--log-format %q: use text or json", s.logFormat)
 	}
 	return nil
-}
-
-// sealBox opens the key that secrets are sealed with, and makes one only where there is no store yet.
-func (s *server) sealBox() (*seal.Box, error) {
-	path := filepath.Join(s.data, "seal.key")
-	box, err := seal.Open(path)
-	if !errors.Is(err, seal.ErrMissing) {
-		return box, err
-	}
-	if store.Exists(s.data) {
-		return nil, fmt.Errorf("%w: the store in %s was sealed with it; put it back from where you keep it", err, s.data)
-	}
-	if err := os.MkdirAll(s.data, 0o700); err != nil {
-		return nil, err
-	}
-	return seal.Create(path)
-}
-
-// sessionKey is what the gateway binds sessions with upstreams to identities with. It is kept
-// sealed, so that they go on after a restart.
-func (s *server) sessionKey(box *seal.Box) ([]byte, error) {
-	const context = "gateway/sessions"
-	path := filepath.Join(s.data, "sessions.sealed")
-	sealed, err := os.ReadFile(path)
-	if err == nil {
-		key, err := box.Unseal(sealed, context)
-		if err != nil {
-			return nil, fmt.Errorf("%s is damaged or was sealed with another key: remove it, and clients open new MCP sessions", path)
-		}
-		return key, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	key := make([]byte, 32)
-	if _, err := rand.Read(key); err != nil {
-		return nil, err
-	}
-	if sealed, err = box.Seal(key, context); err != nil {
-		return nil, err
-	}
-	f, err := os.CreateTemp(s.data, ".sessions-*") // mode 0600
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(sealed)
-	return key, errors.Join(err, f.Sync(), f.Close(), os.Rename(f.Name(), path))
 }
 
 // run starts everything from the ground up and stops it in the opposite order.
@@ -254,7 +206,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	view := feed.NewView()
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
-		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors})
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors, KEK: s.kek})
 	if err != nil {
 		return err
 	}
@@ -264,8 +216,12 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	spans, err := s.traces(metrics, name)
+	if err != nil {
+		return err
+	}
 	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), Desk: plane.Desk(), View: view,
-		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, SessionKey: sessions})
+		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, SessionKey: sessions, Trace: spans})
 	if err != nil {
 		return err
 	}
@@ -291,7 +247,13 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err := firstToken(ctx, plane, errs); err != nil {
 		return err
 	}
-	return s.answer(ctx, g, handler, plane.LocalHandler())
+	err = s.answer(ctx, plane, g, handler)
+	if spans != nil {
+		late, stop := context.WithTimeout(context.Background(), 2*time.Second)
+		defer stop()
+		spans.Close(late)
+	}
+	return err
 }
 
 // sameDomain keeps the trust domain as it was at the first start: it is part of every identity's name.
@@ -312,6 +274,11 @@ func (s *server) open() (err error) {
 	if s.gatewayL, err = net.Listen("tcp", s.gatewayListen); err != nil {
 		return fmt.Errorf("%w; is something else there? --gateway-listen takes another address", err)
 	}
+	if s.health != "" {
+		if s.healthL, err = net.Listen("tcp", s.health); err != nil {
+			return fmt.Errorf("%w; is something else there? --health-listen takes another address", err)
+		}
+	}
 	s.unx, err = control.LocalListener(filepath.Join(s.data, "lanyard.sock"))
 	return err
 }
@@ -331,12 +298,13 @@ func firstToken(ctx context.Context, plane *control.Plane, w io.Writer) error {
 }
 
 // answer serves until ctx ends, then lets what runs end by itself for a while.
-func (s *server) answer(ctx context.Context, g *gateway.Gateway, handler, local http.Handler) error {
+func (s *server) answer(ctx context.Context, plane *control.Plane, g *gateway.Gateway, handler http.Handler) error {
 	plain := func(h http.Handler) *http.Server {
 		return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	}
-	front, controlS, localS := g.Server(), plain(handler), plain(local)
+	front, controlS, localS, healthS := g.Server(), plain(closing(plane, handler)), plain(plane.LocalHandler()), plain(plane.Health(g.Ready))
+	front.Handler = closing(plane, front.Handler)
 	controlL, gatewayL := s.controlL, gateway.Strict(s.gatewayL)
 	if s.cert != "" {
 		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
@@ -347,11 +315,14 @@ func (s *server) answer(ctx context.Context, g *gateway.Gateway, handler, local 
 		config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"}}
 		controlL, gatewayL = tls.NewListener(s.controlL, config), tls.NewListener(s.gatewayL, config.Clone())
 	}
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	for _, l := range []struct {
 		s *http.Server
 		l net.Listener
-	}{{controlS, controlL}, {front, gatewayL}, {localS, s.unx}} {
+	}{{controlS, controlL}, {front, gatewayL}, {localS, s.unx}, {healthS, s.healthL}} {
+		if l.l == nil {
+			continue
+		}
 		go func() {
 			if err := l.s.Serve(l.l); !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
@@ -359,18 +330,12 @@ func (s *server) answer(ctx context.Context, g *gateway.Gateway, handler, local 
 		}()
 	}
 	s.log.Info("lanyard is ready", "version", version, "control", s.url, "gateway", s.gatewayURL, "data", s.data)
+	s.tell("READY=1")
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	s.log.Info("lanyard is stopping")
-	quiet, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	for _, server := range []*http.Server{front, controlS, localS} {
-		if server.Shutdown(quiet) != nil {
-			server.Close()
-		}
-	}
+	s.end(plane, err != nil, []*http.Server{front, controlS}, []*http.Server{localS, healthS})
 	return errors.Join(err, g.Close())
 }

@@ -14,9 +14,9 @@ import (
 	"io"
 	"iter"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +26,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/issuer"
 	"github.com/lanyard-dev/lanyard/internal/control/notify"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/fetch"
@@ -56,6 +57,8 @@ type Config struct {
 	LocalClients  bool          // metadata documents of clients, and providers' keys, may be on this machine, over http: for development
 	Questions     int           // that may wait for people for one identity; default 20
 	Notify        []notify.Door // through which people are told that they are asked
+	// KEK makes the key that a setting names, to wrap the seal keys; nil: they stay wrapped as they are.
+	KEK func(setting string) (seal.KEK, error)
 }
 
 // Plane is a control plane.
@@ -70,12 +73,15 @@ type Plane struct {
 	wake     chan struct{} // something's end may have come nearer
 	bodyTime time.Duration // a body that is not whole by then is refused
 	waiting  chan struct{} // has a value for each who waits for people's answer
+	sealed   *sealed
+	draining atomic.Bool
+	counters counters
 }
 
 // Open makes a control plane over a store, and its first signing key on the first start.
 func Open(ctx context.Context, c Config) (*Plane, error) {
 	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
-	p.acks.of = map[string]ack{}
+	p.acks.of, p.sealed = map[string]ack{}, newSealed()
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
 		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify)}
 	p.broker = &broker.Broker{Registry: p.registry, URL: c.URL, Now: c.Now, Rand: c.Rand, Log: c.Log}
@@ -86,14 +92,14 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	}
 	p.issuer = &issuer.Issuer{URL: c.URL, GatewayURL: c.GatewayURL, View: c.View, Ring: p.ring, Now: c.Now, Rand: c.Rand, Start: p.started,
 		TTL: c.TokenTTL, AllowBearer: c.AllowBearer, Registry: p.registry, Fetch: fetch.New(c.LocalClients), Register: c.Register,
-		Settle: func(ctx context.Context, at feed.Cursor) { p.stir(); p.receipt(ctx, at) }, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
+		Settle: func(ctx context.Context, at feed.Cursor) { p.stir(); p.receipt(ctx, at) }, Record: p.recordIssued, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
 		RevokeToken: func(ctx context.Context, t token.Claims, actor string) error {
 			_, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
 				return c.RevokeToken(t.ID, t.Expires, t.Actor(), "")
 			})
 			return err
 		}}
-	return p, p.metrics()
+	return p, errors.Join(p.metrics(), p.operating())
 }
 
 // Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it.
@@ -145,7 +151,9 @@ func (p *Plane) Run(ctx context.Context) {
 	}
 	told := make(chan struct{})
 	go func() { defer close(told); p.notify(ctx) }()
-	defer func() { <-told }()
+	resealed := make(chan struct{})
+	go func() { defer close(resealed); p.keepSeal(ctx) }()
+	defer func() { <-told; <-resealed }()
 	var tidied time.Time
 	for ctx.Err() == nil {
 		wait := time.Minute
@@ -290,14 +298,6 @@ func (p *Plane) receipt(ctx context.Context, at feed.Cursor) feed.Receipt {
 	}
 }
 
-// Ready returns why this control plane cannot do its work, or nil.
-func (p *Plane) Ready() error {
-	if err := p.Store.Ready(); err != nil {
-		return err
-	}
-	return p.View.Live(p.Now())
-}
-
 func (p *Plane) metrics() error {
 	for _, g := range []struct {
 		name, help string
@@ -317,20 +317,4 @@ func (p *Plane) metrics() error {
 		}
 	}
 	return nil
-}
-
-// health serves /healthz, /readyz and /metrics.
-func (p *Plane) health(mux *http.ServeMux) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := p.Ready(); err != nil {
-			why := "the view is not complete" // by what, is for the log
-			if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) {
-				why = err.Error()
-			}
-			http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
-			return
-		}
-		io.WriteString(w, "ready\n")
-	})
 }

@@ -123,6 +123,7 @@ func (p *Plane) kill(ctx context.Context, by registry.Actor, kill, below func(*r
 		return feed.Receipt{}, err
 	}
 	r := p.receipt(ctx, at)
+	p.counters.killed(r)
 	if _, err := p.registry.DoRegardless(context.WithoutCancel(ctx), by, below); err != nil {
 		p.Log.Error("stopping what was started by it", "error", err)
 	}

@@ -27,6 +27,7 @@ func (p *Plane) routes(api door) {
 	p.approvalRoutes(api)
 	p.ledgerRoutes(api)
 	p.systemRoutes(api)
+	p.sealRoutes(api)
 }
 
 // change runs f and answers with the receipt.

@@ -34,6 +34,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/token"
+	"github.com/lanyard-dev/lanyard/internal/trace"
 )
 
 // Config is what a gateway needs. Name, URL, Issuer, Source, View and Families are required.
@@ -50,6 +51,7 @@ type Config struct {
 	Rand     io.Reader // safe for concurrent use, as crypto/rand.Reader is
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
+	Trace    *trace.Exporter // who is told how long the steps took; nil: nobody
 	Limits   Limits
 
 	// SessionKey is what names of upstreams' sessions are bound to identities with, 32 bytes.
@@ -229,18 +231,23 @@ func (g *Gateway) pass(r *request, from *caller) error {
 	if err := g.clean(r); err != nil {
 		return err
 	}
+	r.mark()
 	if err := g.authenticate(r, from); err != nil {
 		return err
 	}
+	r.mark()
 	if err := g.recognise(r); err != nil {
 		return err
 	}
+	r.mark()
 	if err := g.decide(r); err != nil {
 		return err
 	}
+	r.mark()
 	if err := g.inject(r); err != nil {
 		return err
 	}
+	r.mark()
 	return g.forward(r)
 }
 

@@ -43,6 +43,9 @@ func (g *Gateway) record(r *request) {
 		g.recorder.held.Add(-1)
 	}
 	g.metrics.ended(r, e)
+	if g.Trace != nil {
+		g.spans(r, e)
+	}
 	if panicked != nil {
 		panic(http.ErrAbortHandler) // net/http drops the connection: half a response must not look whole
 	}

@@ -50,7 +50,7 @@ type Config struct {
 	Dir    string // data folder; made if it is not there
 	Now    func() time.Time
 	Rand   io.Reader
-	Seal   *seal.Box   // seals the key that signs checkpoints
+	Seal   *seal.Box   // seals secrets; Open opens it
 	Origin string      // the ledger's name in checkpoints; default "lanyard.local/ledger"
 	Keep   uint64      // changes kept for followers; default 100 000
 	Fatal  func(error) // called when a write may or may not be on disk (an I/O error): it must end the process
@@ -76,6 +76,7 @@ type DB struct {
 	signed   atomic.Pointer[signed]
 	touched  touched
 	full     atomic.Bool // the last write found the disk full
+	probed   atomic.Int64
 
 	closed atomic.Bool
 	ctx    context.Context // ends with Close
@@ -138,6 +139,9 @@ func (db *DB) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err := db.migrate(ctx); err != nil {
+		return db.mapped(err)
+	}
+	if err := db.unseal(ctx); err != nil {
 		return db.mapped(err)
 	}
 	if err := db.load(ctx); err != nil {
