@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -45,15 +46,16 @@ var (
 	ErrClosed = errors.New("store is closed")
 )
 
-// Config is what a store needs. Dir, Now, Rand, Seal and Fatal are required.
+// Config is what a store needs. Dir or Database, Now, Rand, Seal and Fatal are required.
 type Config struct {
-	Dir    string // data folder; made if it is not there
-	Now    func() time.Time
-	Rand   io.Reader
-	Seal   *seal.Box   // seals the key that signs checkpoints
-	Origin string      // the ledger's name in checkpoints; default "lanyard.local/ledger"
-	Keep   uint64      // changes kept for followers; default 100 000
-	Fatal  func(error) // called when a write may or may not be on disk (an I/O error): it must end the process
+	Dir      string // data folder; made if it is not there
+	Database string // postgres://…, which other nodes may share; without it, it is SQLite in Dir
+	Now      func() time.Time
+	Rand     io.Reader
+	Seal     *seal.Box   // seals the key that signs checkpoints
+	Origin   string      // the ledger's name in checkpoints; default "lanyard.local/ledger"
+	Keep     uint64      // changes kept for followers; default 100 000
+	Fatal    func(error) // called when a write may or may not be on disk (an I/O error): it must end the process
 
 	UnsafeSynchronous string // for tests alone: with NORMAL a power cut loses what was acknowledged; default FULL
 }
@@ -74,7 +76,8 @@ type DB struct {
 	verifier string            // of checkpoints
 	signed   atomic.Pointer[signed]
 	touched  touched
-	full     atomic.Bool // the last write found the disk full
+	full     atomic.Bool           // the last write found the disk full
+	down     atomic.Pointer[error] // why the database was not reached when it last was to be
 
 	closed atomic.Bool
 	ctx    context.Context // ends with Close
@@ -99,7 +102,7 @@ func Exists(dir string) bool {
 // process is refused, and so are a store of a newer version, one that another
 // seal key belongs to, and one whose ledger is damaged, with the place.
 func Open(ctx context.Context, c Config) (*DB, error) {
-	if c.Dir == "" || c.Now == nil || c.Rand == nil || c.Seal == nil || c.Fatal == nil {
+	if c.Dir == "" && c.Database == "" || c.Now == nil || c.Rand == nil || c.Seal == nil || c.Fatal == nil {
 		return nil, errors.New("opening the store: a field of its configuration is missing")
 	}
 	if c.Origin == "" {
@@ -111,28 +114,62 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.UnsafeSynchronous == "" {
 		c.UnsafeSynchronous = "FULL"
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data folder: %w", err)
-	}
-	db := &DB{Config: c, engine: sqlite, writing: make(chan struct{}, 1), queue: make(chan *batch, queued), recorded: make(chan struct{}),
-		inserts: map[int]*sql.Stmt{}}
-	db.bell.ring()
-	db.ctx, db.close = context.WithCancel(context.Background())
+	db := newDB(c)
 	if err := db.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", c.Dir, err), db.shut())
+		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", db.place(), err), db.shut())
 	}
 	db.setAside()
 	db.ended.Add(2)
 	go db.recordLoop()
 	go db.touchLoop()
+	if db.engine.follow != nil {
+		db.ended.Add(1)
+		go db.engine.follow(db)
+	}
 	return db, nil
 }
 
-func (db *DB) open(ctx context.Context) (err error) {
-	if db.lock, err = lock(filepath.Join(db.Dir, "lock")); err != nil {
-		return err
+func newDB(c Config) *DB {
+	db := &DB{Config: c, engine: sqlite, writing: make(chan struct{}, 1), queue: make(chan *batch, queued), recorded: make(chan struct{}),
+		inserts: map[int]*sql.Stmt{}}
+	if c.Database != "" {
+		db.engine = postgres
 	}
-	if db.w, db.r, err = db.engine.open(db.Dir, db.UnsafeSynchronous); err != nil {
+	db.head.Store(&head{})
+	db.bell.ring()
+	db.ctx, db.close = context.WithCancel(context.Background())
+	return db
+}
+
+// connect opens the database. SQLite is for one process at a time.
+func (db *DB) connect() (err error) {
+	if !db.engine.shared {
+		if err := os.MkdirAll(db.Dir, 0o700); err != nil {
+			return fmt.Errorf("making the data folder: %w", err)
+		}
+		if db.lock, err = lock(filepath.Join(db.Dir, "lock")); err != nil {
+			return err
+		}
+	}
+	db.w, db.r, err = db.engine.open(db.Config)
+	return err
+}
+
+// place is where the store is, in words that may be printed.
+func (db *DB) place() string {
+	if !db.engine.shared {
+		return db.Dir
+	}
+	u, err := url.Parse(db.Database)
+	if err != nil {
+		return "the database"
+	}
+	u.RawQuery = ""
+	return u.Redacted()
+}
+
+func (db *DB) open(ctx context.Context) (err error) {
+	if err := db.connect(); err != nil {
 		return err
 	}
 	if err := db.migrate(ctx); err != nil {
@@ -182,6 +219,9 @@ func (db *DB) Ready() error {
 	if db.full.Load() {
 		return ErrFull
 	}
+	if why := db.down.Load(); why != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, *why)
+	}
 	return nil
 }
 
@@ -211,7 +251,7 @@ func (db *DB) release() { <-db.writing }
 // mapped turns an engine's error into ours.
 func (db *DB) mapped(err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrFull):
+	case err == nil, errors.Is(err, ErrFull), errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
@@ -220,7 +260,9 @@ func (db *DB) mapped(err error) error {
 	case db.engine.foreign(err):
 		return fmt.Errorf("%w: it refers to something that is not there", ErrNotFound)
 	case db.engine.full(err):
-		return fmt.Errorf("%w (%s)", ErrFull, db.Dir)
+		return fmt.Errorf("%w (%s)", ErrFull, db.place())
+	case db.engine.lost(err):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
 }
