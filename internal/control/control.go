@@ -328,6 +328,9 @@ func (p *Plane) health(mux *http.ServeMux) {
 			if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) {
 				why = err.Error()
 			}
+			if errors.Is(err, store.ErrUnavailable) {
+				why = store.ErrUnavailable.Error()
+			}
 			http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
 			return
 		}

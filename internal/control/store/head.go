@@ -137,8 +137,8 @@ const checkpointKey = "checkpoint"
 
 // first makes the head and the key of the ledger, in one transaction.
 func (db *DB) first(ctx context.Context) error {
-	var b [8]byte
-	if _, err := io.ReadFull(db.Rand, b[:]); err != nil {
+	epoch, err := db.epoch()
+	if err != nil {
 		return err
 	}
 	secret, verifier, err := ledger.NewKey(db.Rand, db.Origin)
@@ -149,7 +149,7 @@ func (db *DB) first(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h := &head{epoch: fmt.Sprintf("%x", b)}
+	h := &head{epoch: epoch}
 	root := h.tree.Root()
 	return db.alone(ctx, func(tx *sql.Tx) error {
 		if _, err := readHead(ctx, tx, ""); !errors.Is(err, sql.ErrNoRows) {
@@ -164,6 +164,13 @@ func (db *DB) first(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// epoch makes the name of one that was not before.
+func (db *DB) epoch() (string, error) {
+	var b [8]byte
+	_, err := io.ReadFull(db.Rand, b[:])
+	return fmt.Sprintf("%x", b), err
 }
 
 // Head is the cursor of the last change.

@@ -22,11 +22,11 @@ import (
 // channel is where everyone who follows the database is told that something was committed.
 const channel = "lanyard"
 
-// usingLock is held, shared, by every node that runs on a database; schemaLock by who makes or changes the schema.
+// usingLock is held, shared, by every node that runs on a store; schemaLock by who makes or changes its tables.
 // The numbers mean nothing: they must be nobody else's.
 const (
-	schemaLock = "7814023905517042"
-	usingLock  = "7814023905517043"
+	schemaLock = "781402390, hashtext(COALESCE(current_schema(), ''))"
+	usingLock  = "781402391, hashtext(COALESCE(current_schema(), ''))"
 )
 
 // postgres is PostgreSQL, which any number of control nodes may share. Whoever
@@ -41,6 +41,7 @@ var postgres = engine{
 	read:    sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 	unique:  sqlState("23505"),
 	foreign: sqlState("23503"),
+	missing: sqlState("42P01"),
 	full:    sqlState("53100"),
 	broken:  func(error) bool { return false }, // the server ends itself when a write fails, and recovers
 	shared:  true,

@@ -20,6 +20,7 @@ type engine struct {
 	write, read sql.TxOptions
 	unique      func(error) bool // a unique constraint was violated
 	foreign     func(error) bool // a foreign key was
+	missing     func(error) bool // the table is not there
 	full        func(error) bool // no space; nothing was written
 	broken      func(error) bool // a write may or may not be on disk, and no question would tell
 
@@ -53,7 +54,8 @@ var sqlite = engine{
 		}
 		return false
 	},
-	lost: func(error) bool { return false },
+	missing: func(err error) bool { return err != nil && strings.Contains(err.Error(), "no such table") }, // it has no code of its own
+	lost:    func(error) bool { return false },
 }
 
 func sqliteCode(codes ...int) func(error) bool {

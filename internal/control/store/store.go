@@ -98,21 +98,29 @@ func Exists(dir string) bool {
 	return err == nil
 }
 
+// ExistsIn reports whether a store was made in that database.
+func ExistsIn(ctx context.Context, database string) (is bool, err error) {
+	db := newDB(Config{Database: database})
+	defer func() { err = errors.Join(err, db.shut()) }()
+	if db.w, db.r, err = db.engine.open(db.Config); err != nil {
+		return false, err
+	}
+	_, err = readHead(ctx, db.r, "")
+	if db.engine.missing(err) || errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for a store in %s: %w", db.place(), db.mapped(err))
+	}
+	return true, nil
+}
+
 // Open opens the store in c.Dir and makes it on the first start. A second
 // process is refused, and so are a store of a newer version, one that another
 // seal key belongs to, and one whose ledger is damaged, with the place.
 func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.Dir == "" && c.Database == "" || c.Now == nil || c.Rand == nil || c.Seal == nil || c.Fatal == nil {
 		return nil, errors.New("opening the store: a field of its configuration is missing")
-	}
-	if c.Origin == "" {
-		c.Origin = "lanyard.local/ledger"
-	}
-	if c.Keep == 0 {
-		c.Keep = 100_000
-	}
-	if c.UnsafeSynchronous == "" {
-		c.UnsafeSynchronous = "FULL"
 	}
 	db := newDB(c)
 	if err := db.open(ctx); err != nil {
@@ -130,6 +138,15 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 }
 
 func newDB(c Config) *DB {
+	if c.Origin == "" {
+		c.Origin = "lanyard.local/ledger"
+	}
+	if c.Keep == 0 {
+		c.Keep = 100_000
+	}
+	if c.UnsafeSynchronous == "" {
+		c.UnsafeSynchronous = "FULL"
+	}
 	db := &DB{Config: c, engine: sqlite, writing: make(chan struct{}, 1), queue: make(chan *batch, queued), recorded: make(chan struct{}),
 		inserts: map[int]*sql.Stmt{}}
 	if c.Database != "" {

@@ -171,6 +171,9 @@ func (s *Server) Stop() {
 // url is of the database postgres, with more of the query.
 func (s *Server) url(more string) string { return "postgres://postgres@/postgres?host=" + s.dir + more }
 
+// URL is the server's own database.
+func (s *Server) URL() string { return s.url("") }
+
 // New makes a place for a store, and returns its URL.
 func (s *Server) New() (string, error) {
 	s.mu.Lock()
