@@ -200,6 +200,23 @@ func (s *Server) Cut() error {
 	return s.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")
 }
 
+// Quiet waits until what was sent by those who are gone is done, one way or the other.
+func (s *Server) Quiet() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c, err := pgx.Connect(ctx, s.url(""))
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.Background())
+	for n := 1; n > 0; time.Sleep(time.Millisecond) {
+		if err := c.QueryRow(ctx, "SELECT COUNT(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'").Scan(&n); err != nil {
+			return fmt.Errorf("waiting for %d connections to end: %w", n, err)
+		}
+	}
+	return nil
+}
+
 // Shared is one server for all tests of a package; [Shared.End] goes into its TestMain.
 type Shared struct {
 	once   sync.Once
