@@ -47,7 +47,8 @@ var postgres = engine{
 	shared:  true,
 	lost:    lostPostgres,
 	hold:    " FOR UPDATE",
-	told:    " RETURNING pg_notify('" + channel + "', '')",
+	told:    " RETURNING pg_notify('" + channel + "', '%s')",
+	bulk:    "INSERT INTO events (seq, id, leaf) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])",
 	alone:   "SELECT pg_advisory_xact_lock(" + schemaLock + ")",
 	follow:  (*DB).listen,
 }
@@ -194,23 +195,29 @@ func (db *DB) hear(heard func()) error {
 		}
 		heard()
 		db.down.Store(nil)
-		ctx, cancel := context.WithTimeout(db.ctx, poll)
-		_, err := conn.WaitForNotification(ctx)
-		timeout := ctx.Err() != nil
-		cancel()
-		if err != nil && !timeout {
+		if err := db.wake(conn); err != nil {
 			return err
 		}
-		if err != nil {
-			if conn.IsClosed() {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(db.ctx, poll) // a connection that nobody answers on is none
-			err := conn.Ping(ctx)
-			cancel()
-			if err != nil {
-				return err
-			}
+	}
+}
+
+// wake returns when another node has committed, or nothing was heard for a while on a connection that still answers.
+func (db *DB) wake(conn *pgx.Conn) error {
+	for {
+		ctx, cancel := context.WithTimeout(db.ctx, poll)
+		n, err := conn.WaitForNotification(ctx)
+		quiet := ctx.Err() != nil
+		cancel()
+		switch {
+		case err == nil && n.Payload == db.node: // who committed has rung
+		case err == nil:
+			return nil
+		case !quiet || conn.IsClosed():
+			return err
+		default:
+			ctx, cancel := context.WithTimeout(db.ctx, poll)
+			defer cancel()
+			return conn.Ping(ctx)
 		}
 	}
 }

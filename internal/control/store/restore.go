@@ -62,7 +62,7 @@ func Restore(ctx context.Context, c Config, in io.Reader, o Restoring) (a Archiv
 func (db *DB) newEpoch(ctx context.Context, tx *sql.Tx) error {
 	epoch, err := db.epoch()
 	if err == nil {
-		_, err = tx.ExecContext(ctx, "UPDATE head SET epoch = $1"+db.engine.told, epoch)
+		_, err = tx.ExecContext(ctx, "UPDATE head SET epoch = $1"+db.told, epoch)
 	}
 	return err
 }

@@ -28,7 +28,8 @@ type engine struct {
 	shared bool
 	lost   func(error) bool // no connection; whatever was not committed is not there
 	hold   string           // ends a SELECT of the head: whoever reads it so is the one writer
-	told   string           // ends the UPDATE of the head: everyone is woken once it commits
+	told   string           // ends the UPDATE of the head: everyone is woken once it commits, and hears by which node
+	bulk   string           // inserts any number of events
 	alone  string           // begins a transaction that nobody changes the schema beside
 	follow func(*DB)        // rings the bell when others commit, until the store closes
 }

@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,6 +67,8 @@ type DB struct {
 	engine engine
 	lock   *os.File
 	w, r   *sql.DB // the one writing connection; those that read
+	told   string  // the engine's, with the name of this node
+	node   string
 
 	writing  chan struct{} // holds a value while someone writes
 	head     atomic.Pointer[head]
@@ -168,6 +171,10 @@ func (db *DB) connect() (err error) {
 			return err
 		}
 	}
+	if db.node, err = db.epoch(); err != nil {
+		return err
+	}
+	db.told = strings.ReplaceAll(db.engine.told, "%s", db.node)
 	db.w, db.r, err = db.engine.open(db.Config)
 	return err
 }
@@ -196,6 +203,9 @@ func (db *DB) open(ctx context.Context) (err error) {
 		return db.mapped(err)
 	}
 	for _, rows := range insertRows {
+		if db.engine.bulk != "" {
+			break
+		}
 		if db.inserts[rows], err = db.w.PrepareContext(ctx, insertEvents(rows)); err != nil {
 			return err
 		}

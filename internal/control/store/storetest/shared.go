@@ -103,12 +103,13 @@ func shared(t *testing.T, k kit) {
 	// An event is known to all, whoever recorded it, and can be proved by all.
 	e := Event("once")
 	k.must(list[0].Record(t.Context(), []ledger.Event{e}))
+	size := list[0].Size()
 	p, err := list[1].Prove(t.Context(), list[0].Size()-1)
 	if err != nil || p.Check(list[2].Verifier()) != nil {
 		t.Errorf("another node's proof: %v", errors.Join(err, p.Check(list[2].Verifier())))
 	}
 	k.must(list[2].Record(t.Context(), []ledger.Event{e, Event("more")}))
-	if list[2].Size() != list[0].Size()+1 {
-		t.Errorf("%d events after %d", list[2].Size(), list[0].Size())
+	if list[2].Size() != size+1 {
+		t.Errorf("%d events after %d", list[2].Size(), size)
 	}
 }
