@@ -185,7 +185,7 @@ func (db *DB) place() string {
 		return db.Dir
 	}
 	u, err := url.Parse(db.Database)
-	if err != nil {
+	if err != nil || u.Opaque != "" || u.Host == "" && u.User == nil { // who knows what stands there
 		return "the database"
 	}
 	u.RawQuery = ""
