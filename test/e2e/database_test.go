@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
@@ -77,6 +79,22 @@ func TestPostgres(t *testing.T) {
 	if out := h.do("owner", "list"); !strings.Contains(out, "lina") {
 		t.Errorf("what the other node made is not there:\n%s", out)
 	}
+	// Either node signs with, and takes, what the other made of the keys.
+	keys := func(h *house) string {
+		var list []struct{ ID string }
+		h.json(&list, "keys", "list")
+		ids := ""
+		for _, k := range list {
+			ids += k.ID + "\n"
+		}
+		return ids
+	}
+	for n, node := range []*house{h, other} {
+		node.do("keys", "rotate")
+		h.eventually("both have the same keys", func() bool { return keys(h) == keys(other) && strings.Count(keys(h), "\n") == n+2 })
+	}
+	h.do(h.asReader("GET", profile)...)
+	other.do(other.asReader("GET", profile)...)
 	other.do("kill", "reader", "--reason", "test")
 	h.eventually("the cord pulled at the other node", func() bool { return h.try(h.asReader("GET", profile)...).code != 0 })
 	var a, b struct{ Ledger struct{ Size int } }
@@ -169,4 +187,33 @@ func TestBackup(t *testing.T) {
 	h.do(h.asReader("GET", profile)...)
 	h.do("audit", "verify")
 	h.stop() // before its database
+}
+
+// TestTwinStart: two nodes that make a store at the same moment make one, with one signing key, and each takes the other's tokens.
+func TestTwinStart(t *testing.T) {
+	first := build(t) // makes a seal key
+	file, _ := postgres(t)
+	var nodes []*house
+	var all sync.WaitGroup
+	for n := range 2 {
+		h := *first
+		h.data, h.controlA, h.gateA, h.flags = fmt.Sprint(first.data, n+2), port.Free(), port.Free(), []string{"--database-file", file}
+		h.control, h.gate = "http://"+h.controlA, "http://"+h.gateA
+		first.copyKey(h.data)
+		nodes = append(nodes, &h)
+		all.Go(h.start)
+	}
+	all.Wait()
+	nodes[0].settle()
+	for _, h := range nodes {
+		defer h.stop()
+		h.do(h.asReader("GET", profile)...)
+		h.do("audit", "verify")
+	}
+	var a, b []struct{ ID string }
+	nodes[0].json(&a, "keys", "list")
+	nodes[1].json(&b, "keys", "list")
+	if len(a) != 1 || len(b) != 1 || a[0] != b[0] {
+		t.Errorf("one node signs with %v, the other with %v", a, b)
+	}
 }

@@ -22,10 +22,11 @@ import (
 // channel is where everyone who follows the database is told that something was committed.
 const channel = "lanyard"
 
-// usingLock is held, shared, by every node that runs on a store; schemaLock by who makes or changes its tables.
+// leadLock is held by the one node that does what is to be done once; usingLock, shared, by every node that runs on a store; schemaLock by who makes or changes its tables.
 // The numbers mean nothing: they must be nobody else's.
 const (
 	schemaLock = "781402390, hashtext(COALESCE(current_schema(), ''))"
+	leadLock   = "781402392, hashtext(COALESCE(current_schema(), ''))"
 	usingLock  = "781402391, hashtext(COALESCE(current_schema(), ''))"
 )
 
@@ -188,8 +189,16 @@ func (db *DB) hear(heard func()) error {
 			return err
 		}
 	}
+	defer db.leads.Store(false)
 	for {
 		db.bell.ring()
+		if !db.leads.Load() {
+			var first bool
+			if err := conn.QueryRow(db.ctx, "SELECT pg_try_advisory_lock("+leadLock+")").Scan(&first); err != nil {
+				return err
+			}
+			db.leads.Store(first)
+		}
 		if _, err := db.current(db.ctx); err != nil {
 			return err
 		}

@@ -80,6 +80,7 @@ type DB struct {
 	signed   atomic.Pointer[signed]
 	touched  touched
 	full     atomic.Bool           // the last write found the disk full
+	leads    atomic.Bool           // this is the node of several that does what is to be done once
 	down     atomic.Pointer[error] // why the database was not reached when it last was to be
 
 	closed atomic.Bool
@@ -237,6 +238,13 @@ func (db *DB) shut() (err error) {
 	}
 	return err
 }
+
+// Shared reports whether other nodes may have the store open, too.
+func (db *DB) Shared() bool { return db.engine.shared }
+
+// Leads reports whether this node is the one that does what is to be done once. When it ends, or its connection
+// breaks, another leads a moment later; in between it may be that both do it.
+func (db *DB) Leads() bool { return !db.engine.shared || db.leads.Load() }
 
 // Ready returns why the store cannot be written, or nil.
 func (db *DB) Ready() error {

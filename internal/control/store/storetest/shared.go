@@ -112,4 +112,24 @@ func shared(t *testing.T, k kit) {
 	if list[2].Size() != size+1 {
 		t.Errorf("%d events after %d", list[2].Size(), size)
 	}
+
+	// One of them leads, and when it ends another one does.
+	for len(list) > 0 {
+		leader := -1
+		for begun := time.Now(); leader < 0; time.Sleep(10 * time.Millisecond) {
+			for n, db := range list {
+				if db.Leads() {
+					if leader >= 0 {
+						t.Fatal("two lead")
+					}
+					leader = n
+				}
+			}
+			if time.Since(begun) > 20*time.Second {
+				t.Fatalf("of %d nodes none leads", len(list))
+			}
+		}
+		k.must(list[leader].Close())
+		list = append(list[:leader], list[leader+1:]...)
+	}
 }
