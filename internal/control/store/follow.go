@@ -6,13 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
-// Watch yields changes after a cursor as [feed.Source] wants them, until ctx or the store ends.
+// Watch yields changes after a cursor as [feed.Source] wants them, until ctx or the store ends. While the database
+// is away there are none, and it goes on as soon as that is back; [DB.Ready] and [DB.Latest] say that it is.
 func (db *DB) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Change, error] {
 	return func(yield func(feed.Change, error) bool) {
 		at := after
@@ -27,6 +29,15 @@ func (db *DB) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Chang
 		for {
 			more := db.bell.listen() // before the look, so that nothing falls between
 			batch, err := db.changes(ctx, at, 1000)
+			if errors.Is(err, ErrUnavailable) && ctx.Err() == nil && db.ctx.Err() == nil {
+				select {
+				case <-ctx.Done():
+				case <-db.ctx.Done():
+				case <-more: // when it is back, or was tried in vain
+				case <-time.After(poll):
+				}
+				continue
+			}
 			if err != nil {
 				if db.ctx.Err() != nil {
 					err = ErrClosed

@@ -173,10 +173,20 @@ func (db *DB) epoch() (string, error) {
 	return fmt.Sprintf("%x", b), err
 }
 
-// Head is the cursor of the last change.
+// Head is the cursor of the last change that this node knows of.
 func (db *DB) Head() feed.Cursor {
 	h := db.head.Load()
 	return feed.Cursor{Epoch: h.epoch, Seq: h.seq}
+}
+
+// Latest is the cursor of the last change that any node has committed. Unlike [DB.Head] it asks the database, so that
+// who is there is behind nobody: with that a node may say that a gateway is up to date.
+func (db *DB) Latest(ctx context.Context) (feed.Cursor, error) {
+	h, err := db.current(ctx)
+	if err != nil {
+		return feed.Cursor{}, err
+	}
+	return feed.Cursor{Epoch: h.epoch, Seq: h.seq}, nil
 }
 
 // Size is the number of events in the ledger.

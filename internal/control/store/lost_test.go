@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net"
 	"net/url"
@@ -9,9 +10,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
@@ -188,6 +191,22 @@ func TestUnanswered(t *testing.T) {
 	if r, err := db.Verify(t.Context()); err != nil || !r.OK() {
 		t.Errorf("%v %+v", err, r)
 	}
+	begin, err := db.Latest(t.Context())
+	if err != nil || begin != db.Head() {
+		t.Errorf("%v %v", begin, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	heard := make(chan feed.Change, 10)
+	go func() {
+		defer close(heard)
+		for c, err := range db.Watch(ctx, begin) {
+			if err != nil && ctx.Err() == nil {
+				t.Errorf("a follower is told %v", err)
+			}
+			heard <- c
+		}
+	}()
 	// With nothing to reach it says that it cannot be reached, and is not ready.
 	w.gone()
 	if err := put("gone"); !errors.Is(err, store.ErrUnavailable) {
@@ -196,8 +215,17 @@ func TestUnanswered(t *testing.T) {
 	if err := db.Ready(); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("it is ready: %v", err)
 	}
+	if at, err := db.Latest(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("it knows what others do: %v %v", at, err)
+	}
 	w.away.Store(false)
 	if err := put("back"); err != nil {
 		t.Errorf("the database is back: %v", err)
+	}
+	if c := <-heard; c.Owner == nil || c.Owner.ID != "back" {
+		t.Errorf("a follower hears %+v", c)
+	}
+	cancel()
+	for range heard {
 	}
 }

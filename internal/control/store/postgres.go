@@ -156,11 +156,13 @@ func durable(ctx context.Context, c *pgx.Conn) error {
 
 // listen rings the bell when anybody commits. It polls, too: a notification can
 // be lost with its connection, and some proxies pass none on.
-func (db *DB) listen() {
+func (db *DB) listen(begun func()) {
+	defer begun()
 	defer db.ended.Done()
 	const least, most = 50 * time.Millisecond, time.Second
 	for wait := least; db.ctx.Err() == nil; wait = min(2*wait, most) {
-		err := db.hear(func() { wait = least })
+		err := db.hear(func() { begun(); wait = least })
+		begun() // or not to be waited for
 		if db.ctx.Err() != nil {
 			return
 		}
@@ -189,6 +191,7 @@ func (db *DB) hear(heard func()) error {
 			return err
 		}
 	}
+	heard()
 	defer db.leads.Store(false)
 	for {
 		db.bell.ring()
@@ -202,7 +205,6 @@ func (db *DB) hear(heard func()) error {
 		if _, err := db.current(db.ctx); err != nil {
 			return err
 		}
-		heard()
 		db.down.Store(nil)
 		if err := db.wake(conn); err != nil {
 			return err

@@ -26,12 +26,12 @@ type engine struct {
 
 	// Of a database that other processes write to, too.
 	shared bool
-	lost   func(error) bool // no connection; whatever was not committed is not there
-	hold   string           // ends a SELECT of the head: whoever reads it so is the one writer
-	told   string           // ends the UPDATE of the head: everyone is woken once it commits, and hears by which node
-	bulk   string           // inserts any number of events
-	alone  string           // begins a transaction that nobody changes the schema beside
-	follow func(*DB)        // rings the bell when others commit, until the store closes
+	lost   func(error) bool           // no connection; whatever was not committed is not there
+	hold   string                     // ends a SELECT of the head: whoever reads it so is the one writer
+	told   string                     // ends the UPDATE of the head: everyone is woken once it commits, and hears by which node
+	bulk   string                     // inserts any number of events
+	alone  string                     // begins a transaction that nobody changes the schema beside
+	follow func(db *DB, begun func()) // rings the bell when others commit, until the store closes; begun when others see this node
 }
 
 // sqlite is SQLite in one file, in WAL mode. Every commit is synced: with

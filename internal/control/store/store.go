@@ -136,7 +136,9 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	go db.touchLoop()
 	if db.engine.follow != nil {
 		db.ended.Add(1)
-		go db.engine.follow(db)
+		following := make(chan struct{})
+		go db.engine.follow(db, sync.OnceFunc(func() { close(following) }))
+		<-following
 	}
 	return db, nil
 }
