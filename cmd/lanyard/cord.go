@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -96,6 +97,9 @@ func (a *app) restore() *cobra.Command {
   lanyard restore --kill kill_ab12 --reason "false alarm"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
+				if f, err := os.Stat(args[0]); err == nil && f.Mode().IsRegular() {
+					return usage("%s is a file; lanyard store restore puts a backup in place", args[0])
+				}
 				in.Identity = args[0]
 			}
 			in.Reason = a.reason

@@ -54,6 +54,8 @@ type server struct {
 	operate
 	questions               int
 	data                    string
+	database                database
+	databaseURL             string
 	log                     *slog.Logger
 	controlL, gatewayL, unx net.Listener
 }
@@ -63,11 +65,12 @@ func (a *app) serve() *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the control plane and the gateway", Args: cobra.NoArgs,
 		Long: `Run the control plane (registry, token issuer, ledger) and the gateway (the
-boundary that agents call through) in one process, on SQLite in the data folder.
+boundary that agents call through) in one process, on SQLite in the data folder
+or on PostgreSQL (--database), which several control planes may share.
 
 The first start makes the folder, the keys and an admin token, which is printed
 this once. Operators on this machine need no token: they use the Unix socket in
-the folder. A second serve on the same folder is refused.`,
+the folder. A second serve on the same SQLite is refused.`,
 		Example: `  lanyard serve
   lanyard serve --data /var/lib/lanyard --trust-domain example.com
   lanyard serve --listen 0.0.0.0:8440 --gateway-listen 0.0.0.0:8441 --tls-cert tls.crt --tls-key tls.key \
@@ -94,6 +97,7 @@ the folder. A second serve on the same folder is refused.`,
 	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
 	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity, and as many tasks")
+	s.database.flags(f)
 	s.notify.flags(f)
 	s.operate.flags(f)
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
@@ -187,11 +191,14 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	box, err := s.sealBox()
+	if s.databaseURL, err = s.database.open(); err != nil {
+		return err
+	}
+	box, err := s.sealBox(ctx)
 	if err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, store.Config{Dir: s.data, Now: time.Now, Rand: rand.Reader, Seal: box, Origin: s.domain + "/ledger", Fatal: func(err error) {
+	db, err := store.Open(ctx, store.Config{Dir: s.data, Database: s.databaseURL, Now: time.Now, Rand: rand.Reader, Seal: box, Origin: s.domain + "/ledger", Fatal: func(err error) {
 		s.log.Error("the disk failed: what it holds is not certain, so this process ends; the next start reads what is there", "error", err)
 		os.Exit(exitError)
 	}})

@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,23 +15,20 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lanyard-dev/lanyard/internal/control"
-	"github.com/lanyard-dev/lanyard/internal/control/seal"
-	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/trace"
 )
 
 // operate is what who runs it sets: what seals, how it ends, who watches.
 type operate struct {
-	seal, sealToken string
-	drain, notice   time.Duration
-	health          string
-	otlp            string
-	healthL         net.Listener
+	sealing
+	drain, notice time.Duration
+	health        string
+	otlp          string
+	healthL       net.Listener
 }
 
 func (o *operate) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.seal, "seal", "", "what wraps the keys that secrets are sealed with: file:PATH, openbao:https://host:8200/transit/keys/NAME, or command:PROGRAM (default file: seal.key in the data folder)")
-	f.StringVar(&o.sealToken, "seal-token-file", "", "file of the token for --seal openbao, read anew each time; without it, the environment's LANYARD_SEAL_TOKEN")
+	o.sealing.flags(f)
 	f.DurationVar(&o.drain, "drain", 30*time.Second, "how long running requests have to end after SIGTERM")
 	f.DurationVar(&o.notice, "drain-notice", 0, "how long after SIGTERM new requests are still served while /readyz says 503, so that who balances load can hear of it")
 	f.StringVar(&o.health, "health-listen", "", "address that serves /healthz, /readyz and /metrics alone, over http, until the very end")
@@ -51,45 +45,6 @@ func (o *operate) check() error {
 		}
 	}
 	return nil
-}
-
-// token is what an OpenBao wants to see. It is read each time, because whoever renews it writes it anew.
-func (o *operate) token() (string, error) {
-	t := os.Getenv("LANYARD_SEAL_TOKEN")
-	if o.sealToken != "" {
-		var err error
-		if t, err = content(o.sealToken); err != nil {
-			return "", err
-		}
-	}
-	if t == "" || strings.ContainsAny(t, "\r\n") {
-		return "", errors.New("there is none, or it is no token: give --seal-token-file, or LANYARD_SEAL_TOKEN")
-	}
-	return t, nil
-}
-
-// kek makes the KEK that a setting names, to wrap the seal keys with from now on.
-func (o *operate) kek(setting string) (seal.KEK, error) { return seal.Parse(setting, true, o.token) }
-
-// sealBox finds what wraps the seal keys, and makes a key file only where there is no store yet.
-func (s *server) sealBox() (*seal.Box, error) {
-	setting, fresh := s.operate.seal, !store.Exists(s.data)
-	if setting == "" {
-		setting = "file:" + filepath.Join(s.data, "seal.key")
-	}
-	if fresh {
-		if err := os.MkdirAll(s.data, 0o700); err != nil {
-			return nil, err
-		}
-	}
-	k, err := seal.Parse(setting, fresh, s.token)
-	if errors.Is(err, seal.ErrMissing) {
-		return nil, fmt.Errorf("%w: the store in %s was sealed with it; put it back from where you keep it", err, s.data)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return seal.Hold(k), nil
 }
 
 // traces makes the exporter of traces, nil without an endpoint.

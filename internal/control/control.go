@@ -14,6 +14,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -128,7 +129,17 @@ func vault(db *store.DB) issuer.Vault {
 		},
 		Save: func(ctx context.Context, put map[string][]byte, drop []string, keys feed.Keys, e ledger.Event) error {
 			_, err := db.Write(ctx, func(tx *store.Tx) error {
-				err := tx.PutKeys(keys)
+				kept, err := tx.Secrets(prefix)
+				if err != nil {
+					return err
+				}
+				for _, name := range kept {
+					id := strings.TrimPrefix(name, prefix)
+					if put[id] == nil && !slices.Contains(drop, id) {
+						return issuer.ErrOtherKeys
+					}
+				}
+				err = tx.PutKeys(keys)
 				for id, key := range put {
 					err = errors.Join(err, tx.PutSecret(prefix+id, key))
 				}
@@ -150,10 +161,17 @@ func (p *Plane) Run(ctx context.Context) {
 		p.Log.Error("what is still to be told", "error", err)
 	}
 	told := make(chan struct{})
-	go func() { defer close(told); p.notify(ctx) }()
-	resealed := make(chan struct{})
-	go func() { defer close(resealed); p.keepSeal(ctx) }()
-	defer func() { <-told; <-resealed }()
+	go func() {
+		defer close(told)
+		var all sync.WaitGroup
+		all.Go(func() { p.notify(ctx) })
+		all.Go(func() { p.keepSeal(ctx) })
+		if p.Store.Shared() {
+			all.Go(func() { p.followKeys(ctx) })
+		}
+		all.Wait()
+	}()
+	defer func() { <-told }()
 	var tidied time.Time
 	for ctx.Err() == nil {
 		wait := time.Minute
@@ -179,6 +197,31 @@ func (p *Plane) Run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-p.wake:
 		case <-time.After(wait):
+		}
+	}
+}
+
+// followKeys has the ring hold what any node made of the signing keys, until ctx ends.
+func (p *Plane) followKeys(ctx context.Context) {
+	for ctx.Err() == nil {
+		at := p.Store.Head()
+		err := p.ring.Refresh(ctx)
+		if err == nil {
+			for c, e := range p.Store.Watch(ctx, at) {
+				if err = e; err == nil && c.Keys != nil {
+					err = p.ring.Refresh(ctx)
+				}
+				if err != nil {
+					break
+				}
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			p.Log.Warn("following the signing keys", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
 		}
 	}
 }

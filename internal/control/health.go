@@ -53,7 +53,9 @@ func (p *Plane) health(mux *http.ServeMux, others ...func() error) {
 			return
 		}
 		why := "the view is not complete, or the ledger cannot be written" // by what, is for the log
-		if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrDraining) {
+		if errors.Is(err, store.ErrUnavailable) {
+			why = store.ErrUnavailable.Error() // and not what the driver says
+		} else if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrDraining) {
 			why = err.Error()
 		}
 		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)

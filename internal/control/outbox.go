@@ -43,7 +43,12 @@ func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
 		more := p.Store.NextNote() // before the look, so that nothing falls between
 		wait := time.Minute
 		var notes []store.Note
-		err := p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(maxNotes); return err })
+		var err error
+		if p.Store.Leads() {
+			err = p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(maxNotes); return err })
+		} else {
+			wait = 5 * time.Second // another node tells; should it end, this one will
+		}
 		for _, n := range notes {
 			t := tried[n.ID]
 			if n.Door != d.Name || ctx.Err() != nil {

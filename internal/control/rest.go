@@ -285,6 +285,10 @@ func problem(err error) error {
 		p.Status, p.Detail = http.StatusNotFound, err.Error()
 	case errors.Is(err, store.ErrFull):
 		p.Status, p.Detail = http.StatusInsufficientStorage, "The disk is full, so nothing was changed. Make space and try again."
+	case errors.Is(err, store.ErrUncertain):
+		p.Status, p.Detail = http.StatusServiceUnavailable, "The database went away before it said whether this was changed. Look at what there is before trying again."
+	case errors.Is(err, store.ErrUnavailable):
+		p.Status, p.Detail = http.StatusServiceUnavailable, "The database cannot be reached, so nothing was changed. Try again in a moment."
 	case errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		p.Status, p.Detail = http.StatusServiceUnavailable, "The control plane is stopping; try again in a moment."
 	default:

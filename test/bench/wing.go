@@ -45,7 +45,7 @@ func newWing() (*wing, error) {
 	if w.signer, err = token.NewSigner(key); err != nil {
 		return nil, err
 	}
-	if w.record, _, err = book(); err != nil {
+	if w.record, _, err = book(""); err != nil {
 		return nil, err
 	}
 	return w, w.view.Apply(feed.Change{Keys: &feed.Keys{JWKS: w.signer.JWKS()}})

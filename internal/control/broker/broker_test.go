@@ -527,11 +527,18 @@ func TestUnkept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec("CREATE TRIGGER stuck BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'stuck'); END")
+	stuck, loose := []string{"CREATE TRIGGER stuck BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'stuck'); END"}, "DROP TRIGGER stuck"
+	if w.Registry.Store.Database != "" {
+		stuck = []string{"CREATE FUNCTION stuck() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''stuck''; END' LANGUAGE plpgsql", "CREATE TRIGGER stuck BEFORE INSERT ON secrets FOR EACH ROW EXECUTE FUNCTION stuck()"}
+		loose += " ON secrets"
+	}
+	for _, statement := range stuck {
+		exec(statement)
+	}
 	if s, err := w.ask("mayas"); err == nil || s.Value != "" {
 		t.Errorf("%v", err)
 	}
-	exec("DROP TRIGGER stuck")
+	exec(loose)
 	w.pass(time.Minute)
 	if s := w.gets("mayas"); s.Value == before.Value {
 		t.Error("it is the one before")

@@ -35,14 +35,12 @@ func (db *DB) unseal(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := db.inTx(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", sealKeys, n.Kept)
-			return err
+		if err := db.alone(ctx, func(tx *sql.Tx) error { // another node may have been first
+			if _, err := tx.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", sealKeys, n.Kept); err != nil {
+				return err
+			}
+			return tx.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = $1", sealKeys).Scan(&kept)
 		}); err != nil {
-			return err
-		}
-		err = db.w.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = $1", sealKeys).Scan(&kept)
-		if err != nil {
 			return err
 		}
 	} else if err != nil {
@@ -71,6 +69,20 @@ func (tx *Tx) current() error {
 		return fmt.Errorf("reading the seal keys: %w", err)
 	}
 	return tx.db.Seal.Use(tx.ctx, kept)
+}
+
+// opened has the box use the seal keys that this transaction sees, or what the key file itself was for in a store from before
+// there were such keys.
+func (tx *Tx) opened() error {
+	err := tx.current()
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	n, err := tx.db.Seal.Begin(tx.ctx, true, tx.now)
+	if err == nil {
+		tx.db.Seal.Apply(n)
+	}
+	return err
 }
 
 // SealedBefore counts the secrets that another data key than the newest sealed.

@@ -41,7 +41,7 @@ type TaskFilter struct {
 // Tasks lists tasks by id.
 func (tx *Tx) Tasks(f TaskFilter) ([]policy.Task, error) {
 	if f.Limit == 0 {
-		f.Limit = -1
+		f.Limit = 1 << 30
 	}
 	return list(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE ($1 = '' OR identity = $1) AND ($2 = '' OR state = $2) AND id > $3 ORDER BY id LIMIT $4",
 		f.Identity.String(), string(f.State), f.After, f.Limit)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -19,6 +20,14 @@ func migrated(t *testing.T, k kit) {
 		k.must(db.UnsafeExec(statement))
 	}
 	k.must(db.Close())
+	have, know, err := store.Schema(t.Context(), k.Config)
+	if err != nil || have != 2 || know < 7 {
+		t.Errorf("schema %d of %d: %v", have, know, err)
+	}
+	k.must(store.Migrate(t.Context(), k.Config))
+	if have, _, err := store.Schema(t.Context(), k.Config); err != nil || have != know {
+		t.Errorf("migrated to schema %d of %d: %v", have, know, err)
+	}
 	db = k.open()
 	k.read(db, func(tx *store.Tx) error {
 		c, err := tx.CredentialByKey(key.Thumbprint)
@@ -28,4 +37,14 @@ func migrated(t *testing.T, k kit) {
 		}
 		return errors.Join(err, err2)
 	})
+	k.must(db.UnsafeExec("INSERT INTO schema_version (version) VALUES ($1)", know+1))
+	k.must(db.Close())
+	for name, err := range map[string]error{"open": errOf(store.Open(t.Context(), k.Config)), "migrate": store.Migrate(t.Context(), k.Config)} {
+		if err == nil || !strings.Contains(err.Error(), "use the newer lanyard that made it") {
+			t.Errorf("%s a store of a newer version: %v", name, err)
+		}
+	}
+	if have, _, err := store.Schema(t.Context(), k.Config); err != nil || have != know+1 {
+		t.Errorf("schema %d: %v", have, err)
+	}
 }

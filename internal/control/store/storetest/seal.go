@@ -114,7 +114,7 @@ func before(t *testing.T, k kit) {
 		k.read(db, func(tx *store.Tx) (err error) { plain, err = tx.Secret(name); return err })
 		sealed, err := f.SealAsBefore(plain, name)
 		k.must(err)
-		k.must(db.UnsafeExec(fmt.Sprintf("UPDATE secrets SET sealed = x'%x' WHERE name = '%s'", sealed, name)))
+		k.must(db.UnsafeExec("UPDATE secrets SET sealed = $1 WHERE name = $2", sealed, name))
 	}
 	k.must(db.UnsafeExec("DELETE FROM meta WHERE name = 'seal'"))
 	k.must(db.Close())
