@@ -32,8 +32,13 @@ func (v *View) Apply(c Change) error {
 		st.failed = err
 		v.trouble.Store(&err)
 		v.tell(&Stop{Everything: true})
-	} else if stop != nil && v.next == nil {
-		v.tell(stop)
+	} else if v.next == nil {
+		if stop != nil {
+			v.tell(stop)
+		}
+		if c.Cursor != (Cursor{}) {
+			v.enforced.Store(&c.Cursor)
+		}
 	}
 	return err
 }

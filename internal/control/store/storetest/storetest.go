@@ -59,7 +59,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 // source is the store's part of a feed.Source.
 type source struct{ *store.DB }
 
-func (source) Ack(context.Context, feed.Cursor) error { return nil }
+func (source) Ack(context.Context, feed.Cursor) (time.Duration, error) { return 0, nil }
 func (source) Credential(context.Context, string, identity.Chain, feed.Secret) (feed.Secret, error) {
 	return feed.Secret{}, store.ErrNotFound
 }
