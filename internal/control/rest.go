@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/manifest"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
@@ -192,7 +195,9 @@ type Caller struct {
 	Operator string `header:"Lanyard-Operator" hidden:"true"`
 	Identity string `header:"Lanyard-Identity" hidden:"true"`
 	Chain    string `header:"Lanyard-Chain" hidden:"true"`
+	Wait     string `query:"wait" doc:"Answer when every gateway has confirmed the change or has stopped, at the latest after this time; without it, after two seconds at most" example:"30s" maxLength:"16"`
 	remote   string
+	patience time.Duration // of Wait
 }
 
 // self is the identity that calls for itself; false for an operator.
@@ -215,6 +220,13 @@ func (c *Caller) Resolve(ctx huma.Context) []error {
 	c.remote = ctx.RemoteAddr()
 	// The body is here. With its deadline left in place, a change that takes longer would be taken for one whose caller went away.
 	_ = ctx.SetReadDeadline(time.Time{})
+	if c.Wait == "" {
+		return nil
+	}
+	var err error
+	if c.patience, err = time.ParseDuration(c.Wait); err != nil || c.patience <= 0 || c.patience > longestWait || ctx.Operation().Metadata[receipts] == nil {
+		return []error{&huma.ErrorDetail{Location: "query.wait", Message: "it is a time like 30s, up to " + longestWait.String() + ", with what has a receipt"}}
+	}
 	return nil
 }
 
@@ -259,6 +271,11 @@ func handleOwn[I, O any](api door, method, path, id, tag, summary string, f func
 
 func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I) (O, error)) {
 	op.BodyReadTimeout, op.RejectUnknownQueryParameters = api.bodyTime, true
+	if _, ok := reflect.TypeFor[O]().FieldByName("Receipt"); ok || reflect.TypeFor[O]() == reflect.TypeFor[feed.Receipt]() {
+		op.Metadata = map[string]any{receipts: true}
+	} else { // there is nothing to wait for
+		defer func() { api.without(op, "wait") }()
+	}
 	huma.Register(api, op,
 		func(ctx context.Context, in *I) (*reply[O], error) {
 			out, err := f(ctx, in)
@@ -267,6 +284,19 @@ func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I
 			}
 			return &reply[O]{out}, nil
 		})
+}
+
+// receipts marks operations that answer with a receipt.
+const receipts = "receipts"
+
+// without takes a parameter out of what is told of an operation.
+func (d door) without(op huma.Operation, name string) {
+	item := d.OpenAPI().Paths[op.Path]
+	for _, o := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete} {
+		if o != nil && o.OperationID == op.OperationID {
+			o.Parameters = slices.DeleteFunc(o.Parameters, func(p *huma.Param) bool { return p.Name == name })
+		}
+	}
 }
 
 // problem is the one place where errors become RFC 9457 problems. What is not

@@ -189,7 +189,7 @@ func (p *Plane) answer(ctx context.Context, who Caller, w registry.Answer) (Appr
 		return ApprovalAnswered{}, err
 	}
 	p.stir()
-	return ApprovalAnswered{p.approvalView(a), p.receipt(ctx, at)}, nil
+	return ApprovalAnswered{p.approvalView(a), p.receipt(ctx, at, who.patience)}, nil
 }
 
 // awaited is a question once it was answered, or as it is when the time is over.

@@ -115,7 +115,7 @@ func (p *Plane) taskRoutes(api door) {
 		if err != nil {
 			return out, err
 		}
-		out.Given, out.Going, out.Receipt = policy.Budget{}, true, p.receipt(ctx, at)
+		out.Given, out.Going, out.Receipt = policy.Budget{}, true, p.receipt(ctx, at, in.patience)
 		return out, nil
 	})
 	handleOwn(api, "GET", "/tasks", "list-tasks", tag, "Tasks by id; an identity sees its own", func(ctx context.Context, in *taskList) (Page[TaskView], error) {
