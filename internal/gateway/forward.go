@@ -103,7 +103,7 @@ func (g *Gateway) still(r *request) error {
 // intend makes the intent durable before a privileged request goes on.
 func (g *Gateway) intend(r *request) error {
 	const detail = "The ledger cannot be written, so an action that must be recorded first may not pass."
-	if g.recorder.failing.Load() {
+	if g.recorder.failing.Load() && g.Spool == nil {
 		return unavailable(detail)
 	}
 	e, err := g.intent(r)
