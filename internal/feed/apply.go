@@ -22,6 +22,8 @@ import (
 func (v *View) Apply(c Change) error {
 	v.applying.Lock()
 	defer v.applying.Unlock()
+	v.version.Add(1)
+	defer v.version.Add(1)
 	st := v.next
 	if st == nil {
 		st = v.now.Load()
@@ -90,6 +92,7 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 		keys, err := token.ParseJWKS(c.Keys.JWKS)
 		if err == nil {
 			st.keys.Store(keys)
+			st.jwks.Store(&c.Keys.JWKS)
 		}
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func (f *follower) acknowledge(ctx context.Context, onErr func(error)) {
 		if at == (Cursor{}) || at == acked && !due {
 			continue
 		}
-		granted, err := f.ack(ctx, at, min(max(lease/3, 500*time.Millisecond), 5*time.Second))
+		granted, from, err := f.ack(ctx, at, min(max(lease/3, 500*time.Millisecond), 5*time.Second))
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -140,21 +140,28 @@ func (f *follower) acknowledge(ctx context.Context, onErr func(error)) {
 				lease = granted
 			}
 			again.Reset(max(granted/3, least))
+			if k := f.view.Keep; k != nil && f.view.Lease != nil {
+				k.after(f.view, at, from, granted, onErr)
+			}
 		}
 	}
 }
 
 // ack acknowledges once, and renews the lease from the moment before.
-func (f *follower) ack(ctx context.Context, at Cursor, patience time.Duration) (time.Duration, error) {
+func (f *follower) ack(ctx context.Context, at Cursor, patience time.Duration) (granted time.Duration, from Instant, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var from Instant
 	if f.view.Lease != nil {
 		from = f.view.Lease.Now()
 	}
-	granted, err := f.src.Ack(ctx, at)
+	if k := f.view.Keep; k != nil {
+		if err := k.before(at); err != nil {
+			return 0, from, err // what is on disk would take back what is said here
+		}
+	}
+	granted, err = f.src.Ack(ctx, at)
 	if err == nil && f.view.Lease != nil {
 		err = f.view.Lease.Renew(from, granted)
 	}
-	return granted, err
+	return granted, from, err
 }

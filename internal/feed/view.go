@@ -25,6 +25,7 @@ const maxSets = 1 << 14
 type View struct {
 	Now   func() time.Time // to forget revoked tokens that have expired
 	Lease *Lease           // without which nothing is decided from it; nil: nobody could say that it is out of date
+	Keep  *Keep            // where it is on disk; nil: nowhere
 
 	applying sync.Mutex
 	onStop   []func(Stop)
@@ -32,6 +33,7 @@ type View struct {
 
 	now      atomic.Pointer[state]
 	enforced atomic.Pointer[Cursor] // all up to there is in now
+	version  atomic.Uint64          // grows with the beginning and the end of each Apply
 	trouble  atomic.Pointer[error]  // why it is not live; nil if it is
 	compiled compiled
 	answers  bell // rings with each change of an approval
@@ -52,6 +54,7 @@ type state struct {
 	guardrails atomic.Pointer[map[string]policy.Guardrail]
 	rails      atomic.Pointer[policy.Guardrails] // compiled; nil until synced
 	keys       atomic.Pointer[token.Verifier]
+	jwks       atomic.Pointer[[]byte]    // as they came
 	approvals  *table[string, *Approval] // by hash, or by key when they stand
 	shapes     map[string]policy.Grant   // of the grants of now, some of each sort, for others to share; Apply's own
 	failed     error                     // a change that could not be applied: only another snapshot makes that good

@@ -83,15 +83,14 @@ func (s Sealer) Next(b []byte, place string) (plain, rest []byte, err error) {
 	return plain, rest, nil
 }
 
-// Replace makes data the content of a file, whole and on disk when it returns, of mode 0600.
-// A crash leaves what was there before.
-func Replace(path string, data []byte) error {
+// Replace makes what write writes the content of a file, whole and on disk when it
+// returns, of mode 0600. A crash or an error leaves what was there before.
+func Replace(path string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+	if err = errors.Join(write(f), f.Sync(), f.Close()); err == nil {
 		err = os.Rename(path+".new", path)
 	}
 	if err != nil {

@@ -127,7 +127,7 @@ func TestPlaces(t *testing.T) {
 func TestReplace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	for _, text := range []string{"first", "second, which is longer", "x"} {
-		if err := journal.Replace(path, []byte(text)); err != nil {
+		if err := journal.Replace(path, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(path); string(got) != text {
@@ -137,10 +137,17 @@ func TestReplace(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(info, err)
 	}
+	stop := errors.New("stop")
+	if err := journal.Replace(path, func(w io.Writer) error { io.WriteString(w, "half"); return stop }); !errors.Is(err, stop) {
+		t.Error(err)
+	}
+	if got, _ := os.ReadFile(path); string(got) != "x" {
+		t.Errorf("half a file: %q", got)
+	}
 	if err := errors.Join(journal.Remove(path), journal.Remove(path)); err != nil {
 		t.Error(err)
 	}
-	if journal.Replace(filepath.Join(path, "x", "y"), nil) == nil {
+	if journal.Replace(filepath.Join(path, "x", "y"), func(io.Writer) error { return nil }) == nil {
 		t.Error("written into a folder that is not there")
 	}
 }
