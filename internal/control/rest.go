@@ -220,7 +220,7 @@ func (c *Caller) Resolve(ctx huma.Context) []error {
 	c.remote = ctx.RemoteAddr()
 	// The body is here. With its deadline left in place, a change that takes longer would be taken for one whose caller went away.
 	_ = ctx.SetReadDeadline(time.Time{})
-	if c.Wait == "" {
+	if c.Wait == "" || ctx.Operation().Metadata[ownWait] != nil {
 		return nil
 	}
 	var err error
@@ -271,10 +271,14 @@ func handleOwn[I, O any](api door, method, path, id, tag, summary string, f func
 
 func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I) (O, error)) {
 	op.BodyReadTimeout, op.RejectUnknownQueryParameters = api.bodyTime, true
+	op.Metadata = map[string]any{}
+	if f, _ := reflect.TypeFor[I]().FieldByName("Wait"); len(f.Index) == 1 {
+		op.Metadata[ownWait] = true
+	}
 	if _, ok := reflect.TypeFor[O]().FieldByName("Receipt"); ok || reflect.TypeFor[O]() == reflect.TypeFor[feed.Receipt]() {
-		op.Metadata = map[string]any{receipts: true}
+		op.Metadata[receipts] = true
 	} else { // there is nothing to wait for
-		defer func() { api.without(op, "wait") }()
+		defer api.withoutWait(op)
 	}
 	huma.Register(api, op,
 		func(ctx context.Context, in *I) (*reply[O], error) {
@@ -286,15 +290,19 @@ func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I
 		})
 }
 
-// receipts marks operations that answer with a receipt.
-const receipts = "receipts"
+// What is known of an operation: it answers with a receipt; it has another meaning of wait.
+const (
+	receipts = "receipts"
+	ownWait  = "wait"
+)
 
-// without takes a parameter out of what is told of an operation.
-func (d door) without(op huma.Operation, name string) {
+// withoutWait takes Caller's Wait out of what is told of an operation.
+func (d door) withoutWait(op huma.Operation) {
+	f, _ := reflect.TypeFor[Caller]().FieldByName("Wait")
 	item := d.OpenAPI().Paths[op.Path]
 	for _, o := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete} {
 		if o != nil && o.OperationID == op.OperationID {
-			o.Parameters = slices.DeleteFunc(o.Parameters, func(p *huma.Param) bool { return p.Name == name })
+			o.Parameters = slices.DeleteFunc(o.Parameters, func(p *huma.Param) bool { return p.Description == f.Tag.Get("doc") })
 		}
 	}
 }

@@ -49,6 +49,9 @@ func TestMain(m *testing.M) {
 	if name == "orders" {
 		obey(os.Getenv("LANYARD_FAULT_DIR"))
 	}
+	if name == "gateway" {
+		fail(runGateway(os.Getenv("LANYARD_FAULT_DIR"), os.Getenv("LANYARD_FAULT_PREFIX")))
+	}
 	for _, e := range engines {
 		if e.name == name {
 			err := e.write(os.Getenv("LANYARD_FAULT_DIR"), os.Getenv("LANYARD_FAULT_SYNC"), os.Getenv("LANYARD_FAULT_PREFIX"), func(n string) {
