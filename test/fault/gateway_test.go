@@ -163,7 +163,7 @@ func newFar(t *testing.T, lease time.Duration) *far {
 		switch r.URL.Path {
 		case "/ack":
 			if f.deaf.Load() {
-				http.Error(w, "no", 503)
+				http.Error(w, "no", http.StatusServiceUnavailable)
 				return
 			}
 			io.WriteString(w, f.lease.String())
@@ -177,7 +177,7 @@ func newFar(t *testing.T, lease time.Duration) *far {
 				err = f.db.Record(r.Context(), events)
 			}
 			if err != nil {
-				http.Error(w, err.Error(), 503)
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			} else if mathrand.IntN(10) == 0 { // it is there, and the answer is lost
 				panic(http.ErrAbortHandler)
 			}
