@@ -270,7 +270,7 @@ func (p *Plane) health(mux *http.ServeMux) {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := p.Ready(); err != nil {
 			why := "the view is not complete" // by what, is for the log
-			if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) {
+			if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) || errors.Is(err, feed.ErrLapsed) {
 				why = err.Error()
 			}
 			http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)

@@ -126,6 +126,8 @@ func TestLeaseRule(t *testing.T) {
 		"under one name two": {{0, "ack a 0", lease, ""}, {time.Second, "commit", 0, ""}, {0, "ack a 0", lease, ""}, {5 * time.Second, "ack a 1", 4 * time.Second, ""},
 			{0, "receipt", 0, "a=11s"}, {0, "ack a 0", lease, ""}, {0, "receipt", 0, ""}},
 		"an old view comes back": {{0, "ack a 0", lease, ""}, {0, "commit", 0, ""}, {0, "ack a 0", lease, ""}, {time.Minute, "ack a 1", 0, ""}},
+		"somebody sets the wall clock": {{0, "ack a 0", lease, ""}, {0, "wall 5h", 0, ""}, {time.Second, "ack a 0", lease, ""}, {0, "wall -90h", 0, ""}, {2 * time.Second, "commit", 0, ""}, {0, "wall 1000h", 0, ""},
+			{0, "receipt", 0, "a=11s"}, {3 * time.Second, "ack a 1", 5 * time.Second, ""}, {0, "wall -3h", 0, ""}, {0, "receipt", 0, "a=11s"}},
 		"a history that is over": {{0, "ack a 0", lease, ""}, {0, "ack a other", 0, ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,6 +142,12 @@ func TestLeaseRule(t *testing.T) {
 				f := strings.Fields(s.do)
 				passed := clock.now().Since(begun)
 				switch f[0] {
+				case "wall":
+					d, err := time.ParseDuration(f[1])
+					if err != nil {
+						t.Fatal(err)
+					}
+					p.ahead.Add(int64(d))
 				case "commit":
 					if _, err := p.Store.Write(t.Context(), func(tx *store.Tx) error {
 						tx.Record(storetest.Event("test.put"))

@@ -136,10 +136,13 @@ func (f *follower) acknowledge(ctx context.Context, onErr func(error)) {
 			again.Reset(retry)
 			retry = min(2*retry, most)
 		default:
-			if acked, retry = at, least; granted > 0 {
+			acked, retry = at, least
+			if granted > 0 {
 				lease = granted
+				again.Reset(max(granted/3, least))
+			} else { // what is to come is applied first
+				again.Reset(10 * least)
 			}
-			again.Reset(max(granted/3, least))
 			if k := f.view.Keep; k != nil && f.view.Lease != nil {
 				k.after(f.view, at, from, granted, onErr)
 			}

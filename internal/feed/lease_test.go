@@ -126,7 +126,8 @@ func TestFollowRenews(t *testing.T) {
 	src.lease.Store(0)
 	wait(t, "the end of the lease", func() bool { return view.Live(time.Now()) != nil })
 	src.lease.Store(int64(time.Hour)) // longer than any: no lease at all
-	time.Sleep(100 * time.Millisecond)
+	n = src.acks.Load()
+	wait(t, "more acknowledgements", func() bool { return src.acks.Load() >= n+2 })
 	if view.Live(time.Now()) == nil {
 		t.Error("an hour was taken")
 	}
