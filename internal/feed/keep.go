@@ -37,6 +37,7 @@ type Keep struct {
 	view    Cursor    // of the view on disk; zero: none
 	lease   Cursor    // for which there is a lease on disk; zero: none
 	unsure  bool      // there may be a lease on disk of which nothing is known
+	last    kept      // the last renewal; zero while a later cursor is being acknowledged
 	writing bool      // the view, beside all else
 	next    time.Time // not before then is it written again
 }
@@ -177,6 +178,9 @@ func (k *Keep) void() error {
 func (k *Keep) before(at Cursor) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.last.At != at {
+		k.last = kept{}
+	}
 	if !k.unsure && (k.lease == at || k.lease == (Cursor{})) {
 		return nil
 	}
@@ -188,45 +192,51 @@ func (k *Keep) before(at Cursor) error {
 func (k *Keep) after(v *View, at Cursor, from Instant, lease time.Duration, onErr func(error)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch {
-	case k.boot == "" || lease <= 0:
-	case k.view == at:
-		if err := k.write(kept{at, k.boot, from, lease}); err != nil {
-			onErr(fmt.Errorf("keeping the lease: %w", err))
-		}
-	case !k.writing && time.Now().After(k.next):
+	if k.boot == "" || lease <= 0 {
+		return
+	}
+	k.last = kept{at, k.boot, from, lease}
+	if k.view == at {
+		k.write(k.last, onErr)
+	} else if !k.writing && time.Now().After(k.next) {
 		k.writing = true
-		go func() {
-			begun := time.Now()
-			whole, err := k.dump(v, at)
-			if err != nil {
-				onErr(fmt.Errorf("keeping the view: %w", err))
-			}
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			if k.writing = false; whole {
-				k.view = at
-			}
-			k.next = time.Now().Add(max(time.Second, 10*time.Since(begun)))
-		}()
+		go k.writeView(v, at, onErr)
 	}
 }
 
-func (k *Keep) write(l kept) error {
-	plain, err := json.Marshal(l)
+// writeView brings the view to disk, and then the lease if nothing later was acknowledged meanwhile.
+func (k *Keep) writeView(v *View, at Cursor, onErr func(error)) {
+	begun := time.Now()
+	whole, err := k.dump(v, at)
 	if err != nil {
-		return err
+		onErr(fmt.Errorf("keeping the view: %w", err))
 	}
-	b, err := k.seal.Append(nil, plain, k.place(leaseFile, 0))
-	if err != nil {
-		return err
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.writing = false; whole {
+		k.view = at
+	}
+	if whole && k.last.At == at {
+		k.write(k.last, onErr)
+	}
+	k.next = time.Now().Add(max(time.Second, 10*time.Since(begun)))
+}
+
+func (k *Keep) write(l kept, onErr func(error)) {
+	plain, err := json.Marshal(l)
+	var b []byte
+	if err == nil {
+		b, err = k.seal.Append(nil, plain, k.place(leaseFile, 0))
 	}
 	k.unsure = true
-	if err := journal.Replace(k.path(leaseFile), func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
-		return err
+	if err == nil {
+		err = journal.Replace(k.path(leaseFile), func(w io.Writer) error { _, err := w.Write(b); return err })
+	}
+	if err != nil {
+		onErr(fmt.Errorf("keeping the lease: %w", err))
+		return
 	}
 	k.lease, k.unsure = l.At, false
-	return nil
 }
 
 var errMoved = errors.New("the view has moved on")
