@@ -32,6 +32,10 @@ func (a *app) status() *cobra.Command {
 			line("control", "%s", s.URL)
 			line("gateway", "%s", s.GatewayURL)
 			for _, g := range s.Gateways {
+				if !g.Stops.After(s.Now) {
+					line("", "%s: has stopped: not heard of for longer than its lease", g.Name)
+					continue
+				}
 				line("", "%s: %d changes behind", g.Name, g.Behind)
 			}
 			writable := "writable"
@@ -143,7 +147,9 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		}
 	}
 	for _, g := range s.Gateways {
-		if g.Behind > 0 {
+		if !g.Stops.After(s.Now) {
+			bad("gateway "+g.Name+" has stopped", "it was not heard of for longer than its lease; see its log, and whether it reaches "+s.URL)
+		} else if g.Behind > 0 {
 			bad(fmt.Sprintf("gateway %s is %d changes behind", g.Name, g.Behind), "see its log")
 		}
 	}

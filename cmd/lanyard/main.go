@@ -91,6 +91,7 @@ type app struct {
 	data      string
 	server    string
 	reason    string
+	wait      bool // until what was changed is in force everywhere
 }
 
 const long = `Lanyard gives every agent, bot and service account an identity of its own: owned

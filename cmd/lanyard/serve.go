@@ -48,7 +48,7 @@ type server struct {
 	insecure, bearer       bool
 	register, localClients bool
 	maxExpiry, defaultEnd  string
-	tokenTTL               time.Duration
+	tokenTTL, lease        time.Duration
 	logFormat, logLevel    string
 	notify                 doors
 	operate
@@ -96,6 +96,7 @@ the folder. A second serve on the same SQLite is refused.`,
 	f.StringVar(&s.maxExpiry, "max-expiry", "365d", "the longest that an identity may run without being renewed")
 	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
+	f.DurationVar(&s.lease, "lease", feed.DefaultLease, "how long a gateway serves without word from the control plane, 1s to 5m: what is revoked is refused after that time even by one that cannot be reached")
 	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity, and as many tasks")
 	s.database.flags(f)
 	s.notify.flags(f)
@@ -145,6 +146,9 @@ func (s *server) check() error {
 	}
 	if s.tokenTTL < 10*time.Second || s.tokenTTL > 15*time.Minute {
 		return usage("--token-ttl %s: from 10s to 15m", s.tokenTTL)
+	}
+	if s.lease < feed.MinLease || s.lease > feed.MaxLease {
+		return usage("--lease %s: from %s to %s", s.lease, feed.MinLease, feed.MaxLease)
 	}
 	return s.operate.check()
 }
@@ -212,8 +216,9 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	view := feed.NewView()
+	view.Lease = feed.NewLease(feed.BootClock)
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
-		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors, KEK: s.kek})
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, Lease: s.lease, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors, KEK: s.kek})
 	if err != nil {
 		return err
 	}

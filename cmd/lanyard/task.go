@@ -55,9 +55,8 @@ different ones, write them into a file and give it with --scope.`,
 			if err != nil {
 				return err
 			}
-			return a.show(t, func(w io.Writer) {
+			return a.confirmed(cmd.Context(), &t, &t.Receipt, func(w io.Writer) {
 				fmt.Fprintf(w, "%s is open for %s until %s\n", t.ID, t.Identity.Name(), t.Until.Local().Format("2006-01-02 15:04"))
-				receipt(w, t.Receipt)
 			})
 		}}
 	f := c.Flags()
@@ -233,5 +232,6 @@ func (a *app) taskClose() *cobra.Command {
 		return a.changed(cmd, "POST", pathOf("tasks", args[0], "close"), in, args[0]+" is closed")
 	}}
 	c.Flags().StringVar(&in.Reason, "reason", "", "why, for the record")
+	a.waitFlag(c)
 	return c
 }

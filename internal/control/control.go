@@ -58,6 +58,8 @@ type Config struct {
 	LocalClients  bool          // metadata documents of clients, and providers' keys, may be on this machine, over http: for development
 	Questions     int           // that may wait for people for one identity; default 20
 	Notify        []notify.Door // through which people are told that they are asked
+	Lease         time.Duration // how long a gateway may go on without word; default 10 seconds
+	Clock         feed.Clock    // what leases are measured with; default the machine's
 	// KEK makes the key that a setting names, to wrap the seal keys; nil: they stay wrapped as they are.
 	KEK func(setting string) (seal.KEK, error)
 }
@@ -70,7 +72,7 @@ type Plane struct {
 	broker   *broker.Broker
 	ring     *issuer.KeyRing
 	issuer   *issuer.Issuer
-	acks     acks
+	acks     acks          // of gateways
 	wake     chan struct{} // something's end may have come nearer
 	bodyTime time.Duration // a body that is not whole by then is refused
 	waiting  chan struct{} // has a value for each who waits for people's answer
@@ -82,18 +84,24 @@ type Plane struct {
 // Open makes a control plane over a store, and its first signing key on the first start.
 func Open(ctx context.Context, c Config) (*Plane, error) {
 	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
-	p.acks.of, p.sealed = map[string]ack{}, newSealed()
+	if p.Clock == nil {
+		p.Clock = feed.BootClock
+	}
+	if p.Lease == 0 {
+		p.Lease = feed.DefaultLease
+	}
+	p.sealed = newSealed()
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
 		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify)}
 	p.broker = &broker.Broker{Registry: p.registry, URL: c.URL, Now: c.Now, Rand: c.Rand, Log: c.Log}
 	p.registry.GivenUp = p.broker.GivenUp
 	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
-	if err := p.ring.Open(ctx); err != nil {
+	if err := errors.Join(p.ring.Open(ctx), p.recall(ctx)); err != nil {
 		return nil, err
 	}
 	p.issuer = &issuer.Issuer{URL: c.URL, GatewayURL: c.GatewayURL, View: c.View, Ring: p.ring, Now: c.Now, Rand: c.Rand, Start: p.started,
 		TTL: c.TokenTTL, AllowBearer: c.AllowBearer, Registry: p.registry, Fetch: fetch.New(c.LocalClients), Register: c.Register,
-		Settle: func(ctx context.Context, at feed.Cursor) { p.stir(); p.receipt(ctx, at) }, Record: p.recordIssued, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
+		Settle: func(ctx context.Context, at feed.Cursor) { p.stir(); p.receipt(ctx, at, 0) }, Record: p.recordIssued, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
 		RevokeToken: func(ctx context.Context, t token.Claims, actor string) error {
 			_, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
 				return c.RevokeToken(t.ID, t.Expires, t.Actor(), "")
@@ -172,6 +180,9 @@ func (p *Plane) Run(ctx context.Context) {
 		all.Wait()
 	}()
 	defer func() { <-told }()
+	noted := make(chan struct{})
+	go func() { defer close(noted); p.noteAcks(ctx) }()
+	defer func() { <-noted }()
 	var tidied time.Time
 	for ctx.Err() == nil {
 		wait := time.Minute
@@ -255,9 +266,8 @@ func (s source) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Cha
 	return s.p.Store.Watch(ctx, after)
 }
 
-func (s source) Ack(_ context.Context, at feed.Cursor) error {
-	s.p.acks.put(s.gateway, at, s.p.Now())
-	return nil
+func (s source) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
+	return s.p.acknowledged(ctx, s.gateway, at)
 }
 
 func (s source) Record(ctx context.Context, events []ledger.Event) error {
@@ -277,69 +287,6 @@ func (s source) Draw(ctx context.Context, task string, want policy.Budget) (got 
 }
 
 var _ feed.Budget = source{}
-
-// acks is how far each gateway has come.
-type acks struct {
-	mu   sync.Mutex
-	of   map[string]ack
-	bell chan struct{} // closed with the next ack
-}
-
-type ack struct {
-	cursor feed.Cursor
-	at     time.Time
-}
-
-func (a *acks) put(gateway string, at feed.Cursor, now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.of[gateway] = ack{at, now}
-	if a.bell != nil {
-		close(a.bell)
-		a.bell = nil
-	}
-}
-
-// reached says who enforces everything up to a cursor, since when, and who does not; more closes with the next ack.
-func (a *acks) reached(at feed.Cursor) (confirmed map[string]time.Time, waiting []string, more <-chan struct{}) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	confirmed = map[string]time.Time{}
-	for gateway, k := range a.of {
-		if k.cursor.Epoch == at.Epoch && k.cursor.Seq >= at.Seq {
-			confirmed[gateway] = k.at
-		} else {
-			waiting = append(waiting, gateway)
-		}
-	}
-	if a.bell == nil {
-		a.bell = make(chan struct{})
-	}
-	return confirmed, waiting, a.bell
-}
-
-// patience is how long a change waits for gateways to confirm it.
-const patience = 2 * time.Second
-
-// receipt waits a little for every gateway to enforce what was committed at a cursor.
-func (p *Plane) receipt(ctx context.Context, at feed.Cursor) feed.Receipt {
-	r := feed.Receipt{Cursor: at, Committed: p.Now().UTC()}
-	timeout := time.NewTimer(patience)
-	defer timeout.Stop()
-	for {
-		var more <-chan struct{}
-		if r.Confirmed, r.Waiting, more = p.acks.reached(at); len(r.Waiting) == 0 && len(r.Confirmed) > 0 {
-			return r
-		}
-		select {
-		case <-more:
-		case <-timeout.C:
-			return r
-		case <-ctx.Done():
-			return r
-		}
-	}
-}
 
 func (p *Plane) metrics() error {
 	for _, g := range []struct {

@@ -343,24 +343,6 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// TestReceipt: the answer to a kill names who enforces it, and who does not.
-func TestReceipt(t *testing.T) {
-	p := start(t)
-	p.settle()
-	p.acks.put("deaf", feed.Cursor{}, p.Now())
-	var k KillResult
-	if err := json.Unmarshal([]byte(p.must("POST", "/v1/kill", `{"identity":"bot","reason":"x"}`)), &k); err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := k.Receipt.Confirmed["gw"]; !ok || len(k.Receipt.Waiting) != 1 || k.Receipt.Waiting[0] != "deaf" || k.Count != 1 || k.Credentials != 1 {
-		t.Errorf("%+v", k)
-	}
-	s, _ := p.View.Subject(k.Identities[0])
-	if s.Identity.State != identity.Killed {
-		t.Errorf("confirmed, and yet %s", s.Identity.State)
-	}
-}
-
 // TestBroker: a secret leaves for those who may use the upstream now.
 func TestBroker(t *testing.T) {
 	p := start(t)

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
 // ErrDraining means that this control plane ends: it does all it does, and new work should go elsewhere.
@@ -55,7 +56,7 @@ func (p *Plane) health(mux *http.ServeMux, others ...func() error) {
 		why := "the view is not complete, or the ledger cannot be written" // by what, is for the log
 		if errors.Is(err, store.ErrUnavailable) {
 			why = store.ErrUnavailable.Error() // and not what the driver says
-		} else if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrDraining) {
+		} else if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrDraining) || errors.Is(err, feed.ErrLapsed) {
 			why = err.Error()
 		}
 		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)

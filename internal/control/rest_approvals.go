@@ -203,7 +203,7 @@ func (p *Plane) answer(ctx context.Context, who Caller, w registry.Answer) (Appr
 		return ApprovalAnswered{}, err
 	}
 	p.stir()
-	return ApprovalAnswered{p.approvalView(a), p.receipt(ctx, at)}, nil
+	return ApprovalAnswered{p.approvalView(a), p.receipt(ctx, at, who.patience)}, nil
 }
 
 // waitFor reads how long somebody wants to wait for an answer.

@@ -166,7 +166,7 @@ func (p *Plane) taskRoutes(api door) {
 		if err != nil {
 			return out, err
 		}
-		out.Receipt = p.receipt(ctx, at)
+		out.Receipt = p.receipt(ctx, at, in.patience)
 		return out, nil
 	})
 	handleOwn(api, "GET", "/tasks", "list-tasks", tag, "Tasks by id; an identity sees its own", func(ctx context.Context, in *taskList) (Page[TaskView], error) {

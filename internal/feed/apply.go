@@ -22,6 +22,8 @@ import (
 func (v *View) Apply(c Change) error {
 	v.applying.Lock()
 	defer v.applying.Unlock()
+	v.version.Add(1)
+	defer v.version.Add(1)
 	st := v.next
 	if st == nil {
 		st = v.now.Load()
@@ -32,8 +34,13 @@ func (v *View) Apply(c Change) error {
 		st.failed = err
 		v.trouble.Store(&err)
 		v.tell(&Stop{Everything: true})
-	} else if stop != nil && v.next == nil {
-		v.tell(stop)
+	} else if v.next == nil {
+		if stop != nil {
+			v.tell(stop)
+		}
+		if c.Cursor != (Cursor{}) {
+			v.enforced.Store(&c.Cursor)
+		}
 	}
 	if v.next == nil {
 		v.changes.ring()
@@ -88,6 +95,7 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 		keys, err := token.ParseJWKS(c.Keys.JWKS)
 		if err == nil {
 			st.keys.Store(keys)
+			st.jwks.Store(&c.Keys.JWKS)
 		}
 		return nil, err
 	}

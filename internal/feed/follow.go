@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -12,13 +13,21 @@ var (
 	errOrder = errors.New("changes are out of order")
 )
 
-// Follow keeps view as src says until ctx ends: a snapshot first, then every
-// change, each acknowledged once the view enforces it. When the feed breaks it
-// goes on from where it was; when it is compacted, or a change cannot be applied,
-// from a new snapshot, so that what is in no snapshot any more is gone. Whatever
-// goes wrong is told to onErr and tried again, after 50 ms at first, 5 s at most.
+// Follow keeps view as src says until ctx ends: from where the view is or, if it is
+// empty, a snapshot first; then every change. When the feed breaks it goes on from where
+// it was; when it is compacted, or a change cannot be applied, from a new snapshot, so
+// that what is in no snapshot any more is gone. Whatever goes wrong is told to onErr and
+// tried again, after 50 ms at first, 5 s at most.
+//
+// Beside that it acknowledges what the view enforces, at once and then again and again,
+// which renews the view's lease. The two do not wait for each other: an acknowledgement
+// that hangs keeps no change from being applied.
 func Follow(ctx context.Context, src Source, view *View, onErr func(error)) {
-	f := follower{src: src, view: view}
+	f := follower{src: src, view: view, at: view.Enforced(), applied: make(chan struct{}, 1)}
+	var acks sync.WaitGroup
+	defer acks.Wait()
+	acks.Go(func() { f.acknowledge(ctx, onErr) })
+	f.note()
 	const least, most = 50 * time.Millisecond, 5 * time.Second
 	wait := least
 	for ctx.Err() == nil {
@@ -40,10 +49,10 @@ func Follow(ctx context.Context, src Source, view *View, onErr func(error)) {
 }
 
 type follower struct {
-	src   Source
-	view  *View
-	at    Cursor // enforced up to here; zero: nothing, begin with a snapshot
-	acked Cursor
+	src     Source
+	view    *View
+	at      Cursor        // enforced up to here; zero: begin with a snapshot
+	applied chan struct{} // there may be more to acknowledge
 }
 
 // run follows until the feed breaks.
@@ -52,8 +61,6 @@ func (f *follower) run(ctx context.Context) error {
 	defer cancel()
 	if f.at == (Cursor{}) {
 		f.view.Restart()
-	} else if err := f.ack(ctx); err != nil {
-		return err
 	}
 	for c, err := range f.src.Watch(ctx, f.at) {
 		if errors.Is(err, ErrCompacted) {
@@ -62,7 +69,7 @@ func (f *follower) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := f.take(ctx, c); err != nil {
+		if err := f.take(c); err != nil {
 			return err
 		}
 	}
@@ -70,7 +77,7 @@ func (f *follower) run(ctx context.Context) error {
 }
 
 // take applies one change. Inside a snapshot there is nothing to acknowledge yet.
-func (f *follower) take(ctx context.Context, c Change) error {
+func (f *follower) take(c Change) error {
 	first := f.at == (Cursor{})
 	if !first && (c.Synced || c.Cursor.Epoch != f.at.Epoch || c.Cursor.Seq <= f.at.Seq) {
 		err := fmt.Errorf("%w: %v after %v", errOrder, c.Cursor, f.at)
@@ -87,16 +94,77 @@ func (f *follower) take(ctx context.Context, c Change) error {
 	if f.at = c.Cursor; f.at == (Cursor{}) {
 		return fmt.Errorf("%w: a snapshot ended without a cursor", errOrder)
 	}
-	return f.ack(ctx)
+	f.note()
+	return nil
 }
 
-func (f *follower) ack(ctx context.Context) error {
-	if f.acked == f.at {
-		return nil
+func (f *follower) note() {
+	select {
+	case f.applied <- struct{}{}:
+	default:
 	}
-	err := f.src.Ack(ctx, f.at)
-	if err == nil {
-		f.acked = f.at
+}
+
+// acknowledge says what the view enforces whenever that is more, and at least three times
+// in each lease. One is under way at a time, so that none overtakes another; what is applied
+// meanwhile is in the next.
+func (f *follower) acknowledge(ctx context.Context, onErr func(error)) {
+	const least, most = 50 * time.Millisecond, 2 * time.Second
+	retry, lease := least, DefaultLease
+	again := time.NewTimer(0)
+	defer again.Stop()
+	var acked Cursor
+	for {
+		due := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.applied:
+		case <-again.C:
+			due = true
+		}
+		at := f.view.Enforced()
+		if at == (Cursor{}) || at == acked && !due {
+			continue
+		}
+		granted, from, err := f.ack(ctx, at, min(max(lease/3, 500*time.Millisecond), 5*time.Second))
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			onErr(fmt.Errorf("acknowledging the feed: %w", err))
+			again.Reset(retry)
+			retry = min(2*retry, most)
+		default:
+			acked, retry = at, least
+			if granted > 0 {
+				lease = granted
+				again.Reset(max(granted/3, least))
+			} else { // what is to come is applied first
+				again.Reset(10 * least)
+			}
+			if k := f.view.Keep; k != nil && f.view.Lease != nil {
+				k.after(f.view, at, from, granted, onErr)
+			}
+		}
 	}
-	return err
+}
+
+// ack acknowledges once, and renews the lease from the moment before.
+func (f *follower) ack(ctx context.Context, at Cursor, patience time.Duration) (granted time.Duration, from Instant, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if f.view.Lease != nil {
+		from = f.view.Lease.Now()
+	}
+	if k := f.view.Keep; k != nil {
+		if err := k.before(at); err != nil {
+			return 0, from, err // what is on disk would take back what is said here
+		}
+	}
+	granted, err = f.src.Ack(ctx, at)
+	if err == nil && f.view.Lease != nil {
+		err = f.view.Lease.Renew(from, granted)
+	}
+	return granted, from, err
 }

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"hash/maphash"
+	"maps"
 	"sync"
 )
 
@@ -75,4 +76,17 @@ func (t *table[K, V]) sweep(gone func(V) bool) (n int) {
 		s.Unlock()
 	}
 	return n
+}
+
+// each calls f for what is there, in no order; what comes or goes meanwhile may be among it or not.
+func (t *table[K, V]) each(f func(K, V)) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.RLock()
+		m := maps.Clone(s.m)
+		s.RUnlock()
+		for k, v := range m {
+			f(k, v)
+		}
+	}
 }

@@ -46,6 +46,7 @@ type Config struct {
 	Source   feed.Source        // control plane
 	Desk     feed.Desk          // where people are asked; nil: nobody can be
 	View     *feed.View         // memory, applied by the caller
+	Spool    *Spool             // where events wait while Source cannot record them; nil: in memory alone. Close closes it
 	Families []connector.Family // how upstreams describe what they can do
 	Now      func() time.Time
 	Rand     io.Reader // safe for concurrent use, as crypto/rand.Reader is
@@ -163,6 +164,7 @@ func New(c Config) (*Gateway, error) {
 	g.requests.New = func() any { return newRequest(g) }
 	c.View.OnStop(g.stop)
 	go g.recorder.run()
+	go g.recorder.drain()
 	go g.note()
 	return g, nil
 }
@@ -193,6 +195,9 @@ func (g *Gateway) Close() error {
 	defer cancel()
 	close(g.done)
 	err := g.recorder.wait(ctx)
+	if g.Spool != nil {
+		err = errors.Join(err, g.Spool.close())
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, b := range g.backends {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -46,6 +47,18 @@ func (m *metrics) register(g *Gateway) error {
 				return 0
 			}
 			return 1
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_spooled_bytes", Help: "Events on disk that are not in the ledger yet."}, func() float64 {
+			if g.Spool == nil {
+				return 0
+			}
+			return float64(g.Spool.held.Load())
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_lease_seconds", Help: "For how long this gateway may go on without word from its control plane; 0 when it has stopped."}, func() float64 {
+			if g.View.Lease == nil {
+				return math.Inf(1)
+			}
+			return max(0, g.View.Lease.Left().Seconds())
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_running", Help: "Requests being forwarded."}, func() float64 { return float64(g.streams.running()) }),
 	} {

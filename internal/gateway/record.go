@@ -140,6 +140,7 @@ func (g *Gateway) note() {
 			g.sweepDoors()
 			g.purses.later(func() { g.purses.sweep(g.Now()) })
 		case <-t.C:
+			g.lapse()
 			g.streams.each(func(r *request) {
 				if r.sweeps++; r.sweeps < 2 || r.noted || r.decision.Before || !g.recorder.reserve() {
 					return

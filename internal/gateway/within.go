@@ -124,8 +124,8 @@ type caller struct {
 
 // vouched takes a caller; what may have changed since it was authenticated is asked again.
 func (g *Gateway) vouched(r *request, c *caller) error {
-	if err := g.View.Live(r.start); err != nil {
-		return unavailable("The gateway has not heard from its control plane, so nothing may pass.")
+	if err := g.live(r.start); err != nil {
+		return err
 	}
 	r.claims, r.access, r.source = c.claims, c.access, c.source
 	return g.admit(r)

@@ -50,6 +50,12 @@ func TestMain(m *testing.M) {
 	if name == "orders" {
 		obey(os.Getenv("LANYARD_FAULT_DIR"))
 	}
+	if name == "gateway" {
+		fail(runGateway(os.Getenv("LANYARD_FAULT_DIR"), os.Getenv("LANYARD_FAULT_PREFIX")))
+	}
+	if name == "keep" {
+		fail(runKeep(os.Getenv("LANYARD_FAULT_DIR")))
+	}
 	for _, e := range engines {
 		if e.name == name {
 			err := e.write(os.Getenv("LANYARD_FAULT_DIR"), os.Getenv("LANYARD_FAULT_SYNC"), os.Getenv("LANYARD_FAULT_PREFIX"), func(n string) {

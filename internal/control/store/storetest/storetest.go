@@ -40,7 +40,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
 		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "children": children, "loops": loops, "compacted": compacted,
-		"ledger": events, "damage": damage, "secrets": secrets, "resealed": resealed, "otherNode": otherNode, "before": before, "interrupted": interrupted, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "tasks": tasks, "approvals": approvals, "migrated": migrated,
+		"ledger": events, "damage": damage, "secrets": secrets, "resealed": resealed, "otherNode": otherNode, "before": before, "interrupted": interrupted, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "tasks": tasks, "approvals": approvals, "acks": acks, "migrated": migrated,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config(t)
@@ -59,7 +59,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 // source is the store's part of a feed.Source.
 type source struct{ *store.DB }
 
-func (source) Ack(context.Context, feed.Cursor) error { return nil }
+func (source) Ack(context.Context, feed.Cursor) (time.Duration, error) { return 0, nil }
 func (source) Credential(context.Context, string, identity.Chain, feed.Secret) (feed.Secret, error) {
 	return feed.Secret{}, store.ErrNotFound
 }
