@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,10 +117,10 @@ func (s *Server) Up() error {
 		if s.process == nil {
 			s.process = s.command("postgres", "-D", s.data())
 			s.process.Stdout, s.process.Stderr = log, log
-			if err := s.process.Start(); err != nil {
+			if err := begin(s.process); err != nil {
+				s.process = nil
 				return err
 			}
-			go s.process.Wait()
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		c, err := pgx.Connect(ctx, s.url(""))
@@ -138,6 +139,23 @@ func (s *Server) Up() error {
 			return fmt.Errorf("PostgreSQL does not start: %w: %s", err, said[max(0, len(said)-2000):])
 		}
 	}
+}
+
+// begin starts a process that ends when this one does, however that ends: Linux tells it when the thread that started it is gone.
+func begin(c *exec.Cmd) error {
+	attr := *c.SysProcAttr
+	attr.Pdeathsig = syscall.SIGQUIT
+	c.SysProcAttr = &attr
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := c.Start()
+		started <- err
+		if err == nil {
+			c.Wait()
+		}
+	}()
+	return <-started
 }
 
 // Kill ends it and all its processes at once with kill -9. (Those that serve a client would go on for a moment.)
