@@ -56,7 +56,7 @@ step e2e go test -count=1 -timeout 6m ./test/e2e
 step asi03 go test -count=1 -timeout 3m ./test/asi03
 step conformance go test -count=1 -timeout 3m ./test/conformance
 step race race
-step fault go test -count=1 -timeout 12m -v ./test/fault
+step fault go test -count=1 -timeout 15m -v ./test/fault
 
 if [ ${#failed[@]} -gt 0 ]; then
 	echo "FAIL: ${failed[*]} ($SECONDS s)"

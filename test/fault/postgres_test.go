@@ -99,7 +99,7 @@ func goesOn(t *testing.T, w *writer) (lines []string) {
 func TestNodeKilled(t *testing.T) {
 	s := pg.Get(t)
 	r, dir, total := rand.New(rand.NewPCG(7, 8)), "", tally{}
-	for i := range rounds(t, 60) {
+	for i := range rounds(t, 40) {
 		if i%renew == 0 {
 			var err error
 			if dir, err = s.New(); err != nil {
@@ -131,7 +131,7 @@ func TestDatabaseAway(t *testing.T) {
 		rounds int
 		do     func() error
 	}{
-		"cut":    {40, s.Cut},
+		"cut":    {30, s.Cut},
 		"killed": {12, func() error { s.Kill(); time.Sleep(100 * time.Millisecond); return s.Up() }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,10 +117,10 @@ func (s *Server) Up() error {
 		if s.process == nil {
 			s.process = s.command("postgres", "-D", s.data())
 			s.process.Stdout, s.process.Stderr = log, log
-			if err := s.process.Start(); err != nil {
+			if err := begin(s.process); err != nil {
+				s.process = nil
 				return err
 			}
-			go s.process.Wait()
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		c, err := pgx.Connect(ctx, s.url(""))
@@ -140,17 +141,42 @@ func (s *Server) Up() error {
 	}
 }
 
-// Kill ends it as a power cut of its process would.
+// begin starts a process that ends when this one does, however that ends: Linux tells it when the thread that started it is gone.
+func begin(c *exec.Cmd) error {
+	attr := *c.SysProcAttr
+	attr.Pdeathsig = syscall.SIGQUIT
+	c.SysProcAttr = &attr
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := c.Start()
+		started <- err
+		if err == nil {
+			c.Wait()
+		}
+	}()
+	return <-started
+}
+
+// Kill ends it and all its processes at once with kill -9. (Those that serve a client would go on for a moment.)
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.process != nil {
-		s.process.Process.Kill()
-		for s.process.Process.Signal(syscall.Signal(0)) == nil {
-			time.Sleep(time.Millisecond)
-		}
-		s.process = nil
+	if s.process == nil {
+		return
 	}
+	pid := strconv.Itoa(s.process.Process.Pid)
+	list, _ := os.ReadFile(filepath.Join("/proc", pid, "task", pid, "children"))
+	s.process.Process.Kill()
+	for _, child := range strings.Fields(string(list)) {
+		if n, err := strconv.Atoi(child); err == nil {
+			syscall.Kill(n, syscall.SIGKILL)
+		}
+	}
+	for s.process.Process.Signal(syscall.Signal(0)) == nil {
+		time.Sleep(time.Millisecond)
+	}
+	s.process = nil
 }
 
 // Stop ends it and throws away what it had.
