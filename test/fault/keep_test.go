@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/feed/feedtest"
 	"github.com/lanyard-dev/lanyard/internal/identity"
@@ -30,7 +29,7 @@ func (h heard) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
 
 // keptView opens the keep in a folder, and a view with what is in it.
 func keptView(dir string) (*feed.View, error) {
-	box, err := seal.Open(os.Getenv(sealPath))
+	box, err := ownBox()
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +99,9 @@ func TestKeepKilled(t *testing.T) {
 				t.Errorf("round %d: the view is not whole", round)
 			}
 		}
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) == 0 {
+		t.Errorf("no view was ever kept: %v", err)
 	}
 	t.Logf("a lease was found %d times", leases)
 }
