@@ -15,8 +15,10 @@ var (
 // Follow keeps view as src says until ctx ends: a snapshot first, then every
 // change, each acknowledged once the view enforces it. When the feed breaks it
 // goes on from where it was; when it is compacted, or a change cannot be applied,
-// from a new snapshot, so that what is in no snapshot any more is gone. Whatever
-// goes wrong is told to onErr and tried again, after 50 ms at first, 5 s at most.
+// from a new snapshot, so that what is in no snapshot any more is gone. Changes that
+// are out of order or cannot be understood, or that this gateway was evicted, end
+// the view at once. Whatever goes wrong is told to onErr and tried again, after
+// 50 ms at first, 5 s at most.
 func Follow(ctx context.Context, src Source, view *View, onErr func(error)) {
 	f := follower{src: src, view: view}
 	const least, most = 50 * time.Millisecond, 5 * time.Second
@@ -26,6 +28,10 @@ func Follow(ctx context.Context, src Source, view *View, onErr func(error)) {
 		err := f.run(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, ErrEvicted) || errors.Is(err, ErrVersion) || errors.Is(err, errLine) {
+			f.at = Cursor{}
+			view.Doubt(err)
 		}
 		if f.at != before && f.at != (Cursor{}) {
 			wait = least
@@ -44,7 +50,15 @@ type follower struct {
 	view  *View
 	at    Cursor // enforced up to here; zero: nothing, begin with a snapshot
 	acked Cursor
+
+	applied int // since the last acknowledgement
 }
+
+// Buffered is a [Source] whose changes travel. Of those that are here already, the last is acknowledged for all.
+type Buffered interface{ More() bool }
+
+// together is how many changes are acknowledged at once, at most.
+const together = 256
 
 // run follows until the feed breaks.
 func (f *follower) run(ctx context.Context) error {
@@ -75,6 +89,7 @@ func (f *follower) take(ctx context.Context, c Change) error {
 	if !first && (c.Synced || c.Cursor.Epoch != f.at.Epoch || c.Cursor.Seq <= f.at.Seq) {
 		err := fmt.Errorf("%w: %v after %v", errOrder, c.Cursor, f.at)
 		f.at = Cursor{}
+		f.view.Doubt(err)
 		return err
 	}
 	if err := f.view.Apply(c); err != nil {
@@ -87,6 +102,11 @@ func (f *follower) take(ctx context.Context, c Change) error {
 	if f.at = c.Cursor; f.at == (Cursor{}) {
 		return fmt.Errorf("%w: a snapshot ended without a cursor", errOrder)
 	}
+	if b, ok := f.src.(Buffered); ok && b.More() && f.applied < together {
+		f.applied++
+		return nil
+	}
+	f.applied = 0
 	return f.ack(ctx)
 }
 
