@@ -53,6 +53,7 @@ type server struct {
 	logFormat, logLevel     string
 	notify                  doors
 	questions               int
+	fleet                   fleet
 	data                    string
 	log                     *slog.Logger
 	controlL, gatewayL, unx net.Listener
@@ -61,19 +62,33 @@ type server struct {
 func (a *app) serve() *cobra.Command {
 	s := &server{}
 	c := &cobra.Command{
-		Use: "serve", Short: "Run the control plane and the gateway", Args: cobra.NoArgs,
+		Use: "serve", Short: "Run the control plane and the gateway, or one of them", Args: cobra.NoArgs,
 		Long: `Run the control plane (registry, token issuer, ledger) and the gateway (the
 boundary that agents call through) in one process, on SQLite in the data folder.
 
 The first start makes the folder, the keys and an admin token, which is printed
 this once. Operators on this machine need no token: they use the Unix socket in
-the folder. A second serve on the same folder is refused.`,
+the folder. A second serve on the same folder is refused.
+
+With --feed-listen, gateways in other places join: lanyard gateway token NAME
+makes what they are started with, once, with --role gateway. Such a gateway has
+nothing in its folder but its certificate; --listen is where it serves /healthz,
+/readyz and /metrics. Agents reach all gateways by the one --gateway-url that the
+control plane has.`,
 		Example: `  lanyard serve
   lanyard serve --data /var/lib/lanyard --trust-domain example.com
+  lanyard serve --role control --feed-listen 0.0.0.0:8443
+  LANYARD_JOIN_TOKEN=lyd_join_... lanyard serve --role gateway --control https://control.example.com:8443
   lanyard serve --listen 0.0.0.0:8440 --gateway-listen 0.0.0.0:8441 --tls-cert tls.crt --tls-key tls.key \
       --url https://lanyard.example.com:8440 --gateway-url https://lanyard.example.com:8441`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.data = a.data
+			if err := errors.Join(s.check(), s.logger(a.errs)); err != nil {
+				return err
+			}
+			if s.fleet.role == roleGateway {
+				return s.runGateway(cmd.Context())
+			}
 			return s.run(cmd.Context(), a.errs)
 		},
 	}
@@ -95,6 +110,7 @@ the folder. A second serve on the same folder is refused.`,
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
 	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity")
 	s.notify.flags(f)
+	s.fleet.flags(f)
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	return c
@@ -102,6 +118,9 @@ the folder. A second serve on the same folder is refused.`,
 
 // check fills what follows from other fields and refuses what cannot be.
 func (s *server) check() error {
+	if err := s.fleet.check(); err != nil {
+		return err
+	}
 	scheme := "http"
 	if (s.cert == "") != (s.key == "") {
 		return usage("--tls-cert and --tls-key belong together")
@@ -120,6 +139,9 @@ func (s *server) check() error {
 		ip := net.ParseIP(host)
 		if !fetch.Loopback(host) && scheme == "http" && !s.insecure {
 			return usage("--%s %s is reachable from other machines, without TLS: give --tls-cert and --tls-key, or --insecure-http behind a proxy that has them", l.flag, l.address)
+		}
+		if *l.to == "" && s.fleet.role == roleGateway {
+			continue // it is told
 		}
 		if *l.to == "" {
 			if host == "" || ip != nil && ip.IsUnspecified() {
@@ -187,9 +209,6 @@ func (s *server) sealBox() (*seal.Box, error) {
 
 // run starts everything from the ground up and stops it in the opposite order.
 func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
-	if err := errors.Join(s.check(), s.logger(errs)); err != nil {
-		return err
-	}
 	longest, err := life("max-expiry", s.maxExpiry)
 	if err != nil {
 		return err
@@ -221,16 +240,19 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	view := feed.NewView()
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
-		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors})
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors,
+		Fleet: s.fleet.listen != "", CertificateTTL: s.fleet.ttl, Local: []string{s.fleet.local()}})
 	if err != nil {
 		return err
 	}
 	defer plane.Close()
-	const name = "gateway-1"
-	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), Desk: plane.Desk(), View: view,
-		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics})
-	if err != nil {
-		return err
+	name, g := s.fleet.local(), (*gateway.Gateway)(nil)
+	if s.fleet.role == roleAll {
+		g, err = gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), Desk: plane.Desk(), View: view,
+			Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics})
+		if err != nil {
+			return err
+		}
 	}
 	handler, err := plane.Handler()
 	if err != nil {
@@ -254,7 +276,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err := firstToken(ctx, plane, errs); err != nil {
 		return err
 	}
-	return s.answer(ctx, g, handler, plane.LocalHandler())
+	return s.answer(ctx, g, plane, handler)
 }
 
 // sameDomain keeps the trust domain as it was at the first start: it is part of every identity's name.
@@ -272,8 +294,13 @@ func (s *server) open() (err error) {
 	if s.controlL, err = net.Listen("tcp", s.listen); err != nil {
 		return fmt.Errorf("%w; is something else there? --listen takes another address", err)
 	}
-	if s.gatewayL, err = net.Listen("tcp", s.gatewayListen); err != nil {
-		return fmt.Errorf("%w; is something else there? --gateway-listen takes another address", err)
+	if s.fleet.role == roleAll {
+		if s.gatewayL, err = net.Listen("tcp", s.gatewayListen); err != nil {
+			return fmt.Errorf("%w; is something else there? --gateway-listen takes another address", err)
+		}
+	}
+	if err := s.fleet.open(); err != nil {
+		return err
 	}
 	s.unx, err = control.LocalListener(filepath.Join(s.data, "lanyard.sock"))
 	return err
@@ -294,46 +321,31 @@ func firstToken(ctx context.Context, plane *control.Plane, w io.Writer) error {
 }
 
 // answer serves until ctx ends, then lets what runs end by itself for a while.
-func (s *server) answer(ctx context.Context, g *gateway.Gateway, handler, local http.Handler) error {
-	plain := func(h http.Handler) *http.Server {
-		return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+func (s *server) answer(ctx context.Context, g *gateway.Gateway, plane *control.Plane, handler http.Handler) error {
+	config, err := s.pair()
+	if err != nil {
+		return err
 	}
-	front, controlS, localS := g.Server(), plain(handler), plain(local)
-	controlL, gatewayL := s.controlL, gateway.Strict(s.gatewayL)
-	if s.cert != "" {
-		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
-		if err != nil {
-			return fmt.Errorf("--tls-cert: %w", err)
+	secured := func(l net.Listener) net.Listener {
+		if config == nil {
+			return l
 		}
-		// A client's certificate is looked up by its thumbprint (RFC 8705 section 2.2), not by who signed it.
-		config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"}}
-		controlL, gatewayL = tls.NewListener(s.controlL, config), tls.NewListener(s.gatewayL, config.Clone())
+		return tls.NewListener(l, config.Clone())
 	}
-	failed := make(chan error, 3)
-	for _, l := range []struct {
-		s *http.Server
-		l net.Listener
-	}{{controlS, controlL}, {front, gatewayL}, {localS, s.unx}} {
-		go func() {
-			if err := l.s.Serve(l.l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
-			}
-		}()
-	}
-	s.log.Info("lanyard is ready", "version", version, "control", s.url, "gateway", s.gatewayURL, "data", s.data)
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
-	s.log.Info("lanyard is stopping")
-	quiet, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	for _, server := range []*http.Server{front, controlS, localS} {
-		if server.Shutdown(quiet) != nil {
-			server.Close()
+	var all []serving
+	if g != nil {
+		front := gateway.Strict(s.gatewayL)
+		if config != nil {
+			front = secured(s.gatewayL)
 		}
+		all = append(all, serving{g.Server(), front})
 	}
-	return errors.Join(err, g.Close())
+	all = append(all, serving{s.plain(handler), secured(s.controlL)}, serving{s.plain(plane.LocalHandler()), s.unx})
+	where := []any{"version", version, "role", s.fleet.role, "control", s.url, "gateway", s.gatewayURL, "data", s.data}
+	if server := plane.FleetServer(); server != nil {
+		all = append(all, serving{server, tls.NewListener(s.fleet.feedL, server.TLSConfig)})
+		where = append(where, "feed", s.fleet.feedL.Addr().String())
+	}
+	s.log.Info("lanyard is ready", where...)
+	return s.until(ctx, g, plane.StopFleet, all...)
 }

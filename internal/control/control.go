@@ -56,6 +56,10 @@ type Config struct {
 	LocalClients  bool          // metadata documents of clients, and providers' keys, may be on this machine, over http: for development
 	Questions     int           // that may wait for people for one identity; default 20
 	Notify        []notify.Door // through which people are told that they are asked
+
+	Fleet          bool          // gateways elsewhere may join: they are served by FleetServer
+	CertificateTTL time.Duration // of gateways; default 24 hours
+	Local          []string      // names of what follows the feed in this process
 }
 
 // Plane is a control plane.
@@ -67,6 +71,7 @@ type Plane struct {
 	ring     *issuer.KeyRing
 	issuer   *issuer.Issuer
 	acks     acks
+	fleet    *fleet        // nil: there is none
 	wake     chan struct{} // something's end may have come nearer
 	bodyTime time.Duration // a body that is not whole by then is refused
 	waiting  chan struct{} // has a value for each who waits for people's answer
@@ -77,7 +82,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
 	p.acks.of = map[string]ack{}
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
-		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify)}
+		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify), Gateways: c.Local}
 	p.broker = &broker.Broker{Registry: p.registry, URL: c.URL, Now: c.Now, Rand: c.Rand, Log: c.Log}
 	p.registry.GivenUp = p.broker.GivenUp
 	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
@@ -93,7 +98,22 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 			})
 			return err
 		}}
-	return p, p.metrics()
+	if err := p.metrics(); err != nil {
+		return nil, err
+	}
+	if c.Fleet {
+		var err error
+		if p.fleet, err = newFleet(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	joined, err := read(ctx, p, func(tx *store.Tx) ([]store.Gateway, error) { return tx.Gateways() })
+	for _, g := range joined {
+		if g.State == store.GatewayJoined {
+			p.acks.expect(g.Name)
+		}
+	}
+	return p, err
 }
 
 // Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it.
@@ -161,6 +181,9 @@ func (p *Plane) Run(ctx context.Context) {
 		}
 		if err == nil {
 			err = p.ring.Prune(ctx)
+		}
+		if err == nil && p.fleet != nil {
+			err = p.fleet.ca.Prune(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
 			p.Log.Error("what happens by itself", "error", err)
@@ -243,6 +266,24 @@ func (a *acks) put(gateway string, at feed.Cursor, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.of[gateway] = ack{at, now}
+	if a.bell != nil {
+		close(a.bell)
+		a.bell = nil
+	}
+}
+
+// expect has receipts name a gateway that has confirmed nothing yet.
+func (a *acks) expect(gateway string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.of[gateway] = ack{}
+}
+
+// drop has receipts name a gateway no more.
+func (a *acks) drop(gateway string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.of, gateway)
 	if a.bell != nil {
 		close(a.bell)
 		a.bell = nil

@@ -26,6 +26,7 @@ func (p *Plane) routes(api door) {
 	p.cordRoutes(api)
 	p.approvalRoutes(api)
 	p.ledgerRoutes(api)
+	p.fleetRoutes(api)
 	p.systemRoutes(api)
 }
 
