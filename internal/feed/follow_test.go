@@ -3,7 +3,9 @@ package feed_test
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
+	"log"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +22,8 @@ type flaky struct {
 	cut     int64 // a watch ends with an error after this many changes; 0: never
 	mangle  func(*feed.Change)
 }
+
+var quiet = log.New(io.Discard, "", 0)
 
 var errCut = errors.New("connection lost")
 
