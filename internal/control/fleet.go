@@ -32,6 +32,7 @@ type fleet struct {
 	ca    *ca.Authority
 	alive time.Duration // between two signs of life on a watch
 	slow  time.Duration // for which a gateway may take in nothing of what is sent
+	whole chan struct{} // has a value for each gateway that reads all there is: it holds a state of the store
 
 	mu    sync.Mutex
 	links map[string]*link // by the address of the other end
@@ -52,10 +53,13 @@ type running struct {
 	watch  bool
 }
 
+// errReplaced ends a watch: a gateway has one.
+var errReplaced = errors.New("another watch of this gateway began; does another process use its folder?")
+
 var errStopping = errors.New("the control plane is stopping")
 
 func newFleet(ctx context.Context, p *Plane) (*fleet, error) {
-	f := &fleet{p: p, alive: 3 * time.Second, slow: 30 * time.Second, links: map[string]*link{}}
+	f := &fleet{p: p, alive: 3 * time.Second, slow: 30 * time.Second, whole: make(chan struct{}, snapshots), links: map[string]*link{}}
 	f.ca = &ca.Authority{Vault: p.caVault(), Domain: p.Domain, Now: p.Now, Rand: p.Rand, TTL: p.CertificateTTL}
 	if err := f.ca.Open(ctx); err != nil {
 		return nil, err
@@ -198,7 +202,9 @@ func (f *fleet) enter(r *http.Request, watch bool) (ctx context.Context, g store
 		delete(l.running, run)
 	}
 	// It is known by now: whoever evicts it from here on ends it, and who did before is seen in the store.
-	g, err = f.member(ctx, name, print, leaf)
+	if g, err = f.member(ctx, name, print, leaf); err == nil && watch {
+		f.cut(errReplaced, func(l *link, r *running) bool { return r.watch && l.name == name && r != run })
+	}
 	return ctx, g, end, err
 }
 
@@ -316,6 +322,8 @@ func (f *fleet) fault(err error) (*feed.Fault, int) {
 		return &feed.Fault{Code: feed.FaultInvalid, Text: err.Error()}, http.StatusBadRequest
 	case errors.As(err, &invalid), errors.As(err, &conflict), errors.Is(err, store.ErrNotFound), errors.Is(err, registry.ErrToken):
 		return &feed.Fault{Code: feed.FaultRefused, Text: err.Error()}, http.StatusForbidden
+	case errors.Is(err, errReplaced):
+		return &feed.Fault{Code: feed.FaultUnavailable, Text: err.Error()}, http.StatusServiceUnavailable
 	case errors.Is(err, errStopping), errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &feed.Fault{Code: feed.FaultUnavailable, Text: errStopping.Error()}, http.StatusServiceUnavailable
 	case errors.Is(err, store.ErrFull):

@@ -183,7 +183,7 @@ func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membershi
 	var der []byte
 	var g store.Gateway
 	if _, err := f.p.registry.Do(ctx, registry.Actor{Name: "gateway:", Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
-		g, _, err = c.JoinGateway(in.Secret, func(name string) (made store.GatewayCertificate, err error) {
+		g, _, err = c.JoinGateway(in.Name, in.Secret, func(name string) (made store.GatewayCertificate, err error) {
 			der, made, err = f.certify(in.Request, name)
 			return made, err
 		})

@@ -258,11 +258,14 @@ func TestJoin(t *testing.T) {
 	}
 	renamed := tok
 	renamed.Name = "gw-9"
-	if err := join(renamed); err == nil {
-		t.Error("a token is good for another name")
+	if err := join(renamed); !errors.Is(err, feed.ErrRefused) || !strings.Contains(err.Error(), "another name") {
+		t.Errorf("a token for another name: %v", err)
 	}
-	if err := join(tok); err == nil || !strings.Contains(err.Error(), "was used") {
-		t.Errorf("a token that somebody used: %v", err) // whoever took it for another name has used it up
+	if err := join(tok); err != nil {
+		t.Errorf("after it was tried for another name: %v", err)
+	}
+	if err := join(tok); !errors.Is(err, feed.ErrRefused) || !strings.Contains(err.Error(), "was used") {
+		t.Errorf("a token that somebody used: %v", err)
 	}
 	g := p.joined(at, "gw-2", `{}`)
 	if status, body := p.ask("POST", "/v1/gateways/gw-2/token", `{}`); status != http.StatusConflict || !strings.Contains(body, "--replace") {
@@ -535,6 +538,37 @@ func TestSlowGateway(t *testing.T) {
 		if at = c.Cursor; at == p.Store.Head() {
 			break
 		}
+	}
+}
+
+// TestOneWatch: a gateway has one watch. The older of two is told so.
+func TestOneWatch(t *testing.T) {
+	p := start(t)
+	g := p.joined(p.abroad(), "gw-1", `{}`)
+	twin := p.as(g.Addresses[0], g.member.Load())
+	began, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for c, err := range g.Watch(t.Context(), feed.Cursor{}) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			if c.Synced {
+				close(began)
+			}
+		}
+	}()
+	<-began
+	for c, err := range twin.Watch(t.Context(), feed.Cursor{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Synced {
+			break
+		}
+	}
+	if err := <-ended; !strings.Contains(err.Error(), "another watch") {
+		t.Errorf("the older one: %v", err)
 	}
 }
 

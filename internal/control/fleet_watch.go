@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -15,7 +16,10 @@ import (
 func writeJSON(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
 
 // snapshotTime bounds how long a gateway may take to read all there is: so long a state of the store is held for it.
-const snapshotTime = 5 * time.Minute
+const snapshotTime = 2 * time.Minute
+
+// snapshots is how many gateways read all there is at one time; others wait, so that some that are slow leave the store to those who ask for less.
+const snapshots = 3
 
 // ahead is how many changes wait for a gateway that reads slowly, beside what the network holds.
 const ahead = 256
@@ -34,9 +38,6 @@ func (f *fleet) watch(w http.ResponseWriter, r *http.Request) {
 	}
 	_, print, leaf, _ := f.shown(r)
 	out := &follower{w: w, rc: http.NewResponseController(w), slow: f.slow}
-	if after == (feed.Cursor{}) {
-		out.until = time.Now().Add(snapshotTime)
-	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Connection", "close")
@@ -51,6 +52,10 @@ func (f *fleet) watch(w http.ResponseWriter, r *http.Request) {
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		case l := <-lines:
+			if l.Change != nil && after == (feed.Cursor{}) {
+				after = l.Change.Cursor
+				out.until = time.Now().Add(snapshotTime)
+			}
 			if l.Change != nil && l.Change.Synced {
 				out.until = time.Time{}
 			}
@@ -101,6 +106,16 @@ func (f *fleet) changes(ctx context.Context, after feed.Cursor) (<-chan feed.Lin
 	}
 	go func() {
 		defer close(done)
+		over := func() {}
+		if after == (feed.Cursor{}) {
+			select {
+			case f.whole <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			over = sync.OnceFunc(func() { <-f.whole })
+		}
+		defer func() { over() }()
 		for c, err := range f.p.Store.Watch(ctx, after) {
 			if err != nil {
 				told, _ := f.fault(err)
@@ -109,6 +124,9 @@ func (f *fleet) changes(ctx context.Context, after feed.Cursor) (<-chan feed.Lin
 			}
 			if !put(feed.Line{Change: &c}) {
 				return
+			}
+			if c.Synced {
+				over()
 			}
 		}
 	}()

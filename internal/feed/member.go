@@ -83,7 +83,7 @@ func Join(ctx context.Context, addresses []string, t JoinToken, now func() time.
 		return nil, err
 	}
 	defer c.Forget()
-	m, err := c.certified(ctx, PathJoin, JoinCall{Secret: t.Secret}, t.Name, rand)
+	m, err := c.certified(ctx, PathJoin, JoinCall{Name: t.Name, Secret: t.Secret}, t.Name, rand)
 	if err != nil {
 		return nil, fmt.Errorf("joining as %s: %w", t.Name, err)
 	}

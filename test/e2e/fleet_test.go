@@ -221,7 +221,7 @@ func TestFleetStrangers(t *testing.T) {
 	other := port.Free()
 	build(t, "--feed-listen", other)
 	refuses(h.outpost("wrong", port.Free(), other), h.joinToken("gw-w"), "another authority")
-	refuses(h.outpost("renamed", port.Free(), feed), strings.TrimSuffix(h.joinToken("gw-r"), "gw-r")+"gw-z", "something else")
+	refuses(h.outpost("renamed", port.Free(), feed), strings.TrimSuffix(h.joinToken("gw-r"), "gw-r")+"gw-z", "another name")
 	h.fails(3, "--replace", "gateway", "token", "gw-a")
 	h.fails(3, "--feed-listen", append([]string{"--data", build(t).data}, "gateway", "token", "gw-1x")...)
 	if !strings.Contains(h.do("gateway", "show", "gw-a"), "upstreams    mail") {

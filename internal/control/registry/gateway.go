@@ -64,15 +64,18 @@ func (c *Change) nameFree(name string, replace bool) error {
 // ErrToken means that a join token is not, or no more, good.
 var ErrToken = errors.New("this join token is not good: it was used, has expired, or never was; an operator can make another: lanyard gateway token")
 
-// JoinGateway takes a gateway into the fleet with a join token, which is used up. certify issues its certificate;
+// JoinGateway takes a gateway into the fleet with a join token for that name, which is used up. certify issues its certificate;
 // when that fails nothing has happened. replaced is whether one of its name was evicted for it.
-func (c *Change) JoinGateway(secret string, certify func(name string) (store.GatewayCertificate, error)) (g store.Gateway, replaced bool, err error) {
+func (c *Change) JoinGateway(name, secret string, certify func(name string) (store.GatewayCertificate, error)) (g store.Gateway, replaced bool, err error) {
 	var in invitation
 	if _, err := c.Ticket(store.GatewayJoin, secret, &in); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = ErrToken
 		}
 		return g, false, err
+	}
+	if in.Name != name {
+		return g, false, &Conflict{"this join token is for a gateway of another name"}
 	}
 	c.by = Actor{Name: "gateway:" + in.Name, Source: c.by.Source}
 	if err := c.nameFree(in.Name, in.Replace); err != nil {
