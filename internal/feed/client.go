@@ -269,7 +269,7 @@ func (c *Client) watch(ctx context.Context, address string, after Cursor, yield 
 		if first && l.Version < 1 && l.Fault == nil {
 			return fmt.Errorf("%w: it does not begin with a version", errLine)
 		}
-		if l.Trust != nil && c.OnTrust != nil {
+		if len(l.Trust) > 0 && c.OnTrust != nil {
 			if err := c.OnTrust(l.Trust); err != nil {
 				return err
 			}

@@ -98,7 +98,7 @@ func parseLine(raw []byte) (l Line, err error) {
 		return Line{}, fmt.Errorf("%w: a change needs version %d of the feed, and this gateway has %d: it is older than its control plane; update it", ErrVersion, l.Needs, Version)
 	}
 	says := 0
-	for _, set := range []bool{l.Version > 0, l.Version == 0 && l.Trust != nil, l.Change != nil, l.Alive, l.Fault != nil} {
+	for _, set := range []bool{l.Version > 0, l.Version == 0 && len(l.Trust) > 0, l.Change != nil, l.Alive, l.Fault != nil} {
 		if set {
 			says++
 		}

@@ -113,12 +113,12 @@ func TestOverlap(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	s := &safe{kept: map[string][]byte{}}
 	first := open(t, s, &now)
-	old, changed := first.Trust()
+	old, _ := first.Trust()
 	a := open(t, s, &now)
 	if again, _ := a.Trust(); string(again[0]) != string(old[0]) || len(s.events) != 1 {
 		t.Error("a restart makes another authority")
 	}
-	_, changed = a.Trust()
+	_, changed := a.Trust()
 	now = now.Add(time.Hour)
 	s.fails = true
 	if err := a.Rotate(t.Context(), "operator:x"); err == nil || len(a.List()) != 1 {
