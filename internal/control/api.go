@@ -498,7 +498,7 @@ type LedgerStatus struct {
 type GatewayStatus struct {
 	Name   string      `json:"name"`
 	Cursor feed.Cursor `json:"cursor"`
-	At     time.Time   `json:"at"`
+	At     time.Time   `json:"at,omitzero" doc:"When it confirmed that; left out, it has confirmed nothing since the control plane started"`
 	Behind uint64      `json:"behind" doc:"Changes it has not confirmed"`
 }
 

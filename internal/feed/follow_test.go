@@ -3,6 +3,7 @@ package feed_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log"
@@ -146,6 +147,71 @@ func TestFollowFailsClosed(t *testing.T) {
 				t.Errorf("%d watches, want 2", src.watches.Load())
 			}
 		})
+	}
+}
+
+// crowded is a Source whose changes have all come already.
+type crowded struct {
+	*feedtest.Memory
+	left atomic.Int64 // changes
+	acks atomic.Int64
+}
+
+func (c *crowded) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Change, error] {
+	return func(yield func(feed.Change, error) bool) {
+		for ch, err := range c.Memory.Watch(ctx, after) {
+			c.left.Add(-1)
+			if !yield(ch, err) {
+				return
+			}
+		}
+	}
+}
+
+func (c *crowded) More() bool { return c.left.Load() > 0 }
+
+func (c *crowded) Ack(ctx context.Context, at feed.Cursor) error {
+	c.acks.Add(1)
+	return c.Memory.Ack(ctx, at)
+}
+
+// TestFollowTogether: of changes that have come together the last is acknowledged for all, but not of any number.
+func TestFollowTogether(t *testing.T) {
+	src := &crowded{Memory: feedtest.NewMemory("e1")}
+	src.left.Store(1)
+	view, _ := followed(t, src)
+	wait(t, "a snapshot", func() bool { return view.Live(time.Now()) == nil && src.acks.Load() == 1 })
+	const n = 1000
+	src.left.Store(n)
+	var end feed.Cursor
+	for i := range n {
+		end = src.Put(agent(fmt.Sprint("a", i)))
+	}
+	wait(t, "the acknowledgement of all", func() bool { return src.Acked() == end })
+	if got := src.acks.Load() - 1; got < n/300 || got > n/100 {
+		t.Errorf("%d changes were acknowledged %d times", n, got)
+	}
+}
+
+// TestFollowAtOnce: of an order that cannot be the view is over in the same moment, and not when the next snapshot comes.
+func TestFollowAtOnce(t *testing.T) {
+	var spoil atomic.Bool
+	src := &flaky{Memory: feedtest.NewMemory("e1"), mangle: func(c *feed.Change) {
+		if spoil.Load() && !c.Synced {
+			c.Cursor.Seq--
+		}
+		c.Synced = c.Synced && !spoil.Load() // and no snapshot comes to its end
+	}}
+	src.Put(agent("a"))
+	view, errs := followed(t, src)
+	wait(t, "the snapshot", func() bool { return knows(view, "a") })
+	stopped := make(chan feed.Stop, 10)
+	view.OnStop(func(s feed.Stop) { stopped <- s })
+	spoil.Store(true)
+	src.Put(agent("b"))
+	<-errs
+	if s := <-stopped; view.Live(time.Now()) == nil || !s.Everything {
+		t.Errorf("the view is live, and what stopped is %+v", s)
 	}
 }
 
