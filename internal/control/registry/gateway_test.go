@@ -20,7 +20,10 @@ func TestGateways(t *testing.T) {
 		}
 	}
 	join := func(name, secret, serial string) (replaced bool, err error) {
-		err = try(func(c *registry.Change) error { _, replaced, err = c.JoinGateway(name, secret, certify(serial)); return err })
+		err = try(func(c *registry.Change) error {
+			_, replaced, err = c.JoinGateway(name, secret, certify(serial))
+			return err
+		})
 		return replaced, err
 	}
 	invite := func(name, secret string, replace bool) error {
@@ -51,7 +54,9 @@ func TestGateways(t *testing.T) {
 	_, err := join("other", "one", "1")
 	conflict("for another name", err)
 	if err := try(func(c *registry.Change) error {
-		_, _, err := c.JoinGateway("gw", "one", func(string) (store.GatewayCertificate, error) { return store.GatewayCertificate{}, errors.New("no key") })
+		_, _, err := c.JoinGateway("gw", "one", func(string) (store.GatewayCertificate, error) {
+			return store.GatewayCertificate{}, errors.New("no key")
+		})
 		return err
 	}); err == nil {
 		t.Error("without a certificate")
