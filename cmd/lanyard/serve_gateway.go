@@ -165,7 +165,11 @@ func (s *server) renew(ctx context.Context, m *member, c *feed.Client) {
 			m.mu.Unlock()
 		}
 		if err != nil {
-			s.log.Warn("renewing the gateway's certificate", "error", err, "ends", expires(m.current()))
+			hint := "it is tried again"
+			if !time.Now().Before(expires(m.current())) {
+				hint = "it has ended: this gateway has to join again, with what lanyard gateway token " + m.current().Name + " --replace prints"
+			}
+			s.log.Warn("renewing the gateway's certificate", "error", err, "ends", expires(m.current()), "what", hint)
 			wait = min(2*wait, most)
 			continue
 		}

@@ -29,6 +29,9 @@ func Follow(ctx context.Context, src Source, view *View, onErr func(error)) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, ErrCompacted) { // said of a watch, or of an acknowledgement
+			f.at = Cursor{}
+		}
 		if errors.Is(err, ErrEvicted) || errors.Is(err, ErrVersion) || errors.Is(err, errLine) {
 			f.at = Cursor{}
 			view.Doubt(err)
@@ -64,15 +67,13 @@ const together = 256
 func (f *follower) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	f.acked = Cursor{} // whoever it was said to may have forgotten
 	if f.at == (Cursor{}) {
 		f.view.Restart()
 	} else if err := f.ack(ctx); err != nil {
 		return err
 	}
 	for c, err := range f.src.Watch(ctx, f.at) {
-		if errors.Is(err, ErrCompacted) {
-			f.at = Cursor{}
-		}
 		if err != nil {
 			return err
 		}

@@ -175,6 +175,40 @@ func (c *crowded) Ack(ctx context.Context, at feed.Cursor) error {
 	return c.Memory.Ack(ctx, at)
 }
 
+// forgetful is a Source that was restored while nobody watched: it knows no cursor of before.
+type forgetful struct {
+	*feedtest.Memory
+	fail atomic.Bool
+}
+
+func (f *forgetful) Ack(ctx context.Context, at feed.Cursor) error {
+	if f.fail.Load() {
+		return errCut
+	}
+	if at.Epoch == "e1" && f.Memory.Acked().Epoch == "e2" {
+		return feed.ErrCompacted
+	}
+	return f.Memory.Ack(ctx, at)
+}
+
+// TestFollowForgotten: a follower whose acknowledgement is of another history begins anew, instead of saying it for ever.
+func TestFollowForgotten(t *testing.T) {
+	src := &forgetful{Memory: feedtest.NewMemory("e1")}
+	src.Put(agent("a"))
+	view, _ := followed(t, src)
+	wait(t, "a snapshot", func() bool { return knows(view, "a") })
+	src.fail.Store(true)
+	src.Put(agent("b"))
+	wait(t, "what is not acknowledged", func() bool { return knows(view, "b") })
+	src.Restored("e2")
+	if err := src.Memory.Ack(t.Context(), feed.Cursor{Epoch: "e2"}); err != nil {
+		t.Fatal(err)
+	}
+	src.fail.Store(false)
+	end := src.Put(agent("c"))
+	wait(t, "the new history", func() bool { return knows(view, "c") && src.Acked() == end })
+}
+
 // TestFollowTogether: of changes that have come together the last is acknowledged for all, but not of any number.
 func TestFollowTogether(t *testing.T) {
 	src := &crowded{Memory: feedtest.NewMemory("e1")}
