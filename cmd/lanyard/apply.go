@@ -13,6 +13,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/control"
 	"github.com/lanyard-dev/lanyard/internal/control/manifest"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
 func (a *app) apply() *cobra.Command {
@@ -58,7 +59,11 @@ upstreams, from the environment or from files.`,
 					return err
 				}
 			}
-			if err := a.show(plan, func(w io.Writer) { a.plan(w, plan) }); err != nil {
+			r := &feed.Receipt{}
+			if plan.Receipt != nil {
+				r = plan.Receipt
+			}
+			if err := a.confirmed(cmd.Context(), plan, r, func(w io.Writer) { a.plan(w, plan) }); err != nil {
 				return err
 			}
 			if dry && len(plan.Steps) > 0 {
@@ -70,6 +75,7 @@ upstreams, from the environment or from files.`,
 	c.Flags().StringArrayVarP(&paths, "file", "f", nil, "file or folder (its *.yaml and *.yml); can be given again")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&dry, "dry-run", false, "show the plan and change nothing")
+	a.waitFlag(c)
 	return c
 }
 

@@ -46,7 +46,7 @@ func (a *app) approval() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.show(v, func(w io.Writer) { fmt.Fprintf(w, "%s is %s\n", v.ID, v.State); receipt(w, v.Receipt) })
+		return a.confirmed(cmd.Context(), &v, &v.Receipt, func(w io.Writer) { fmt.Fprintf(w, "%s is %s\n", v.ID, v.State) })
 	}}
 	approve.Flags().StringVar(&yes.Scope, "scope", "", "once, task or lasting (default once)")
 	approve.Flags().StringVar(&yes.Until, "until", "", "the end of a lasting one: 7d, 2027-01-31")
@@ -57,7 +57,7 @@ func (a *app) approval() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.show(v, func(w io.Writer) { fmt.Fprintf(w, "%s is %s\n", v.ID, v.State); receipt(w, v.Receipt) })
+		return a.confirmed(cmd.Context(), &v, &v.Receipt, func(w io.Writer) { fmt.Fprintf(w, "%s is %s\n", v.ID, v.State) })
 	}}
 	deny.Flags().StringVar(&no.Note, "note", "", "for who asked, and for the record")
 	deny.Flags().BoolVar(&no.Kill, "kill", false, "and pull the cord on who asked")

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-dev/lanyard/internal/control"
-	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
 func (a *app) reasonFlag(c *cobra.Command) {
@@ -18,22 +18,13 @@ func (a *app) reasonFlag(c *cobra.Command) {
 	_ = c.MarkFlagRequired("reason") // the flag is there
 }
 
-// receipt says where a change is in force.
-func receipt(w io.Writer, r feed.Receipt) {
-	for _, name := range sortedKeys(r.Confirmed) {
-		fmt.Fprintf(w, "in force at %s after %s\n", name, max(0, r.Confirmed[name].Sub(r.Committed)).Round(10*time.Microsecond))
-	}
-	for _, name := range r.Waiting {
-		fmt.Fprintf(w, "NOT yet confirmed by %s\n", name)
-	}
-}
-
 func (a *app) kill() *cobra.Command {
 	var in control.KillRequest
 	c := &cobra.Command{Use: "kill IDENTITY --reason TEXT", Short: "Pull the cord: stop an identity, an owner's, an upstream, or all", Args: cobra.MaximumNArgs(1),
 		Long: `Pull the cord. From the very next request on everything is refused: tokens are
 dead, credentials are dead for good, running requests are cut. The receipt says
-where that is in force.
+where that is in force and, of each gateway that cannot be reached, by when it
+has stopped by itself. With --wait the command ends when that is so everywhere.
 
   lanyard kill IDENTITY         one identity
   lanyard kill --owner OWNER    every identity of an owner
@@ -52,7 +43,7 @@ lanyard restore brings back what should come back, with new credentials only.`,
 			if err != nil {
 				return err
 			}
-			return a.show(k, func(w io.Writer) {
+			return a.confirmed(cmd.Context(), &k, &k.Receipt, func(w io.Writer) {
 				verb := "killed"
 				if k.DryRun {
 					verb = "would be killed"
@@ -76,11 +67,11 @@ lanyard restore brings back what should come back, with new credentials only.`,
 				}
 				if !k.DryRun {
 					fmt.Fprintf(w, "receipt %s, committed %s\n", k.ID, k.Receipt.Committed.Format(time.RFC3339Nano))
-					receipt(w, k.Receipt)
 				}
 			})
 		}}
 	a.reasonFlag(c)
+	a.waitFlag(c)
 	f := c.Flags()
 	f.StringVar(&in.Owner, "owner", "", "every identity of this owner")
 	f.StringVar(&in.Upstream, "upstream", "", "every call to this upstream")
@@ -96,6 +87,9 @@ func (a *app) restore() *cobra.Command {
   lanyard restore --kill kill_ab12 --reason "false alarm"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
+				if f, err := os.Stat(args[0]); err == nil && f.Mode().IsRegular() {
+					return usage("%s is a file; lanyard store restore puts a backup in place", args[0])
+				}
 				in.Identity = args[0]
 			}
 			in.Reason = a.reason
@@ -103,7 +97,7 @@ func (a *app) restore() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(r, func(w io.Writer) {
+			return a.confirmed(cmd.Context(), &r, &r.Receipt, func(w io.Writer) {
 				if r.Upstream != "" {
 					fmt.Fprintf(w, "upstream %s is open again\n", r.Upstream)
 				}
@@ -116,7 +110,6 @@ func (a *app) restore() *cobra.Command {
 				if r.Upstream == "" && r.Count == 0 && len(r.Left) == 0 {
 					fmt.Fprintln(w, "nothing there is killed")
 				}
-				receipt(w, r.Receipt)
 			})
 		}}
 	a.reasonFlag(c)
@@ -151,6 +144,7 @@ func (a *app) revoke() *cobra.Command {
 			return a.revoked(cmd, in)
 		}}
 	a.reasonFlag(c)
+	a.waitFlag(c)
 	return c
 }
 
@@ -159,5 +153,5 @@ func (a *app) revoked(cmd *cobra.Command, in control.RevokeRequest) error {
 	if err != nil {
 		return err
 	}
-	return a.show(r, func(w io.Writer) { fmt.Fprintf(w, "%s %s is revoked\n", r.What, r.ID); receipt(w, r.Receipt) })
+	return a.confirmed(cmd.Context(), &r, &r.Receipt, func(w io.Writer) { fmt.Fprintf(w, "%s %s is revoked\n", r.What, r.ID) })
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sort"
 	"strings"
 	"time"
@@ -33,6 +32,10 @@ func (a *app) status() *cobra.Command {
 			line("control", "%s", s.URL)
 			line("gateway", "%s", s.GatewayURL)
 			for _, g := range s.Gateways {
+				if !g.Stops.After(s.Now) {
+					line("", "%s: has stopped: not heard of for longer than its lease", g.Name)
+					continue
+				}
 				line("", "%s: %d changes behind", g.Name, g.Behind)
 			}
 			writable := "writable"
@@ -113,14 +116,6 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		} else {
 			good("the data folder %s is ours alone", a.data)
 		}
-		key := filepath.Join(a.data, "seal.key")
-		if info, err := os.Stat(key); err != nil {
-			bad("the seal key is missing: "+key, "put it back from where you keep it; without it the store cannot be opened")
-		} else if info.Mode().Perm()&0o077 != 0 {
-			bad(fmt.Sprintf("others may read %s (mode %v)", key, info.Mode().Perm()), "chmod 600 "+key+"; if anyone may have read it, rotate keys and upstream credentials")
-		} else {
-			look("keep a copy of "+key+" elsewhere, apart from copies of the database", "")
-		}
 	}
 	s, err := ask[control.Status](ctx, a, "GET", "/v1/status", nil)
 	if err != nil {
@@ -136,6 +131,7 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 	} else {
 		good("the clocks agree")
 	}
+	list = append(list, a.examineSeal(ctx)...)
 	if s.Ledger.Writable {
 		good("the ledger can be written, %d events", s.Ledger.Size)
 	} else {
@@ -151,7 +147,9 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		}
 	}
 	for _, g := range s.Gateways {
-		if g.Behind > 0 {
+		if !g.Stops.After(s.Now) {
+			bad("gateway "+g.Name+" has stopped", "it was not heard of for longer than its lease; see its log, and whether it reaches "+s.URL)
+		} else if g.Behind > 0 {
 			bad(fmt.Sprintf("gateway %s is %d changes behind", g.Name, g.Behind), "see its log")
 		}
 	}

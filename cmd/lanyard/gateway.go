@@ -20,7 +20,7 @@ func (a *app) gateway() *cobra.Command {
 		return a.show(all, func(w io.Writer) {
 			var rows [][]string
 			for _, g := range all {
-				rows = append(rows, []string{g.Name, gatewayState(g), fmt.Sprint(g.Behind), moment(g.Seen), moment(g.Expires), or(strings.Join(g.Upstreams, ","), "all")})
+				rows = append(rows, []string{g.Name, gatewayState(g), fmt.Sprint(g.Behind), date(g.Seen), date(g.Expires), or(strings.Join(g.Upstreams, ","), "all")})
 			}
 			table(w, "NAME STATE BEHIND SEEN CERTIFICATE-ENDS UPSTREAMS", rows)
 		})
@@ -83,7 +83,7 @@ plane, so that nobody in between can take it for themselves.`,
 	return noun("gateway", "Gateways away from the control plane", token, list, show, evict, ca)
 }
 
-func moment(t time.Time) string {
+func date(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
@@ -106,10 +106,10 @@ func gatewayLines(w io.Writer, g control.GatewayView) {
 	if g.State == "local" {
 		return
 	}
-	line("joined", moment(g.Joined)+" from "+g.From)
-	line("seen", moment(g.Seen))
-	line("certificate", g.Serial+" until "+moment(g.Expires))
+	line("joined", date(g.Joined)+" from "+g.From)
+	line("seen", date(g.Seen))
+	line("certificate", g.Serial+" until "+date(g.Expires))
 	if !g.Evicted.IsZero() {
-		line("evicted", moment(g.Evicted)+"  "+g.Reason)
+		line("evicted", date(g.Evicted)+"  "+g.Reason)
 	}
 }

@@ -23,7 +23,7 @@ func (a *app) changed(cmd *cobra.Command, method, path string, in any, done stri
 	if err != nil {
 		return err
 	}
-	return a.show(c, func(w io.Writer) { fmt.Fprintln(w, done); receipt(w, c.Receipt) })
+	return a.confirmed(cmd.Context(), &c, &c.Receipt, func(w io.Writer) { fmt.Fprintln(w, done) })
 }
 
 func pathOf(parts ...string) string {
@@ -156,6 +156,9 @@ func (a *app) identity() *cobra.Command {
 			return a.changed(cmd, "POST", pathOf("identities", args[0], v.verb), in, args[0]+" "+v.done)
 		}}
 		c.Flags().StringVar(&in.Reason, "reason", "", "why, for the record")
+		if v.verb == "suspend" || v.verb == "retire" {
+			a.waitFlag(c)
+		}
 		if v.verb == "renew" {
 			c.Flags().StringVar(&in.Expires, "expires", "", "the new end: 90d, 2027-01-31 (default 90d)")
 		}
@@ -277,6 +280,7 @@ the old one.`,
 		return a.revoked(cmd, control.RevokeRequest{Credential: args[0], Reason: a.reason})
 	}}
 	a.reasonFlag(revoke)
+	a.waitFlag(revoke)
 	return noun("credential", "How an identity proves itself", add, revoke)
 }
 
@@ -358,6 +362,8 @@ func (a *app) grant() *cobra.Command {
 		return a.revoked(cmd, control.RevokeRequest{Grant: args[0], Reason: a.reason})
 	}}
 	a.reasonFlag(revoke)
+	a.waitFlag(revoke)
+	a.waitFlag(put)
 	show := &cobra.Command{Use: "show IDENTITY/GRANT", Short: "A grant and the Cedar it means", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		who, _, _ := strings.Cut(args[0], "/")
 		i, err := ask[control.IdentityView](cmd.Context(), a, "GET", pathOf("identities", who), nil)
@@ -400,6 +406,7 @@ func (a *app) guardrail() *cobra.Command {
 			return a.changed(cmd, "PUT", pathOf("guardrails", args[0]), in, "guardrail "+args[0]+" is in force")
 		}}
 	put.Flags().StringVar(&cedar, "cedar", "", "file of Cedar: forbid(...)")
+	a.waitFlag(put)
 	put.Flags().StringVar(&in.Description, "description", "", "one sentence, shown to who is refused")
 	remove := &cobra.Command{Use: "remove NAME", Short: "Remove a guardrail", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.changed(cmd, "DELETE", pathOf("guardrails", args[0]), nil, "guardrail "+args[0]+" is removed")

@@ -91,6 +91,7 @@ type app struct {
 	data      string
 	server    string
 	reason    string
+	wait      bool // until what was changed is in force everywhere
 }
 
 const long = `Lanyard gives every agent, bot and service account an identity of its own: owned
@@ -141,11 +142,11 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	group("run", "Run:", a.serve(), a.doctor(), a.status())
+	group("run", "Run:", a.serve(), a.doctor(), a.status(), a.backup(), a.store(), a.migrate())
 	group("govern", "Govern:", a.apply(), a.owner(), a.identity(), a.credential(), a.grant(), a.upstream(), a.provider(), a.mcp(), a.guardrail(), a.task(), a.approval(), a.gateway(), a.explain())
 	group("stop", "Stop:", a.kill(), a.restore(), a.revoke())
 	group("record", "Record:", a.audit())
-	group("use", "Keys and tokens:", a.keygen(), a.run(), a.call(), a.token(), a.keys())
+	group("use", "Keys and tokens:", a.keygen(), a.run(), a.call(), a.token(), a.keys(), a.seal())
 	root.AddCommand(a.versionCommand(), a.reference())
 	return root
 }

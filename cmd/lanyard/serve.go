@@ -27,7 +27,6 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector/patterns"
 	"github.com/lanyard-dev/lanyard/internal/control"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
-	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/fetch"
@@ -42,19 +41,22 @@ func families() []connector.Family {
 
 // server is the configuration of lanyard serve.
 type server struct {
-	listen, gatewayListen   string
-	url, gatewayURL         string
-	domain, gatewayDomain   string
-	cert, key               string
-	insecure, bearer        bool
-	register, localClients  bool
-	maxExpiry, defaultEnd   string
-	tokenTTL                time.Duration
-	logFormat, logLevel     string
-	notify                  doors
+	listen, gatewayListen  string
+	url, gatewayURL        string
+	domain, gatewayDomain  string
+	cert, key              string
+	insecure, bearer       bool
+	register, localClients bool
+	maxExpiry, defaultEnd  string
+	tokenTTL, lease        time.Duration
+	logFormat, logLevel    string
+	notify                 doors
+	operate
 	questions               int
 	fleet                   fleet
 	data                    string
+	database                database
+	databaseURL             string
 	log                     *slog.Logger
 	controlL, gatewayL, unx net.Listener
 }
@@ -64,17 +66,18 @@ func (a *app) serve() *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the control plane and the gateway, or one of them", Args: cobra.NoArgs,
 		Long: `Run the control plane (registry, token issuer, ledger) and the gateway (the
-boundary that agents call through) in one process, on SQLite in the data folder.
+boundary that agents call through) in one process, on SQLite in the data folder
+or on PostgreSQL (--database), which several control planes may share.
 
 The first start makes the folder, the keys and an admin token, which is printed
 this once. Operators on this machine need no token: they use the Unix socket in
-the folder. A second serve on the same folder is refused.
+the folder. A second serve on the same SQLite is refused.
 
 With --feed-listen, gateways in other places join: lanyard gateway token NAME
-makes what they are started with, once, with --role gateway. Such a gateway has
-nothing in its folder but its certificate; --listen is where it serves /healthz,
-/readyz and /metrics. Agents reach all gateways by the one --gateway-url that the
-control plane has.`,
+makes what they are started with, once, with --role gateway. Such a gateway keeps
+its certificate in its folder, and sealed what it knows and what it could not have
+recorded yet; --listen is where it serves /healthz, /readyz and /metrics. Agents
+reach all gateways by the one --gateway-url that the control plane has.`,
 		Example: `  lanyard serve
   lanyard serve --data /var/lib/lanyard --trust-domain example.com
   lanyard serve --role control --feed-listen 0.0.0.0:8443
@@ -108,9 +111,12 @@ control plane has.`,
 	f.StringVar(&s.maxExpiry, "max-expiry", "365d", "the longest that an identity may run without being renewed")
 	f.StringVar(&s.defaultEnd, "default-expiry", "90d", "how long an identity runs when nothing is said")
 	f.DurationVar(&s.tokenTTL, "token-ttl", 5*time.Minute, "life of an access token, 15m at most")
-	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity")
+	f.DurationVar(&s.lease, "lease", feed.DefaultLease, "how long a gateway serves without word from the control plane, 1s to 5m: what is revoked is refused after that time even by one that cannot be reached")
+	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity, and as many tasks")
+	s.database.flags(f)
 	s.notify.flags(f)
 	s.fleet.flags(f)
+	s.operate.flags(f)
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	return c
@@ -118,7 +124,7 @@ control plane has.`,
 
 // check fills what follows from other fields and refuses what cannot be.
 func (s *server) check() error {
-	if err := s.fleet.check(); err != nil {
+	if err := s.fleet.check(s.operate.seal != ""); err != nil {
 		return err
 	}
 	scheme := "http"
@@ -163,7 +169,10 @@ func (s *server) check() error {
 	if s.tokenTTL < 10*time.Second || s.tokenTTL > 15*time.Minute {
 		return usage("--token-ttl %s: from 10s to 15m", s.tokenTTL)
 	}
-	return nil
+	if s.lease < feed.MinLease || s.lease > feed.MaxLease {
+		return usage("--lease %s: from %s to %s", s.lease, feed.MinLease, feed.MaxLease)
+	}
+	return s.operate.check()
 }
 
 func life(flag, s string) (time.Duration, error) {
@@ -191,22 +200,6 @@ func (s *server) logger(w io.Writer) error {
 	return nil
 }
 
-// sealBox opens the key that secrets are sealed with, and makes one only where there is no store yet.
-func (s *server) sealBox() (*seal.Box, error) {
-	path := filepath.Join(s.data, "seal.key")
-	box, err := seal.Open(path)
-	if !errors.Is(err, seal.ErrMissing) {
-		return box, err
-	}
-	if store.Exists(s.data) {
-		return nil, fmt.Errorf("%w: the store in %s was sealed with it; put it back from where you keep it", err, s.data)
-	}
-	if err := os.MkdirAll(s.data, 0o700); err != nil {
-		return nil, err
-	}
-	return seal.Create(path)
-}
-
 // run starts everything from the ground up and stops it in the opposite order.
 func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	longest, err := life("max-expiry", s.maxExpiry)
@@ -221,11 +214,14 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	box, err := s.sealBox()
+	if s.databaseURL, err = s.database.open(); err != nil {
+		return err
+	}
+	box, err := s.sealBox(ctx)
 	if err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, store.Config{Dir: s.data, Now: time.Now, Rand: rand.Reader, Seal: box, Origin: s.domain + "/ledger", Fatal: func(err error) {
+	db, err := store.Open(ctx, store.Config{Dir: s.data, Database: s.databaseURL, Now: time.Now, Rand: rand.Reader, Seal: box, Origin: s.domain + "/ledger", Fatal: func(err error) {
 		s.log.Error("the disk failed: what it holds is not certain, so this process ends; the next start reads what is there", "error", err)
 		os.Exit(exitError)
 	}})
@@ -239,17 +235,26 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	view := feed.NewView()
+	view.Lease = feed.NewLease(feed.BootClock)
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
-		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors,
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, Lease: s.lease, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors, KEK: s.kek,
 		Fleet: s.fleet.listen != "", CertificateTTL: s.fleet.ttl, Local: []string{s.fleet.local()}})
 	if err != nil {
 		return err
 	}
 	defer plane.Close()
 	name, g := s.fleet.local(), (*gateway.Gateway)(nil)
+	spans, err := s.traces(metrics, name)
+	if err != nil {
+		return err
+	}
 	if s.fleet.role == roleAll {
+		sessions, err := s.sessionKey(box)
+		if err != nil {
+			return err
+		}
 		g, err = gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), Desk: plane.Desk(), View: view,
-			Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics})
+			Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, SessionKey: sessions, Trace: spans})
 		if err != nil {
 			return err
 		}
@@ -276,7 +281,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err := firstToken(ctx, plane, errs); err != nil {
 		return err
 	}
-	return s.answer(ctx, g, plane, handler)
+	return errors.Join(s.answer(ctx, plane, g, handler), flush(spans))
 }
 
 // sameDomain keeps the trust domain as it was at the first start: it is part of every identity's name.
@@ -299,7 +304,7 @@ func (s *server) open() (err error) {
 			return fmt.Errorf("%w; is something else there? --gateway-listen takes another address", err)
 		}
 	}
-	if err := s.fleet.open(); err != nil {
+	if err := errors.Join(s.fleet.open(), s.operate.open()); err != nil {
 		return err
 	}
 	s.unx, err = control.LocalListener(filepath.Join(s.data, "lanyard.sock"))
@@ -321,31 +326,29 @@ func firstToken(ctx context.Context, plane *control.Plane, w io.Writer) error {
 }
 
 // answer serves until ctx ends, then lets what runs end by itself for a while.
-func (s *server) answer(ctx context.Context, g *gateway.Gateway, plane *control.Plane, handler http.Handler) error {
+func (s *server) answer(ctx context.Context, plane *control.Plane, g *gateway.Gateway, handler http.Handler) error {
 	config, err := s.pair()
 	if err != nil {
 		return err
 	}
-	secured := func(l net.Listener) net.Listener {
-		if config == nil {
-			return l
-		}
-		return tls.NewListener(l, config.Clone())
-	}
-	var all []serving
+	draining := func() bool { return errors.Is(plane.Ready(), control.ErrDraining) }
+	ready := func() error { return nil }
+	var all servings
 	if g != nil {
-		front := gateway.Strict(s.gatewayL)
-		if config != nil {
-			front = secured(s.gatewayL)
-		}
-		all = append(all, serving{g.Server(), front})
+		server := g.Server()
+		server.Handler = closing(draining, server.Handler)
+		all.front, ready = append(all.front, serving{server, s.front(config)}), g.Ready
 	}
-	all = append(all, serving{s.plain(handler), secured(s.controlL)}, serving{s.plain(plane.LocalHandler()), s.unx})
+	all.front = append(all.front, serving{s.plain(closing(draining, handler)), secured(s.controlL, config)})
 	where := []any{"version", version, "role", s.fleet.role, "control", s.url, "gateway", s.gatewayURL, "data", s.data}
 	if server := plane.FleetServer(); server != nil {
-		all = append(all, serving{server, tls.NewListener(s.fleet.feedL, server.TLSConfig)})
+		all.front = append(all.front, serving{server, tls.NewListener(s.fleet.feedL, server.TLSConfig)})
 		where = append(where, "feed", s.fleet.feedL.Addr().String())
 	}
-	s.log.Info("lanyard is ready", where...)
-	return s.until(ctx, g, plane.StopFleet, all...)
+	all.last = []serving{{s.plain(plane.LocalHandler()), s.unx}, {s.plain(plane.Health(ready)), s.healthL}}
+	err = s.until(ctx, all, plane.Drain, plane.StopFleet, where...)
+	if g != nil {
+		err = errors.Join(err, g.Close())
+	}
+	return err
 }

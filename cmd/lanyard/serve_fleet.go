@@ -42,7 +42,7 @@ func (f *fleet) flags(p *pflag.FlagSet) {
 	p.StringVar(&f.joinToken, "join-token", "", "with --role gateway: what lanyard gateway token printed, for the first start (better in LANYARD_JOIN_TOKEN)")
 }
 
-func (f *fleet) check() error {
+func (f *fleet) check(sealed bool) error {
 	if !slices.Contains([]string{roleAll, roleControl, roleGateway}, f.role) {
 		return usage("--role %q: use all, control or gateway", f.role)
 	}
@@ -54,6 +54,8 @@ func (f *fleet) check() error {
 		return usage("--role gateway needs --control https://host:port: where the control plane has --feed-listen")
 	case f.role == roleGateway && f.listen != "":
 		return usage("--feed-listen is the control plane's; a gateway has --control")
+	case f.role == roleGateway && sealed:
+		return usage("--seal is the control plane's; a gateway seals with seal.key in its folder")
 	case f.role != roleGateway && (len(f.controls) > 0 || f.joinToken != ""):
 		return usage("--control and --join-token are for --role gateway")
 	case f.ttl < 10*time.Second || f.ttl > 24*time.Hour:

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -23,8 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/gateway"
+	"github.com/lanyard-dev/lanyard/internal/journal"
 )
 
 // member is a gateway's place in the fleet, and the file that keeps it.
@@ -132,7 +132,7 @@ func (s *server) good(ctx context.Context, kept *feed.Member) bool {
 		return true
 	}
 	defer c.Forget()
-	err = c.Ack(ctx, feed.Cursor{}) // of no history: whoever may ask is told so
+	_, err = c.Ack(ctx, feed.Cursor{}) // of no history: whoever may ask is told so
 	return !errors.Is(err, feed.ErrEvicted) && !errors.Is(err, feed.ErrCertificate) && time.Now().Before(expires(kept))
 }
 
@@ -179,6 +179,43 @@ func (s *server) renew(ctx context.Context, m *member, c *feed.Client) {
 	}
 }
 
+// spoolSize bounds the events that wait on disk for the control plane.
+const spoolSize = 256 << 20
+
+// gatewayBox seals what a gateway keeps, with a key file in its folder.
+func (s *server) gatewayBox(ctx context.Context) (*seal.Box, error) {
+	path := filepath.Join(s.data, "seal.key")
+	box, err := seal.Open(path)
+	if errors.Is(err, seal.ErrMissing) {
+		box, err = seal.Create(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	own, err := box.Begin(ctx, true, time.Now()) // the file's key itself: there is no store for others
+	if err == nil {
+		box.Apply(own)
+	}
+	return box, err
+}
+
+// kept gives a view its lease, and both what is on disk of them.
+func (s *server) kept(name string, sealer journal.Sealer) (*feed.View, error) {
+	view := feed.NewView()
+	view.Lease = feed.NewLease(feed.BootClock)
+	boot, err := feed.BootID()
+	if err != nil {
+		s.log.Warn("after a restart this gateway serves only once it has heard from its control plane", "error", err)
+	}
+	if view.Keep, err = feed.NewKeep(filepath.Join(s.data, "view"), name, boot, sealer); err != nil {
+		return nil, err
+	}
+	if err := view.Keep.Load(view); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.log.Warn("the view on disk is of no use; it is taken anew from the control plane", "error", err)
+	}
+	return view, nil
+}
+
 // runGateway is lanyard serve --role gateway.
 func (s *server) runGateway(ctx context.Context) (err error) {
 	m, err := s.openMember(ctx)
@@ -193,9 +230,29 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	client.OnTrust = m.trust
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	view := feed.NewView()
-	g, err := gateway.New(gateway.Config{Name: me.Name, URL: me.URL, Issuer: me.Issuer, Domain: s.gatewayDomain, Source: client, Desk: client, View: view,
-		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics})
+	box, err := s.gatewayBox(ctx)
+	if err != nil {
+		return err
+	}
+	sealer := journal.Sealer{Seal: box.Seal, Unseal: box.Unseal}
+	view, err := s.kept(me.Name, sealer)
+	if err != nil {
+		return err
+	}
+	sessions, err := s.sessionKey(box)
+	if err != nil {
+		return err
+	}
+	spool, err := gateway.OpenSpool(filepath.Join(s.data, "spool"), me.Name, spoolSize, sealer)
+	if err != nil {
+		return err
+	}
+	spans, err := s.traces(metrics, me.Name)
+	if err != nil {
+		return err
+	}
+	g, err := gateway.New(gateway.Config{Name: me.Name, URL: me.URL, Issuer: me.Issuer, Domain: s.gatewayDomain, Source: client, Desk: client, View: view, Spool: spool,
+		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, SessionKey: sessions, Trace: spans})
 	if err != nil {
 		return err
 	}
@@ -209,86 +266,59 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	if s.gatewayL, err = net.Listen("tcp", s.gatewayListen); err != nil {
 		return fmt.Errorf("%w; is something else there? --gateway-listen takes another address", err)
 	}
+	if err := s.operate.open(); err != nil {
+		return err
+	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	go feed.Follow(background, client, view, func(err error) { s.log.Warn("the view fell behind", "error", err) })
 	go s.renew(background, m, client)
+	var draining atomic.Bool
 	ready := func() error {
-		if ctx.Err() != nil {
-			return errors.New("it is stopping")
+		if draining.Load() {
+			return errDraining
 		}
-		return view.Live(time.Now())
+		return g.Ready()
 	}
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_ready", Help: "1 when requests are served."}, func() float64 {
 		if ready() != nil {
 			return 0
 		}
 		return 1
+	}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_draining", Help: "1 from the signal to stop on."}, func() float64 {
+		if draining.Load() {
+			return 1
+		}
+		return 0
 	}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_certificate_expires", Help: "When the gateway's certificate ends, in seconds since 1970."}, func() float64 {
 		return float64(expires(m.current()).Unix())
 	}))
-	front, gatewayL := g.Server(), gateway.Strict(s.gatewayL)
-	healthS, healthL := s.plain(health(ready, metrics)), s.controlL
-	if config != nil {
-		gatewayL, healthL = tls.NewListener(s.gatewayL, config), tls.NewListener(s.controlL, config.Clone())
-	}
-	s.log.Info("lanyard is ready", "version", version, "role", s.fleet.role, "gateway", me.Name, "url", me.URL, "control", s.fleet.controls, "data", s.data)
-	return s.until(ctx, g, nil, serving{front, gatewayL}, serving{healthS, healthL})
+	front := g.Server()
+	front.Handler = closing(draining.Load, front.Handler)
+	probes := health(ready, metrics)
+	all := servings{front: []serving{{front, s.front(config)}}, last: []serving{{s.plain(probes), secured(s.controlL, config)}, {s.plain(probes), s.healthL}}}
+	err = s.until(ctx, all, func() { draining.Store(true) }, func() {}, "version", version, "role", s.fleet.role, "gateway", me.Name, "url", me.URL, "control", s.fleet.controls, "data", s.data)
+	return errors.Join(err, g.Close(), flush(spans))
 }
+
+var errDraining = errors.New("it is stopping")
 
 // health serves /healthz, /readyz and /metrics of a gateway.
 func health(ready func() error, metrics *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
-			http.Error(w, "not ready: the view is not complete, or it is stopping", http.StatusServiceUnavailable) // why, is for the log
+		err := ready()
+		if err == nil {
+			io.WriteString(w, "ready\n")
 			return
 		}
-		io.WriteString(w, "ready\n")
+		why := "the view is not complete, or events cannot be kept" // by what, is for the log
+		if errors.Is(err, feed.ErrLapsed) || errors.Is(err, errDraining) {
+			why = err.Error()
+		}
+		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
-}
-
-// serving is a server and where it listens.
-type serving struct {
-	s *http.Server
-	l net.Listener
-}
-
-func (s *server) plain(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
-}
-
-// until serves until ctx ends, then lets what runs end by itself for a while, in the order of all. g is nil where there is no gateway; stopping is called first.
-func (s *server) until(ctx context.Context, g *gateway.Gateway, stopping func(), all ...serving) (err error) {
-	failed := make(chan error, len(all))
-	for _, l := range all {
-		go func() {
-			if err := l.s.Serve(l.l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
-			}
-		}()
-	}
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
-	s.log.Info("lanyard is stopping")
-	if stopping != nil {
-		stopping()
-	}
-	quiet, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	for _, l := range all {
-		if l.s.Shutdown(quiet) != nil {
-			l.s.Close()
-		}
-	}
-	if g == nil {
-		return err
-	}
-	return errors.Join(err, g.Close())
 }

@@ -55,9 +55,8 @@ different ones, write them into a file and give it with --scope.`,
 			if err != nil {
 				return err
 			}
-			return a.show(t, func(w io.Writer) {
+			return a.confirmed(cmd.Context(), &t, &t.Receipt, func(w io.Writer) {
 				fmt.Fprintf(w, "%s is open for %s until %s\n", t.ID, t.Identity.Name(), t.Until.Local().Format("2006-01-02 15:04"))
-				receipt(w, t.Receipt)
 			})
 		}}
 	f := c.Flags()
@@ -124,17 +123,25 @@ func readScope(file string) ([]control.TaskPart, error) {
 func (a *app) taskList() *cobra.Command {
 	var who string
 	var all bool
-	c := &cobra.Command{Use: "list", Short: "Tasks that are open", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: "list", Short: "Tasks that are open, and those that wait for a person", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		q := url.Values{}
 		if who != "" {
 			q.Set("identity", who)
 		}
-		if !all {
-			q.Set("state", string(policy.TaskOpen))
+		states := []policy.TaskState{policy.TaskOpen, policy.TaskWaiting}
+		if all {
+			states = []policy.TaskState{""}
 		}
-		list, err := pages[control.TaskView](cmd.Context(), a, "/v1/tasks", q)
-		if err != nil {
-			return err
+		list := []control.TaskView{}
+		for _, state := range states {
+			if state != "" {
+				q.Set("state", string(state))
+			}
+			some, err := pages[control.TaskView](cmd.Context(), a, "/v1/tasks", q)
+			if err != nil {
+				return err
+			}
+			list = append(list, some...)
 		}
 		return a.show(list, func(w io.Writer) {
 			var rows [][]string
@@ -145,7 +152,7 @@ func (a *app) taskList() *cobra.Command {
 		})
 	}}
 	c.Flags().StringVar(&who, "identity", "", "of this identity")
-	c.Flags().BoolVar(&all, "all", false, "those that are closed, too")
+	c.Flags().BoolVar(&all, "all", false, "those that are closed or were denied, too")
 	return c
 }
 
@@ -184,7 +191,18 @@ func (a *app) taskShow() *cobra.Command {
 			}
 			line("state", taskState(t))
 			line("until", t.Until.Local().Format("2006-01-02 15:04"))
-			line("opened by", t.By)
+			switch {
+			case t.State == policy.TaskWaiting:
+				line("asked by", t.By)
+				line("answer by", t.AnswerBy.Local().Format("2006-01-02 15:04")+", at "+t.URL)
+			case len(t.Asked) > 0:
+				line("asked by", t.By)
+			default:
+				line("opened by", t.By)
+			}
+			if t.Note != "" {
+				line(string(t.On)+" said", t.Note)
+			}
 			fmt.Fprintln(w)
 			var rows [][]string
 			for _, g := range t.Scope {
@@ -214,5 +232,6 @@ func (a *app) taskClose() *cobra.Command {
 		return a.changed(cmd, "POST", pathOf("tasks", args[0], "close"), in, args[0]+" is closed")
 	}}
 	c.Flags().StringVar(&in.Reason, "reason", "", "why, for the record")
+	a.waitFlag(c)
 	return c
 }

@@ -86,23 +86,40 @@ func (d *demo) run(once bool) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range []struct {
+	type step struct {
 		say, task string
 		expect    string
-	}{
+	}
+	steps := func(list ...step) error {
+		for _, s := range list {
+			d.say(s.say)
+			if _, err := agent(s.task, s.expect); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := steps([]step{
 		{"The agent, Google's own client library, reads mail through the gateway: that is its job", "read", "messages about invoices"},
 		{"A message told it to send the invoices elsewhere. It obeys; the gateway does not", "send", "may not do gmail.users.messages.send"},
 		{"The same over MCP: it is told only of the tool it may call, and what it tries besides is refused", "tools", "may not do tools.send_mail"},
 		{"Nor may it forward the mailbox, whatever anyone grants: a guardrail", "forward", "It did not work"},
-	} {
-		d.say(step.say)
-		if err := agent(step.task, step.expect); err != nil {
-			return err
-		}
+	}...); err != nil {
+		return err
+	}
+	d.say("Why was sending refused, and what would change that?")
+	if err := d.lanyard("explain", "invoice-bot", "mail", "--action", "gmail.users.messages.send"); err != nil {
+		return err
+	}
+	if err := steps(step{"The agent starts another for a piece of its work, with an identity of its own, no more rights than it needs, and the agent behind it", "child", "may not do gmail.users.messages.get"}); err != nil {
+		return err
+	}
+	if err := d.approved(agent); err != nil {
+		return err
 	}
 	d.say("All of it is on record, with whose agent it is")
 	time.Sleep(200 * time.Millisecond) // what was only read is on record within 100 ms, not before the reply
-	if err := d.lanyard("audit", "search", "--identity", "invoice-bot", "--type", "request", "--limit", "4"); err != nil {
+	if err := d.lanyard("audit", "search", "--identity", "invoice-bot", "--type", "request", "--limit", "8"); err != nil {
 		return err
 	}
 	d.say("Someone pulls the cord")
@@ -110,7 +127,7 @@ func (d *demo) run(once bool) error {
 		return err
 	}
 	d.say("The agent still runs and still holds its token. Its very next call")
-	if err := agent("read", "It did not work"); err != nil {
+	if _, err := agent("read", "It did not work"); err != nil {
 		return err
 	}
 	d.say("And nobody can quietly change what the record says")
@@ -245,7 +262,7 @@ func (d *demo) keys() error {
 }
 
 // agent starts the agent, which stays the same process, with the same token, all along.
-func (d *demo) agent() (func(task, expect string) error, error) {
+func (d *demo) agent() (func(task, expect string) (said string, err error), error) {
 	c := exec.CommandContext(d.ctx, filepath.Join(d.bin, "office-agent"), "--issuer", "http://"+d.listen, "--gateway", "http://"+d.gate, "--key", filepath.Join(d.data, "office", "invoice-bot.key.jwk"))
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
@@ -261,20 +278,19 @@ func (d *demo) agent() (func(task, expect string) error, error) {
 	}
 	d.stop = append(d.stop, func() { in.Close(); c.Wait() })
 	lines := bufio.NewScanner(out)
-	return func(task, expect string) error {
+	return func(task, expect string) (said string, err error) {
 		d.prompt("office-agent " + task)
 		if _, err := fmt.Fprintln(in, task); err != nil {
-			return fmt.Errorf("the agent ended: %w", err)
+			return "", fmt.Errorf("the agent ended: %w", err)
 		}
-		said := ""
 		for lines.Scan() && lines.Text() != "--" {
 			fmt.Println(lines.Text())
 			said += lines.Text() + "\n"
 		}
 		if !strings.Contains(said, expect) {
-			return fmt.Errorf("the agent's %s should have said %q", task, expect)
+			return said, fmt.Errorf("the agent's %s should have said %q", task, expect)
 		}
-		return nil
+		return said, nil
 	}, nil
 }
 

@@ -178,7 +178,7 @@ func (p *Plane) accountForm(w http.ResponseWriter, r *http.Request) {
 	if r.PostForm.Get("do") == "disconnect" {
 		at, err := p.registry.Do(r.Context(), by, func(c *registry.Change) error { return c.Disconnect(name, o.ID) })
 		if err == nil {
-			p.receipt(r.Context(), at)
+			p.receipt(r.Context(), at, 0)
 			http.Redirect(w, r, "/accounts/"+url.PathEscape(name), http.StatusSeeOther)
 			return
 		}
@@ -215,7 +215,7 @@ func (p *Plane) callback(w http.ResponseWriter, r *http.Request) {
 		p.notConnected(w, r, o, name, err)
 		return
 	}
-	p.receipt(r.Context(), p.Store.Head())
+	p.receipt(r.Context(), p.Store.Head(), 0)
 	http.Redirect(w, r, "/accounts/"+url.PathEscape(name), http.StatusSeeOther) // so that a reload asks for nothing again
 }
 

@@ -14,9 +14,10 @@ import (
 	"io"
 	"iter"
 	"log/slog"
-	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/issuer"
 	"github.com/lanyard-dev/lanyard/internal/control/notify"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/fetch"
@@ -56,6 +58,10 @@ type Config struct {
 	LocalClients  bool          // metadata documents of clients, and providers' keys, may be on this machine, over http: for development
 	Questions     int           // that may wait for people for one identity; default 20
 	Notify        []notify.Door // through which people are told that they are asked
+	Lease         time.Duration // how long a gateway may go on without word; default 10 seconds
+	Clock         feed.Clock    // what leases are measured with; default the machine's
+	// KEK makes the key that a setting names, to wrap the seal keys; nil: they stay wrapped as they are.
+	KEK func(setting string) (seal.KEK, error)
 
 	Fleet          bool          // gateways elsewhere may join: they are served by FleetServer
 	CertificateTTL time.Duration // of gateways; default 24 hours
@@ -70,50 +76,50 @@ type Plane struct {
 	broker   *broker.Broker
 	ring     *issuer.KeyRing
 	issuer   *issuer.Issuer
-	acks     acks
+	acks     acks          // of gateways
 	fleet    *fleet        // nil: there is none
 	wake     chan struct{} // something's end may have come nearer
 	bodyTime time.Duration // a body that is not whole by then is refused
 	waiting  chan struct{} // has a value for each who waits for people's answer
+	sealed   *sealed
+	draining atomic.Bool
+	counters counters
 }
 
 // Open makes a control plane over a store, and its first signing key on the first start.
 func Open(ctx context.Context, c Config) (*Plane, error) {
 	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
-	p.acks.of = map[string]ack{}
+	if p.Clock == nil {
+		p.Clock = feed.BootClock
+	}
+	if p.Lease == 0 {
+		p.Lease = feed.DefaultLease
+	}
+	p.sealed = newSealed()
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
 		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify), Gateways: c.Local}
 	p.broker = &broker.Broker{Registry: p.registry, URL: c.URL, Now: c.Now, Rand: c.Rand, Log: c.Log}
 	p.registry.GivenUp = p.broker.GivenUp
 	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
-	if err := p.ring.Open(ctx); err != nil {
+	if err := errors.Join(p.ring.Open(ctx), p.recall(ctx)); err != nil {
 		return nil, err
 	}
 	p.issuer = &issuer.Issuer{URL: c.URL, GatewayURL: c.GatewayURL, View: c.View, Ring: p.ring, Now: c.Now, Rand: c.Rand, Start: p.started,
 		TTL: c.TokenTTL, AllowBearer: c.AllowBearer, Registry: p.registry, Fetch: fetch.New(c.LocalClients), Register: c.Register,
-		Settle: func(ctx context.Context, at feed.Cursor) { p.stir(); p.receipt(ctx, at) }, Record: c.Store.Record, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
+		Settle: func(ctx context.Context, at feed.Cursor) { p.stir(); p.receipt(ctx, at, 0) }, Record: p.recordIssued, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
 		RevokeToken: func(ctx context.Context, t token.Claims, actor string) error {
 			_, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
 				return c.RevokeToken(t.ID, t.Expires, t.Actor(), "")
 			})
 			return err
 		}}
-	if err := p.metrics(); err != nil {
-		return nil, err
-	}
 	if c.Fleet {
 		var err error
 		if p.fleet, err = newFleet(ctx, p); err != nil {
 			return nil, err
 		}
 	}
-	joined, err := read(ctx, p, func(tx *store.Tx) ([]store.Gateway, error) { return tx.Gateways() })
-	for _, g := range joined {
-		if g.State == store.GatewayJoined {
-			p.acks.expect(g.Name)
-		}
-	}
-	return p, err
+	return p, errors.Join(p.metrics(), p.operating())
 }
 
 // Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it.
@@ -142,7 +148,17 @@ func vault(db *store.DB) issuer.Vault {
 		},
 		Save: func(ctx context.Context, put map[string][]byte, drop []string, keys feed.Keys, e ledger.Event) error {
 			_, err := db.Write(ctx, func(tx *store.Tx) error {
-				err := tx.PutKeys(keys)
+				kept, err := tx.Secrets(prefix)
+				if err != nil {
+					return err
+				}
+				for _, name := range kept {
+					id := strings.TrimPrefix(name, prefix)
+					if put[id] == nil && !slices.Contains(drop, id) {
+						return issuer.ErrOtherKeys
+					}
+				}
+				err = tx.PutKeys(keys)
 				for id, key := range put {
 					err = errors.Join(err, tx.PutSecret(prefix+id, key))
 				}
@@ -164,8 +180,20 @@ func (p *Plane) Run(ctx context.Context) {
 		p.Log.Error("what is still to be told", "error", err)
 	}
 	told := make(chan struct{})
-	go func() { defer close(told); p.notify(ctx) }()
+	go func() {
+		defer close(told)
+		var all sync.WaitGroup
+		all.Go(func() { p.notify(ctx) })
+		all.Go(func() { p.keepSeal(ctx) })
+		if p.Store.Shared() {
+			all.Go(func() { p.followKeys(ctx) })
+		}
+		all.Wait()
+	}()
 	defer func() { <-told }()
+	noted := make(chan struct{})
+	go func() { defer close(noted); p.noteAcks(ctx) }()
+	defer func() { <-noted }()
 	var tidied time.Time
 	for ctx.Err() == nil {
 		wait := time.Minute
@@ -194,6 +222,31 @@ func (p *Plane) Run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-p.wake:
 		case <-time.After(wait):
+		}
+	}
+}
+
+// followKeys has the ring hold what any node made of the signing keys, until ctx ends.
+func (p *Plane) followKeys(ctx context.Context) {
+	for ctx.Err() == nil {
+		at := p.Store.Head()
+		err := p.ring.Refresh(ctx)
+		if err == nil {
+			for c, e := range p.Store.Watch(ctx, at) {
+				if err = e; err == nil && c.Keys != nil {
+					err = p.ring.Refresh(ctx)
+				}
+				if err != nil {
+					break
+				}
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			p.Log.Warn("following the signing keys", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
 		}
 	}
 }
@@ -227,9 +280,8 @@ func (s source) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Cha
 	return s.p.Store.Watch(ctx, after)
 }
 
-func (s source) Ack(_ context.Context, at feed.Cursor) error {
-	s.p.acks.put(s.gateway, at, s.p.Now())
-	return nil
+func (s source) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
+	return s.p.acknowledged(ctx, s.gateway, at)
 }
 
 func (s source) Record(ctx context.Context, events []ledger.Event) error {
@@ -250,95 +302,6 @@ func (s source) Draw(ctx context.Context, task string, want policy.Budget) (got 
 
 var _ feed.Budget = source{}
 
-// acks is how far each gateway has come.
-type acks struct {
-	mu   sync.Mutex
-	of   map[string]ack
-	bell chan struct{} // closed with the next ack
-}
-
-type ack struct {
-	cursor feed.Cursor
-	at     time.Time
-}
-
-func (a *acks) put(gateway string, at feed.Cursor, now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.of[gateway] = ack{at, now}
-	if a.bell != nil {
-		close(a.bell)
-		a.bell = nil
-	}
-}
-
-// expect has receipts name a gateway that has confirmed nothing yet.
-func (a *acks) expect(gateway string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.of[gateway] = ack{}
-}
-
-// drop has receipts name a gateway no more.
-func (a *acks) drop(gateway string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.of, gateway)
-	if a.bell != nil {
-		close(a.bell)
-		a.bell = nil
-	}
-}
-
-// reached says who enforces everything up to a cursor, since when, and who does not; more closes with the next ack.
-func (a *acks) reached(at feed.Cursor) (confirmed map[string]time.Time, waiting []string, more <-chan struct{}) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	confirmed = map[string]time.Time{}
-	for gateway, k := range a.of {
-		if k.cursor.Epoch == at.Epoch && k.cursor.Seq >= at.Seq {
-			confirmed[gateway] = k.at
-		} else {
-			waiting = append(waiting, gateway)
-		}
-	}
-	if a.bell == nil {
-		a.bell = make(chan struct{})
-	}
-	return confirmed, waiting, a.bell
-}
-
-// patience is how long a change waits for gateways to confirm it.
-const patience = 2 * time.Second
-
-// receipt waits a little for every gateway to enforce what was committed at a cursor.
-func (p *Plane) receipt(ctx context.Context, at feed.Cursor) feed.Receipt {
-	r := feed.Receipt{Cursor: at, Committed: p.Now().UTC()}
-	timeout := time.NewTimer(patience)
-	defer timeout.Stop()
-	for {
-		var more <-chan struct{}
-		if r.Confirmed, r.Waiting, more = p.acks.reached(at); len(r.Waiting) == 0 && len(r.Confirmed) > 0 {
-			return r
-		}
-		select {
-		case <-more:
-		case <-timeout.C:
-			return r
-		case <-ctx.Done():
-			return r
-		}
-	}
-}
-
-// Ready returns why this control plane cannot do its work, or nil.
-func (p *Plane) Ready() error {
-	if err := p.Store.Ready(); err != nil {
-		return err
-	}
-	return p.View.Live(p.Now())
-}
-
 func (p *Plane) metrics() error {
 	for _, g := range []struct {
 		name, help string
@@ -358,20 +321,4 @@ func (p *Plane) metrics() error {
 		}
 	}
 	return nil
-}
-
-// health serves /healthz, /readyz and /metrics.
-func (p *Plane) health(mux *http.ServeMux) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := p.Ready(); err != nil {
-			why := "the view is not complete" // by what, is for the log
-			if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) {
-				why = err.Error()
-			}
-			http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
-			return
-		}
-		io.WriteString(w, "ready\n")
-	})
 }

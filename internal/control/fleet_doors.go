@@ -24,11 +24,16 @@ func (f *fleet) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+feed.PathWatch, f.watch)
 	mux.HandleFunc("POST "+feed.PathJoin, f.join)
-	mux.Handle("POST "+feed.PathAck, guarded(f, little, func(ctx context.Context, g store.Gateway, at feed.Cursor) (done, error) {
-		if head := f.p.Store.Head(); at.Epoch != head.Epoch || at.Seq > head.Seq {
-			return done{}, feed.ErrCompacted // what it has is of another history
+	mux.Handle("POST "+feed.PathAck, guarded(f, little, func(ctx context.Context, g store.Gateway, at feed.Cursor) (feed.LeaseAnswer, error) {
+		head, err := f.p.Store.Latest(ctx)
+		if err == nil && (at.Epoch != head.Epoch || at.Seq > head.Seq) {
+			err = feed.ErrCompacted // what it has is of another history
 		}
-		return done{}, f.source(g).Ack(ctx, at)
+		if err != nil {
+			return feed.LeaseAnswer{}, err
+		}
+		lease, err := f.source(g).Ack(ctx, at)
+		return feed.LeaseAnswer{Milliseconds: lease.Milliseconds()}, err
 	}))
 	mux.Handle("POST "+feed.PathRecord, guarded(f, much, func(ctx context.Context, g store.Gateway, in feed.Recording) (done, error) {
 		for i := range in.Events {
@@ -192,7 +197,6 @@ func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membershi
 		return m, err
 	}
 	f.evicted(g.Name, g.Current.Print) // whoever had its name
-	f.p.acks.expect(g.Name)
 	f.p.Log.Info("a gateway joined", "gateway", g.Name, "source", r.RemoteAddr)
 	return f.membership(g.Name, der), nil
 }

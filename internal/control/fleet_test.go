@@ -81,6 +81,13 @@ func (p *plane) as(at string, m *feed.Member) *far {
 	return f
 }
 
+// reached is a receipt of now.
+func (p *plane) reached(at feed.Cursor) feed.Receipt {
+	r := feed.Receipt{Cursor: at}
+	p.acks.fill(&r, p.Clock(), p.Now())
+	return r
+}
+
 // event is one that a gateway may record.
 func event(t *testing.T, gateway string) ledger.Event {
 	id, err := ledger.NewID(rand.Reader, storetest.Epoch)
@@ -117,14 +124,14 @@ func TestWireAsks(t *testing.T) {
 		t.Error("the secret is in the log")
 	}
 	head := p.Store.Head()
-	if err := errors.Join(g.Ack(t.Context(), head)); err != nil {
-		t.Error(err)
+	if lease, err := g.Ack(t.Context(), head); err != nil || lease <= 0 || lease > feed.DefaultLease {
+		t.Errorf("lease of %s: %v", lease, err)
 	}
-	if confirmed, _, _ := p.acks.reached(head); confirmed["gw-1"].IsZero() {
-		t.Errorf("not confirmed: %v", confirmed)
+	if r := p.reached(head); r.Confirmed["gw-1"].IsZero() {
+		t.Errorf("not confirmed: %v", r.Confirmed)
 	}
 	for _, wrong := range []feed.Cursor{{Epoch: head.Epoch, Seq: head.Seq + 1}, {Epoch: "x", Seq: 1}, {}} {
-		if err := g.Ack(t.Context(), wrong); !errors.Is(err, feed.ErrCompacted) {
+		if _, err := g.Ack(t.Context(), wrong); !errors.Is(err, feed.ErrCompacted) {
 			t.Errorf("acknowledgement of %v: %v", wrong, err)
 		}
 	}
@@ -308,14 +315,17 @@ func TestEvict(t *testing.T) {
 	defer cancel()
 	go feed.Follow(ctx, g, view, func(error) {})
 	go feed.Follow(ctx, other, far, func(error) {})
-	eventually(t, "both follow", func() bool { return view.Live(p.Now()) == nil && far.Live(p.Now()) == nil })
+	eventually(t, "both follow", func() bool {
+		r := p.reached(p.Store.Head())
+		return view.Live(p.Now()) == nil && far.Live(p.Now()) == nil && !r.Confirmed["gw-1"].IsZero() && !r.Confirmed["gw-2"].IsZero()
+	})
 	p.must("POST", "/v1/gateways/gw-1/evict", `{"reason":"lost"}`)
 	eventually(t, "it knows", func() bool { return errors.Is(view.Live(p.Now()), feed.ErrEvicted) })
 	if far.Live(p.Now()) != nil {
 		t.Error("another was evicted as well")
 	}
 	for what, err := range map[string]error{"events": g.Record(t.Context(), []ledger.Event{event(t, "gw-1")}), "credential": errOf(g.Credential(t.Context(), "mail", nil, feed.Secret{})),
-		"ack": g.Ack(t.Context(), p.Store.Head()), "certificate": errOf(g.Rotate(t.Context(), g.member.Load(), rand.Reader))} {
+		"ack": errOf(g.Ack(t.Context(), p.Store.Head())), "certificate": errOf(g.Rotate(t.Context(), g.member.Load(), rand.Reader))} {
 		if !errors.Is(err, feed.ErrEvicted) {
 			t.Errorf("%s of one that is evicted: %v", what, err)
 		}
@@ -323,17 +333,23 @@ func TestEvict(t *testing.T) {
 	if e := p.last(); e.Type != "gateway.evict" || e.Reason != "lost" || e.Resource != "gw-1" {
 		t.Errorf("%+v", e)
 	}
-	if _, waiting, _ := p.acks.reached(feed.Cursor{Epoch: "x"}); strings.Contains(strings.Join(waiting, " "), "gw-1") {
-		t.Error("receipts wait for it")
+	// It may not have heard: receipts wait for its lease to end, and for nothing else.
+	now, r := p.Clock(), p.reached(feed.Cursor{Epoch: "x"})
+	if until, ok := r.Waiting["gw-1 (evicted)"]; !ok || until.Sub(r.AsOf) > p.Lease || !r.Waiting["gw-1"].IsZero() {
+		t.Errorf("receipts wait for %v", r.Waiting)
+	}
+	after := feed.Receipt{Cursor: r.Cursor}
+	if p.acks.fill(&after, now.Add(p.Lease+time.Second), p.Now()); !after.Waiting["gw-1 (evicted)"].IsZero() {
+		t.Errorf("receipts wait for it after its lease: %v", after.Waiting)
 	}
 	if status, _ := p.ask("POST", "/v1/gateways/gw-1/evict", `{}`); status != http.StatusConflict {
 		t.Errorf("evicted twice: %d", status)
 	}
 	back := p.joined(at, "gw-1", `{}`)
-	if err := back.Ack(t.Context(), p.Store.Head()); err != nil {
+	if _, err := back.Ack(t.Context(), p.Store.Head()); err != nil {
 		t.Errorf("joined again: %v", err)
 	}
-	if err := g.Ack(t.Context(), p.Store.Head()); !errors.Is(err, feed.ErrEvicted) {
+	if _, err := g.Ack(t.Context(), p.Store.Head()); !errors.Is(err, feed.ErrEvicted) {
 		t.Errorf("the old one of that name: %v", err)
 	}
 }
@@ -361,26 +377,26 @@ func TestRotate(t *testing.T) {
 		t.Fatal(err)
 	}
 	head := p.Store.Head()
-	if err := old.Ack(t.Context(), head); err != nil {
+	if _, err := old.Ack(t.Context(), head); err != nil {
 		t.Errorf("the old one, before the new one was shown: %v", err)
 	}
-	if err := p.as(g.Addresses[0], next).Ack(t.Context(), head); err == nil {
+	if _, err := p.as(g.Addresses[0], next).Ack(t.Context(), head); err == nil {
 		t.Error("of two that were given out the first is good as well")
 	}
 	g.member.Store(lost)
 	g.Forget()
-	if err := g.Ack(t.Context(), head); err != nil {
+	if _, err := g.Ack(t.Context(), head); err != nil {
 		t.Errorf("the new one: %v", err)
 	}
-	if err := old.Ack(t.Context(), head); !errors.Is(err, feed.ErrCertificate) {
+	if _, err := old.Ack(t.Context(), head); !errors.Is(err, feed.ErrCertificate) {
 		t.Errorf("the old one, after the new one was shown: %v", err)
 	}
 	p.ahead.Store(int64(25 * time.Hour))
-	if err := g.Ack(t.Context(), head); err == nil {
+	if _, err := g.Ack(t.Context(), head); err == nil {
 		t.Error("a certificate that ended is good")
 	}
 	fresh := p.as(g.Addresses[0], lost)
-	if err := fresh.Ack(t.Context(), head); err == nil {
+	if _, err := fresh.Ack(t.Context(), head); err == nil {
 		t.Error("a certificate that ended is good on a new connection")
 	}
 }
@@ -402,14 +418,14 @@ func TestAuthorityRotates(t *testing.T) {
 		t.Errorf("told of %d authorities", n)
 	}
 	head := p.Store.Head()
-	if err := away.Ack(t.Context(), head); err != nil {
+	if _, err := away.Ack(t.Context(), head); err != nil {
 		t.Errorf("who was away: %v", err)
 	}
 	next, err := away.Rotate(t.Context(), away.member.Load(), rand.Reader)
 	if err != nil || len(next.Trust) != 2 {
 		t.Fatalf("%v", err)
 	}
-	if err := p.as(at, next).Ack(t.Context(), head); err != nil {
+	if _, err := p.as(at, next).Ack(t.Context(), head); err != nil {
 		t.Errorf("a certificate of the new authority: %v", err)
 	}
 	for name, tok := range map[string]feed.JoinToken{"of before": tok, "of now": p.invite("gw-4", `{}`)} {
@@ -572,17 +588,22 @@ func TestOneWatch(t *testing.T) {
 	}
 }
 
-// TestReceiptsAfterRestart: a gateway that joined is waited for from the start, though it has confirmed nothing yet.
+// TestReceiptsAfterRestart: a gateway that may have a lease is waited for from the start, and one that never had any is not.
 func TestReceiptsAfterRestart(t *testing.T) {
 	p := start(t)
-	p.joined(p.abroad(), "gw-1", `{}`)
+	at := p.abroad()
+	if _, err := p.joined(at, "gw-1", `{}`).Ack(t.Context(), p.Store.Head()); err != nil {
+		t.Fatal(err)
+	}
+	p.joined(at, "gw-2", `{}`)
 	again, err := Open(t.Context(), func() Config { c := p.Config; c.Metrics = newMetrics(); return c }())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, waiting, _ := again.acks.reached(p.Store.Head())
-	if len(waiting) != 1 || waiting[0] != "gw-1" {
-		t.Errorf("waiting for %v", waiting)
+	r := feed.Receipt{Cursor: p.Store.Head()}
+	again.acks.fill(&r, again.Clock(), p.Now())
+	if until, ok := r.Waiting["gw-1"]; !ok || !r.Waiting["gw-2"].IsZero() || until.Sub(r.AsOf) > p.Lease+time.Second {
+		t.Errorf("waiting for %v", r.Waiting)
 	}
 	if err := p.Store.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Gateway("gw-1"); return err }); err != nil {
 		t.Error(err)

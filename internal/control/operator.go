@@ -32,6 +32,7 @@ const (
 	operatorHeader = "Lanyard-Operator"
 	identityHeader = "Lanyard-Identity"
 	chainHeader    = "Lanyard-Chain"
+	scopeHeader    = "Lanyard-Scope"
 )
 
 // HasAdminToken reports whether an admin token was ever made.

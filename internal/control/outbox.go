@@ -12,6 +12,8 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 const (
@@ -38,10 +40,15 @@ type attempt struct {
 func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
 	tried := map[string]attempt{}
 	for ctx.Err() == nil {
-		more := p.View.ApprovalChange() // before the look, so that nothing falls between
+		more := p.Store.NextNote() // before the look, so that nothing falls between
 		wait := time.Minute
 		var notes []store.Note
-		err := p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(maxNotes); return err })
+		var err error
+		if p.Store.Leads() {
+			err = p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(maxNotes); return err })
+		} else {
+			wait = 5 * time.Second // another node tells; should it end, this one will
+		}
 		for _, n := range notes {
 			t := tried[n.ID]
 			if n.Door != d.Name || ctx.Err() != nil {
@@ -76,6 +83,9 @@ func (p *Plane) tellOne(ctx context.Context, d notify.Door, n store.Note) (over 
 	m := notify.Message{ID: n.ID}
 	waits := false
 	err = p.Store.Read(ctx, func(tx *store.Tx) error {
+		if strings.HasPrefix(n.Approval, "task_") {
+			return p.aboutTask(tx, n.Approval, &m, &waits)
+		}
 		a, err := tx.Approval(n.Approval)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
@@ -85,16 +95,7 @@ func (p *Plane) tellOne(ctx context.Context, d notify.Door, n store.Note) (over 
 		waits = a.State == feed.Waiting && tx.Now().Before(a.Expires)
 		m.Approval, m.URL, m.Who, m.Expires = a.ID, p.URL+"/approvals/"+a.ID, a.Who, a.Expires.UTC()
 		m.Text = fmt.Sprintf("%s asks for approval of %s (%s) on %s.", a.Identity.Name(), a.Question.Action, a.Question.Class, a.Question.Upstream)
-		m.To = []notify.Person{}
-		for _, id := range a.Asks {
-			o, err := tx.Owner(id)
-			if err == nil {
-				m.To = append(m.To, notify.Person{ID: string(o.ID), Name: o.Name, Email: o.Email})
-			} else if !errors.Is(err, store.ErrNotFound) {
-				return err
-			}
-		}
-		return nil
+		return addressed(tx, &m, a.Asks...)
 	})
 	if err != nil {
 		return false, err
@@ -108,6 +109,40 @@ func (p *Plane) tellOne(ctx context.Context, d notify.Door, n store.Note) (over 
 	}
 	_, err = p.registry.Do(ctx, registry.Self, func(c *registry.Change) error { return c.Told(n, outcome) })
 	return err == nil, err
+}
+
+// addressed says to whom a message goes.
+func addressed(tx *store.Tx, m *notify.Message, people ...identity.OwnerID) error {
+	m.To = []notify.Person{}
+	for _, id := range people {
+		o, err := tx.Owner(id)
+		if err == nil {
+			m.To = append(m.To, notify.Person{ID: string(o.ID), Name: o.Name, Email: o.Email})
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// aboutTask is the message that a task waits for the person it is on behalf of.
+func (p *Plane) aboutTask(tx *store.Tx, id string, m *notify.Message, waits *bool) error {
+	t, err := tx.Task(id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	*waits = t.State == policy.TaskWaiting && tx.Now().Before(t.AnswerBy)
+	m.Task, m.URL, m.Expires = t.ID, p.URL+"/approvals/"+t.ID, t.AnswerBy.UTC()
+	m.Text = t.Identity.Name() + " asks to work on a task in your name."
+	if err := addressed(tx, m, t.On); err != nil {
+		return err
+	}
+	if m.Who = string(t.On); len(m.To) == 1 {
+		m.Who = m.To[0].Name
+	}
+	return nil
 }
 
 // doorNames lists the doors, for the registry to put notes for.

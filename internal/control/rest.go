@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/manifest"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
@@ -66,6 +69,7 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool))
 		r.Header.Del(operatorHeader) // ours alone to set
 		r.Header.Del(identityHeader)
 		r.Header.Del(chainHeader)
+		r.Header.Del(scopeHeader)
 		name, ok := who(r)
 		if _, pattern := inner.Handler(r); !ok && own[pattern] {
 			c, err := p.issuer.Caller(w, r)
@@ -75,6 +79,7 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool))
 			}
 			r.Header.Set(identityHeader, c.Actor().String())
 			r.Header.Set(chainHeader, strings.Join(c.Chain.Texts(), " "))
+			r.Header.Set(scopeHeader, c.Scope)
 			inner.ServeHTTP(w, r)
 			return
 		}
@@ -192,7 +197,10 @@ type Caller struct {
 	Operator string `header:"Lanyard-Operator" hidden:"true"`
 	Identity string `header:"Lanyard-Identity" hidden:"true"`
 	Chain    string `header:"Lanyard-Chain" hidden:"true"`
+	Scope    string `header:"Lanyard-Scope" hidden:"true"`
+	Wait     string `query:"wait" doc:"Answer when every gateway has confirmed the change or has stopped, at the latest after this time; without it, after two seconds at most" example:"30s" maxLength:"16"`
 	remote   string
+	patience time.Duration // of Wait
 }
 
 // self is the identity that calls for itself; false for an operator.
@@ -201,20 +209,17 @@ func (c *Caller) self() (identity.ID, bool) {
 	return id, err == nil
 }
 
-// root is on whose behalf an identity calls: itself, when it calls for nobody else.
-func (c *Caller) root() identity.ID {
-	links := strings.Fields(c.Chain)
-	if len(links) == 0 {
-		return identity.ID{}
-	}
-	id, _ := identity.ParseID(links[len(links)-1])
-	return id
-}
-
 func (c *Caller) Resolve(ctx huma.Context) []error {
 	c.remote = ctx.RemoteAddr()
 	// The body is here. With its deadline left in place, a change that takes longer would be taken for one whose caller went away.
 	_ = ctx.SetReadDeadline(time.Time{})
+	if c.Wait == "" || ctx.Operation().Metadata[ownWait] != nil {
+		return nil
+	}
+	var err error
+	if c.patience, err = time.ParseDuration(c.Wait); err != nil || c.patience <= 0 || c.patience > longestWait || ctx.Operation().Metadata[receipts] == nil {
+		return []error{&huma.ErrorDetail{Location: "query.wait", Message: "it is a time like 30s, up to " + longestWait.String() + ", with what has a receipt"}}
+	}
 	return nil
 }
 
@@ -259,6 +264,15 @@ func handleOwn[I, O any](api door, method, path, id, tag, summary string, f func
 
 func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I) (O, error)) {
 	op.BodyReadTimeout, op.RejectUnknownQueryParameters = api.bodyTime, true
+	op.Metadata = map[string]any{}
+	if f, _ := reflect.TypeFor[I]().FieldByName("Wait"); len(f.Index) == 1 {
+		op.Metadata[ownWait] = true
+	}
+	if _, ok := reflect.TypeFor[O]().FieldByName("Receipt"); ok || reflect.TypeFor[O]() == reflect.TypeFor[feed.Receipt]() {
+		op.Metadata[receipts] = true
+	} else { // there is nothing to wait for
+		defer api.withoutWait(op)
+	}
 	huma.Register(api, op,
 		func(ctx context.Context, in *I) (*reply[O], error) {
 			out, err := f(ctx, in)
@@ -267,6 +281,23 @@ func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I
 			}
 			return &reply[O]{out}, nil
 		})
+}
+
+// What is known of an operation: it answers with a receipt; it has another meaning of wait.
+const (
+	receipts = "receipts"
+	ownWait  = "wait"
+)
+
+// withoutWait takes Caller's Wait out of what is told of an operation.
+func (d door) withoutWait(op huma.Operation) {
+	f, _ := reflect.TypeFor[Caller]().FieldByName("Wait")
+	item := d.OpenAPI().Paths[op.Path]
+	for _, o := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete} {
+		if o != nil && o.OperationID == op.OperationID {
+			o.Parameters = slices.DeleteFunc(o.Parameters, func(p *huma.Param) bool { return p.Description == f.Tag.Get("doc") })
+		}
+	}
 }
 
 // problem is the one place where errors become RFC 9457 problems. What is not
@@ -292,6 +323,10 @@ func problem(err error) error {
 		p.Status, p.Detail = http.StatusNotFound, err.Error()
 	case errors.Is(err, store.ErrFull):
 		p.Status, p.Detail = http.StatusInsufficientStorage, "The disk is full, so nothing was changed. Make space and try again."
+	case errors.Is(err, store.ErrUncertain):
+		p.Status, p.Detail = http.StatusServiceUnavailable, "The database went away before it said whether this was changed. Look at what there is before trying again."
+	case errors.Is(err, store.ErrUnavailable):
+		p.Status, p.Detail = http.StatusServiceUnavailable, "The database cannot be reached, so nothing was changed. Try again in a moment."
 	case errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		p.Status, p.Detail = http.StatusServiceUnavailable, "The control plane is stopping; try again in a moment."
 	default:

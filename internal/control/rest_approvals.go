@@ -157,14 +157,28 @@ func (p *Plane) approvalRoutes(api door) {
 		return read(ctx, p, func(tx *store.Tx) (ApprovalStats, error) { return approvalStats(tx, since) })
 	})
 	handleOwn(api, "GET", "/approvals/{name}", "get-approval", tag, "A question to people, and what they said; an identity sees its own", func(ctx context.Context, in *approvalWait) (ApprovalView, error) {
-		wait := time.Duration(0)
-		if in.Wait != "" {
-			var err error
-			if wait, err = time.ParseDuration(in.Wait); err != nil || wait < 0 || wait > time.Minute {
-				return ApprovalView{}, invalid("wait: write how long to wait for an answer, 60s at most, as in 30s")
-			}
+		wait, err := waitFor(in.Wait)
+		if err != nil {
+			return ApprovalView{}, err
 		}
-		return p.awaited(ctx, in, wait)
+		return await(ctx, p, wait, func(tx *store.Tx) (ApprovalView, bool, error) {
+			a, err := tx.Approval(in.Name)
+			if id, own := in.self(); err == nil && own && id != a.Identity { // nobody learns of another's
+				err = store.ErrNotFound
+			}
+			if err != nil {
+				return ApprovalView{}, false, missing(err, "approval", in.Name)
+			}
+			v := p.approvalView(a)
+			if _, own := in.self(); !own && asksOperators(a) {
+				s, err := tx.Shown(a.ID)
+				if err != nil && !errors.Is(err, store.ErrNotFound) {
+					return v, false, err
+				}
+				v.Shown = &s
+			}
+			return v, v.State == feed.Waiting, nil
+		})
 	})
 	handle(api, "POST", "/approvals/{name}/approve", "approve", tag, "Say yes as an operator, where a policy names operators", func(ctx context.Context, in *namedBody[ApproveInput]) (ApprovalAnswered, error) {
 		until, err := registry.ParseEnd(in.Body.Until)
@@ -189,11 +203,23 @@ func (p *Plane) answer(ctx context.Context, who Caller, w registry.Answer) (Appr
 		return ApprovalAnswered{}, err
 	}
 	p.stir()
-	return ApprovalAnswered{p.approvalView(a), p.receipt(ctx, at)}, nil
+	return ApprovalAnswered{p.approvalView(a), p.receipt(ctx, at, who.patience)}, nil
 }
 
-// awaited is a question once it was answered, or as it is when the time is over.
-func (p *Plane) awaited(ctx context.Context, in *approvalWait, wait time.Duration) (ApprovalView, error) {
+// waitFor reads how long somebody wants to wait for an answer.
+func waitFor(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	wait, err := time.ParseDuration(s)
+	if err != nil || wait < 0 || wait > time.Minute {
+		return 0, invalid("wait: write how long to wait for an answer, 60s at most, as in 30s")
+	}
+	return wait, nil
+}
+
+// await looks until what it looks at waits no more, or the time is over.
+func await[T any](ctx context.Context, p *Plane, wait time.Duration, look func(*store.Tx) (v T, waits bool, err error)) (T, error) {
 	if wait > 0 {
 		select {
 		case p.waiting <- struct{}{}:
@@ -205,26 +231,9 @@ func (p *Plane) awaited(ctx context.Context, in *approvalWait, wait time.Duratio
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	for {
-		more := p.View.ApprovalChange() // before the look, so that nothing falls between
-		v, err := read(ctx, p, func(tx *store.Tx) (ApprovalView, error) {
-			a, err := tx.Approval(in.Name)
-			if id, own := in.self(); err == nil && own && id != a.Identity { // nobody learns of another's
-				err = store.ErrNotFound
-			}
-			if err != nil {
-				return ApprovalView{}, missing(err, "approval", in.Name)
-			}
-			v := p.approvalView(a)
-			if _, own := in.self(); !own && asksOperators(a) {
-				s, err := tx.Shown(a.ID)
-				if err != nil && !errors.Is(err, store.ErrNotFound) {
-					return v, err
-				}
-				v.Shown = &s
-			}
-			return v, nil
-		})
-		if err != nil || v.State != feed.Waiting || wait == 0 {
+		more, waits := p.View.ApprovalChange(), false // before the look, so that nothing falls between
+		v, err := read(ctx, p, func(tx *store.Tx) (v T, err error) { v, waits, err = look(tx); return v, err })
+		if err != nil || !waits || wait == 0 {
 			return v, err
 		}
 		select {

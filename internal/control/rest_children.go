@@ -87,7 +87,7 @@ func (p *Plane) childRoutes(api door) {
 			return ChildCreated{}, err
 		}
 		out := ChildCreated{ID: made.ID, Name: made.ID.Name(), Parent: parent, Credential: made.Credential.ID, Expires: made.Expires, Children: made.Children,
-			Issuer: p.URL, TokenEndpoint: p.URL + "/oauth/token", Resources: []string{}, Receipt: p.receipt(ctx, at)}
+			Issuer: p.URL, TokenEndpoint: p.URL + "/oauth/token", Resources: []string{}, Receipt: p.receipt(ctx, at, in.patience)}
 		for _, name := range made.Upstreams {
 			out.Resources = append(out.Resources, p.GatewayURL+"/"+name)
 		}

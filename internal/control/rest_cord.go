@@ -39,7 +39,7 @@ func (p *Plane) cordRoutes(api door) {
 				return below(c)
 			})
 		} else {
-			receipt, err = p.kill(ctx, in.actor(), kill, below)
+			receipt, err = p.kill(ctx, in.Caller, kill, below)
 		}
 		if err != nil {
 			return KillResult{}, err
@@ -71,7 +71,7 @@ func (p *Plane) cordRoutes(api door) {
 			out.Left = append(out.Left, NotRestored(l))
 		}
 		if !b.DryRun {
-			out.Receipt = p.receipt(ctx, at)
+			out.Receipt = p.receipt(ctx, at, in.patience)
 		}
 		return out, nil
 	})
@@ -106,7 +106,7 @@ func (p *Plane) cordRoutes(api door) {
 		if err != nil {
 			return out, err
 		}
-		out.Receipt = p.receipt(ctx, at)
+		out.Receipt = p.receipt(ctx, at, in.patience)
 		return out, nil
 	})
 	handle(api, "POST", "/apply", "apply", "manifests", "Bring the state to what manifests say, or show what that would change", func(ctx context.Context, in *body[ApplyRequest]) (PlanResult, error) {
@@ -117,14 +117,18 @@ func (p *Plane) cordRoutes(api door) {
 // kill stops what the cord was pulled on, which stops all that it had started: the receipt
 // is for that. What is left is to write it down for each of them, however many. If that
 // cannot be, Run does it later.
-func (p *Plane) kill(ctx context.Context, by registry.Actor, kill, below func(*registry.Change) error) (feed.Receipt, error) {
-	at, err := p.registry.DoRegardless(ctx, by, kill)
+func (p *Plane) kill(ctx context.Context, who Caller, kill, below func(*registry.Change) error) (feed.Receipt, error) {
+	at, err := p.registry.DoRegardless(ctx, who.actor(), kill)
 	if err != nil {
 		return feed.Receipt{}, err
 	}
-	r := p.receipt(ctx, at)
-	if _, err := p.registry.DoRegardless(context.WithoutCancel(ctx), by, below); err != nil {
+	r := p.receipt(ctx, at, 0)
+	p.counters.killed(r)
+	if _, err := p.registry.DoRegardless(context.WithoutCancel(ctx), who.actor(), below); err != nil {
 		p.Log.Error("stopping what was started by it", "error", err)
+	}
+	if who.patience > 0 {
+		p.await(ctx, &r, who.patience, r.Settled)
 	}
 	return r, nil
 }
@@ -182,7 +186,7 @@ func (p *Plane) apply(ctx context.Context, in *body[ApplyRequest]) (PlanResult, 
 		}
 	}
 	if out.Applied {
-		r := p.receipt(ctx, at)
+		r := p.receipt(ctx, at, in.patience)
 		out.Receipt = &r
 	}
 	return out, nil

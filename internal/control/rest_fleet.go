@@ -29,6 +29,7 @@ type GatewayView struct {
 	Seen      time.Time   `json:"seen,omitzero" doc:"When it last confirmed something, or else was heard of"`
 	Evicted   time.Time   `json:"evicted,omitzero"`
 	Reason    string      `json:"reason,omitempty" doc:"Of the eviction"`
+	Stops     time.Time   `json:"stops,omitzero" doc:"It has stopped by then, if it is not heard of"`
 	Cursor    feed.Cursor `json:"cursor" doc:"It enforces everything up to here"`
 	Behind    uint64      `json:"behind" doc:"Changes it has not confirmed"`
 }
@@ -94,8 +95,10 @@ func (p *Plane) fleetRoutes(api door) {
 		if _, err := p.do(ctx, in.actor(), func(c *registry.Change) error { return c.EvictGateway(in.Name, in.Body.Reason) }); err != nil {
 			return GatewayView{}, err
 		}
-		if p.acks.drop(in.Name); p.fleet != nil {
+		if p.fleet != nil {
 			p.fleet.evicted(in.Name, "")
+		} else {
+			p.evict(ctx, in.Name)
 		}
 		return one(ctx, in.Name)
 	})
@@ -124,6 +127,7 @@ func (p *Plane) gatewayView(g store.Gateway) GatewayView {
 	defer p.acks.mu.Unlock()
 	if a, ok := p.acks.of[g.Name]; ok {
 		head := p.Store.Head().Seq
+		v.Stops = p.Now().UTC().Add(surely(a.until, p.Clock()))
 		v.Cursor, v.Behind = a.cursor, head-min(a.cursor.Seq, head)
 		if a.at.After(v.Seen) {
 			v.Seen = a.at.UTC()

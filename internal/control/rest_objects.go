@@ -24,10 +24,12 @@ func (p *Plane) routes(api door) {
 	p.guardrailRoutes(api)
 	p.taskRoutes(api)
 	p.cordRoutes(api)
+	p.receiptRoutes(api)
 	p.approvalRoutes(api)
 	p.ledgerRoutes(api)
 	p.fleetRoutes(api)
 	p.systemRoutes(api)
+	p.sealRoutes(api)
 }
 
 // change runs f and answers with the receipt.
@@ -36,7 +38,7 @@ func (p *Plane) change(ctx context.Context, who Caller, f func(*registry.Change)
 	if err != nil {
 		return Changed{}, err
 	}
-	return Changed{p.receipt(ctx, at)}, nil
+	return Changed{p.receipt(ctx, at, who.patience)}, nil
 }
 
 // read answers from one state of the store.
@@ -299,7 +301,7 @@ func (p *Plane) identityRoutes(api door) {
 		if err != nil {
 			return CredentialCreated{}, err
 		}
-		out.Receipt = p.receipt(ctx, at)
+		out.Receipt = p.receipt(ctx, at, in.patience)
 		return out, nil
 	})
 	handle(api, "PUT", "/identities/{name}/grants/{part}", "put-grant", tag, "Give a grant, or change it", func(ctx context.Context, in *identityGrant) (Changed, error) {

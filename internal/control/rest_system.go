@@ -53,9 +53,13 @@ func (p *Plane) status(ctx context.Context) (Status, error) {
 	if err := p.Store.Ready(); err != nil {
 		s.Ledger.Writable, s.Ledger.Why = false, err.Error()
 	}
+	now := p.Clock()
 	p.acks.mu.Lock()
 	for name, a := range p.acks.of {
-		s.Gateways = append(s.Gateways, GatewayStatus{Name: name, Cursor: a.cursor, At: a.at.UTC(), Behind: s.Cursor.Seq - min(a.cursor.Seq, s.Cursor.Seq)})
+		if over(name, a, now) {
+			continue
+		}
+		s.Gateways = append(s.Gateways, GatewayStatus{Name: name, Cursor: a.cursor, At: a.at.UTC(), Stops: p.Now().UTC().Add(surely(a.until, now)), Behind: s.Cursor.Seq - min(a.cursor.Seq, s.Cursor.Seq)})
 	}
 	p.acks.mu.Unlock()
 	slices.SortFunc(s.Gateways, func(a, b GatewayStatus) int { return strings.Compare(a.Name, b.Name) })

@@ -2,7 +2,10 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -14,7 +17,7 @@ import (
 // TaskInput is POST /v1/tasks.
 type TaskInput struct {
 	Identity string           `json:"identity,omitempty" doc:"Who works on it; an identity that asks for itself leaves it out" example:"invoice-bot" maxLength:"512"`
-	On       string           `json:"on,omitempty" doc:"Owner on whose behalf; an identity must call with a token on that person's behalf" example:"maya" maxLength:"64"`
+	On       string           `json:"on,omitempty" doc:"Owner on whose behalf. Of an identity that calls with no token on that person's behalf, the person is asked" example:"maya" maxLength:"64"`
 	Purpose  string           `json:"purpose" doc:"One sentence, for people" example:"File the invoices of October" minLength:"1" maxLength:"500"`
 	Words    string           `json:"words,omitempty" doc:"What the user said, in the user's own words" maxLength:"4000"`
 	Scope    []TaskPart       `json:"scope" doc:"What of its grants it needs: nothing else may be done under the task" minItems:"1" maxItems:"50"`
@@ -35,6 +38,7 @@ type TaskView struct {
 	policy.Task
 	Given policy.Budget `json:"given" doc:"What of the budget is used, or held by a gateway that has not given it back"`
 	Going bool          `json:"going" doc:"It is open at this moment"`
+	URL   string        `json:"url,omitempty" doc:"While it waits for a person: where that one decides"`
 }
 
 // TaskOpened is the answer to POST /v1/tasks.
@@ -51,14 +55,26 @@ type TaskClose struct {
 type taskList struct {
 	Caller
 	Identity string `query:"identity" doc:"Of this identity" maxLength:"512"`
-	State    string `query:"state" enum:"open,closed"`
+	State    string `query:"state" enum:"waiting,open,denied,closed"`
 	After    string `query:"after" doc:"Next of the page before" maxLength:"64"`
 	Limit    int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
 }
 
-func taskView(tx *store.Tx, t policy.Task) (TaskView, error) {
+type taskWait struct {
+	Caller
+	Name string `path:"name" maxLength:"64"`
+	Wait string `query:"wait" doc:"Of one that waits for a person: wait so long for an answer, 60s at most" example:"30s" maxLength:"16"`
+}
+
+func (p *Plane) taskView(tx *store.Tx, t policy.Task) (TaskView, error) {
 	given, err := tx.Given(t.ID)
-	return TaskView{Task: t, Given: given, Going: t.Going(tx.Now()) == nil}, err
+	v := TaskView{Task: t, Given: given, Going: t.Going(tx.Now()) == nil}
+	if t.State == policy.TaskWaiting {
+		if v.URL = p.URL + "/approvals/" + t.ID; !tx.Now().Before(t.AnswerBy) { // it is written down a moment later
+			v.State, v.URL = policy.TaskClosed, ""
+		}
+	}
+	return v, err
 }
 
 // ownTask finds a task; those of others are unknown to an identity that asks for itself.
@@ -71,33 +87,61 @@ func ownTask(tx *store.Tx, who *Caller, id string) (policy.Task, error) {
 }
 
 // mayOpen says who may open the task: an operator for everybody, an identity for
-// itself, on a person's behalf only when that is on whose behalf it calls.
-func (p *Plane) mayOpen(who *Caller, b *TaskInput) error {
+// mayOpen says who may open the task: an operator for everybody, an identity for
+// itself, on a person's behalf only when that person alone is who it calls for, and no further than
+// its token reaches: tokens for the task rest on the task, not on what came before it. One that
+// calls for nobody but itself may ask the person.
+func (p *Plane) mayOpen(who *Caller, b *TaskInput) (ask bool, err error) {
 	self, ok := who.self()
 	if !ok {
 		if b.Identity == "" {
-			return invalid("identity: say who works on it")
+			return false, invalid("identity: say who works on it")
 		}
-		return nil
+		return false, nil
 	}
 	if b.Identity != "" && b.Identity != self.String() && b.Identity != self.Name() && b.Identity != string(self.Kind())+"/"+self.Name() {
-		return refusal(http.StatusForbidden, self.Name()+" may open tasks for itself alone.")
+		return false, refusal(http.StatusForbidden, self.Name()+" may open tasks for itself alone.")
 	}
 	b.Identity = self.String()
 	if b.On == "" {
-		return nil
+		return false, nil
 	}
-	if person, err := identity.PersonID(p.Domain, identity.OwnerID(b.On)); err != nil || person != who.root() {
-		return refusal(http.StatusForbidden, "A task on somebody's behalf is opened with a token that says so: its subject must be that person.")
+	person, err := identity.PersonID(p.Domain, identity.OwnerID(b.On))
+	links := strings.Fields(who.Chain)
+	if err == nil && len(links) == 1 && links[0] == self.String() {
+		return true, nil
 	}
-	return nil
+	if err != nil || len(links) == 0 || links[len(links)-1] != person.String() {
+		return false, refusal(http.StatusForbidden, "A task on somebody's behalf is opened with a token that says so, whose subject is that person; or that person is asked by an identity that calls for nobody else.")
+	}
+	line, err := p.View.Line(self, p.Now())
+	if err != nil || !slices.Equal(links[:len(links)-1], line.Texts()) {
+		return false, refusal(http.StatusForbidden, "A task on somebody's behalf is opened by whoever that person asked; others are behind this token, and a task would leave them out.")
+	}
+	scope := strings.Fields(who.Scope)
+	limited := len(scope) > 0 && slices.ContainsFunc(policy.Classes, func(c policy.Class) bool { return !slices.Contains(scope, string(c)) })
+	for _, part := range b.Scope {
+		for _, action := range part.Actions {
+			if limited && !slices.Contains(scope, action) {
+				return false, refusal(http.StatusForbidden, fmt.Sprintf("The token is limited to the scope %q, so a task on somebody's behalf that is opened with it names no other actions than that.", who.Scope))
+			}
+		}
+	}
+	return false, nil
+}
+
+// enforced reports whether tokens can be had for a task that is open: that it is comes down the feed.
+func (p *Plane) enforced(t policy.Task) bool {
+	_, ok := p.View.Task(t.ID)
+	return ok
 }
 
 func (p *Plane) taskRoutes(api door) {
 	const tag = "tasks"
-	handleOwn(api, "POST", "/tasks", "open-task", tag, "Open a task: under it nothing may be done that it does not name", func(ctx context.Context, in *body[TaskInput]) (out TaskOpened, err error) {
+	handleOwn(api, "POST", "/tasks", "open-task", tag, "Open a task, or ask a person for one: under it nothing may be done that it does not name", func(ctx context.Context, in *body[TaskInput]) (out TaskOpened, err error) {
 		b := in.Body
-		if err := p.mayOpen(&in.Caller, &b); err != nil {
+		ask, err := p.mayOpen(&in.Caller, &b)
+		if err != nil {
 			return out, err
 		}
 		end, err := registry.ParseEnd(b.Until)
@@ -109,13 +153,20 @@ func (p *Plane) taskRoutes(api door) {
 			w.Scope = append(w.Scope, policy.Grant{Upstream: part.Upstream, Actions: part.Actions, Resources: part.Resources, Where: part.Conditions})
 		}
 		at, err := p.do(ctx, in.actor(), func(c *registry.Change) (err error) {
-			out.Task, err = c.OpenTask(w)
+			if ask {
+				out.Task, err = c.AskTask(w)
+			} else {
+				out.Task, err = c.OpenTask(w)
+			}
+			if err == nil {
+				out.TaskView, err = p.taskView(c.Tx, out.Task)
+			}
 			return err
 		})
 		if err != nil {
 			return out, err
 		}
-		out.Given, out.Going, out.Receipt = policy.Budget{}, true, p.receipt(ctx, at)
+		out.Receipt = p.receipt(ctx, at, in.patience)
 		return out, nil
 	})
 	handleOwn(api, "GET", "/tasks", "list-tasks", tag, "Tasks by id; an identity sees its own", func(ctx context.Context, in *taskList) (Page[TaskView], error) {
@@ -133,7 +184,7 @@ func (p *Plane) taskRoutes(api door) {
 			list, err := tx.Tasks(f)
 			out := page[TaskView](nil)
 			for _, t := range list {
-				v, e := taskView(tx, t)
+				v, e := p.taskView(tx, t)
 				if out.Items = append(out.Items, v); e != nil {
 					err = e
 				}
@@ -144,13 +195,18 @@ func (p *Plane) taskRoutes(api door) {
 			return out, err
 		})
 	})
-	handleOwn(api, "GET", "/tasks/{name}", "get-task", tag, "A task and what of its budget is used", func(ctx context.Context, in *byName) (TaskView, error) {
-		return read(ctx, p, func(tx *store.Tx) (TaskView, error) {
+	handleOwn(api, "GET", "/tasks/{name}", "get-task", tag, "A task and what of its budget is used", func(ctx context.Context, in *taskWait) (TaskView, error) {
+		wait, err := waitFor(in.Wait)
+		if err != nil {
+			return TaskView{}, err
+		}
+		return await(ctx, p, wait, func(tx *store.Tx) (TaskView, bool, error) {
 			t, err := ownTask(tx, &in.Caller, in.Name)
 			if err != nil {
-				return TaskView{}, err
+				return TaskView{}, false, err
 			}
-			return taskView(tx, t)
+			v, err := p.taskView(tx, t)
+			return v, v.State == policy.TaskWaiting || v.Going && !p.enforced(t), err
 		})
 	})
 	handleOwn(api, "POST", "/tasks/{name}/close", "close-task", tag, "Close a task: its tokens are dead, and what runs under it is cut", func(ctx context.Context, in *namedBody[TaskClose]) (Changed, error) {

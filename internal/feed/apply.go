@@ -22,6 +22,8 @@ import (
 func (v *View) Apply(c Change) error {
 	v.applying.Lock()
 	defer v.applying.Unlock()
+	v.version.Add(1)
+	defer v.version.Add(1)
 	st := v.next
 	if st == nil {
 		st = v.now.Load()
@@ -32,8 +34,16 @@ func (v *View) Apply(c Change) error {
 		st.failed = err
 		v.trouble.Store(&err)
 		v.tell(&Stop{Everything: true})
-	} else if stop != nil && v.next == nil {
-		v.tell(stop)
+	} else if v.next == nil {
+		if stop != nil {
+			v.tell(stop)
+		}
+		if c.Cursor != (Cursor{}) {
+			v.enforced.Store(&c.Cursor)
+		}
+	}
+	if v.next == nil {
+		v.changes.ring()
 	}
 	return err
 }
@@ -94,6 +104,7 @@ func (v *View) apply(st *state, c *Change) (*Stop, error) {
 		keys, err := token.ParseJWKS(c.Keys.JWKS)
 		if err == nil {
 			st.keys.Store(keys)
+			st.jwks.Store(&c.Keys.JWKS)
 		}
 		return nil, err
 	}
@@ -355,7 +366,7 @@ func (st *state) owner(o identity.Owner, removed bool) (*Stop, error) {
 	if o.ID == "" {
 		return nil, errors.New("owner without an id")
 	}
-	_, known := st.owners.get(o.ID)
+	old, known := st.owners.get(o.ID)
 	if removed {
 		st.owners.drop(o.ID)
 	} else {
@@ -364,7 +375,8 @@ func (st *state) owner(o identity.Owner, removed bool) (*Stop, error) {
 	if !known {
 		return nil, nil
 	}
-	return &Stop{Person: o.ID}, nil
+	left := old.State == identity.OwnerActive && (removed || o.State != identity.OwnerActive)
+	return &Stop{Person: o.ID, Everything: left}, nil // who left may have approved anything
 }
 
 // with is list with v in the place of what it replaces, or at the end.

@@ -153,7 +153,16 @@ func (v *View) Approval(keys ...string) (Approval, bool) {
 	return Approval{}, false
 }
 
-// ApprovalChange is closed with the next change of any approval.
+// ApprovalOf finds an approval that is open by its id alone, among all there are.
+func (v *View) ApprovalOf(id string) (Approval, bool) {
+	a, ok := v.now.Load().approvals.find(func(a *Approval) bool { return a.ID == id })
+	if !ok {
+		return Approval{}, false
+	}
+	return *a, true
+}
+
+// ApprovalChange is closed with the next change of any approval, or of a task that a person was asked for.
 func (v *View) ApprovalChange() <-chan struct{} {
 	return v.answers.listen()
 }
@@ -194,13 +203,14 @@ func (st *state) approval(a Approval) (*Stop, error) {
 			continue
 		}
 		old, had := st.approvals.get(key)
-		if had && old.ID != a.ID && !a.State.Open() {
+		over := !a.State.Open() || key != a.Hash && a.State != Standing // or it was taken back
+		if had && old.ID != a.ID && over {
 			continue // another question was asked about the same since
 		}
 		if had && old.State == Standing {
 			stop = &Stop{Identities: []identity.ID{a.Identity}}
 		}
-		if !a.State.Open() || key == a.Hash && a.State == Standing { // then it is under its key
+		if over || key == a.Hash && a.State == Standing { // then it is under its key
 			st.approvals.drop(key)
 		} else {
 			st.approvals.put(key, &a)

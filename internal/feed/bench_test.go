@@ -108,3 +108,20 @@ func BenchmarkKill(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed())/float64(time.Millisecond)/float64(b.N), "ms/kill")
 }
+
+// BenchmarkLive is what the lease costs each time it is asked.
+func BenchmarkLive(b *testing.B) {
+	v := NewView()
+	if err := v.Apply(Change{Synced: true}); err != nil {
+		b.Fatal(err)
+	}
+	v.Lease = NewLease(BootClock)
+	if err := v.Lease.Renew(v.Lease.Now(), MaxLease); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if v.Live(time.Time{}) != nil {
+			b.Fatal("it has ended")
+		}
+	}
+}

@@ -31,7 +31,6 @@ type Client struct {
 
 	http *http.Client
 	at   atomic.Int64 // which address is used
-	more atomic.Bool  // the watch has another line already
 }
 
 var (
@@ -178,9 +177,17 @@ func (c *Client) call(ctx context.Context, path string, twice bool, in, out any)
 	})
 }
 
-// Ack says: I enforce everything up to here.
-func (c *Client) Ack(ctx context.Context, at Cursor) error {
-	return c.call(ctx, PathAck, true, at, nil)
+// Ack says: I enforce everything up to here. What is returned is for how long the gateway may go on from the moment before.
+func (c *Client) Ack(ctx context.Context, at Cursor) (time.Duration, error) {
+	var l LeaseAnswer
+	err := c.call(ctx, PathAck, true, at, &l)
+	if err != nil || l.Milliseconds < 0 || l.Milliseconds > MaxLease.Milliseconds() {
+		if err == nil {
+			err = fmt.Errorf("%w: a lease of %d ms", ErrVersion, l.Milliseconds)
+		}
+		return 0, err
+	}
+	return time.Duration(l.Milliseconds) * time.Millisecond, nil
 }
 
 // Record returns nil once the events are durable. The same event sent twice counts once.
@@ -278,7 +285,6 @@ func (c *Client) watch(ctx context.Context, address string, after Cursor, yield 
 			return l.Fault.Err()
 		}
 		if l.Change != nil {
-			c.more.Store(lines.More())
 			if !yield(*l.Change) {
 				return nil
 			}
@@ -294,6 +300,3 @@ func because(ctx context.Context, err error) error {
 	}
 	return err
 }
-
-// More reports whether another change has come already, of the one watch there is.
-func (c *Client) More() bool { return c.more.Load() }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -25,6 +26,8 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
+
+var quiet = log.New(io.Discard, "", 0)
 
 // authority makes certificates as the fleet's does.
 type authority struct {
@@ -236,7 +239,7 @@ func TestNextAddress(t *testing.T) {
 	if _, err := c.Draw(t.Context(), "t", policy.Budget{"calls": 1}); err != nil || draws.Load() != 2 {
 		t.Errorf("the next: %v, asked %d times", err, draws.Load())
 	}
-	if err := a.client(away).Ack(t.Context(), feed.Cursor{}); err == nil {
+	if _, err := a.client(away).Ack(t.Context(), feed.Cursor{}); err == nil {
 		t.Error("an acknowledgement to nobody")
 	}
 }
@@ -281,7 +284,7 @@ func TestAnswers(t *testing.T) {
 		io.Copy(io.Discard, r.Body) // only then the server sees that the other end goes
 		<-r.Context().Done()
 	})
-	if err := a.client(slow.URL).Ack(ctx, feed.Cursor{}); err == nil {
+	if _, err := a.client(slow.URL).Ack(ctx, feed.Cursor{}); err == nil {
 		t.Error("an answer that never comes")
 	}
 }

@@ -86,8 +86,9 @@ type Source interface {
 	// After the zero Cursor it first yields a snapshot that ends with Synced.
 	// It ends with ctx, or with ErrCompacted.
 	Watch(ctx context.Context, after Cursor) iter.Seq2[Change, error]
-	// Ack says: I enforce everything up to here.
-	Ack(ctx context.Context, at Cursor) error
+	// Ack says: I enforce everything up to here. It returns for how long the gateway may go on
+	// without word, counted from a moment before it called: 0 when the cursor is no longer good for that.
+	Ack(ctx context.Context, at Cursor) (lease time.Duration, err error)
 	// Record returns nil once the events are durable in the ledger.
 	Record(ctx context.Context, events []ledger.Event) error
 	// Credential is asked for; control decides again before it answers. The zero
@@ -106,14 +107,20 @@ type NoAccount struct {
 
 func (e *NoAccount) Error() string { return e.Text }
 
-// Receipt says which gateways enforce a change.
+// Receipt says which gateways enforce a change, and by when those that have not confirmed
+// it have stopped by themselves, since their leases end. Times are of the control plane's
+// wall clock, for people: what is promised was measured with a [Clock].
 type Receipt struct {
 	Cursor    Cursor               `json:"cursor"`
 	Committed time.Time            `json:"committed"`
+	AsOf      time.Time            `json:"as_of"`             // when this was so
 	Confirmed map[string]time.Time `json:"confirmed"`         // gateway → when it confirmed
-	Waiting   []string             `json:"waiting,omitempty"` // gateways that have not
-	Bound     time.Time            `json:"bound,omitzero"`    // by then a silent gateway has stopped by itself
+	Waiting   map[string]time.Time `json:"waiting,omitempty"` // gateway that has not → when it has stopped, unless it confirms before
+	Bound     time.Time            `json:"bound,omitzero"`    // the last of those: from then on nobody acts against it
 }
+
+// Settled reports whether the change is in force everywhere: each gateway has confirmed it, or has stopped.
+func (r *Receipt) Settled() bool { return !r.AsOf.Before(r.Bound) }
 
 // Closed is the Source of a gateway that has not heard from its control plane: it refuses everything.
 type Closed struct{}
@@ -123,8 +130,8 @@ var errClosed = errors.New("no control plane")
 func (Closed) Watch(context.Context, Cursor) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) { yield(Change{}, errClosed) }
 }
-func (Closed) Ack(context.Context, Cursor) error            { return errClosed }
-func (Closed) Record(context.Context, []ledger.Event) error { return errClosed }
+func (Closed) Ack(context.Context, Cursor) (time.Duration, error) { return 0, errClosed }
+func (Closed) Record(context.Context, []ledger.Event) error       { return errClosed }
 func (Closed) Credential(context.Context, string, identity.Chain, Secret) (Secret, error) {
 	return Secret{}, errClosed
 }

@@ -3,10 +3,7 @@ package feed_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"iter"
-	"log"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,8 +20,6 @@ type flaky struct {
 	cut     int64 // a watch ends with an error after this many changes; 0: never
 	mangle  func(*feed.Change)
 }
-
-var quiet = log.New(io.Discard, "", 0)
 
 var errCut = errors.New("connection lost")
 
@@ -150,43 +145,18 @@ func TestFollowFailsClosed(t *testing.T) {
 	}
 }
 
-// crowded is a Source whose changes have all come already.
-type crowded struct {
-	*feedtest.Memory
-	left atomic.Int64 // changes
-	acks atomic.Int64
-}
-
-func (c *crowded) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Change, error] {
-	return func(yield func(feed.Change, error) bool) {
-		for ch, err := range c.Memory.Watch(ctx, after) {
-			c.left.Add(-1)
-			if !yield(ch, err) {
-				return
-			}
-		}
-	}
-}
-
-func (c *crowded) More() bool { return c.left.Load() > 0 }
-
-func (c *crowded) Ack(ctx context.Context, at feed.Cursor) error {
-	c.acks.Add(1)
-	return c.Memory.Ack(ctx, at)
-}
-
 // forgetful is a Source that was restored while nobody watched: it knows no cursor of before.
 type forgetful struct {
 	*feedtest.Memory
 	fail atomic.Bool
 }
 
-func (f *forgetful) Ack(ctx context.Context, at feed.Cursor) error {
+func (f *forgetful) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
 	if f.fail.Load() {
-		return errCut
+		return 0, errCut
 	}
 	if at.Epoch == "e1" && f.Memory.Acked().Epoch == "e2" {
-		return feed.ErrCompacted
+		return 0, feed.ErrCompacted
 	}
 	return f.Memory.Ack(ctx, at)
 }
@@ -201,30 +171,12 @@ func TestFollowForgotten(t *testing.T) {
 	src.Put(agent("b"))
 	wait(t, "what is not acknowledged", func() bool { return knows(view, "b") })
 	src.Restored("e2")
-	if err := src.Memory.Ack(t.Context(), feed.Cursor{Epoch: "e2"}); err != nil {
+	if _, err := src.Memory.Ack(t.Context(), feed.Cursor{Epoch: "e2"}); err != nil {
 		t.Fatal(err)
 	}
 	src.fail.Store(false)
 	end := src.Put(agent("c"))
 	wait(t, "the new history", func() bool { return knows(view, "c") && src.Acked() == end })
-}
-
-// TestFollowTogether: of changes that have come together the last is acknowledged for all, but not of any number.
-func TestFollowTogether(t *testing.T) {
-	src := &crowded{Memory: feedtest.NewMemory("e1")}
-	src.left.Store(1)
-	view, _ := followed(t, src)
-	wait(t, "a snapshot", func() bool { return view.Live(time.Now()) == nil && src.acks.Load() == 1 })
-	const n = 1000
-	src.left.Store(n)
-	var end feed.Cursor
-	for i := range n {
-		end = src.Put(agent(fmt.Sprint("a", i)))
-	}
-	wait(t, "the acknowledgement of all", func() bool { return src.Acked() == end })
-	if got := src.acks.Load() - 1; got < n/300 || got > n/100 {
-		t.Errorf("%d changes were acknowledged %d times", n, got)
-	}
 }
 
 // TestFollowAtOnce: of an order that cannot be the view is over in the same moment, and not when the next snapshot comes.

@@ -35,12 +35,6 @@ func (l *LineReader) Next() (Line, error) {
 	return parseLine(raw)
 }
 
-// More reports whether another line is there already, whole.
-func (l *LineReader) More() bool {
-	b, _ := l.r.Peek(l.r.Buffered())
-	return bytes.IndexByte(b, '\n') >= 0
-}
-
 func (l *LineReader) raw() ([]byte, error) {
 	part, err := l.r.ReadSlice('\n')
 	if err == nil {

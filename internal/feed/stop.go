@@ -33,7 +33,7 @@ func (s *Stop) Touches(c *token.Claims, upstream string) bool {
 	case s.Account != nil:
 		return s.Account.Upstream == upstream
 	case s.Credential != "":
-		return s.Credential == c.Credential
+		return s.Credential == c.Credential || slices.Contains(c.From, s.Credential)
 	case s.Person != "":
 		return c.Chain.Root().Owner() == s.Person
 	}

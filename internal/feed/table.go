@@ -2,6 +2,7 @@ package feed
 
 import (
 	"hash/maphash"
+	"maps"
 	"sync"
 )
 
@@ -44,6 +45,23 @@ func (t *table[K, V]) drop(k K) {
 	delete(s.m, k)
 }
 
+// find is some value for which is holds. It looks at all of them.
+func (t *table[K, V]) find(is func(V) bool) (v V, ok bool) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.RLock()
+		for _, v = range s.m {
+			if is(v) {
+				s.RUnlock()
+				return v, true
+			}
+		}
+		s.RUnlock()
+	}
+	var none V
+	return none, false
+}
+
 // sweep removes what gone reports and returns how many stay.
 func (t *table[K, V]) sweep(gone func(V) bool) (n int) {
 	for i := range t.shards {
@@ -58,4 +76,17 @@ func (t *table[K, V]) sweep(gone func(V) bool) (n int) {
 		s.Unlock()
 	}
 	return n
+}
+
+// each calls f for what is there, in no order; what comes or goes meanwhile may be among it or not.
+func (t *table[K, V]) each(f func(K, V)) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.RLock()
+		m := maps.Clone(s.m)
+		s.RUnlock()
+		for k, v := range m {
+			f(k, v)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,19 +21,24 @@ const maxSets = 1 << 14
 
 // View is what a gateway knows, in memory: the whole of the feed so far. One
 // goroutine applies changes, any number read, and no reader waits for another.
-// Until a snapshot is complete, and after a change that could not be applied, it
-// is not [View.Live] and nothing may be decided from it.
+// Until a snapshot is complete, after a change that could not be applied, and when its
+// lease has ended, it is not [View.Live] and nothing may be decided from it.
 type View struct {
-	Now func() time.Time // to forget revoked tokens that have expired
+	Now   func() time.Time // to forget revoked tokens that have expired
+	Lease *Lease           // without which nothing is decided from it; nil: nobody could say that it is out of date
+	Keep  *Keep            // where it is on disk; nil: nowhere
 
 	applying sync.Mutex
 	onStop   []func(Stop)
 	next     *state // a snapshot being read beside the one in use; nil if there is none
 
 	now      atomic.Pointer[state]
-	trouble  atomic.Pointer[error] // why it is not live; nil if it is
+	enforced atomic.Pointer[Cursor] // all up to there is in now
+	version  atomic.Uint64          // grows with the beginning and the end of each Apply
+	trouble  atomic.Pointer[error]  // why it is not live; nil if it is
 	compiled compiled
 	answers  bell // rings with each change of an approval
+	changes  bell // rings with each change
 }
 
 // state is one history of the feed from its snapshot on.
@@ -50,6 +56,7 @@ type state struct {
 	guardrails atomic.Pointer[map[string]policy.Guardrail]
 	rails      atomic.Pointer[policy.Guardrails] // compiled; nil until synced
 	keys       atomic.Pointer[token.Verifier]
+	jwks       atomic.Pointer[[]byte]    // as they came
 	approvals  *table[string, *Approval] // by hash, or by key when they stand
 	shapes     map[string]policy.Grant   // of the grants of now, some of each sort, for others to share; Apply's own
 	failed     error                     // a change that could not be applied: only another snapshot makes that good
@@ -61,6 +68,7 @@ var errNotSynced = errors.New("the view has not been filled yet")
 func NewView() *View {
 	v := &View{Now: time.Now, compiled: compiled{ring: make([]*Subject, maxSets)}}
 	v.now.Store(v.newState())
+	v.enforced.Store(&Cursor{})
 	v.trouble.Store(&errNotSynced)
 	return v
 }
@@ -82,14 +90,28 @@ func (v *View) OnStop(f func(Stop)) {
 	v.onStop = append(v.onStop, f)
 }
 
-// Live returns nil when decisions may be made from v at now, else why not.
-// (Here a lease will end when the control plane has been silent for too long.)
+// Changed is closed with the next change of what is read.
+func (v *View) Changed() <-chan struct{} { return v.changes.listen() }
+
+// Live returns nil when decisions may be made from v, else why not. What the wall clock
+// says is asked for by those who decide, and changes nothing here.
 func (v *View) Live(_ time.Time) error {
 	if err := v.trouble.Load(); err != nil {
 		return *err
 	}
+	return v.Leased()
+}
+
+// Leased returns nil while the lease runs, else [ErrLapsed].
+func (v *View) Leased() error {
+	if v.Lease != nil && v.Lease.Left() <= 0 {
+		return ErrLapsed
+	}
 	return nil
 }
+
+// Enforced is the place in the feed up to which all is in force; the zero Cursor when there was no snapshot.
+func (v *View) Enforced() Cursor { return *v.enforced.Load() }
 
 // Subject returns the identity of that ID, or the person, with all that decides about it.
 func (v *View) Subject(id identity.ID) (*Subject, bool) { return v.now.Load().subject(id) }
@@ -226,7 +248,24 @@ func (v *View) Check(c token.Claims, now time.Time) error {
 			return fmt.Errorf("it was obtained with another proof than is good now: %w", err)
 		}
 	}
+	for _, from := range c.From {
+		if strings.HasPrefix(from, identity.CredentialPrefix) && !st.proves(from, c.Chain, now) {
+			return errors.New("a token that it came from was obtained with another proof than is good now")
+		}
+	}
 	return st.working(&c, now)
+}
+
+// proves reports whether a credential is good, and of one of a chain.
+func (st *state) proves(credential string, c identity.Chain, now time.Time) bool {
+	for _, l := range c {
+		if s, ok := st.subject(l.ID); ok {
+			if k, ok := s.Credential(credential); ok {
+				return k.Usable(now) == nil
+			}
+		}
+	}
+	return false
 }
 
 // Line is the identity with those that started it, itself first; an error says why

@@ -247,6 +247,7 @@ func TestStop(t *testing.T) {
 	used.LastUsed = now
 	bot, other, acting := claims("bot"), claims("other"), claims("other")
 	acting.Chain = append(acting.Chain, identity.Link{ID: agent("bot"), Generation: 3})
+	acting.From = []string{"tok_1", bot.Credential}
 	second := claims("bot")
 	second.ID, second.Credential = "tok_2", "cred_2"
 	all := []*token.Claims{&bot, &second, &acting, &other}
@@ -258,7 +259,7 @@ func TestStop(t *testing.T) {
 		"changed identity":   {Change{Identity: identityOf("bot")}, "yyy-"},
 		"new credential":     {Change{Credential: credentialOf("new")}, ""},
 		"credential used":    {Change{Credential: used}, ""},
-		"credential revoked": {Change{Credential: revoked}, "y---"},
+		"credential revoked": {Change{Credential: revoked}, "y-y-"},
 		"new grant":          {Change{Grant: grantOf("new")}, ""},
 		"changed grant":      {Change{Grant: grantOf("bot")}, "yyy-"},
 		"grant removed":      {Change{Grant: grantOf("bot"), Removed: true}, "yyy-"},
@@ -272,7 +273,8 @@ func TestStop(t *testing.T) {
 		"upstream killed":    {Change{Kill: &Kill{ID: "k", Upstream: "mail"}}, "yyyy"},
 		"account":            {Change{Account: &Account{Upstream: "mail", Owner: "maya"}}, "yyyy"},
 		"account elsewhere":  {Change{Account: &Account{Upstream: "crm", Owner: "maya"}}, "----"},
-		"owner":              {Change{Owner: &identity.Owner{ID: "maya"}}, "----"},
+		"owner":              {Change{Owner: &identity.Owner{ID: "maya", State: identity.OwnerActive}}, "----"},
+		"owner left":         {Change{Owner: &identity.Owner{ID: "maya", State: identity.OwnerGone}}, "yyyy"}, // what others do may be approved by maya
 		"new snapshot":       {Change{Synced: true}, "yyyy"},
 	} {
 		v, got := office(t), ""

@@ -64,8 +64,12 @@ type UnsafeIntroduction struct {
 	Expires time.Time `json:"expires"`
 }
 
-// What gateways send, by where it goes.
+// What gateways send, by where it goes, and what is answered to it.
 type (
+	// LeaseAnswer answers PathAck: for how long the gateway may go on, counted from before it asked.
+	LeaseAnswer struct {
+		Milliseconds int64 `json:"lease_ms"`
+	}
 	// Recording is for PathRecord.
 	Recording struct {
 		Events []ledger.Event `json:"events"`

@@ -136,7 +136,7 @@ func (b *backend) credential(g *Gateway, a *account, now time.Time, chain identi
 
 // obtain is credential for r, and the problem when there is none.
 func (g *Gateway) obtain(r *request, refused feed.Secret) (*feed.Secret, error) {
-	s, err := r.backend.credential(g, r.account, r.start, r.claims.Chain, refused)
+	s, err := r.backend.credential(g, r.account, g.Now(), r.claims.Chain, refused)
 	var no *feed.NoAccount
 	switch {
 	case errors.As(err, &no):
@@ -187,6 +187,11 @@ func (r *request) again(out *http.Request, res *http.Response) (*http.Response, 
 	}
 	if err := r.g.still(r); err != nil {
 		return nil, err
+	}
+	if r.meter != nil { // it goes out again
+		if err := r.meter.count(len(r.ask.Body)); err != nil {
+			return nil, err
+		}
 	}
 	setSecret(next.Header, *secret)
 	if res, err = r.backend.transport.RoundTrip(next); err != nil || !spent(res) {

@@ -28,6 +28,7 @@ type bank struct {
 	of     map[identity.ID]identity.OwnerID
 	none   map[identity.OwnerID]bool // have no account
 	asks   atomic.Int64
+	shared bool
 	during func() // an answer is on its way to the gateway
 	reply  atomic.Pointer[http.HandlerFunc]
 }
@@ -56,6 +57,12 @@ func newBank(t *testing.T, change ...func(*Config)) *bank {
 		b.asks.Add(1)
 		b.mu.Lock()
 		owner, during := b.of[chain.Actor()], b.during
+		if person := chain.Root().Owner(); person != "" {
+			owner = person
+		}
+		if b.shared {
+			owner = "maya"
+		}
 		if b.none[owner] {
 			b.mu.Unlock()
 			return feed.Secret{}, &feed.NoAccount{Text: "mail is used with an account of " + string(owner) + ": http://control.test/accounts/mail", URL: "http://control.test/accounts/mail"}
@@ -263,6 +270,95 @@ func TestSharedAccount(t *testing.T) {
 	b.accounts(policy.Shared, 3)
 	if x, y := b.get("bot"), b.get("bens"); x != "200 maya-0" || y != x || b.asks.Load() != 1 {
 		t.Errorf("%s, %s, asked %d times", x, y, b.asks.Load())
+	}
+}
+
+// TestAccountOfPerson: what is done for a person goes with that person's account, in a session of its own, is cut with it, and
+// leaves that of the agent's owner alone; a shared one serves it, too.
+func TestAccountOfPerson(t *testing.T) {
+	b := newBank(t, func(c *Config) {
+		c.Families = []connector.Family{{Name: "any", Open: func([]byte) (connector.Connector, error) { return hall{}, nil }}}
+	})
+	consenting := func(a policy.Account, version int64) {
+		b.applyUpstream(&policy.Upstream{Name: "mail", URL: b.back.URL, Owner: "maya", Environment: "production", Family: "any", Version: version,
+			OAuth: &policy.OAuth{Account: a}, Consent: policy.Consent{Owners: []identity.OwnerID{"*"}, Classes: policy.Classes}})
+	}
+	consenting(policy.Own, 3)
+	link := func(person string) identity.Link {
+		return identity.Link{ID: identity.MustID("spiffe://lanyard.local/person/" + person)}
+	}
+	send := func(session string, chain ...identity.Link) (string, string) {
+		c := b.claims("bot")
+		c.Chain = append(c.Chain, chain...)
+		r := b.request("POST", "/mail/talk", b.mint(c), strings.NewReader("read"))
+		if r.Header.Set("Mcp-Session-Id", session); session == "" {
+			r.Header.Del("Mcp-Session-Id")
+		}
+		res, body := b.do(r)
+		return fmt.Sprint(res.StatusCode, " ", strings.TrimSpace(strings.TrimSuffix(body, "read"))), res.Header.Get("Mcp-Session-Id")
+	}
+	for range 2 {
+		if own, _ := send(""); own != "200 maya-0" {
+			t.Error(own)
+		}
+		if bens, _ := send("", link("ben")); bens != "200 ben-0" {
+			t.Error(bens)
+		}
+	}
+	if b.asks.Load() != 2 {
+		t.Errorf("asked %d times for two accounts", b.asks.Load())
+	}
+	opens := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Mcp-Session-Id", "one") })
+	b.reply.Store(&opens)
+	_, own := send("")
+	_, bens := send("", link("ben"))
+	for name, c := range map[string]struct {
+		session string
+		chain   []identity.Link
+		want    string
+	}{
+		"ben's":             {bens, []identity.Link{link("ben")}, "200"},
+		"ben's, for itself": {bens, nil, "404"},
+		"ben's, for maya":   {bens, []identity.Link{link("maya")}, "404"},
+		"its own, for ben":  {own, []identity.Link{link("ben")}, "404"},
+		"its own, for maya": {own, []identity.Link{link("maya")}, "404"}, // with the same account, yet another chain
+	} {
+		if got, _ := send(c.session, c.chain...); !strings.HasPrefix(got, c.want) {
+			t.Errorf("the session %s: %s", name, got)
+		}
+	}
+	stream := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "first\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	b.reply.Store(&stream)
+	open := func(chain ...identity.Link) *http.Response {
+		c := b.claims("bot")
+		c.Chain = append(c.Chain, chain...)
+		res, err := http.DefaultClient.Do(b.request("POST", "/mail/talk", b.mint(c), strings.NewReader("read")))
+		if err != nil || res.StatusCode != 200 {
+			t.Fatal(res, err)
+		}
+		if _, err := io.ReadFull(res.Body, make([]byte, 6)); err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	mine, theirs := open(), open(link("ben"))
+	b.apply(feed.Change{Account: &feed.Account{Upstream: "mail", Owner: "ben"}})
+	if cutShort(t, theirs.Body) == nil || b.g.streams.running() != 1 {
+		t.Errorf("ben's account ended, and %d run", b.g.streams.running())
+	}
+	theirs.Body.Close()
+	mine.Body.Close()
+	b.reply.Store(nil)
+	b.mu.Lock()
+	b.shared = true
+	b.mu.Unlock()
+	consenting(policy.Shared, 4)
+	if got, _ := send("", link("ben")); got != "200 maya-0" {
+		t.Errorf("shared: %s", got)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -126,12 +127,15 @@ func (g *Gateway) use(r *request) error {
 }
 
 // stands reports whether r, on its way with people's yes, may still be: what is asked now is what they agreed to.
-func (g *Gateway) stands(r *request, d policy.Decision, now time.Time) bool {
+func (g *Gateway) stands(r *request, d policy.Decision, u *policy.Upstream, now time.Time) bool {
 	if d.Ask == nil || r.approval.ID == "" || !d.Ask.Within(r.approval.Of) {
 		return false
 	}
 	if r.approval.State != feed.Standing {
 		return true
+	}
+	if k := r.keys(g.whose(r, u)); r.approval.Key != k.Task && r.approval.Key != k.Resource {
+		return false
 	}
 	a, ok := g.View.Approval(r.approval.Key)
 	return ok && a.ID == r.approval.ID && g.View.Good(a, d.Ask, now) == nil
@@ -212,18 +216,33 @@ func (g *Gateway) puts(r *request) (feed.Question, error) {
 	if err != nil {
 		return q, err
 	}
-	who := []string{r.name, r.backend.upstream.URL, q.Action}
-	for _, l := range q.Chain {
-		who = append(who, l.ID.String(), strconv.FormatUint(l.Generation, 10))
-	}
-	whose := feed.Key(who...)
+	whose := g.whose(r, r.backend.upstream)
 	parts := append([]string{"request", whose, q.Task, q.Method, string(q.Class), q.Resource, shown.Target, shown.Type, string(exact), string(asks)}, shown.Headers...)
-	q.Hash = feed.Key(parts...)
-	q.Keys.Resource = feed.Key("resource", whose, q.Resource)
-	if q.Task != "" {
-		q.Keys.Task = feed.Key("task", whose, q.Task)
-	}
+	q.Hash, q.Keys = feed.Key(parts...), r.keys(whose)
 	return q, nil
+}
+
+// whose is part of all that an approval can be for: the action on the upstream as it is, those behind
+// it and who answers for each. What was agreed to for one owner is not for the next.
+func (g *Gateway) whose(r *request, u *policy.Upstream) string {
+	who := []string{r.name, u.URL, string(u.Owner), r.call.Action}
+	for _, l := range r.claims.Chain {
+		owner := identity.OwnerID("")
+		if s, ok := g.View.Subject(l.ID); ok {
+			owner = s.Identity.Owner
+		}
+		who = append(who, l.ID.String(), strconv.FormatUint(l.Generation, 10), string(owner))
+	}
+	return feed.Key(who...)
+}
+
+// keys are those under which an approval of more than r stands.
+func (r *request) keys(whose string) (k feed.Keyed) {
+	k.Resource = feed.Key("resource", whose, r.call.Resource)
+	if r.claims.Task != "" {
+		k.Task = feed.Key("task", whose, r.claims.Task)
+	}
+	return k
 }
 
 // exactly is what r asks for: what people are shown of it, and its body in the one form it has.

@@ -2,12 +2,14 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -196,5 +198,75 @@ func TestApproveJoined(t *testing.T) {
 	}
 	if _, text := d.do(d.joinedCall("notes__drop_notes")); !strings.Contains(text, "appr_2") || d.calls.Load() != 1 {
 		t.Errorf("a second time: %s", text)
+	}
+}
+
+// TestApproveComplete: a client with sessions at a joined endpoint that was sent to where people approve hears when they have
+// decided, and nobody else does.
+func TestApproveComplete(t *testing.T) {
+	for _, upstream := range []string{withSessions, withoutSessions} {
+		t.Run(upstream, func(t *testing.T) {
+			p := &people{}
+			d := joined(t)
+			d.g.Desk = p
+			d.asking(p)
+			server := sdk.NewServer(&sdk.Implementation{Name: "notes", Version: "1"}, &sdk.ServerOptions{SupportedProtocolVersions: []string{upstream}})
+			sdk.AddTool(server, &sdk.Tool{Name: "drop_notes", Description: "Drops notes."}, func(context.Context, *sdk.CallToolRequest, struct {
+				Path string `json:"path,omitempty"`
+			}) (*sdk.CallToolResult, any, error) {
+				return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "dropped"}}}, nil, nil
+			})
+			serve := http.HandlerFunc(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{Stateless: upstream == withoutSessions, SessionTimeout: 2 * time.Second}).ServeHTTP)
+			d.answers.Store(&serve)
+			claims := d.claims("bot")
+			claims.Audience = testScope + "/office"
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			var told, other atomic.Pointer[string]
+			enter := func(told *atomic.Pointer[string]) *sdk.ClientSession {
+				s, err := sdk.NewClient(&sdk.Implementation{Name: "c", Version: "1"}, &sdk.ClientOptions{
+					Capabilities: &sdk.ClientCapabilities{Elicitation: &sdk.ElicitationCapabilities{URL: &sdk.URLElicitationCapabilities{}}},
+					ElicitationCompleteHandler: func(_ context.Context, r *sdk.ElicitationCompleteNotificationRequest) {
+						told.Store(&r.Params.ElicitationID)
+					},
+					ElicitationHandler: func(_ context.Context, r *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
+						time.AfterFunc(50*time.Millisecond, func() { p.say(t, yes) })
+						return &sdk.ElicitResult{Action: "accept"}, nil
+					},
+				}).Connect(ctx, &sdk.StreamableClientTransport{Endpoint: d.front.URL + "/office/mcp", MaxRetries: -1, HTTPClient: &http.Client{Transport: bearer(d.mint(claims))}}, &sdk.ClientSessionOptions{ProtocolVersion: withSessions})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { s.Close() })
+				return s
+			}
+			s := enter(&told)
+			enter(&other)
+			drop := func() string {
+				return said(s.CallTool(ctx, &sdk.CallToolParams{Name: "notes__drop_notes", Arguments: map[string]any{"path": "/a"}}))
+			}
+			if upstream == withoutSessions { // which asks in the midst of the call
+				if text := drop(); text != "dropped" {
+					t.Errorf("it is answered %s", text)
+				}
+			} else {
+				_, err := s.CallTool(ctx, &sdk.CallToolParams{Name: "notes__drop_notes", Arguments: map[string]any{"path": "/a"}})
+				var needs *jsonrpc.Error
+				if !errors.As(err, &needs) || needs.Code != mustOpen || !strings.Contains(string(needs.Data), issuer+"/approvals/appr_1") {
+					t.Fatalf("it is answered %v", err)
+				}
+				if told.Load() != nil {
+					t.Error("it is told before anything is decided")
+				}
+				p.say(t, yes)
+			}
+			eventually(t, "it is told", func() bool { id := told.Load(); return id != nil && *id == "appr_1" })
+			if other.Load() != nil {
+				t.Error("another session is told")
+			}
+			if text := drop(); upstream == withSessions && text != "dropped" {
+				t.Errorf("afterwards it is answered %s", text)
+			}
+		})
 	}
 }

@@ -75,7 +75,7 @@ func (r *request) judged(call policy.Call) error {
 
 func (r *request) mayAsk(call policy.Call, now time.Time) (policy.Decision, error) {
 	var by sets
-	d, err := r.g.judge(r, r.question(call, r.backend.upstream, now), &by)
+	d, err := r.g.judge(r.claims, r.question(call, r.backend.upstream, now), &by)
 	if err == nil && d.Allow && !inScope(r.claims.Scope, call.Class) {
 		d = policy.Decision{Reason: "the token is limited to the scope " + quote(r.claims.Scope)}
 	}

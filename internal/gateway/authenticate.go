@@ -18,8 +18,8 @@ func (g *Gateway) authenticate(r *request, from *caller) error {
 	if from != nil {
 		return g.vouched(r, from)
 	}
-	if err := g.View.Live(r.start); err != nil {
-		return unavailable("The gateway has not heard from its control plane, so nothing may pass.")
+	if err := g.live(r.start); err != nil {
+		return err
 	}
 	if !identity.ValidName(r.name) {
 		return &problem{status: http.StatusNotFound, kind: "unknown-upstream", detail: "There is no upstream " + quote(r.name) + "; paths begin with the name of one."}

@@ -55,7 +55,7 @@ func TestChainPermitsWhatAllDo(t *testing.T) {
 			r := &request{g: w.g}
 			r.claims, r.call, r.backend = &c, call, &backend{upstream: u}
 			now := time.Now()
-			d, err := w.g.judge(r, r.question(call, u, now), &r.sets)
+			d, err := w.g.judge(r.claims, r.question(call, u, now), &r.sets)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
 // decide asks whether it may. Every link of the chain must be allowed, so a
@@ -15,7 +16,7 @@ import (
 // any of them needs people's yes for, all of it does. What is allowed must also still be what
 // it was when it was approved.
 func (g *Gateway) decide(r *request) error {
-	d, err := g.judge(r, r.question(r.call, r.backend.upstream, r.start), &r.sets)
+	d, err := g.judge(r.claims, r.question(r.call, r.backend.upstream, r.start), &r.sets)
 	if err != nil {
 		return err
 	}
@@ -75,8 +76,8 @@ func (r *request) question(call policy.Call, u *policy.Upstream, now time.Time) 
 
 // judge is the decision on all of the chain; it is asked again for a running request
 // when something it stood on may have gone. What decided is put into by.
-func (g *Gateway) judge(r *request, ask policy.Request, by *sets) (policy.Decision, error) {
-	chain := r.claims.Chain
+func (g *Gateway) judge(c *token.Claims, ask policy.Request, by *sets) (policy.Decision, error) {
+	chain := c.Chain
 	if len(chain) == 0 || len(chain) > len(by) {
 		return policy.Decision{Reason: "Nobody, or too many, are behind the request."}, nil
 	}
@@ -102,7 +103,7 @@ func (g *Gateway) judge(r *request, ask policy.Request, by *sets) (policy.Decisi
 	if all.Allow = all.Ask == nil; all.Allow && len(chain) > 1 {
 		all.Reason = "Granted by " + strings.Join(all.Policies, ", ") + "."
 	}
-	return g.tasked(r.claims, ask, all)
+	return g.tasked(c, ask, all)
 }
 
 // offer reports whether everyone in a chain may make a call, or might with the right

@@ -59,8 +59,8 @@ func (g *Gateway) forward(r *request) error {
 // nothing of r, because a stop asks it too, from its own goroutine.
 func (g *Gateway) still(r *request) error {
 	now := g.Now()
-	if err := g.View.Live(now); err != nil {
-		return unavailable("The gateway has not heard from its control plane, so nothing may pass.")
+	if err := g.live(now); err != nil {
+		return err
 	}
 	if err := g.View.Check(*r.claims, now); err != nil {
 		return unauthorized("invalid_token", "The access token is no longer good: "+err.Error()+".")
@@ -81,6 +81,9 @@ func (g *Gateway) still(r *request) error {
 		if call, err = b.recognise(&r.ask); err != nil {
 			return &problem{status: http.StatusForbidden, kind: "unrecognised", detail: r.name + " was changed in the midst of this, and no longer has what was asked for."}
 		}
+		if r.approval.ID != "" && (call.Action != r.call.Action || call.Resource != r.call.Resource || call.Class != r.call.Class || u.URL != r.backend.upstream.URL) {
+			return &problem{status: http.StatusForbidden, kind: "denied", detail: r.name + " was changed in the midst of this, and it is no longer what people said yes to."}
+		}
 		if !inScope(r.claims.Scope, call.Class) {
 			return &problem{status: http.StatusForbidden, kind: "denied", detail: call.Action + " is now a " + string(call.Class) + ", and the token is limited to the scope " + quote(r.claims.Scope) + "."}
 		}
@@ -92,9 +95,9 @@ func (g *Gateway) still(r *request) error {
 		return nil
 	}
 	var by sets // r's own do not change any more
-	if d, err := g.judge(r, r.question(call, u, now), &by); err != nil {
+	if d, err := g.judge(r.claims, r.question(call, u, now), &by); err != nil {
 		return err
-	} else if !d.Allow && !g.stands(r, d, now) {
+	} else if !d.Allow && !g.stands(r, d, u, now) {
 		return denied(r, d)
 	}
 	return nil
@@ -103,7 +106,7 @@ func (g *Gateway) still(r *request) error {
 // intend makes the intent durable before a privileged request goes on.
 func (g *Gateway) intend(r *request) error {
 	const detail = "The ledger cannot be written, so an action that must be recorded first may not pass."
-	if g.recorder.failing.Load() {
+	if g.recorder.failing.Load() && g.Spool == nil {
 		return unavailable(detail)
 	}
 	e, err := g.intent(r)
@@ -178,7 +181,7 @@ func (r *request) RoundTrip(out *http.Request) (*http.Response, error) {
 func (g *Gateway) transport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
-		DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
+		DialContext: g.leashed(dialer.DialContext), ForceAttemptHTTP2: true, DisableCompression: true,
 		MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second,
 		TLSHandshakeTimeout: 10 * time.Second, ExpectContinueTimeout: time.Second,
 		ResponseHeaderTimeout: g.Limits.Upstream, MaxResponseHeaderBytes: 256 << 10,

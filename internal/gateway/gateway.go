@@ -34,6 +34,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/token"
+	"github.com/lanyard-dev/lanyard/internal/trace"
 )
 
 // Config is what a gateway needs. Name, URL, Issuer, Source, View and Families are required.
@@ -45,12 +46,18 @@ type Config struct {
 	Source   feed.Source        // control plane
 	Desk     feed.Desk          // where people are asked; nil: nobody can be
 	View     *feed.View         // memory, applied by the caller
+	Spool    *Spool             // where events wait while Source cannot record them; nil: in memory alone. Close closes it
 	Families []connector.Family // how upstreams describe what they can do
 	Now      func() time.Time
 	Rand     io.Reader // safe for concurrent use, as crypto/rand.Reader is
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
+	Trace    *trace.Exporter // who is told how long the steps took; nil: nobody
 	Limits   Limits
+
+	// SessionKey is what names of upstreams' sessions are bound to identities with, 32 bytes.
+	// With the same one after a restart, sessions go on; nil draws one, and they end.
+	SessionKey []byte
 }
 
 // Limits bounds what a gateway holds and how long it waits. Zero fields get the value in brackets.
@@ -107,6 +114,8 @@ type Gateway struct {
 	closed    atomic.Bool
 	done      chan struct{} // closed by Close: the recorder drains and ends
 
+	overseen sync.Once // doors, from the first one on
+
 	mu       sync.RWMutex
 	backends map[string]*backend
 }
@@ -134,8 +143,15 @@ func New(c Config) (*Gateway, error) {
 	if g.nonces, err = token.NewNonces(c.Rand); err != nil {
 		return nil, err
 	}
-	if _, err := io.ReadFull(c.Rand, g.sessions[:]); err != nil {
-		return nil, fmt.Errorf("reading randomness: %w", err)
+	switch len(c.SessionKey) {
+	case len(g.sessions):
+		copy(g.sessions[:], c.SessionKey)
+	case 0:
+		if _, err := io.ReadFull(c.Rand, g.sessions[:]); err != nil {
+			return nil, fmt.Errorf("reading randomness: %w", err)
+		}
+	default:
+		return nil, fmt.Errorf("gateway: SessionKey has %d bytes, not %d", len(c.SessionKey), len(g.sessions))
 	}
 	g.replay = token.NewReplay(token.ReplayWindow, g.Limits.Proofs)
 	g.verified = newVerified(g.Limits.Tokens)
@@ -148,6 +164,7 @@ func New(c Config) (*Gateway, error) {
 	g.requests.New = func() any { return newRequest(g) }
 	c.View.OnStop(g.stop)
 	go g.recorder.run()
+	go g.recorder.drain()
 	go g.note()
 	return g, nil
 }
@@ -178,6 +195,9 @@ func (g *Gateway) Close() error {
 	defer cancel()
 	close(g.done)
 	err := g.recorder.wait(ctx)
+	if g.Spool != nil {
+		err = errors.Join(err, g.Spool.close())
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, b := range g.backends {
@@ -216,18 +236,23 @@ func (g *Gateway) pass(r *request, from *caller) error {
 	if err := g.clean(r); err != nil {
 		return err
 	}
+	r.mark()
 	if err := g.authenticate(r, from); err != nil {
 		return err
 	}
+	r.mark()
 	if err := g.recognise(r); err != nil {
 		return err
 	}
+	r.mark()
 	if err := g.decide(r); err != nil {
 		return err
 	}
+	r.mark()
 	if err := g.inject(r); err != nil {
 		return err
 	}
+	r.mark()
 	return g.forward(r)
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +22,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
+	"github.com/lanyard-dev/lanyard/internal/trace"
 )
 
 func echo(w http.ResponseWriter, r *http.Request) {
@@ -397,6 +399,17 @@ func BenchmarkGateway(b *testing.B) {
 	})
 	b.Run("gateway", func(b *testing.B) {
 		w := newWorld(b, up)
+		run(b, w.front.URL+"/mail/x", "Bearer "+w.mint(w.claims("bot")))
+	})
+	b.Run("traced", func(b *testing.B) { // what a collector costs; without one it is nothing
+		collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+		defer collector.Close()
+		e, err := trace.New(collector.URL, slog.New(slog.DiscardHandler))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer e.Close(context.Background())
+		w := newWorld(b, up, func(c *Config) { c.Trace = e })
 		run(b, w.front.URL+"/mail/x", "Bearer "+w.mint(w.claims("bot")))
 	})
 }

@@ -20,6 +20,9 @@ func (g *Gateway) inject(r *request) error {
 		return err
 	}
 	r.secret = *secret
+	if u, _ := g.View.Upstream(r.name); u != r.backend.upstream { // the secret may be for another place than this goes to
+		return unavailable(r.name + " was changed in the midst of this; send it again.")
+	}
 	if _, taken := r.in.Trailer[secret.Header]; taken {
 		return malformed("A trailer must not be called " + quote(secret.Header) + ".")
 	}

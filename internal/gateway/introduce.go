@@ -40,7 +40,7 @@ func (g *Gateway) tell(r *request) error {
 	if err := mayCall(r.claims.Chain, u.Agent); err != nil {
 		return err
 	}
-	if agent, ok := g.View.Subject(u.Agent); !ok || agent.Identity.Usable(r.start) != nil {
+	if agent, ok := g.View.Subject(u.Agent); !ok || agent.Identity.Usable(g.Now()) != nil {
 		return &problem{status: http.StatusForbidden, kind: "killed", oauth: "insufficient_scope", detail: r.name + " cannot be asked: the agent that it is, " + u.Agent.Name() + ", was stopped, has expired or is unknown."}
 	}
 	i, err := g.introduction(r)
@@ -86,7 +86,8 @@ func (g *Gateway) introduction(r *request) (feed.Introduction, error) {
 	kept.mu.Lock()
 	i, ok := kept.of[r.claims.ID]
 	kept.mu.Unlock()
-	if ok && (r.start.Add(spare).Before(i.Expires) || r.start.Before(i.Expires) && i.Expires.Equal(r.claims.Expires)) {
+	now := g.Now() // r may have waited for people
+	if ok && (now.Add(spare).Before(i.Expires) || now.Before(i.Expires) && i.Expires.Equal(r.claims.Expires)) {
 		return i, nil
 	}
 	source, ok := g.Source.(feed.Introducer)

@@ -1,9 +1,13 @@
 package gateway
 
+//lint:file-ignore SA1019 clients of all revisions ask for log messages, which the newest one only still allows
+
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -25,12 +29,14 @@ import (
 // two sides may speak different revisions of the protocol.
 
 const (
-	maxDoors = 1024             // of one upstream; the one that was longest idle makes room
-	doorIdle = 15 * time.Minute // without a request, and the door is closed
-	pageSize = 100              // tools, resources or prompts in one page of a list
-	maxTools = 100              // more than that, and a caller is given a search instead of a list
-	maxFound = 20               // what a search finds at most
-	openTime = 15 * time.Second // for opening a session with an upstream
+	maxDoors    = 1024             // of one upstream; the one that was longest idle makes room
+	doorIdle    = 15 * time.Minute // without a request, and the door is closed
+	pageSize    = 100              // tools, resources or prompts in one page of a list
+	maxTools    = 100              // more than that, and a caller is given a search instead of a list
+	maxFound    = 20               // what a search finds at most
+	openTime    = 15 * time.Second // for opening a session with an upstream
+	readTime    = 30 * time.Second // for a client to take what it is told
+	sessionIdle = time.Hour        // without a message, and a session at a door ends
 )
 
 // doorKey is whose a door is: all of a caller that decides what it may do, so that no
@@ -52,8 +58,11 @@ type door struct {
 	// Toward clients of revisions with sessions, and of those without.
 	stateful, stateless http.Handler
 
+	server *sdk.Server
+
 	caller atomic.Pointer[caller] // with its last token
 	used   atomic.Int64           // when, in nanoseconds
+	inside atomic.Int64           // requests that run, streams included
 	ctx    context.Context
 	close  context.CancelFunc
 
@@ -64,6 +73,13 @@ type door struct {
 	parked   map[string]*parked
 	progress map[string]progress // by the token that the upstream was given
 	calls    int
+	level    sdk.LoggingLevel // the most verbose that was asked for
+	follows  []following
+	pages    map[string]opening // that people were sent to, by their ids
+
+	news    news
+	hearing chan struct{}
+	seen    []any // the ground that oversee saw
 }
 
 type progress struct {
@@ -77,6 +93,11 @@ func (g *Gateway) enter(r *request, j connector.Joiner) {
 	d := g.door(r, j)
 	d.caller.Store(&caller{r.claims, r.access, r.source})
 	d.used.Store(r.start.UnixNano())
+	d.inside.Add(1)
+	defer func() {
+		d.used.Store(g.Now().UnixNano())
+		d.inside.Add(-1)
+	}()
 	in := r.in.WithContext(r.ctx)
 	in.URL.Path, in.URL.RawPath, in.URL.RawQuery = r.path, "", ""
 	handler := d.stateful
@@ -85,16 +106,24 @@ func (g *Gateway) enter(r *request, j connector.Joiner) {
 			handler = d.stateless
 		}
 	}
-	w := &doorway{r: r}
+	w := &doorway{r: r, stream: tells(r.in)}
 	defer w.leave()
+	if r.in.Method == http.MethodGet {
+		for s := range d.server.Sessions() {
+			if id := in.Header.Get(r.session); id != "" && s.ID() == id {
+				d.hear(guestOf(s))
+			}
+		}
+	}
 	handler.ServeHTTP(w, in)
 }
 
 // doorway keeps of the reply what the record needs, and gives sessions the caller's
 // names. Once the request has ended it leads nowhere: its request is another's by then.
 type doorway struct {
-	mu sync.Mutex
-	r  *request
+	mu     sync.Mutex
+	r      *request
+	stream bool // on which nothing is answered: it ends for who does not read it
 }
 
 func (w *doorway) leave() {
@@ -135,13 +164,27 @@ func (w *doorway) Write(b []byte) (int, error) {
 		return 0, errCut
 	}
 	w.begin(http.StatusOK)
+	defer w.hurry()()
 	return w.r.Write(b)
+}
+
+// hurry bounds how long a stream waits for its client to read.
+func (w *doorway) hurry() (done func()) {
+	if !w.stream {
+		return func() {}
+	}
+	set := func(t time.Time) {
+		_ = w.r.within(t) // one without deadlines is none of net/http
+	}
+	set(time.Now().Add(readTime))
+	return func() { set(time.Time{}) }
 }
 
 func (w *doorway) Flush() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.r != nil {
+		defer w.hurry()()
 		_ = http.NewResponseController(w.r.w).Flush() // one that cannot be flushed is none of net/http
 	}
 }
@@ -157,19 +200,26 @@ func (g *Gateway) door(r *request, j connector.Joiner) *door {
 	}
 	b.doors.makeRoom(r.start)
 	d := &door{g: g, name: r.name, joined: j.Members(),
-		lines: map[*line]bool{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}}
+		lines: map[*line]bool{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}, hearing: make(chan struct{}, maxHearing)}
+	d.caller.Store(&caller{r.claims, r.access, r.source})
+	d.used.Store(r.start.UnixNano())
+	d.seen = d.ground()
 	d.ctx, d.close = context.WithCancel(context.Background())
 	server := sdk.NewServer(&sdk.Implementation{Name: r.name, Title: "Lanyard", Version: "1"}, &sdk.ServerOptions{
-		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Resources: &sdk.ResourceCapabilities{}, Prompts: &sdk.PromptCapabilities{}, Completions: &sdk.CompletionCapabilities{}},
+		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}, Resources: &sdk.ResourceCapabilities{ListChanged: true, Subscribe: true},
+			Prompts: &sdk.PromptCapabilities{ListChanged: true}, Completions: &sdk.CompletionCapabilities{}, Logging: &sdk.LoggingCapabilities{}},
+		SubscribeHandler: d.subscribe, UnsubscribeHandler: d.unsubscribe,
 		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope, c.TTLMs = "private", 0 },
 	})
 	server.AddReceivingMiddleware(d.answer)
+	d.server = server
 	same := func(*http.Request) *sdk.Server { return server }
-	d.stateful = sdk.NewStreamableHTTPHandler(same, &sdk.StreamableHTTPOptions{SessionTimeout: doorIdle, DisableLocalhostProtection: true})
+	d.stateful = sdk.NewStreamableHTTPHandler(same, &sdk.StreamableHTTPOptions{SessionTimeout: sessionIdle, DisableLocalhostProtection: true})
 	d.stateless = sdk.NewStreamableHTTPHandler(same, &sdk.StreamableHTTPOptions{Stateless: true, DisableLocalhostProtection: true, PropagateRequestCancellation: true})
 	if b.doors.open == nil {
 		b.doors.open = map[doorKey]*door{}
 	}
+	g.overseen.Do(func() { go g.oversee() })
 	b.doors.open[key] = d
 	return d
 }
@@ -191,7 +241,7 @@ func (all *doors) makeRoom(now time.Time) {
 	last := int64(-1)
 	for key, d := range all.open {
 		used := d.used.Load()
-		if now.UnixNano()-used > int64(doorIdle) {
+		if now.UnixNano()-used > int64(doorIdle) && d.inside.Load() == 0 {
 			d.shut()
 			delete(all.open, key)
 		} else if last < 0 || used < last {
@@ -216,19 +266,19 @@ func (all *doors) shut() {
 // shut ends the door's sessions with the upstreams.
 func (d *door) shut() {
 	d.mu.Lock()
-	lines, guests := d.lines, d.guests
+	lines := d.lines
 	for _, p := range d.parked {
 		p.timer.Stop()
 	}
-	d.lines, d.guests, d.parked = nil, nil, nil
+	d.lines, d.guests, d.parked, d.pages = nil, nil, nil, nil
 	d.mu.Unlock()
 	go func() { // each says goodbye to its upstream, which may be slow
 		for l := range lines {
 			_ = l.Close() // it may be gone already
 		}
 		d.close()
-		for s := range guests {
-			_ = s.Close()
+		for s := range d.server.Sessions() {
+			go func() { _ = s.Close() }() // it waits for what runs in it
 		}
 	}()
 }
@@ -241,8 +291,18 @@ func (d *door) answer(next sdk.MethodHandler) sdk.MethodHandler {
 				d.g.Log.Error("panic", "door", d.name, "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				err = &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: "internal error"}
 			}
+			if said := (*jsonrpc.Error)(nil); errors.As(err, &said) { // as the upstream said it: wrapped, the SDK leaves out its data
+				err = said
+			}
 		}()
-		who := guestOf(req)
+		who := guestOf(req.GetSession())
+		if who.stateless {
+			if p := req.GetParams(); p != nil && !reflect.ValueOf(p).IsNil() {
+				if level, ok := p.GetMeta()[sdk.MetaKeyLogLevel].(string); ok {
+					d.verbose(sdk.LoggingLevel(level))
+				}
+			}
+		}
 		switch p := req.GetParams().(type) {
 		case *sdk.ListToolsParams:
 			return d.listTools(ctx, who, from(p))
@@ -259,7 +319,13 @@ func (d *door) answer(next sdk.MethodHandler) sdk.MethodHandler {
 		case *sdk.GetPromptParams:
 			return d.getPrompt(ctx, who, p)
 		case *sdk.CompleteParams:
-			return d.complete(ctx, who, p)
+			return d.completion(ctx, who, p)
+		case *sdk.SubscriptionsListenParams:
+			d.hear(who)
+		case *sdk.SetLoggingLevelParams:
+			if slices.Contains(levels, p.Level) {
+				d.verbose(p.Level)
+			}
 		}
 		return next(ctx, method, req)
 	}

@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,8 +67,10 @@ type outcome struct {
 // asker is a call that runs on a line.
 type asker struct {
 	guest
+	d         *door
 	member    string
 	ctx       context.Context
+	to        progress      // where log messages go; the door's lock is held
 	questions chan question // where they go, for a guest without sessions
 	asked     atomic.Int32
 }
@@ -106,19 +109,34 @@ func (d *door) run(ctx context.Context, e errand) outcome {
 	}
 	var key lineKey
 	key, e.can = d.at(e.member, e.guest)
-	l, err := d.line(key, e.can, e.session)
-	if err != nil {
-		return outcome{err: err}
+	var o outcome
+	for range 2 {
+		l, err := d.line(key, e.can, e.session)
+		if err != nil {
+			return outcome{err: err}
+		}
+		if l.alone() {
+			o = d.detached(ctx, l, e)
+		} else {
+			o = d.carried(ctx, l, e)
+		}
+		if !errors.Is(o.err, sdk.ErrSessionMissing) {
+			break
+		}
+		d.drop(l) // the upstream has forgotten it, and so has not done what was asked
 	}
-	if l.alone() {
-		return d.detached(ctx, l, e)
-	}
-	a := &asker{guest: e.guest, member: e.member, ctx: ctx}
+	return o
+}
+
+// carried makes a call on a line, in as many rounds as it takes.
+func (d *door) carried(ctx context.Context, l *line, e errand) outcome {
+	a := &asker{d: d, guest: e.guest, member: e.member, ctx: ctx, to: progress{ctx, e.session, nil}}
 	defer l.carry(a)()
 	token, done := d.follow(ctx, e.session, e.token)
 	defer done()
 	for range maxAsked {
 		o := e.call(ctx, l.ClientSession, e.answers, e.state, token)
+		d.sent(e.guest, o.err)
 		if o.err != nil || o.requests == nil {
 			return o
 		}
@@ -131,10 +149,11 @@ func (d *door) run(ctx context.Context, e errand) outcome {
 			o.state = stateOf(upstreamState, e.member, o.state)
 			return o
 		}
-		if e.answers, err = a.askAll(o.requests); err != nil {
+		answers, err := a.askAll(o.requests)
+		if err != nil {
 			return outcome{err: err}
 		}
-		e.state = o.state
+		e.answers, e.state = answers, o.state
 	}
 	return outcome{err: fmt.Errorf("%s asked more than %d times for something in the midst of one call", e.member, maxAsked)}
 }
@@ -154,7 +173,7 @@ func (l *line) carry(a *asker) (over func()) {
 
 // detached makes a call that may outlive the request which asked for it.
 func (d *door) detached(ctx context.Context, l *line, e errand) outcome {
-	p := &parked{asker: asker{guest: e.guest, member: e.member, questions: make(chan question)}, what: e.what, result: make(chan outcome, 1)}
+	p := &parked{asker: asker{d: d, guest: e.guest, member: e.member, to: progress{ctx, e.session, nil}, questions: make(chan question)}, what: e.what, result: make(chan outcome, 1)}
 	p.ctx, p.end = context.WithCancel(d.ctx)
 	over := l.carry(&p.asker)
 	token, done := d.follow(ctx, e.session, e.token)
@@ -211,6 +230,7 @@ func (d *door) resume(ctx context.Context, id string, e errand) outcome {
 	}
 	delete(d.parked, id)
 	p.timer.Stop()
+	p.to = progress{ctx, e.session, nil}
 	if _, ok := d.progress[p.token]; ok && e.token != nil {
 		d.progress[p.token] = progress{ctx, e.session, e.token}
 	} else {
@@ -322,6 +342,9 @@ func (a *asker) askAll(requests sdk.InputRequestMap) (sdk.InputResponseMap, erro
 func (a *asker) put(ctx context.Context, q sdk.InputRequest) (sdk.InputResponse, error) {
 	switch q := q.(type) {
 	case *sdk.ElicitParams:
+		if q.ElicitationID != "" {
+			a.d.opened(a.guest, q.ElicitationID)
+		}
 		return answered(a.session.Elicit(ctx, q))
 	case *sdk.CreateMessageWithToolsParams:
 		return answered(a.session.CreateMessageWithTools(ctx, q))

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -29,6 +31,11 @@ type line struct {
 	*sdk.ClientSession
 	d   *door
 	key lineKey
+	can sdk.ClientCapabilities
+	who *sdk.ServerSession // whose line it is, if key has its session
+
+	order   sequence
+	follows map[string]bool // resources; the door's lock is held
 
 	mu    sync.Mutex
 	calls []*asker
@@ -45,9 +52,9 @@ type guest struct {
 	stateless bool
 }
 
-func guestOf(req sdk.Request) guest {
+func guestOf(session sdk.Session) guest {
 	g := guest{}
-	g.session, _ = req.GetSession().(*sdk.ServerSession)
+	g.session, _ = session.(*sdk.ServerSession)
 	if g.session == nil {
 		return g
 	}
@@ -119,31 +126,58 @@ func (d *door) line(key lineKey, can sdk.ClientCapabilities, who *sdk.ServerSess
 	if l, err := d.have(key); l != nil || err != nil {
 		return l, err
 	}
-	l := &line{d: d, key: key}
+	l := &line{d: d, key: key, can: can, who: who, follows: map[string]bool{}}
 	if err := l.open(can); err != nil {
 		return nil, err
 	}
+	if key.session != "" {
+		d.watch(who)
+	}
+	level, err := d.add(l)
+	if err != nil {
+		return nil, err
+	}
+	l.setLevel(level)
+	if l.hears() {
+		go l.again()
+	}
+	go func() { // one that the upstream ends is opened anew when it is next needed
+		_ = l.Wait()
+		_ = l.Close() // it may have streams still
+		d.mu.Lock()
+		_, ended := d.lines[l]
+		delete(d.lines, l)
+		d.mu.Unlock()
+		if ended && l.hears() {
+			d.mend(l)
+		}
+	}()
+	return l, nil
+}
+
+func (d *door) add(l *line) (sdk.LoggingLevel, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.lines == nil { // shut meanwhile
 		go func() { _ = l.Close() }() // it may be gone already
-		return nil, errShut
+		return "", errShut
 	}
 	d.lines[l] = !l.alone()
-	if key.session != "" && !d.guests[who] {
-		d.guests[who] = true
-		go func() { // what was opened for it ends with it
-			_ = who.Wait()
-			d.gone(who, key.session)
-		}()
+	return d.level, nil
+}
+
+// watch ends what was opened for a session at the door when it ends.
+func (d *door) watch(who *sdk.ServerSession) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.guests == nil || d.guests[who] {
+		return
 	}
-	go func() { // one that the upstream ends is opened anew when it is next needed
-		_ = l.Wait()
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.lines, l)
+	d.guests[who] = true
+	go func() {
+		_ = who.Wait()
+		d.gone(who, who.ID())
 	}()
-	return l, nil
 }
 
 var errShut = errors.New("the door is closed; open a new session")
@@ -181,17 +215,33 @@ func (l *line) leave() {
 	}
 }
 
+// drop lets go of a line that is of no use any more.
+func (d *door) drop(l *line) {
+	d.mu.Lock()
+	delete(d.lines, l)
+	d.mu.Unlock()
+	go func() { _ = l.Close() }() // it may be gone already
+}
+
 // gone ends the lines of a session at the door.
 func (d *door) gone(s *sdk.ServerSession, id string) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	delete(d.guests, s)
+	maps.DeleteFunc(d.pages, func(_ string, p opening) bool { return p.session == s })
 	for l := range d.lines {
 		if l.key.session == id {
 			delete(d.lines, l)
 			go func() { _ = l.Close() }() // it may be gone already
 		}
 	}
+	var follows []following
+	for _, f := range d.follows {
+		if f.session == s {
+			follows = append(follows, f)
+		}
+	}
+	d.mu.Unlock()
+	d.unfollow(follows...)
 }
 
 // open begins the session.
@@ -205,15 +255,15 @@ func (l *line) open(can sdk.ClientCapabilities) error {
 	if !ok {
 		return fmt.Errorf("%s is no MCP upstream", member)
 	}
-	client := sdk.NewClient(&sdk.Implementation{Name: "lanyard", Version: "1"}, &sdk.ClientOptions{
-		Capabilities: &can, ProgressNotificationHandler: d.progressed, MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
-		ElicitationCompleteHandler: l.completed})
+	o := &sdk.ClientOptions{Capabilities: &can, ProgressNotificationHandler: d.progressed, MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
+		ElicitationCompleteHandler: l.completed}
+	l.listen(o)
+	client := sdk.NewClient(&sdk.Implementation{Name: "lanyard", Version: "1"}, o)
 	client.AddReceivingMiddleware(l.asked)
 	ctx, cancel := context.WithTimeout(d.ctx, openTime) // of opening it: the session itself goes on
 	defer cancel()
 	l.ClientSession, err = client.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: d.g.URL + "/" + member + at.Endpoint(),
-		HTTPClient: &http.Client{Transport: &inward{d}}, MaxRetries: -1,
-		DisableStandaloneSSE: l.key.can == ""}, nil) // some servers ask there
+		HTTPClient: &http.Client{Transport: &inward{l}}, MaxRetries: -1}, nil)
 	return err
 }
 
@@ -227,6 +277,9 @@ func (l *line) asked(next sdk.MethodHandler) sdk.MethodHandler {
 		case "roots/list":
 			q = &sdk.ListRootsParams{}
 		default:
+			if slices.Contains(notifications, method) {
+				defer l.order.passed.Add(1)
+			}
 			return next(ctx, method, req)
 		}
 		a := l.last()
@@ -234,6 +287,14 @@ func (l *line) asked(next sdk.MethodHandler) sdk.MethodHandler {
 			return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "nobody waits for an answer of yours: ask in the midst of a call"}
 		}
 		answer, err := a.ask(ctx, q)
+		for err != nil && ctx.Err() == nil { // the call on whose stream it was asked may have ended meanwhile, and is another's then
+			b := l.last()
+			if b == nil || !l.over(a) {
+				break
+			}
+			a = b
+			answer, err = a.ask(ctx, q)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -255,9 +316,14 @@ func (l *line) last() *asker {
 	return l.calls[len(l.calls)-1]
 }
 
+// over reports whether a call runs no longer.
+func (l *line) over(a *asker) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !slices.Contains(l.calls, a)
+}
+
 // completed passes on that a page which a person was sent to has been seen to.
 func (l *line) completed(_ context.Context, n *sdk.ElicitationCompleteNotificationRequest) {
-	if a := l.last(); a != nil && !a.stateless {
-		_ = a.session.NotifyElicitationComplete(a.ctx, n.Params) // who asked may have gone
-	}
+	l.d.complete(n.Params.ElicitationID)
 }

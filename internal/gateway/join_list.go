@@ -138,7 +138,7 @@ func (d *door) callTool(ctx context.Context, who guest, p *sdk.CallToolParamsRaw
 	}
 	o := d.run(ctx, errand{guest: who, member: member, what: what, answers: p.InputResponses, state: p.RequestState, token: p.GetProgressToken(),
 		call: func(ctx context.Context, s *sdk.ClientSession, in sdk.InputResponseMap, state, token string) outcome {
-			out := &sdk.CallToolParams{Meta: onward(p.Meta), Name: name, InputResponses: in, RequestState: state}
+			out := &sdk.CallToolParams{Meta: d.onward(p.Meta, s), Name: name, InputResponses: in, RequestState: state}
 			if p.Arguments != nil {
 				out.Arguments = p.Arguments
 			}
@@ -249,7 +249,7 @@ func (d *door) readResource(ctx context.Context, who guest, p *sdk.ReadResourceP
 		}
 		o := d.run(ctx, errand{guest: who, member: member, what: what, answers: p.InputResponses, state: p.RequestState,
 			call: func(ctx context.Context, s *sdk.ClientSession, in sdk.InputResponseMap, state, _ string) outcome {
-				res, err := s.ReadResource(ctx, &sdk.ReadResourceParams{Meta: onward(p.Meta), URI: p.URI, InputResponses: in, RequestState: state})
+				res, err := s.ReadResource(ctx, &sdk.ReadResourceParams{Meta: d.onward(p.Meta, s), URI: p.URI, InputResponses: in, RequestState: state})
 				if err != nil {
 					return outcome{err: err}
 				}
@@ -295,7 +295,7 @@ func (d *door) getPrompt(ctx context.Context, who guest, p *sdk.GetPromptParams)
 	}
 	o := d.run(ctx, errand{guest: who, member: member, what: what, answers: p.InputResponses, state: p.RequestState,
 		call: func(ctx context.Context, s *sdk.ClientSession, in sdk.InputResponseMap, state, _ string) outcome {
-			res, err := s.GetPrompt(ctx, &sdk.GetPromptParams{Meta: onward(p.Meta), Name: name, Arguments: p.Arguments, InputResponses: in, RequestState: state})
+			res, err := s.GetPrompt(ctx, &sdk.GetPromptParams{Meta: d.onward(p.Meta, s), Name: name, Arguments: p.Arguments, InputResponses: in, RequestState: state})
 			if err != nil {
 				return outcome{err: fmt.Errorf("%s: %w", p.Name, err)}
 			}
@@ -311,13 +311,12 @@ func (d *door) getPrompt(ctx context.Context, who guest, p *sdk.GetPromptParams)
 	return res, err
 }
 
-// complete asks the upstream of a prompt, or each of those that may have a resource, how an argument goes on.
-func (d *door) complete(ctx context.Context, who guest, p *sdk.CompleteParams) (*sdk.CompleteResult, error) {
+// completion asks the upstream of a prompt, or each of those that may have a resource, how an argument goes on.
+func (d *door) completion(ctx context.Context, who guest, p *sdk.CompleteParams) (*sdk.CompleteResult, error) {
 	if p == nil || p.Ref == nil {
 		return nil, invalidParams("say what is to be completed")
 	}
 	out := *p
-	out.Meta = onward(p.Meta)
 	members := d.joined
 	if p.Ref.Type == "ref/prompt" {
 		member, name, err := d.to(p.Ref.Name)
@@ -329,6 +328,8 @@ func (d *door) complete(ctx context.Context, who guest, p *sdk.CompleteParams) (
 	err := invalidParams("no joined upstream completes this")
 	for _, member := range members {
 		o := d.run(ctx, errand{guest: who, member: member, call: func(ctx context.Context, s *sdk.ClientSession, _ sdk.InputResponseMap, _, _ string) outcome {
+			out := out
+			out.Meta = d.onward(p.Meta, s)
 			res, err := s.Complete(ctx, &out)
 			return outcome{result: res, err: err}
 		}})

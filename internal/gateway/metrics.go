@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -34,6 +35,31 @@ func (m *metrics) register(g *Gateway) error {
 	}
 	for _, c := range []prometheus.Collector{m.requests, m.refusals, m.seconds, m.recordFailed, m.cut,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_events_held", Help: "Events not yet durable, and requests that will make one."}, func() float64 { return float64(g.recorder.held.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_events_limit", Help: "Events that may be held before everything is refused."}, func() float64 { return float64(g.Limits.Events) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_ledger_failing", Help: "1 when the last write to the ledger failed: what must be recorded first is refused."}, func() float64 {
+			if g.recorder.failing.Load() {
+				return 1
+			}
+			return 0
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_ready", Help: "1 when requests are served."}, func() float64 {
+			if g.Ready() != nil {
+				return 0
+			}
+			return 1
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_spooled_bytes", Help: "Events on disk that are not in the ledger yet."}, func() float64 {
+			if g.Spool == nil {
+				return 0
+			}
+			return float64(g.Spool.held.Load())
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_lease_seconds", Help: "For how long this gateway may go on without word from its control plane; 0 when it has stopped."}, func() float64 {
+			if g.View.Lease == nil {
+				return math.Inf(1)
+			}
+			return max(0, g.View.Lease.Left().Seconds())
+		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_running", Help: "Requests being forwarded."}, func() float64 { return float64(g.streams.running()) }),
 	} {
 		if err := g.Metrics.Register(c); err != nil {

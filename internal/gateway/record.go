@@ -43,6 +43,9 @@ func (g *Gateway) record(r *request) {
 		g.recorder.held.Add(-1)
 	}
 	g.metrics.ended(r, e)
+	if g.Trace != nil {
+		g.spans(r, e)
+	}
 	if panicked != nil {
 		panic(http.ErrAbortHandler) // net/http drops the connection: half a response must not look whole
 	}
@@ -137,6 +140,7 @@ func (g *Gateway) note() {
 			g.sweepDoors()
 			g.purses.later(func() { g.purses.sweep(g.Now()) })
 		case <-t.C:
+			g.lapse()
 			g.streams.each(func(r *request) {
 				if r.sweeps++; r.sweeps < 2 || r.noted || r.decision.Before || !g.recorder.reserve() {
 					return

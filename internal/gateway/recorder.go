@@ -18,20 +18,23 @@ const (
 
 // recorder brings events to the ledger. It holds a bounded number of them; a
 // request gets its place before it is looked at, so no request that was let
-// through is ever without its event.
+// through is ever without its event. With a spool it holds them on disk while the
+// control plane does not take them, and sends them when it does.
 type recorder struct {
 	g       *Gateway
 	held    atomic.Int64 // places taken: queued events and requests under way
 	failing atomic.Bool  // the last write failed; the next one that succeeds clears it
 	wake    chan struct{}
-	ended   chan struct{}
+	spooled chan struct{} // there is something in the spool
+	ended   chan struct{} // run has
+	drained chan struct{} // drain has
 
 	mu     sync.Mutex
 	events []ledger.Event
 }
 
 func newRecorder(g *Gateway) *recorder {
-	return &recorder{g: g, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	return &recorder{g: g, wake: make(chan struct{}, 1), spooled: make(chan struct{}, 1), ended: make(chan struct{}), drained: make(chan struct{})}
 }
 
 // reserve takes a place for the event of one request. False means the buffer is full.
@@ -57,8 +60,21 @@ func (q *recorder) queue(e ledger.Event) {
 	}
 }
 
-// durable returns nil once the events are in the ledger.
+// durable returns nil once the events are in the ledger, or in the spool when the control
+// plane does not record them. While it is known to fail nobody waits for it.
 func (q *recorder) durable(events []ledger.Event) error {
+	if q.g.Spool != nil && q.failing.Load() {
+		return q.spool(events)
+	}
+	err := q.send(events)
+	if err != nil && q.g.Spool != nil {
+		err = q.spool(events)
+	}
+	return err
+}
+
+// send returns nil once the events are in the ledger.
+func (q *recorder) send(events []ledger.Event) error {
 	ctx, cancel := context.WithTimeout(context.Background(), q.g.Limits.Record)
 	defer cancel()
 	err := q.g.Source.Record(ctx, events)
@@ -71,6 +87,15 @@ func (q *recorder) durable(events []ledger.Event) error {
 		return fmt.Errorf("recording %d events: %w", len(events), err)
 	}
 	return nil
+}
+
+func (q *recorder) spool(events []ledger.Event) error {
+	err := q.g.Spool.put(events)
+	select {
+	case q.spooled <- struct{}{}:
+	default:
+	}
+	return err
 }
 
 // run brings queued events to the ledger, in order, until the gateway closes
@@ -113,7 +138,15 @@ func (q *recorder) flush() error {
 	q.mu.Unlock()
 	for len(events) > 0 {
 		n := min(len(events), batch)
-		if err := q.durable(events[:n]); err != nil {
+		record := q.durable
+		if q.g.Spool != nil && !q.g.Spool.empty() {
+			record = q.spool // behind what waits there, so that they are sent in order
+		}
+		err := record(events[:n])
+		if err != nil && q.g.Spool != nil { // it takes nothing; the control plane may again
+			err = q.send(events[:n])
+		}
+		if err != nil {
 			q.mu.Lock()
 			q.events = append(events, q.events...)
 			q.mu.Unlock()
@@ -125,11 +158,66 @@ func (q *recorder) flush() error {
 	return nil
 }
 
+// drain brings what is in the spool to the ledger, in order, until the gateway closes; then
+// it goes on for as long as that succeeds at once.
+func (q *recorder) drain() {
+	defer close(q.drained)
+	if q.g.Spool == nil {
+		return
+	}
+	const most = 2 * time.Second
+	wait, closing := backoff, q.g.done
+	timer := time.NewTimer(0) // what a process before this one has left
+	defer timer.Stop()
+	for {
+		select {
+		case <-q.spooled:
+		case <-timer.C:
+		case <-closing:
+			<-q.ended // nothing is added any more
+			closing = nil
+		}
+		more, err := q.unspool()
+		switch {
+		case err != nil && closing == nil, !more && closing == nil:
+			return
+		case err != nil:
+			q.g.Log.Warn("spool", "error", err, "bytes", q.g.Spool.held.Load())
+			timer.Reset(wait)
+			wait = min(2*wait, most)
+		case more:
+			wait = backoff
+			timer.Reset(0)
+		}
+	}
+}
+
+// unspool brings one file to the ledger; more says that there may be another.
+func (q *recorder) unspool() (more bool, err error) {
+	n, events, damage := q.g.Spool.next()
+	if n == 0 {
+		return false, damage
+	}
+	for len(events) > 0 {
+		k := min(len(events), batch)
+		if err := q.send(events[:k]); err != nil {
+			return true, err
+		}
+		events = events[k:]
+	}
+	if damage != nil {
+		q.g.Log.Error("spool: events that were to be recorded cannot be read; the file is set aside", "error", damage)
+	}
+	return true, q.g.Spool.done(n, damage != nil)
+}
+
 // wait returns when run has ended, with how many events did not become durable.
 func (q *recorder) wait(ctx context.Context) error {
-	select {
-	case <-q.ended:
-	case <-ctx.Done():
+	for _, end := range []chan struct{}{q.ended, q.drained} {
+		select {
+		case <-end:
+		case <-ctx.Done():
+		}
 	}
 	if n := q.held.Load(); n > 0 {
 		return fmt.Errorf("closing the gateway: %d events are not in the ledger", n)

@@ -84,6 +84,8 @@ type state struct {
 	refused *problem
 	failure string
 	cut     atomic.Bool
+
+	passage
 }
 
 func newRequest(g *Gateway) *request {
@@ -116,7 +118,7 @@ func (r *request) clear() {
 	r.waits, r.approval, r.wait = nil, feed.Approval{}, 0
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false
-	r.ctx, r.cancel = nil, nil
+	r.ctx, r.cancel, r.passed = nil, nil, 0
 	r.status, r.trailer, r.refused, r.failure = 0, false, nil, ""
 	r.cut.Store(false)
 }

@@ -13,9 +13,9 @@ import (
 
 // An upstream's session is of the identity that opened it. So the name that the
 // upstream gives it goes to the caller as MAC "." name, where the MAC (HMAC-SHA-256,
-// under a key that this process drew) covers the name and whose it is: no table of
-// sessions is kept, a name that is another's or made up is unknown, and so is every
-// one after a restart, upon which clients open a new one.
+// under a key of this gateway's) covers the name and whose it is: no table of
+// sessions is kept, and a name that is another's or made up is unknown. With the same
+// key after a restart sessions go on, for whom nothing was changed by a kill.
 
 const maxSession = 1 << 10 // bytes of a session's name
 

@@ -1,13 +1,16 @@
 package gateway
 
 import (
+	"crypto/rand"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // hall keeps sessions, except at /mail/stateless.
@@ -83,6 +86,48 @@ func TestSession(t *testing.T) {
 	}
 	if res := send("restored", "/mail/talk"); res.StatusCode != 200 || res.Header.Get("Mcp-Session-Id") == mine {
 		t.Errorf("a new session after the restore: %s", res.Status)
+	}
+}
+
+// TestSessionKey: a session goes on at a gateway with the same key, which is what one is after a restart, and at no other.
+func TestSessionKey(t *testing.T) {
+	key := make([]byte, 32)
+	at := func(key []byte) *world {
+		return newWorld(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { rw.Header().Set("Mcp-Session-Id", "one") }), func(c *Config) {
+			c.SessionKey = key
+			c.Families = []connector.Family{{Name: "any", Open: func([]byte) (connector.Connector, error) { return hall{}, nil }}}
+		})
+	}
+	send := func(w *world, session ...string) *http.Response {
+		w.applyUpstream(&policy.Upstream{Name: "mail", URL: "http://mail.test", Owner: "maya", Environment: "production", Family: "any", Version: 2})
+		b, err := w.g.backend("mail")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.base.Host = w.back.Listener.Addr().String()
+		r := w.request("POST", "/mail/talk", w.mint(w.claims("bot")), strings.NewReader("read"))
+		r.Header["Mcp-Session-Id"] = session
+		res, _ := w.do(r)
+		return res
+	}
+	mine := send(at(key)).Header.Get("Mcp-Session-Id")
+	if res := send(at(key), mine); res.StatusCode != 200 {
+		t.Errorf("with the same key: %s", res.Status)
+	}
+	if res := send(at(nil), mine); res.StatusCode != 404 {
+		t.Errorf("with another: %s", res.Status)
+	}
+	killed := at(key)
+	killed.apply(feed.Change{Identity: &identity.Identity{ID: id("bot"), Owner: "maya", Purpose: "tests", Environment: "production", State: identity.Active, Expires: time.Now().Add(time.Hour), Generation: 1}})
+	claims := killed.claims("bot")
+	claims.Chain = identity.Alone(id("bot"), 1)
+	r := killed.request("POST", "/mail/talk", killed.mint(claims), strings.NewReader("read"))
+	r.Header.Set("Mcp-Session-Id", mine)
+	if res, _ := killed.do(r); res.StatusCode != 404 {
+		t.Errorf("after a kill: %s", res.Status)
+	}
+	if _, err := New(Config{URL: testScope, Issuer: issuer, Source: &plane{}, View: feed.NewView(), Rand: rand.Reader, SessionKey: []byte("short")}); err == nil {
+		t.Error("a short key is taken")
 	}
 }
 

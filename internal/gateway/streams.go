@@ -90,6 +90,16 @@ func (r *request) sever(why error) {
 	_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 }
 
+// within sets by when the caller must have read, unless r was severed.
+func (r *request) within(t time.Time) error {
+	c := http.NewResponseController(r.w)
+	err := c.SetWriteDeadline(t)
+	if r.cut.Load() {
+		err = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	}
+	return err
+}
+
 func (s *streams) running() (n int) {
 	for i := range s.shards {
 		s.shards[i].mu.Lock()

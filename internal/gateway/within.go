@@ -12,10 +12,37 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
-// inward carries a door's requests to the gateway itself, in the name of its caller.
-type inward struct{ d *door }
+// inward carries the requests of a line to the gateway itself, in the name of its door's caller.
+type inward struct{ l *line }
 
 func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
+	res, err := t.once(out)
+	if err != nil || !isStream(res) {
+		return res, err
+	}
+	told := tells(out)
+	body := t.l.orderly(res.Body, !told) // each event is bounded, for they are read whole
+	if res.Body = body; told {
+		res.Body = &lasting{t: t, out: out, body: body}
+	}
+	return res, nil
+}
+
+// tells reports whether a request is for what is told without being asked.
+func tells(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Header.Get("Mcp-Method") == "subscriptions/listen"
+}
+
+func isStream(res *http.Response) bool {
+	return strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
+}
+
+func (l *line) orderly(body io.ReadCloser, rest bool) *orderly {
+	return &orderly{sieve: sieve{ReadCloser: body}, take: l.order.take, rest: rest}
+}
+
+// once makes a request and hands back what is answered.
+func (t *inward) once(out *http.Request) (*http.Response, error) {
 	in := out.Clone(out.Context())
 	in.RequestURI = out.URL.RequestURI()
 	in.Host = out.URL.Host
@@ -35,7 +62,7 @@ func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
 			w.WriteHeader(http.StatusBadGateway) // unless it has begun
 			_ = writer.CloseWithError(err)
 		}()
-		t.d.g.serve(w, in, t.d.caller.Load())
+		t.l.d.g.serve(w, in, t.l.d.caller.Load())
 	}()
 	select {
 	case <-w.begun:
@@ -43,12 +70,12 @@ func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
 		_ = body.CloseWithError(out.Context().Err())
 		return nil, out.Context().Err()
 	}
-	var sent io.ReadCloser = &bounded{body, maxList}
-	if strings.HasPrefix(w.sent.Get("Content-Type"), "text/event-stream") { // of which each event is bounded, for they are read whole
-		sent = &sieve{ReadCloser: body, filter: func(event []byte) ([]byte, error) { return event, nil }}
+	res := &http.Response{Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.sent, Body: body, ContentLength: -1, Request: out}
+	if !isStream(res) {
+		res.Body = &bounded{body, maxList}
 	}
-	return &http.Response{Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: w.sent, Body: sent, ContentLength: -1, Request: out}, nil
+	return res, nil
 }
 
 // reply is a response on its way to a door.
@@ -97,8 +124,8 @@ type caller struct {
 
 // vouched takes a caller; what may have changed since it was authenticated is asked again.
 func (g *Gateway) vouched(r *request, c *caller) error {
-	if err := g.View.Live(r.start); err != nil {
-		return unavailable("The gateway has not heard from its control plane, so nothing may pass.")
+	if err := g.live(r.start); err != nil {
+		return err
 	}
 	r.claims, r.access, r.source = c.claims, c.access, c.source
 	return g.admit(r)

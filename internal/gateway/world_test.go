@@ -45,7 +45,9 @@ type plane struct {
 }
 
 func (p *plane) Watch(context.Context, feed.Cursor) iter.Seq2[feed.Change, error] { return nil }
-func (p *plane) Ack(context.Context, feed.Cursor) error                           { return nil }
+func (p *plane) Ack(context.Context, feed.Cursor) (time.Duration, error) {
+	return feed.DefaultLease, nil
+}
 func (p *plane) Record(ctx context.Context, e []ledger.Event) error {
 	if e[0].Outcome == ledger.Pending {
 		p.intents.Add(1)

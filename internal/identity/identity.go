@@ -307,6 +307,9 @@ const (
 	Vouched       CredentialKind = "id_jag"                      // a provider's word, shown anew for each token
 )
 
+// CredentialPrefix begins the id of every credential.
+const CredentialPrefix = "cred_"
+
 // Credential is how one identity proves itself. It is stored as public key or hash only.
 type Credential struct {
 	ID         string         `json:"id"` // "cred_..."

@@ -16,7 +16,7 @@ import (
 // The words of an approve that name a part somebody plays, not a person. Every
 // other word names an owner; a team stands for its members.
 const (
-	ByOwner    = "owner"    // of the identity that acts
+	ByOwner    = "owner"    // of the identity whose grant asks; of the one that acts, when a guardrail does
 	ByUpstream = "upstream" // the upstream's owner
 	ByPerson   = "person"   // the one it is done for
 	ByOperator = "operator" // whoever may operate Lanyard
@@ -39,6 +39,18 @@ func (a Approve) String() string {
 		words = fmt.Sprintf("%d of %s", a.Need, words)
 	}
 	return words
+}
+
+// Asker is who in a chain the owner that a asks is the owner of: whose grant it is, or who
+// acts. An agent that is called is no way around what its caller's owner wants to be asked.
+func (a Approve) Asker(chain identity.Chain) identity.ID {
+	name, _, granted := strings.Cut(a.Policy, "/")
+	for _, l := range chain {
+		if granted && !a.Guardrail && l.ID.Kind() != identity.Person && l.ID.Name() == name {
+			return l.ID
+		}
+	}
+	return chain.Actor()
 }
 
 // Asking is what a call that is neither allowed nor refused waits for: every one of these.
@@ -225,11 +237,11 @@ func (q *question) matched(rules []rule) (found []*rule, failed *rule) {
 			continue
 		}
 		why := q.ask([]rule{*r}, nil)
-		if len(why.errors) > 0 && failed == nil {
-			failed = r
-		}
-		if len(why.reasons) > 0 {
+		switch {
+		case len(why.errors) == 0 && len(why.reasons) > 0:
 			found = append(found, r)
+		case len(why.errors) > 0 && failed == nil:
+			failed = r
 		}
 	}
 	return found, failed
@@ -258,9 +270,10 @@ func (g *Grant) Asks() ([]Approve, error) {
 	return list, err
 }
 
-// Exactly is the Cedar of a grant for one action on one resource, whatever the arguments.
+// Exactly is the Cedar of a grant for one action on one resource, whatever the arguments,
+// for what an identity does for itself.
 func Exactly(upstream, action, resource string) (string, error) {
-	text := fmt.Sprintf("permit (\n  principal,\n  action == %s::%s,\n  resource == %s::%s\n);\n", actionType, quote(action), resourceType, quote(upstream+"/"+resource))
+	text := fmt.Sprintf("permit (\n  principal,\n  action == %s::%s,\n  resource == %s::%s\n) when { !context.for_others };\n", actionType, quote(action), resourceType, quote(upstream+"/"+resource))
 	_, err := parseList(text)
 	return text, err
 }

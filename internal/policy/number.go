@@ -12,8 +12,8 @@ import (
 // Number is an argument that may have digits after the point, an amount of money for
 // one, as it was written (JSON). Cedar has no floating point: its decimal has at most four
 // digits after the point and fifteen before it. A number that does not fit is no decimal
-// to a policy: every comparison of it errs, so a grant that compares it does not permit
-// and a guardrail that compares it forbids, while those that do not look at it stand.
+// to a policy: a grant that looks at it does not permit and a guardrail that does forbids,
+// whatever they compare it with, while those that do not look at it stand.
 type Number string
 
 // decimal is the same number, exactly, in the form that Cedar reads.

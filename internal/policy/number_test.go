@@ -72,6 +72,37 @@ func TestNumbers(t *testing.T) {
 	if err := CompileGuardrail(rail, bank); err != nil {
 		t.Error(err)
 	}
+	// Equality errs for nothing in Cedar, and upstreams compute with other numbers than Cedar does.
+	for name, text := range map[string]string{
+		"rail, dot":    `forbid(principal, action, resource) when { context.args has amount && context.args.amount == decimal("100.0") };`,
+		"rail, quoted": `forbid(principal, action, resource) when { context.args has "amount" && context.args["amount"] == decimal("100.0") };`,
+		"rail, set":    `forbid(principal, action, resource) when { context.args has amount && [decimal("100.0"), decimal("1.0")].contains(context.args.amount) };`,
+		"asking rail":  `@approve("owner") forbid(principal, action, resource) when { context.args has amount && context.args.amount == decimal("100.0") };`,
+		"grant":        `permit(principal, action, resource) when { context.args has amount && context.args.amount != decimal("100.0") };`,
+		"asking grant": `@approve("owner") permit(principal, action, resource) when { context.args has amount && context.args.amount != decimal("100.0") };`,
+	} {
+		for _, amount := range []Number{"1e2", "100.00000000000000000001", "100"} {
+			grants, rails := []Grant{{ID: "g", Identity: bot, Upstream: "mail", Cedar: "permit(principal, action, resource);", Until: now.Add(time.Hour)}}, []Guardrail(nil)
+			if strings.Contains(name, "rail") {
+				rails = []Guardrail{{ID: "r", Cedar: text}}
+			} else {
+				grants[0].Cedar = text
+			}
+			all, err := NewGuardrails(rails)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := NewSet(Subject{ID: bot, Environment: "production"}, grants, all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u := bank.Upstream
+			d := s.Decide(Request{Call{"mail", "tools.pay", Write, "tools/pay", map[string]any{"amount": amount}}, &u, now, "127.0.0.1", nil})
+			if asks := name == "asking rail" && amount == "100"; d.Allow || (d.Ask != nil) != asks {
+				t.Errorf("%s of %s: %+v", name, amount, d)
+			}
+		}
+	}
 	fine, long, half := 0.00001, 1234567890123.4567, 1.5
 	for why, where := range map[string]map[string]Condition{
 		"four digits":      {"amount": {Max: &fine}},

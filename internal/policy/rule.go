@@ -224,13 +224,42 @@ func (q *question) ask(rails, grants []rule) (a answer) {
 }
 
 func (q *question) evaluate(rails, grants []rule) (a answer) {
+	if inexact := q.inexact(); len(inexact) > 0 {
+		for i := range rails {
+			if r := &rails[i]; r.concerns(q) && r.looks(inexact) {
+				a.errors = append(a.errors, cedar.DiagnosticError{PolicyID: r.key})
+			}
+		}
+		grants = slices.DeleteFunc(slices.Clone(grants), func(r rule) bool { return r.looks(inexact) })
+	}
 	kept := *q // q itself needs not outlive the decision
 	_, why := cedar.Authorize(&evaluation{rails, grants, &kept}, &kept, cedar.Request{Principal: q.set.principal, Action: q.action, Resource: q.resource, Context: q.context()})
 	for _, r := range why.Reasons {
 		a.add(r.PolicyID)
 	}
-	a.errors = why.Errors
+	a.errors = append(a.errors, why.Errors...)
 	return a
+}
+
+// inexact names the arguments that are numbers that Cedar cannot hold. An upstream may take
+// one for a number that it can: 1e2, or 100.00000000000000000001, for 100.
+func (q *question) inexact() (names []string) {
+	for name, v := range q.Call.Arguments {
+		if n, ok := v.(Number); ok {
+			if _, err := n.decimal(); err != nil {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// looks reports whether the conditions of a policy speak of the value of one of these arguments.
+func (c *program) looks(arguments []string) bool {
+	text := string(c.conditions.MarshalCedar())
+	return slices.ContainsFunc(arguments, func(name string) bool {
+		return strings.Contains(text, "args["+quote(name)+"]") || strings.Contains(text, "args."+name)
+	})
 }
 
 // question is one request in the words of Cedar. What Cedar may not ask for is made when it asks.

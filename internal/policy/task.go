@@ -17,7 +17,7 @@ import (
 
 // Task is one piece of work: who does it, on whose behalf, for what, with how much,
 // until when. It gives nothing that is not granted; under it only what it names may
-// be done of what is. Only its State ever changes.
+// be done of what is. Only its State and what comes with that ever change.
 type Task struct {
 	ID       string           `json:"id"`              // "task_..."
 	Identity identity.ID      `json:"identity"`        // who works on it, or starts others to
@@ -31,15 +31,22 @@ type Task struct {
 	State    TaskState        `json:"state"`
 	Created  time.Time        `json:"created"`
 	Closed   time.Time        `json:"closed,omitzero"`
-	By       string           `json:"by"` // who opened it: a SPIFFE ID, or "operator:<name>"
+	By       string           `json:"by"` // who opened it, or asked for it: a SPIFFE ID, or "operator:<name>"
+
+	// Of a task that the person it is on behalf of was asked for:
+	Asked    identity.Chain `json:"asked,omitempty"`    // who asked, and last the person, as they were then
+	AnswerBy time.Time      `json:"answer_by,omitzero"` // when it is too late for an answer; of one that was denied, when that person can be asked again
+	Note     string         `json:"note,omitempty"`     // what the person said to it
 }
 
 // TaskState says whether a task goes on.
 type TaskState string
 
 const (
-	TaskOpen   TaskState = "open"
-	TaskClosed TaskState = "closed" // for good
+	TaskWaiting TaskState = "waiting" // for the yes of the person it is on behalf of; good for nothing, and gateways do not know of it
+	TaskOpen    TaskState = "open"
+	TaskDenied  TaskState = "denied" // by that person, for good
+	TaskClosed  TaskState = "closed" // for good
 )
 
 // Budget is how much of each kind: of [Calls], of [Bytes], and of what counters of
@@ -184,6 +191,10 @@ func (t *Task) Uses(upstream string) bool {
 // Going returns nil when the task is open at now, else an error that says why it is not.
 func (t *Task) Going(now time.Time) error {
 	switch {
+	case t.State == TaskWaiting:
+		return fmt.Errorf("task %s waits for the yes of %s", t.ID, t.On)
+	case t.State == TaskDenied:
+		return fmt.Errorf("task %s was denied", t.ID)
 	case t.State != TaskOpen:
 		return fmt.Errorf("task %s is closed", t.ID)
 	case !now.Before(t.Until):
@@ -200,6 +211,9 @@ func (t *Task) For(chain identity.Chain) error {
 	}
 	if t.On != "" && chain.Root().Owner() != t.On {
 		return fmt.Errorf("task %s is on behalf of %s, and it acts for somebody else", t.ID, t.On)
+	}
+	if len(t.Asked) > 0 && chain[len(chain)-1] != t.Asked[len(t.Asked)-1] {
+		return fmt.Errorf("task %s was agreed to by %s before all that was done in that name was stopped", t.ID, t.On)
 	}
 	return nil
 }

@@ -8,11 +8,14 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"golang.org/x/oauth2"
+
+	"github.com/lanyard-dev/lanyard/client"
 )
 
 // person is somebody at a browser, who keeps cookies and is not taken away from the control plane.
@@ -214,5 +217,102 @@ func TestDeviceCodeAndConsentPhishing(t *testing.T) {
 	if status, said := h.ask(url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "client_id": {client}, "subject_token": {got.Access},
 		"subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"}, "resource": {h.gate + "/mail"}}); status != 401 {
 		t.Errorf("exchanged: %d %s", status, said)
+	}
+}
+
+// TestDeviceCodeAndConsentPhishingByTasks: an agent of the attacker's asks ben to let it work in his name. What waits is of no use to it;
+// it cannot say yes itself, nor have another's session or site do it; what a no ends stays ended; and ben ends what he was talked into.
+func TestDeviceCodeAndConsentPhishingByTasks(t *testing.T) {
+	h := build(t)
+	payroll := h.upstream("payroll", "--consent", "ben")
+	bot := h.agent("bot", "eve")
+	h.do("grant", "put", "bot", "payroll", "--upstream", "payroll", "--action", "read", "--action", "write")
+	ask := func(purpose string) (id string) {
+		status, said := h.sends(bot, h.control, "POST", "/v1/tasks", `{"on":"ben","purpose":"`+purpose+`","scope":[{"upstream":"payroll","actions":["read","write"]}]}`)
+		var k struct{ ID, State string }
+		if err := json.Unmarshal([]byte(said), &k); err != nil || status != 200 || k.State != "waiting" {
+			t.Fatalf("%d %s", status, said)
+		}
+		return k.ID
+	}
+	task := ask("IT support: confirm your mailbox")
+	with := func(task string) *client.Source {
+		return h.under(task, client.Config{Identity: id("bot"), KeyFile: filepath.Join(h.dir, "bot.key.jwk")})
+	}
+	useless := func(name string) {
+		t.Helper()
+		if status, said := h.call(with(task), "payroll", "GET", "/records/7"); status != 0 || !strings.Contains(said, "waits for the yes of ben") {
+			t.Errorf("%s: %d %s", name, status, said)
+		}
+	}
+	useless("while it waits")
+	for _, grant := range []string{"urn:ietf:params:oauth:grant-type:device_code", "urn:openid:params:grant-type:ciba"} {
+		if status, said := h.ask(url.Values{"grant_type": {grant}, "device_code": {task}, "auth_req_id": {task}, "client_id": {id("bot")}}); status != 400 || !strings.Contains(said, "unsupported_grant_type") {
+			t.Errorf("%s: %d %s", grant, status, said)
+		}
+	}
+	for _, path := range []string{"/v1/tasks/" + task + "/approve", "/v1/tasks/" + task + "/open", "/v1/approvals/" + task + "/approve"} {
+		if status, said := h.sends(bot, h.control, "POST", path, "{}"); status < 400 {
+			t.Errorf("the agent opens it at %s: %d %s", path, status, said)
+		}
+	}
+	if status, _ := h.sends(bot, h.control, "POST", "/approvals/"+task, "request=x&decision=allow", "Content-Type", "application/x-www-form-urlencoded"); status != 403 {
+		t.Errorf("the agent's token on the page: %d", status)
+	}
+	useless("after it tried by itself")
+	ben, eve := h.in("ben"), h.in("eve")
+	_, page := ben.follows(h.control + "/approvals/" + task)
+	if shown := html.UnescapeString(page); !strings.Contains(shown, "bot") || !strings.Contains(shown, "Eve Moran answers for") || !strings.Contains(shown, "(write)") || !strings.Contains(shown, "in your name: read.") {
+		t.Errorf("the page does not say who asks and for what:\n%s", shown)
+	}
+	form := url.Values{"request": {hidden(page, "request")}, "decision": {"allow"}}
+	if status, page := eve.follows(h.control + "/approvals/" + task); status != 404 || strings.Contains(page, "IT support") {
+		t.Errorf("the owner of the agent sees it: %d %s", status, page)
+	}
+	for name, k := range map[string]struct {
+		who    *person
+		origin string
+	}{"in eve's browser": {eve, h.control}, "another site clicks": {ben, "https://evil.example"}, "nobody": {h.person(), h.control}, "another session of ben's": {h.in("ben"), h.control}} {
+		if status, said := k.who.sends("/approvals/"+task, k.origin, form); status < 400 {
+			t.Errorf("%s: %d %s", name, status, said)
+		}
+	}
+	useless("after others tried")
+	h.onRecord("task.answer", "refused", task)
+	if status, said := ben.decides(task, "deny"); status != 200 {
+		t.Fatalf("%d %s", status, said)
+	}
+	if status, said := h.call(with(task), "payroll", "GET", "/records/7"); status != 0 || !strings.Contains(said, "said no") {
+		t.Errorf("after the no: %d %s", status, said)
+	}
+	if status, said := h.sends(bot, h.control, "POST", "/v1/tasks", `{"on":"ben","purpose":"Please, it is urgent","scope":[{"upstream":"payroll","actions":["read"]}]}`); status != 409 {
+		t.Errorf("asked again in other words: %d %s", status, said)
+	}
+	if status, said := h.sends(bot, h.control, "POST", "/v1/tasks", `{"on":"eve","purpose":"p","scope":[{"upstream":"payroll","actions":["read"]}]}`); status < 400 {
+		t.Errorf("somebody is asked who has nothing to give: %d %s", status, said)
+	}
+	if n, _ := payroll.reached(); n != 0 {
+		t.Errorf("%d requests reached the payroll", n)
+	}
+	// Another of eve's agents has more luck: it reads, as far as ben himself may have it read, until he ends it.
+	bot = h.agent("other", "eve")
+	h.do("grant", "put", "other", "payroll", "--upstream", "payroll", "--action", "read", "--action", "write")
+	task = ask("IT support: confirm your mailbox")
+	if status, said := ben.decides(task, "allow"); status != 200 {
+		t.Fatalf("%d %s", status, said)
+	}
+	lucky := h.under(task, client.Config{Identity: id("other"), KeyFile: filepath.Join(h.dir, "other.key.jwk")})
+	read, _ := h.call(lucky, "payroll", "GET", "/records/7")
+	write, said := h.call(lucky, "payroll", "PUT", "/records/7")
+	if read != 200 || write != 403 || !strings.Contains(said, "ben, on whose behalf it is asked") {
+		t.Errorf("%d %d %s", read, write, said)
+	}
+	h.onRecord("task.open", "owner:ben", task)
+	h.onRecord(`"records.get"`, "allowed", id("other"), "spiffe://lanyard.local/person/ben")
+	if status, said := ben.decides(task, "end"); status != 200 {
+		t.Errorf("%d %s", status, said)
+	}
+	if status, said := h.call(lucky, "payroll", "GET", "/records/7"); status == 200 {
+		t.Errorf("after ben ended it: %d %s", status, said)
 	}
 }

@@ -122,6 +122,16 @@ func (h *house) do(args ...string) string {
 	return string(out)
 }
 
+// write makes a file and returns its path.
+func (h *house) write(name, text string) string {
+	h.Helper()
+	path := filepath.Join(h.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		h.Fatal(err)
+	}
+	return path
+}
+
 // agent registers an agent of that owner, with a key.
 func (h *house) agent(name, owner string) *client.Source {
 	h.Helper()

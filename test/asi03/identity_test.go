@@ -219,11 +219,15 @@ func TestTimeOfCheckToTimeOfUse(t *testing.T) {
 	t.Cleanup(func() { web.CloseClientConnections(); web.Close() })
 	h.do("upstream", "put", "feed", "--url", web.URL, "--owner", "priya", "--consent", "ben", "--pattern", "GET /all -> all read all")
 	reader := h.agent("reader", "eve")
-	for name, stop := range map[string][]string{
-		"the agent's grant is taken":   {"grant", "revoke", "reader/feed", "--reason", "test"},
-		"the person's consent is over": {"upstream", "put", "feed", "--url", web.URL, "--owner", "priya", "--pattern", "GET /all -> all read all"},
-		"the person is stopped":        {"kill", "--owner", "ben", "--reason", "test"},
+	for _, k := range []struct { // in this order: after the last ben has to sign in again
+		name string
+		stop []string
+	}{
+		{"the agent's grant is taken", []string{"grant", "revoke", "reader/feed", "--reason", "test"}},
+		{"the person's consent is over", []string{"upstream", "put", "feed", "--url", web.URL, "--owner", "priya", "--pattern", "GET /all -> all read all"}},
+		{"the person is stopped", []string{"kill", "--owner", "ben", "--reason", "test"}},
 	} {
+		name, stop := k.name, k.stop
 		h.do("grant", "put", "reader", "feed", "--upstream", "feed", "--action", "read")
 		h.do("upstream", "put", "feed", "--url", web.URL, "--owner", "priya", "--consent", "ben", "--pattern", "GET /all -> all read all")
 		badge := reader.OnBehalf(h.signedIn("ben"), client.IDToken)

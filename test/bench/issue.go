@@ -18,9 +18,9 @@ import (
 )
 
 // runIssuer is the role: the authorization server over a ledger that is durable before each reply.
-func runIssuer(jwk string) error {
+func runIssuer(jwk, database string) error {
 	view := feed.NewView()
-	record, _, err := book()
+	record, _, err := book(database)
 	if err != nil {
 		return err
 	}
@@ -66,17 +66,12 @@ func issuing(conns, rounds int, each time.Duration) error {
 	if err != nil {
 		return err
 	}
-	p, err := child("issuer", h.jwk)
+	p, err := child("issuer", h.jwk, "")
 	if err != nil {
 		return err
 	}
 	defer p.end()
-	t := target{name: "issue", addr: p.addr, pid: p.pid, fresh: true, request: func(int) []byte {
-		form := url.Values{"grant_type": {"client_credentials"}, "resource": {"http://gateway.bench/mail"},
-			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
-			"client_assertion":      {h.assertion(agentID(0).String(), "http://"+p.addr)}}.Encode()
-		return []byte(fmt.Sprintf("POST /oauth/token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", p.addr, len(form), form))
-	}}
+	t := issueTarget(h, p)
 	if _, err := t.load(conns, each/4, 8000); err != nil {
 		return err
 	}
@@ -93,6 +88,16 @@ func issuing(conns, rounds int, each time.Duration) error {
 	figure("issue_per_s", median(issued), "tokens/s")
 	figure("sign_loop_per_s", median(signed), "loops/s")
 	return nil
+}
+
+// issueTarget asks an issuer for tokens.
+func issueTarget(h holder, p process) target {
+	return target{name: "issue", addr: p.addr, pid: p.pid, fresh: true, request: func(int) []byte {
+		form := url.Values{"grant_type": {"client_credentials"}, "resource": {"http://gateway.bench/mail"},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+			"client_assertion":      {h.assertion(agentID(0).String(), "http://"+p.addr)}}.Encode()
+		return []byte(fmt.Sprintf("POST /oauth/token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", p.addr, len(form), form))
+	}}
 }
 
 // signLoop verifies one signature and makes one, over and over on one core; it returns how often a second.

@@ -24,7 +24,7 @@ func main() {
 	conns := flag.Int("conns", 32, "connections")
 	rounds := flag.Int("rounds", 7, "rounds of each comparison")
 	each := flag.Duration("each", 2*time.Second, "time of one round")
-	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, kill, fleet, children, verify or append")
+	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, kill, fleet, children, verify, append or pg")
 	flag.Parse()
 	if err := run(flag.Args(), *only, *conns, *rounds, *each); err != nil {
 		log.Fatal("bench: ", err)
@@ -41,6 +41,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 		"chain":   func() error { return chains(conns, rounds, each) },
 		"issue":   func() error { return issuing(conns, rounds, each) },
 		"decide":  deciding, "kill": killing, "fleet": fleetKilling, "children": children, "verify": verifying, "append": func() error { return appending(each) },
+		"pg": func() error { return onPostgres(conns, rounds, each) },
 	}
 	if only != "" {
 		if parts[only] == nil {
@@ -49,7 +50,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 		return parts[only]()
 	}
 	var failed error
-	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "kill", "fleet", "children", "verify", "append"} {
+	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "kill", "fleet", "children", "verify", "append", "pg"} {
 		failed = errors.Join(failed, parts[name]())
 	}
 	return failed
@@ -79,8 +80,8 @@ func role(args []string) error {
 			return runTools(n)
 		}
 		return runMCPWing(args[1], n)
-	case args[0] == "issuer" && len(args) == 2:
-		return runIssuer(args[1])
+	case args[0] == "issuer" && len(args) == 3:
+		return runIssuer(args[1], args[2])
 	case args[0] == "chain":
 		return runChain()
 	case args[0] == "decide" && len(args) == 2:

@@ -45,15 +45,17 @@ func newWing() (*wing, error) {
 	if w.signer, err = token.NewSigner(key); err != nil {
 		return nil, err
 	}
-	if w.record, _, err = book(); err != nil {
+	if w.record, _, err = book(""); err != nil {
 		return nil, err
 	}
 	return w, w.view.Apply(feed.Change{Keys: &feed.Keys{JWKS: w.signer.JWKS()}})
 }
 
 func (w *wing) Watch(context.Context, feed.Cursor) iter.Seq2[feed.Change, error] { return nil }
-func (w *wing) Ack(context.Context, feed.Cursor) error                           { return nil }
-func (w *wing) Record(ctx context.Context, e []ledger.Event) error               { return w.record(ctx, e) }
+func (w *wing) Ack(context.Context, feed.Cursor) (time.Duration, error) {
+	return feed.DefaultLease, nil
+}
+func (w *wing) Record(ctx context.Context, e []ledger.Event) error { return w.record(ctx, e) }
 func (w *wing) Credential(context.Context, string, identity.Chain, feed.Secret) (feed.Secret, error) {
 	return feed.Secret{Header: "Authorization", Value: "Bearer bench-upstream-secret"}, nil
 }

@@ -53,7 +53,11 @@ func TestDemonstration(t *testing.T) {
 		for _, want := range []string{
 			"3 messages about invoices", "403 invoice-bot may not do gmail.users.messages.send (write) on mail", "Priya Shah, owner of mail, can grant more",
 			"The tools I am told of: find_mail\n", "find_mail: 3 messages", "may not do tools.send_mail (write) on tools",
-			"403 Guardrail no-mail-rules refuses this", "invoice-bot (maya)  gmail.users.settings.updateAutoForwarding on mail",
+			"403 Guardrail no-mail-rules refuses this",
+			"refused: invoice-bot may not do gmail.users.messages.send", "lanyard grant put invoice-bot send --upstream mail",
+			"I started spiffe://lanyard.local/agent/invoice-bot.counter-", "It counts 3 messages", "may not do gmail.users.messages.get (read) on mail",
+			"403 This needs approval: grant invoice-bot/draft-replies asks for the yes of owner. Maya Lind can approve it at http://", "May invoice-bot do this?",
+			"POST /gmail/v1/users/me/drafts", "Subject: Re: Invoice 2041", "maya approved it once", "The draft is there.", "403 This needs approval", "invoice-bot (maya)  gmail.users.settings.updateAutoForwarding on mail",
 			"killed  spiffe://lanyard.local/agent/invoice-bot", "in force at gateway-1", "It did not work: ", "events are what was recorded",
 		} {
 			i := strings.Index(out[at:], want)

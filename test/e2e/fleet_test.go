@@ -197,6 +197,54 @@ func TestFleet(t *testing.T) {
 	h.do("audit", "verify")
 }
 
+// TestFleetCutOff: a gateway whose control plane is stopped, and not dead, serves until its lease ends, and then refuses everything
+// until it is heard again. So it keeps what the receipt of a change promised, however it is cut off, and whoever restarts it.
+func TestFleetCutOff(t *testing.T) {
+	feed := port.Free()
+	const lease = 2 * time.Second
+	h := build(t, "--role", "control", "--feed-listen", feed, "--allow-bearer", "--lease", lease.String())
+	h.settle()
+	a := h.outpost("gw-a", h.gateA, feed)
+	a.started(h.joinToken("gw-a"))
+	token := h.keyed("one")
+	h.eventually("it serves", func() bool { return a.works(token) })
+	h.serve.Process.Signal(syscall.SIGSTOP) // its connections stay, and nothing comes
+	cut := time.Now()
+	h.eventually("it refuses everything", func() bool { return !a.works(token) })
+	if after := time.Since(cut); after > lease+10*time.Second {
+		t.Errorf("it served for %s more, with a lease of %s", after, lease)
+	}
+	if a.ready() {
+		t.Error("without a lease it is ready")
+	}
+	a.kill(syscall.SIGKILL)
+	a.start("")
+	h.eventually("its listener is there", func() bool { return a.status("/healthz") == 200 })
+	for range 5 {
+		if a.works(token) || a.ready() {
+			t.Fatal("begun again without a lease it serves")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	h.serve.Process.Signal(syscall.SIGCONT)
+	h.eventually("it serves again", func() bool { return a.works(token) && a.ready() })
+
+	// The gateway is what hangs: by when it has stopped is told, and it has when it goes on.
+	a.process.Process.Signal(syscall.SIGSTOP)
+	out := h.do("kill", "one", "--reason", "test", "--wait")
+	if !strings.Contains(out, "gw-a has stopped: its lease ended") {
+		t.Errorf("the receipt says\n%s", out)
+	}
+	a.process.Process.Signal(syscall.SIGCONT)
+	if a.works(token) {
+		t.Error("after its bound it lets pass what was killed")
+	}
+	h.eventually("it follows again", a.ready)
+	if a.works(token) {
+		t.Error("following again it lets pass what was killed")
+	}
+}
+
 // TestFleetStrangers: who is not of the fleet gets nothing, and says why at its start.
 func TestFleetStrangers(t *testing.T) {
 	feed := port.Free()

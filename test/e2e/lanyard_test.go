@@ -99,7 +99,7 @@ func (h *house) start() {
 		h.Fatal(err)
 	}
 	h.log = &lines{f}
-	h.serve = exec.Command(filepath.Join(bin, "lanyard"), append([]string{"serve", "--data", h.data, "--listen", h.controlA, "--gateway-listen", h.gateA}, h.flags...)...)
+	h.serve = exec.Command(filepath.Join(bin, "lanyard"), append([]string{"serve", "--data", h.data, "--listen", h.controlA, "--gateway-listen", h.gateA, "--drain", "5s"}, h.flags...)...)
 	h.serve.Stdout, h.serve.Stderr = f, f
 	if err := h.serve.Start(); err != nil {
 		h.Fatal(err)

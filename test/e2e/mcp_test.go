@@ -211,3 +211,49 @@ func TestPoisoned(t *testing.T) {
 		t.Error("--include prints it no more")
 	}
 }
+
+// TestSessionRestart: a session with a server goes on when Lanyard is started anew, and not after a kill.
+func TestSessionRestart(t *testing.T) {
+	h := build(t)
+	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
+	_, server := notes(t)
+	if err := os.WriteFile(filepath.Join(h.dir, "notes.json"), []byte(h.do("mcp", "catalogue", server.URL+"/mcp")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.do("upstream", "put", "notes", "--url", server.URL, "--mcp", "notes.json", "--owner", "maya")
+	h.do("identity", "register", "scribe", "--owner", "maya", "--purpose", "Reads notes")
+	h.do("keygen", "scribe")
+	h.do("credential", "add", "scribe", "--public-key", "scribe.jwk")
+	h.do("grant", "put", "scribe", "read", "--upstream", "notes", "--action", "read")
+	enter := func() *http.Client {
+		badge, err := client.New(client.Config{Issuer: h.control, Identity: "spiffe://lanyard.local/agent/scribe", KeyFile: filepath.Join(h.dir, "scribe.key.jwk")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return badge.HTTPClient(h.gate + "/notes")
+	}
+	web, at := enter(), h.gate+"/notes/mcp"
+	session, said := speak(t, web, at, "", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+	if session == "" {
+		t.Fatal(said)
+	}
+	speak(t, web, at, session, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	const call = `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"read_note","arguments":{"path":"/a"}}}`
+	for range 2 {
+		if _, said := speak(t, web, at, session, call); !strings.Contains(said, "read /a") {
+			t.Fatalf("in the session: %s", said)
+		}
+		h.stop()
+		h.start()
+	}
+	h.do("kill", "scribe", "--reason", "test")
+	h.do("restore", "scribe", "--reason", "test")
+	h.do("keygen", "scribe2")
+	h.do("credential", "add", "scribe", "--public-key", "scribe2.jwk")
+	if err := os.Rename(filepath.Join(h.dir, "scribe2.key.jwk"), filepath.Join(h.dir, "scribe.key.jwk")); err != nil {
+		t.Fatal(err)
+	}
+	if _, said := speak(t, enter(), at, session, call); !strings.HasPrefix(said, "404 ") {
+		t.Errorf("after a kill and a restore: %s", said)
+	}
+}

@@ -34,7 +34,7 @@ type engine struct {
 	check func(dir string) (map[string]bool, error)
 }
 
-var engines = []engine{bare, kept}
+var engines = []engine{bare, kept, elsewhere}
 
 func TestMain(m *testing.M) {
 	name, ok := os.LookupEnv("LANYARD_FAULT_WRITER")
@@ -43,11 +43,18 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		code := m.Run()
+		pg.End()
 		os.RemoveAll(filepath.Dir(os.Getenv(sealPath)))
 		os.Exit(code)
 	}
 	if name == "orders" {
 		obey(os.Getenv("LANYARD_FAULT_DIR"))
+	}
+	if name == "gateway" {
+		fail(runGateway(os.Getenv("LANYARD_FAULT_DIR"), os.Getenv("LANYARD_FAULT_PREFIX")))
+	}
+	if name == "keep" {
+		fail(runKeep(os.Getenv("LANYARD_FAULT_DIR")))
 	}
 	for _, e := range engines {
 		if e.name == name {
@@ -118,7 +125,8 @@ func mount(t *testing.T, f *lossyfs.FS, dir string) (unmount func()) {
 type writer struct {
 	cmd  *exec.Cmd
 	in   io.Writer
-	out  chan string // "ack x" and "error x" lines; closed when it ended
+	out  chan string // "ack x", "none x" and "error x" lines; closed when it ended
+	none []string    // what it was told was not written
 	errs []string
 }
 
@@ -190,6 +198,8 @@ func (w *writer) wait(lines ...string) (acks []string) {
 		switch kind, rest, _ := strings.Cut(line, " "); kind {
 		case "ack":
 			acks = append(acks, rest)
+		case "none":
+			w.none = append(w.none, rest)
 		case "error":
 			w.errs = append(w.errs, rest)
 		}

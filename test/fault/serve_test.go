@@ -20,6 +20,7 @@ import (
 // house is the built program with a data folder and two addresses.
 type house struct {
 	bin, data, listen, gateway string
+	flags                      []string // of serve
 }
 
 func newHouse(t *testing.T) house {
@@ -37,7 +38,7 @@ func (h house) command(args ...string) *exec.Cmd {
 
 // serve starts the server. Its log is for reading once it has ended.
 func (h house) serve(t *testing.T, listen, gateway string) (*exec.Cmd, *bytes.Buffer) {
-	c, log := h.command("serve", "--listen", listen, "--gateway-listen", gateway), &bytes.Buffer{}
+	c, log := h.command(append([]string{"serve", "--listen", listen, "--gateway-listen", gateway}, h.flags...)...), &bytes.Buffer{}
 	c.Stdout, c.Stderr = log, log
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -128,10 +129,13 @@ func TestSecondServe(t *testing.T) {
 // TestServeKilled: the whole program under kill -9 while commands change things.
 func TestServeKilled(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	serveKilled(t, newHouse(t), rounds(t, 20))
+}
+
+func serveKilled(t *testing.T, h house, n int) {
 	r := rand.New(rand.NewPCG(5, 6))
 	sent, acked := map[string]bool{}, map[string]bool{}
-	for round := range rounds(t, 20) {
+	for round := range n {
 		c, log := h.serve(t, h.listen, h.gateway)
 		if round%5 == 0 { // somewhere in the start, which the first time makes everything
 			time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)

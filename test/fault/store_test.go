@@ -44,7 +44,11 @@ func storeOpen(dir, synchronous string, fatal func(error)) (*store.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(context.Background(), store.Config{Dir: dir, Now: time.Now, Rand: rand.Reader, Seal: box, Fatal: fatal, UnsafeSynchronous: synchronous})
+	database := ""
+	if strings.HasPrefix(dir, "postgres:") {
+		database = dir
+	}
+	return store.Open(context.Background(), store.Config{Dir: dir, Database: database, Now: time.Now, Rand: rand.Reader, Seal: box, Fatal: fatal, UnsafeSynchronous: synchronous})
 }
 
 func event(kind, name string) ledger.Event {

@@ -49,6 +49,8 @@ func main() {
 }
 
 type agent struct {
+	badge *client.Source
+	base  string // of the gateway
 	mail  *gmail.Service
 	drive *drive.Service
 	tools *mcp.StreamableClientTransport
@@ -66,15 +68,15 @@ func start(issuer, gateway, identity, key string) (*agent, error) {
 	}
 	files, err := drive.NewService(ctx, option.WithHTTPClient(badge.HTTPClient(gateway+"/drive")), option.WithEndpoint(gateway+"/drive/drive/v3/"))
 	tools := &mcp.StreamableClientTransport{Endpoint: gateway + "/tools/mcp", HTTPClient: badge.HTTPClient(gateway + "/tools"), DisableStandaloneSSE: true}
-	return &agent{mail, files, tools}, err
+	return &agent{badge, gateway, mail, files, tools}, err
 }
 
 // do does one task and prints how it went.
 func (a *agent) do(task string) {
-	tasks := map[string]func() error{"read": a.read, "send": a.send, "file": a.file, "forward": a.forward, "tools": a.useTools}
+	tasks := map[string]func() error{"read": a.read, "send": a.send, "file": a.file, "forward": a.forward, "tools": a.useTools, "child": a.child, "draft": a.draft}
 	f := tasks[task]
 	if f == nil {
-		fmt.Printf("I know read, send, file, forward and tools, not %q.\n", task)
+		fmt.Printf("I know read, send, draft, file, forward, tools and child, not %q.\n", task)
 		return
 	}
 	if err := f(); err != nil {
@@ -122,6 +124,43 @@ func (a *agent) send() error {
 		fmt.Println("Sent to archive@helpful.example.")
 	}
 	return err
+}
+
+// draft is a reply that somebody may send later.
+func (a *agent) draft() error {
+	raw := "To: billing@northwind.example\r\nSubject: Re: Invoice 2041\r\n\r\nThank you, it will be paid on Friday.\r\n"
+	_, err := a.mail.Users.Drafts.Create("me", &gmail.Draft{Message: &gmail.Message{Raw: base64.URLEncoding.EncodeToString([]byte(raw))}}).Do()
+	if err == nil {
+		fmt.Println("The draft is there.")
+	}
+	return err
+}
+
+// child gives a piece of the work to an agent that it starts, which may read mail and nothing else.
+func (a *agent) child() error {
+	ctx := context.Background()
+	child, made, err := a.badge.Spawn(ctx, client.Child{Name: "counter", Purpose: "Counts the invoices", Expires: "10m",
+		Grants: []client.Lend{{Upstream: "mail", Actions: []string{"gmail.users.messages.list"}}}})
+	if err != nil {
+		return err
+	}
+	fmt.Println("I started", made.ID)
+	mail, err := gmail.NewService(ctx, option.WithHTTPClient(child.HTTPClient(a.base+"/mail")), option.WithEndpoint(a.base+"/mail/"))
+	if err != nil {
+		return err
+	}
+	list, err := mail.Users.Messages.List("me").Q("invoice").Do()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("It counts %d messages about invoices\n", len(list.Messages))
+	_, err = mail.Users.Messages.Get("me", list.Messages[0].Id).Do()
+	if err == nil {
+		fmt.Println("and has read one.")
+		return nil
+	}
+	fmt.Println("and may not open one:", plain(err))
+	return a.badge.End(ctx, made.ID)
 }
 
 func (a *agent) forward() error {

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -84,7 +85,7 @@ func (o object) within(path ...string) object {
 // Elicits reports whether the client says that it shows addresses: when it opens its
 // session, or, without sessions, in each request.
 func (c *Connector) Elicits(r *connector.Request) bool {
-	if r.Method != http.MethodPost {
+	if r.Method != http.MethodPost || !bytes.Contains(r.Body, []byte("elicitation")) { // who writes it in another way is asked in another
 		return false
 	}
 	m, err := parseMessage(r.Body)
@@ -134,7 +135,8 @@ func (c *Connector) Asked(r *connector.Request, p connector.Pending) (int, strin
 // Resume is a message that comes back with what Asked asked for, without it: the server
 // behind never asked.
 func (c *Connector) Resume(r *connector.Request) ([]byte, bool) {
-	if r.Method != http.MethodPost || !stateless(r.Header) {
+	if r.Method != http.MethodPost || !stateless(r.Header) ||
+		!bytes.Contains(r.Body, []byte("requestState")) && !bytes.Contains(r.Body, []byte(`\u`)) { // in whichever way it is written
 		return nil, false
 	}
 	whole, err := parseObject(r.Body)

@@ -270,7 +270,17 @@ func (c *Connector) meaning(m message, h http.Header) (policy.Call, error) {
 		return call, no(parameters, "%v", err)
 	}
 	switch m.method {
-	case "", "initialize", "ping", "logging/setLevel", "subscriptions/listen":
+	case "", "initialize", "ping", "logging/setLevel":
+	case "subscriptions/listen":
+		uri, err := m.followed()
+		if err != nil {
+			return call, no(parameters, "%v", err)
+		}
+		if uri != "" {
+			call = resource(uri)
+			call.Action = "resources.subscribe"
+			return call, c.approved(call)
+		}
 	case "server/discover":
 		call.Resource = "discover"
 	case "tools/list", "resources/list", "resources/templates/list", "prompts/list":

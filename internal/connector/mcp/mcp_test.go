@@ -398,3 +398,37 @@ func FuzzFilter(f *testing.F) {
 		}
 	})
 }
+
+// TestListen: who wants to be told of a resource by subscriptions/listen needs to be allowed to follow it.
+func TestListen(t *testing.T) {
+	c, err := Open([]byte(`{"tools":[]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for notifications, want := range map[string]string{
+		``:                               "mcp.session",
+		`{"toolsListChanged":true}`:      "mcp.session",
+		`{"resourceSubscriptions":[]}`:   "mcp.session",
+		`{"resourceSubscriptions":null}`: "mcp.session",
+		`{"toolsListChanged":true,"resourceSubscriptions":["x://y"]}`:           "resources.subscribe x://y",
+		`{"resourceSubscriptions":["x://y","x://z"]}`:                           "",
+		`{"resourceSubscriptions":[7]}`:                                         "",
+		`{"resourceSubscriptions":[""]}`:                                        "",
+		`{"resourceSubscriptions":"x://y"}`:                                     "",
+		`{"resourceSubscriptions":["x://y"],"ResourceSubscriptions":["x://z"]}`: "",
+	} {
+		params := ""
+		if notifications != "" {
+			params = `"notifications":` + notifications
+		}
+		call, err := c.Recognise(&connector.Request{Method: "POST", Path: "/mcp", Header: http.Header{"Content-Type": {"application/json"}},
+			Body: []byte(`{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{` + params + `}}`)})
+		got := call.Action
+		if uri, ok := call.Arguments["uri"].(string); ok {
+			got += " " + uri
+		}
+		if want == "" && err == nil || want != "" && (err != nil || got != want) {
+			t.Errorf("%s: %q %v, want %q", notifications, got, err, want)
+		}
+	}
+}

@@ -63,7 +63,10 @@ func parseObject(data []byte) (object, error) {
 			return nil, fmt.Errorf("it is no JSON that has one meaning: %w", err)
 		}
 		name := t.String()
-		folded := strings.ToLower(strings.ToUpper(name)) // U+017F and the Kelvin sign fold as well
+		folded := name
+		if strings.ContainsFunc(name, func(c rune) bool { return c >= unicode.MaxASCII || c >= 'A' && c <= 'Z' }) {
+			folded = strings.ToLower(strings.ToUpper(name)) // U+017F and the Kelvin sign fold as well
+		}
 		if strings.ContainsRune(name, 0) || seen[folded] || len(o) == maxMembers {
 			return nil, fmt.Errorf("member %.40q is there twice, differs from another in case alone, or is one too many", name)
 		}
@@ -122,10 +125,47 @@ func (m message) name() (string, error) {
 		return "", nil
 	}
 	name, ok := m.params.text(member)
-	if !ok || name == "" || name == "." || name == ".." || len(name) > 2048 || strings.ContainsFunc(name, unicode.IsControl) {
+	if !ok || !plain(name) {
 		return "", fmt.Errorf("%s is missing, or none", member)
 	}
 	return name, nil
+}
+
+// followed is the resource that a client wants to be told of; "" if it listens to changes of lists alone.
+func (m message) followed() (string, error) {
+	v := m.params.get("notifications")
+	if v == nil {
+		return "", nil
+	}
+	o, err := parseObject(v)
+	if err != nil {
+		return "", fmt.Errorf("notifications: %w", err)
+	}
+	v = o.get("resourceSubscriptions")
+	if v == nil || v.Kind() == 'n' {
+		return "", nil
+	}
+	uris, err := elements(v)
+	if err != nil {
+		return "", fmt.Errorf("resourceSubscriptions: %w", err)
+	}
+	switch len(uris) {
+	case 0:
+		return "", nil
+	case 1: // each is decided by itself
+	default:
+		return "", errors.New("follow one resource in each subscriptions/listen, and others in others")
+	}
+	uri, ok := object{{"uri", jsontext.Value(uris[0])}}.text("uri")
+	if !ok || !plain(uri) {
+		return "", errors.New("resourceSubscriptions: that is no URI")
+	}
+	return uri, nil
+}
+
+// plain reports whether a name or a URI can be spoken of.
+func plain(name string) bool {
+	return name != "" && name != "." && name != ".." && len(name) <= 2048 && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 // arguments of a call, which may have none.

@@ -39,6 +39,8 @@ func (b *Broker) account(tx *store.Tx, u policy.Upstream, chain identity.Chain, 
 			return feed.Secret{}, nil, err
 		}
 		owner = actor.Owner
+	} else if len(u.Limit(owner)) == 0 {
+		return feed.Secret{}, nil, fmt.Errorf("%w: nothing may be done there on behalf of %s", ErrRefused, owner)
 	}
 	holder := u.Holder(owner)
 	o, err := tx.Owner(holder)

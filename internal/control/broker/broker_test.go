@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/broker"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -51,6 +52,54 @@ func TestOwners(t *testing.T) {
 	s, err := w.Credential(t.Context(), "notes", identity.Chain{{ID: id("bens")}, {ID: id("other")}}, mayas)
 	if err != nil || s.Owner != "ben" {
 		t.Errorf("%s %v", s.Owner, err)
+	}
+}
+
+// TestPerson: what is done for a person goes with that person's account, or the one that all share, for
+// as long as anything may be done there on the person's behalf, and with nobody else's.
+func TestPerson(t *testing.T) {
+	w := open(t)
+	w.connect("maya")
+	w.connect("ben")
+	mayas := w.gets("mayas")
+	link := func(person string, generation uint64) identity.Link {
+		return identity.Link{ID: identity.MustID("spiffe://lanyard.local/person/" + person), Generation: generation}
+	}
+	gets := func(chain ...identity.Link) (feed.Secret, error) {
+		return w.Credential(t.Context(), "notes", chain, feed.Secret{})
+	}
+	bens := identity.Link{ID: id("bens")}
+	if s, err := gets(bens, link("maya", 0)); !errors.Is(err, broker.ErrRefused) || s.Value != "" {
+		t.Errorf("without a consent: %s %v", s.Owner, err)
+	}
+	u := w.notes()
+	u.Consent = policy.Consent{Owners: []identity.OwnerID{"maya"}}
+	w.put(u)
+	if s, err := gets(bens, link("maya", 0)); err != nil || s.Owner != "maya" || s.Value != mayas.Value {
+		t.Errorf("for maya: %s %v", s.Owner, err)
+	}
+	for name, chain := range map[string]identity.Chain{
+		"of another generation": {bens, link("maya", 1)},
+		"of nobody":             {bens, link("zoe", 0)},
+		"in the middle":         {bens, link("maya", 0), {ID: id("mayas")}},
+		"first":                 {link("maya", 0)},
+	} {
+		if s, err := gets(chain...); err == nil && (s.Owner == "maya" || s.Value == mayas.Value) || name != "in the middle" && err == nil {
+			t.Errorf("a person %s: %s %v", name, s.Owner, err)
+		}
+	}
+	u.OAuth.Account, u.Owner = policy.Shared, "ben"
+	w.put(u)
+	w.connect("ben")
+	if s, err := gets(bens, link("maya", 0)); err != nil || s.Owner != "ben" {
+		t.Errorf("shared: %s %v", s.Owner, err)
+	}
+	w.do(func(c *registry.Change) error {
+		_, err := c.Kill(registry.Aim{Owner: "maya"}, "test")
+		return err
+	})
+	if s, err := gets(bens, link("maya", 0)); err == nil {
+		t.Errorf("after all that is maya's was stopped: %s", s.Owner)
 	}
 }
 
@@ -478,11 +527,18 @@ func TestUnkept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec("CREATE TRIGGER stuck BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'stuck'); END")
+	stuck, loose := []string{"CREATE TRIGGER stuck BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'stuck'); END"}, "DROP TRIGGER stuck"
+	if w.Registry.Store.Database != "" {
+		stuck = []string{"CREATE FUNCTION stuck() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''stuck''; END' LANGUAGE plpgsql", "CREATE TRIGGER stuck BEFORE INSERT ON secrets FOR EACH ROW EXECUTE FUNCTION stuck()"}
+		loose += " ON secrets"
+	}
+	for _, statement := range stuck {
+		exec(statement)
+	}
 	if s, err := w.ask("mayas"); err == nil || s.Value != "" {
 		t.Errorf("%v", err)
 	}
-	exec("DROP TRIGGER stuck")
+	exec(loose)
 	w.pass(time.Minute)
 	if s := w.gets("mayas"); s.Value == before.Value {
 		t.Error("it is the one before")

@@ -158,6 +158,7 @@ func open(t testing.TB) *world {
 	clock := func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.now }
 	c := storetest.Config(t)
 	c.Dir, c.Now = t.TempDir(), clock
+	storetest.Elsewhere(t, &c)
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

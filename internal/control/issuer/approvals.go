@@ -34,7 +34,7 @@ func (i *Issuer) approvals(mux *http.ServeMux) {
 	mux.HandleFunc("POST /approvals/{id}", SameOrigin(i.decide))
 }
 
-var approvalPath = regexp.MustCompile(`^/approvals(/appr_[a-z0-9]{1,32})?$`)
+var approvalPath = regexp.MustCompile(`^/approvals(/(appr|task)_[a-z0-9]{1,32})?$`)
 
 // visitor is who is signed in, or nobody, who is sent to sign in.
 func (i *Issuer) visitor(w http.ResponseWriter, r *http.Request) (o identity.Owner, session string, ok bool) {
@@ -62,6 +62,7 @@ type asking struct {
 type inbox struct {
 	Person        string
 	Waiting, Past []asking
+	Tasks, Going  []listedTask // that wait for this person, and that go on in their name
 }
 
 func (i *Issuer) inbox(w http.ResponseWriter, r *http.Request) {
@@ -83,6 +84,9 @@ func (i *Issuer) inbox(w http.ResponseWriter, r *http.Request) {
 			if len(mine) > 0 && !said(a, person.ID) && tx.Now().Before(a.Expires) && len(page.Waiting) < shownLists {
 				page.Waiting = append(page.Waiting, listed(a, tx.Now()))
 			}
+		}
+		if err := page.tasks(tx, person.ID); err != nil {
+			return err
 		}
 		past, err := tx.Approvals("", tx.Now().AddDate(0, 0, -7), 1000)
 		for _, a := range past {
@@ -133,6 +137,10 @@ func (i *Issuer) approval(w http.ResponseWriter, r *http.Request) {
 var errNotTheirs = errors.New("not theirs")
 
 func (i *Issuer) sheet(w http.ResponseWriter, r *http.Request, person identity.Owner, session string, code int, wrong, again string) {
+	if isTask(r.PathValue("id")) {
+		i.taskSheet(w, r, person, session, code, wrong)
+		return
+	}
 	s := sheet{Person: person.Name, Wrong: wrong, Again: again, Ends: []string{"1d", "7d", "30d"}}
 	err := i.Registry.Store.Read(r.Context(), func(tx *store.Tx) error { return s.read(tx, r.PathValue("id"), person) })
 	switch {
@@ -216,6 +224,10 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request) {
 		i.refused(w, r, person, session, id, err)
 		return
 	}
+	if isTask(id) {
+		i.agree(w, r, person, session, id)
+		return
+	}
 	answer, err := answered(r.PostForm, id, looked)
 	if err != nil {
 		i.refused(w, r, person, session, id, err)
@@ -248,7 +260,8 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request) {
 func (i *Issuer) stranger(w http.ResponseWriter, r *http.Request, id string) {
 	const why = "nobody is signed in, or who was has left"
 	if left, ok := i.strangers.Admit(i.Now()); ok {
-		e := ledger.Event{Type: "approval.answer", Outcome: ledger.Refused, Actor: registry.Self.Name, Reason: why, Detail: map[string]string{"approval": clip(id)}}
+		e := answerEvent(id, why)
+		e.Actor = registry.Self.Name
 		if left > 0 {
 			e.Detail["left_out"] = strconv.Itoa(left)
 		}
@@ -262,12 +275,22 @@ func (i *Issuer) stranger(w http.ResponseWriter, r *http.Request, id string) {
 
 // refused is an answer that was not even asked about, on record all the same.
 func (i *Issuer) refused(w http.ResponseWriter, r *http.Request, person identity.Owner, session, id string, why error) {
-	if err := i.say(r, ledger.Event{Type: "approval.answer", Outcome: ledger.Refused, Actor: registry.Person(person.ID), Owner: string(person.ID), Reason: why.Error(),
-		Detail: map[string]string{"approval": clip(id)}}); err != nil {
+	e := answerEvent(id, why.Error())
+	e.Actor, e.Owner = registry.Person(person.ID), string(person.ID)
+	if err := i.say(r, e); err != nil {
 		i.trouble(w, r, person, err)
 		return
 	}
 	i.sheet(w, r, person, session, http.StatusBadRequest, capital(why.Error())+".", "")
+}
+
+// answerEvent is an answer that was refused.
+func answerEvent(id, why string) ledger.Event {
+	e := ledger.Event{Type: "approval.answer", Outcome: ledger.Refused, Reason: why, Detail: map[string]string{"approval": clip(id)}}
+	if isTask(id) {
+		e.Type, e.Detail = "task.answer", map[string]string{"task": clip(id)}
+	}
+	return e
 }
 
 func answered(form url.Values, id string, looked time.Duration) (a registry.Answer, err error) {

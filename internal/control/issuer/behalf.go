@@ -25,7 +25,7 @@ type behalf struct {
 	made  time.Time      // of a person's token: when the person signed in, or later
 	ends  time.Time      // of all that was shown
 	scope string         // of the token that was shown
-	from  []string       // that token and those it came from
+	from  []string       // that token and those it came from, and the credentials they were obtained with
 	task  string         // of the token that was shown
 }
 
@@ -164,12 +164,16 @@ func (i *Issuer) introduced(raw, kind string, line identity.Chain, now time.Time
 	return shown(c)
 }
 
-// shown is what a token of ours that is shown comes to.
+// shown is what a token of ours that is shown comes to. It rests on what that was obtained with, too.
 func shown(c token.Claims) (behalf, error) {
-	if len(c.From) >= token.MaxFrom {
+	from := append([]string{c.ID}, c.From...)
+	if !slices.Contains(from, c.Credential) {
+		from = append(from, c.Credential)
+	}
+	if len(from) > token.MaxFrom {
 		return behalf{}, refuse("invalid_grant", "The subject token comes from too many exchanges in a row; begin anew.")
 	}
-	return behalf{chain: c.Chain, ends: c.Expires, scope: c.Scope, from: append([]string{c.ID}, c.From...), task: c.Task}, nil
+	return behalf{chain: c.Chain, ends: c.Expires, scope: c.Scope, from: from, task: c.Task}, nil
 }
 
 // actor judges actor_token, which can only say again who the client is.

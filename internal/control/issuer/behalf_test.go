@@ -162,7 +162,7 @@ func TestOnBehalf(t *testing.T) {
 	other, _ := c.got(c.ask("a", exchange(token.TypeAccess, raw, "resource", c.GatewayURL+"/b")))
 	second := c.call(other, "b")
 	_, kept := c.got(c.ask("b", exchange(token.TypeJWT, second)))
-	if len(kept.From) != 3 || kept.From[2] != claims.From[2] {
+	if len(kept.From) != 4 || kept.From[2] != claims.From[2] {
 		t.Error(kept.From, claims.From)
 	}
 	c.apply(feed.Change{Token: &feed.TokenRevocation{ID: claims.From[1], Expires: c.now.Add(time.Hour)}})
@@ -181,6 +181,14 @@ func TestOnBehalf(t *testing.T) {
 		t.Error(a)
 	}
 	claims, given = kept, second
+	key, _ := c.View.CredentialByID(agent("a"), "cred_a")
+	gone := key
+	gone.Revoked = c.now
+	c.apply(feed.Change{Credential: &gone})
+	if c.View.Check(claims, c.now) == nil {
+		t.Error("what b got lives on after the key of a, which asked with it, was revoked")
+	}
+	c.apply(feed.Change{Credential: &key})
 	c.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: []identity.ID{agent("a")}, At: c.now}})
 	if a := c.ask("b", exchange(token.TypeJWT, given)); a.status != 400 || a.body["error"] != "invalid_grant" || !strings.Contains(fmt.Sprint(a.body), "a is killed") {
 		t.Error("after the kill of who called: ", a)
@@ -494,6 +502,14 @@ func TestExchangeKeepsTask(t *testing.T) {
 	alone := c.call(func() string { raw, _ := c.got(c.ask("a", url.Values{"resource": {c.GatewayURL + "/b"}})); return raw }(), "b")
 	if a := c.ask("b", exchange(token.TypeJWT, alone, "authorization_details", under("task_maya"))); a.status == 200 {
 		t.Error("a's own asking becomes maya's by a task of b's: ", a)
+	}
+	c.apply(feed.Change{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive}})
+	if _, own := c.got(c.ask("b", url.Values{"authorization_details": {under("task_maya")}})); texts(own.Chain) != "b maya" {
+		t.Error(own)
+	}
+	c.apply(feed.Change{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive, Generation: 1, Stopped: c.now}})
+	if a := c.ask("b", url.Values{"authorization_details": {under("task_maya")}}); a.status == 200 || !strings.Contains(fmt.Sprint(a.body), "stopped") {
+		t.Error("a task on behalf of who was stopped since: ", a)
 	}
 	c.apply(feed.Change{Task: &policy.Task{ID: "task_a", Identity: agent("a"), State: policy.TaskClosed, Until: c.now.Add(time.Minute), Closed: c.now}})
 	if a := c.ask("b", exchange(token.TypeJWT, given)); a.status == 200 || !strings.Contains(fmt.Sprint(a.body), "task_a") {

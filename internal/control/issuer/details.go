@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -22,6 +23,7 @@ import (
 // they do; the others are as in POST /v1/tasks.
 type detail struct {
 	Type       string                      `json:"type"`
+	On         string                      `json:"on,omitempty"`
 	Task       string                      `json:"task,omitempty"` // that is open; then there is nothing else
 	Locations  []string                    `json:"locations,omitempty"`
 	Actions    []string                    `json:"actions,omitempty"`
@@ -45,7 +47,7 @@ func parseDetails(s string) (d detail, err error) {
 	}
 	var list []detail
 	if err := json.Unmarshal([]byte(s), &list, json.RejectUnknownMembers(true)); err != nil || len(list) != 1 {
-		return d, badDetails("authorization_details is to be a list of one object of type " + token.TaskType + ", with task, or with purpose, locations and actions, and may have resources, conditions, words, budget and until.")
+		return d, badDetails("authorization_details is to be a list of one object of type " + token.TaskType + ", with task, or with purpose, locations and actions, and may have on, resources, conditions, words, budget and until.")
 	}
 	d = list[0]
 	switch {
@@ -53,14 +55,14 @@ func parseDetails(s string) (d detail, err error) {
 		return d, badDetails("The one type of authorization details here is " + token.TaskType + ".")
 	case d.Task == "" && d.Purpose == "":
 		return d, badDetails("Say which task is meant (task), or for what purpose one is to be opened.")
-	case d.Task != "" && (d.Purpose != "" || d.Words != "" || d.Until != "" || len(d.Locations)+len(d.Actions)+len(d.Resources)+len(d.Conditions)+len(d.Budget) > 0):
+	case d.Task != "" && (d.On != "" || d.Purpose != "" || d.Words != "" || d.Until != "" || len(d.Locations)+len(d.Actions)+len(d.Resources)+len(d.Conditions)+len(d.Budget) > 0):
 		return d, badDetails("A task that is open is what it is: with task goes nothing else.")
 	}
 	return d, nil
 }
 
 // task finds the task that the token is to be for, or what is to be opened.
-func (i *Issuer) task(_ *http.Request, q *issue) error {
+func (i *Issuer) task(r *http.Request, q *issue) error {
 	text := q.form["authorization_details"]
 	if q.behalf != nil && q.behalf.task != "" {
 		return i.kept(q, text)
@@ -80,8 +82,11 @@ func (i *Issuer) task(_ *http.Request, q *issue) error {
 	}
 	if d.Task != "" {
 		t, ok := i.View.Task(d.Task)
-		if !ok || !i.mine(q, &t.Task) { // the same for both: what others do is not everybody's to know
-			return badDetails(q.client.subject.Identity.ID.Name() + " has no such task; GET /v1/tasks lists those it has.")
+		if !ok {
+			return i.waits(r.Context(), q, d.Task)
+		}
+		if !i.mine(q, &t.Task) {
+			return noSuchTask(q)
 		}
 		return i.under(q, t.Task)
 	}
@@ -92,7 +97,7 @@ func (i *Issuer) task(_ *http.Request, q *issue) error {
 	if err != nil {
 		return badDetails("until: " + err.Error() + ".")
 	}
-	w := registry.Work{Identity: q.client.subject.Identity.ID.String(), Purpose: d.Purpose, Words: d.Words, Budget: d.Budget, Until: end}
+	w := registry.Work{Identity: q.client.subject.Identity.ID.String(), On: identity.OwnerID(d.On), Purpose: d.Purpose, Words: d.Words, Budget: d.Budget, Until: end}
 	for _, location := range d.Locations {
 		name, ok := i.upstreamOf(location)
 		if !ok {
@@ -100,8 +105,43 @@ func (i *Issuer) task(_ *http.Request, q *issue) error {
 		}
 		w.Scope = append(w.Scope, policy.Grant{Upstream: name, Actions: d.Actions, Resources: d.Resources, Where: d.Conditions})
 	}
+	if d.On != "" && q.behalf != nil && q.behalf.chain.Root().Owner() != w.On {
+		return badDetails("The subject token is not " + d.On + "'s, and what is exchanged for it is on behalf of nobody else.")
+	}
 	q.work = &w
 	return nil
+}
+
+// noSuchTask is said of what is not there and of what is another's: what others do is not everybody's to know.
+func noSuchTask(q *issue) error {
+	return badDetails(q.client.subject.Identity.ID.Name() + " has no such task; GET /v1/tasks lists those it has.")
+}
+
+// waits says how a task stands that gateways do not know of: it may wait for a person.
+func (i *Issuer) waits(ctx context.Context, q *issue, id string) error {
+	if i.Registry == nil {
+		return noSuchTask(q)
+	}
+	var t policy.Task
+	err := i.Registry.Store.Read(ctx, func(tx *store.Tx) (err error) { t, err = tx.Task(id); return err })
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && !i.mine(q, &t):
+		return noSuchTask(q)
+	case err != nil:
+		return err
+	case t.State == policy.TaskWaiting && q.now.Before(t.AnswerBy):
+		return i.pending(t)
+	case t.State == policy.TaskDenied, t.State == policy.TaskOpen: // the feed has not brought it yet, or no more
+		return i.under(q, t)
+	}
+	return badDetails("Task " + t.ID + " is over.")
+}
+
+// pending is the answer while a person has not answered (the code is of RFC 8628 section 3.5; there is no device code here, and
+// who asks again has to prove anew who it is).
+func (i *Issuer) pending(t policy.Task) error {
+	return refuse("authorization_pending", "Task "+t.ID+" waits for the yes of "+string(t.On)+", who finds it at "+i.URL+"/approvals/"+t.ID+" until "+t.AnswerBy.UTC().Format(time.RFC3339)+
+		"; ask again with authorization_details [{\"type\":\""+token.TaskType+"\",\"task\":\""+t.ID+"\"}].")
 }
 
 // kept keeps an exchange under the task of what was exchanged.
@@ -143,6 +183,9 @@ func (i *Issuer) mine(q *issue, t *policy.Task) bool {
 
 // under makes t the token's task.
 func (i *Issuer) under(q *issue, t policy.Task) error {
+	if t.State == policy.TaskDenied {
+		return refuse("access_denied", "The person whom task "+t.ID+" is on behalf of said no to it.")
+	}
 	if err := t.Going(q.now); err != nil {
 		return badDetails("The " + err.Error() + ".")
 	}
@@ -160,7 +203,11 @@ func (i *Issuer) open(r *http.Request, q *issue) error {
 	}
 	var t policy.Task
 	at, err := i.Registry.Do(r.Context(), registry.Actor{Name: q.work.Identity, Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
-		if t, err = c.OpenTask(*q.work); err == nil && q.upstream != "" && !t.Uses(q.upstream) {
+		open := c.OpenTask
+		if q.work.On != "" && q.behalf == nil { // nothing says that the person wants it
+			open = c.AskTask
+		}
+		if t, err = open(*q.work); err == nil && q.upstream != "" && !t.Uses(q.upstream) {
 			err = badDetails("locations must hold the resource that the token is for.")
 		}
 		return err
@@ -176,6 +223,9 @@ func (i *Issuer) open(r *http.Request, q *issue) error {
 		return err
 	}
 	i.Settle(r.Context(), at)
+	if t.State == policy.TaskWaiting {
+		return i.pending(t)
+	}
 	return i.under(q, t)
 }
 
@@ -197,6 +247,9 @@ func (i *Issuer) stands(q *issue, chain identity.Chain) (identity.Chain, error) 
 	if !ok || err != nil || o.State != identity.OwnerActive || chain.Root().Kind() == identity.Person {
 		return nil, badDetails("Task " + t.ID + " is on behalf of " + string(t.On) + ", for whom this token cannot be.")
 	}
+	if !o.Stopped.IsZero() && !t.Created.After(o.Stopped) {
+		return nil, badDetails("Task " + t.ID + " was opened before all that was done for " + string(t.On) + " was stopped; another has to be opened.")
+	}
 	if len(chain) == identity.MaxChain {
 		return nil, badDetails("There are too many between " + chain.Actor().Name() + " and " + string(t.On) + ".")
 	}
@@ -209,7 +262,7 @@ func (i *Issuer) granted(q *issue) []detail {
 	if t == nil {
 		return nil
 	}
-	d := detail{Type: token.TaskType, Task: t.ID, Purpose: t.Purpose, Budget: t.Budget, Until: t.Until.UTC().Format(time.RFC3339)}
+	d := detail{Type: token.TaskType, Task: t.ID, On: string(t.On), Purpose: t.Purpose, Budget: t.Budget, Until: t.Until.UTC().Format(time.RFC3339)}
 	for _, g := range t.Scope {
 		if location := i.GatewayURL + "/" + g.Upstream; !slices.Contains(d.Locations, location) {
 			d.Locations = append(d.Locations, location)

@@ -30,7 +30,8 @@ func TestDetails(t *testing.T) {
 		`[{"type":"lanyard_task","task":"task_1","budget":{"calls":9}}]`:                false,
 		`[{"type":"lanyard_task","purpose":"p","budget":{"calls":1.5}}]`:                false,
 		`[{"type":"lanyard_task","purpose":"p","budget":{"calls":"1"}}]`:                false,
-		`[{"type":"lanyard_task","purpose":"p","on":"maya"}]`:                           false,
+		`[{"type":"lanyard_task","purpose":"p","on":"maya"}]`:                           true,
+		`[{"type":"lanyard_task","task":"task_1","on":"maya"}]`:                         false,
 		`[{"type":"lanyard_task","task":"task_1"}] x`:                                   false,
 		`[{"type":"lanyard_task","purpose":"` + strings.Repeat("p", maxDetails) + `"}]`: false,
 		"[{\"type\":\"lanyard_task\",\"purpose\":\"\xff\"}]":                            false,
@@ -45,6 +46,7 @@ func TestDetails(t *testing.T) {
 
 func FuzzDetails(f *testing.F) {
 	f.Add(`[{"type":"lanyard_task","task":"task_1"}]`)
+	f.Add(`[{"type":"lanyard_task","on":"maya","purpose":"p","locations":["x"],"actions":["read"]}]`)
 	f.Add(`[{"type":"lanyard_task","purpose":"p","locations":["x"],"actions":["read"],"conditions":{"a":{"min":1}},"budget":{"calls":1},"until":"8h"}]`)
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := parseDetails(text)

@@ -24,9 +24,13 @@ const lead = 5 * time.Second
 type Vault struct {
 	// Load returns every key kept, by kid. The values are secret.
 	Load func(context.Context) (map[string][]byte, error)
-	// Save puts and drops keys, publishes the set and records the event, all in one transaction.
+	// Save puts and drops keys, publishes the set and records the event, all in one transaction. It returns
+	// ErrOtherKeys, and does nothing, when there is a key that is neither put nor dropped.
 	Save func(ctx context.Context, put map[string][]byte, drop []string, keys feed.Keys, e ledger.Event) error
 }
+
+// ErrOtherKeys means that another node has made a key since ours were loaded.
+var ErrOtherKeys = errors.New("another node has made a signing key")
 
 // KeyRing holds the signing keys: the current one, the next for the first
 // seconds after a rotation, and old ones until the last token they signed has expired.
@@ -66,10 +70,29 @@ type sealedKey struct {
 func (r *KeyRing) Open(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	err := r.load(ctx)
+	if err == nil && len(r.keys) == 0 {
+		if _, err = r.rotate(ctx, "lanyard", 0); errors.Is(err, ErrOtherKeys) { // which started at the same moment
+			err = r.load(ctx)
+		}
+	}
+	return err
+}
+
+// Refresh loads the keys again, since another node may have changed them.
+func (r *KeyRing) Refresh(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.load(ctx)
+}
+
+// load brings the ring to what is kept.
+func (r *KeyRing) load(ctx context.Context) error {
 	kept, err := r.Vault.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("load signing keys: %w", err)
 	}
+	var keys []token.SigningKey
 	for id, b := range kept {
 		var s sealedKey
 		if err := json.Unmarshal(b, &s); err != nil {
@@ -79,13 +102,12 @@ func (r *KeyRing) Open(ctx context.Context) error {
 		if err != nil || k.ID != id {
 			return fmt.Errorf("load signing key %s: it is damaged", id)
 		}
-		r.keys = append(r.keys, k)
+		keys = append(keys, k)
 	}
-	if len(r.keys) == 0 {
-		_, err := r.rotate(ctx, "lanyard", 0)
-		return err
+	if len(keys) == 0 {
+		return nil
 	}
-	return r.use(r.keys)
+	return r.use(keys)
 }
 
 // Rotate makes a new key, which signs from a few seconds from now on, and returns its id.
@@ -95,7 +117,13 @@ func (r *KeyRing) Rotate(ctx context.Context, actor string) (string, error) {
 	if len(r.keys) == 0 {
 		return "", errors.New("rotate signing key: the ring is not open")
 	}
-	return r.rotate(ctx, actor, lead)
+	id, err := r.rotate(ctx, actor, lead)
+	if errors.Is(err, ErrOtherKeys) {
+		if err = r.load(ctx); err == nil {
+			id, err = r.rotate(ctx, actor, lead)
+		}
+	}
+	return id, err
 }
 
 func (r *KeyRing) rotate(ctx context.Context, actor string, lead time.Duration) (string, error) {
@@ -121,6 +149,9 @@ func (r *KeyRing) Prune(ctx context.Context) error {
 	defer r.mu.Unlock()
 	for _, k := range r.keys {
 		if r.over(k) {
+			if err := r.load(ctx); err != nil || !slices.ContainsFunc(r.keys, func(l token.SigningKey) bool { return l.ID == k.ID }) {
+				return err // another node was first
+			}
 			return r.keep(ctx, r.keys, ledger.Event{Type: "key.drop", Actor: "lanyard", Resource: "keys/" + k.ID})
 		}
 	}

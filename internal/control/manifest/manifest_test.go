@@ -54,6 +54,7 @@ type world struct {
 func open(t *testing.T) world {
 	c := storetest.Config(t)
 	c.Dir = t.TempDir()
+	storetest.Elsewhere(t, &c)
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

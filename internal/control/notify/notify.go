@@ -28,13 +28,14 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/fetch"
 )
 
-// Message is one question, told to those who can answer it.
+// Message is one question, or a task that waits for a person, told to those who can answer it.
 type Message struct {
-	ID       string    `json:"-"`        // of this telling; the same each time it is tried
-	Approval string    `json:"approval"` // "appr_..."
-	URL      string    `json:"url"`      // where to decide
-	Text     string    `json:"text"`     // one sentence
-	Who      string    `json:"who"`      // can decide, for people
+	ID       string    `json:"-"`                  // of this telling; the same each time it is tried
+	Approval string    `json:"approval,omitempty"` // "appr_...", or
+	Task     string    `json:"task,omitempty"`     // "task_..."
+	URL      string    `json:"url"`                // where to decide
+	Text     string    `json:"text"`               // one sentence
+	Who      string    `json:"who"`                // can decide, for people
 	Expires  time.Time `json:"expires"`
 	To       []Person  `json:"to"`
 }
@@ -54,11 +55,15 @@ type Door struct {
 
 // document is a message as the webhook and the command get it.
 func document(m Message, now time.Time) ([]byte, error) {
+	kind := "approval.waiting"
+	if m.Task != "" {
+		kind = "task.waiting"
+	}
 	return json.Marshal(struct {
 		Type string    `json:"type"`
 		Time time.Time `json:"timestamp"`
 		Data Message   `json:"data"`
-	}{"approval.waiting", now.UTC().Truncate(time.Second), m})
+	}{kind, now.UTC().Truncate(time.Second), m})
 }
 
 // sendTime is how long one try may take.

@@ -84,7 +84,7 @@ func (c *Change) answer(who Approver, w Answer) (store.Approval, error) {
 	if err != nil {
 		return a, missing(err, "approval", w.Approval)
 	}
-	if err := c.takes(a, id); err != nil {
+	if err := c.takes(a, id, w.Yes); err != nil {
 		return a, err
 	}
 	mine, err := MayAnswer(c.Tx, a, id)
@@ -133,8 +133,9 @@ func (c *Change) approver(who Approver) (identity.OwnerID, time.Time, error) {
 	return o.ID, since, err
 }
 
-// takes says why a question takes no answer of that person's now, or nil.
-func (c *Change) takes(a store.Approval, by identity.OwnerID) error {
+// takes says why a question takes no answer of that person's now, or nil. A yes can be taken
+// back, by whoever may say no, until it is used or ends.
+func (c *Change) takes(a store.Approval, by identity.OwnerID, yes bool) error {
 	names := make([]string, len(a.By))
 	for i := range a.By {
 		names[i] = string(a.By[i])
@@ -142,12 +143,12 @@ func (c *Change) takes(a store.Approval, by identity.OwnerID) error {
 	switch {
 	case a.State == feed.Used:
 		return &Conflict{"this was approved and done already"}
-	case a.State == feed.Approved, a.State == feed.Standing, a.State == feed.Denied:
+	case yes && (a.State == feed.Approved || a.State == feed.Standing), a.State == feed.Denied:
 		return &Conflict{fmt.Sprintf("this was decided already: %s by %s", a.State, strings.Join(names, " and "))}
 	case a.State == feed.Expired || !c.Now().Before(a.Expires):
 		return &Conflict{"this question has expired; if it is asked again, it is another one"}
 	}
-	if slices.ContainsFunc(a.Decisions, func(v store.Verdict) bool { return v.By == by }) {
+	if yes && slices.ContainsFunc(a.Decisions, func(v store.Verdict) bool { return v.By == by }) {
 		return &Conflict{"you have said yes already; somebody else has to, too"}
 	}
 	return nil
@@ -239,8 +240,12 @@ func (c *Change) approve(a store.Approval) (store.Approval, error) {
 }
 
 // lasting gives a grant, for exactly this action and resource, to whom only a grant that
-// asks covers it. What guardrails ask is answered by the approval, which stands.
+// asks covers it. What guardrails ask is answered by the approval, which stands; so is what
+// is asked of a chain: that nobody agreed to let any of it do by itself, or for others.
 func (c *Change) lasting(a *store.Approval, until time.Time) error {
+	if len(a.Question.Chain) > 1 {
+		return nil
+	}
 	rails := false
 	done := map[string]bool{}
 	for _, one := range a.Of {

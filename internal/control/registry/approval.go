@@ -29,7 +29,7 @@ func (c *Change) Ask(q feed.Question) (store.Approval, error) {
 		return a, err
 	}
 	if a.ID != "" { // it was approved by who may not any more
-		if err := c.lapse(a); err != nil {
+		if err := c.lapse(a, notAnyMore); err != nil {
 			return a, err
 		}
 	}
@@ -64,20 +64,28 @@ func (c *Change) Ask(q feed.Question) (store.Approval, error) {
 	if a.ID, err = c.newID("appr_"); err != nil {
 		return a, err
 	}
-	for _, door := range c.r.Doors {
-		n := store.Note{Door: door, Approval: a.ID, Made: c.Now()}
-		if n.ID, err = c.newID("note_"); err != nil {
-			return a, err
-		}
-		if err := c.PutNote(n); err != nil {
-			return a, err
-		}
+	if err := c.tell(a.ID); err != nil {
+		return a, err
 	}
 	err = c.PutApproval(a)
 	if q.Shown != nil && err == nil {
 		err = c.PutShown(a.ID, *q.Shown)
 	}
 	return a, errors.Join(err, c.told("approval.ask", a, q.Why, map[string]string{"who": a.Who, "expires": a.Expires.Format(time.RFC3339)}))
+}
+
+// tell has people told, through every door, of a question or of a task that waits.
+func (c *Change) tell(about string) (err error) {
+	for _, door := range c.r.Doors {
+		n := store.Note{Door: door, Approval: about, Made: c.Now()}
+		if n.ID, err = c.newID("note_"); err != nil {
+			return err
+		}
+		if err := c.PutNote(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Asked finds the open question about a request. ErrNotFound: there is none, or, if it is returned as well, what
@@ -94,16 +102,41 @@ func (r *Registry) Asked(tx *store.Tx, q feed.Question) (store.Approval, error) 
 	if !errors.Is(err, store.ErrNotFound) {
 		return a, err
 	}
-	limit := r.Questions
-	if limit == 0 {
-		limit = 20
+	limit := r.questions()
+	first, err := (reader{tx}).first(q.Chain.Actor())
+	if err != nil {
+		return a, err
 	}
-	if n, err := tx.CountWaiting(q.Chain.Actor()); err != nil {
+	if n, err := tx.CountWaiting(first); err != nil {
 		return a, err
 	} else if n >= limit {
-		return a, &feed.NotAsked{Why: fmt.Sprintf("%s has %d questions waiting for people already, so no other is asked until some are answered or expire.", q.Chain.Actor().Name(), n)}
+		return a, &feed.NotAsked{Why: fmt.Sprintf("%s has %d questions waiting for people already, so no other is asked until some are answered or expire.", first.Name(), n)}
 	}
 	return a, store.ErrNotFound
+}
+
+// first is who started an identity, or who started that, and so on: children wait for people
+// in the place of who began.
+func (tx reader) first(id identity.ID) (identity.ID, error) {
+	for range identity.MaxChain {
+		i, err := tx.Identity(id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return id, err
+		}
+		if i.Parent.ID.IsZero() {
+			break
+		}
+		id = i.Parent.ID
+	}
+	return id, nil
+}
+
+// questions is how many may wait for people for one identity; and as many tasks.
+func (r *Registry) questions() int {
+	if r.Questions == 0 {
+		return 20
+	}
+	return r.Questions
 }
 
 // told records what became of a question.
@@ -151,7 +184,7 @@ func (c *Change) Use(id, hash, request string) (bool, error) {
 		return false, err
 	}
 	if !met {
-		return false, c.lapse(a)
+		return false, c.lapse(a, notAnyMore)
 	}
 	a.Ended, a.State = c.Now(), feed.Used
 	by := make([]string, len(a.By))
@@ -162,10 +195,28 @@ func (c *Change) Use(id, hash, request string) (bool, error) {
 	return true, errors.Join(c.PutApproval(a), c.told("approval.use", a, "", map[string]string{"approved_by": strings.Join(by, " ")}))
 }
 
+const notAnyMore = "Who approved it may not do so any more."
+
 // lapse ends what was approved by who may not do so any more.
-func (c *Change) lapse(a store.Approval) error {
+func (c *Change) lapse(a store.Approval, reason string) error {
 	a.Ended, a.State = c.Now(), feed.Expired
-	return errors.Join(c.PutApproval(a), c.told("approval.expire", a, "Who approved it may not do so any more.", nil))
+	return errors.Join(c.PutApproval(a), c.told("approval.expire", a, reason, nil))
+}
+
+// takeBack ends what somebody said yes to, and what is not done yet: it may not have been that person.
+func (c *Change) takeBack(by identity.OwnerID, reason string) error {
+	for _, state := range []feed.ApprovalState{feed.Waiting, feed.Approved, feed.Standing} {
+		list, err := c.Approvals(state, time.Time{}, 1<<30)
+		for _, a := range list {
+			if slices.ContainsFunc(a.Decisions, func(v store.Verdict) bool { return v.Yes && v.By == by }) {
+				err = errors.Join(err, c.lapse(a, reason))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ExpireApprovals ends the questions whose time has come, and forgets old ones. It returns
@@ -206,7 +257,12 @@ func (c *Change) stands(q feed.Question) error {
 	} else if err != nil {
 		return err
 	}
-	for _, l := range q.Chain {
+	return c.alive(q.Chain)
+}
+
+// alive says which link of a chain is not any more what it was when it asked, or nil.
+func (c *Change) alive(chain identity.Chain) error {
+	for _, l := range chain {
 		why := error(nil)
 		if id := l.ID.Owner(); id != "" {
 			o, err := c.Owner(id)
@@ -218,7 +274,9 @@ func (c *Change) stands(q feed.Question) error {
 			}
 		} else {
 			i, err := c.Identity(l.ID)
-			if err != nil {
+			if errors.Is(err, store.ErrNotFound) { // a child that was forgotten
+				return &Conflict{l.ID.Name() + " is no more, so there is nothing to approve"}
+			} else if err != nil {
 				return err
 			}
 			if why = i.Usable(c.Now()); why == nil && i.Generation != l.Generation {
@@ -234,6 +292,9 @@ func (c *Change) stands(q feed.Question) error {
 
 // Told forgets a note: it was told, or why says why it need not be any more.
 func (c *Change) Told(n store.Note, why string) error {
+	if strings.HasPrefix(n.Approval, taskPrefix) {
+		return c.toldOfTask(n, why)
+	}
 	a, err := c.Approval(n.Approval)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err

@@ -49,7 +49,7 @@ func (tx reader) circle(a policy.Approve, q feed.Question) (k circle, err error)
 			k.operator = true
 			continue
 		case policy.ByOwner:
-			i, err := tx.Identity(q.Chain.Actor())
+			i, err := tx.Identity(a.Asker(q.Chain))
 			if err != nil {
 				return k, err
 			}

@@ -76,7 +76,7 @@ func (c *Change) Redeem(text, jkt string) (k identity.Credential, refresh string
 	if k.Expires.After(i.Expires) {
 		k.Expires = i.Expires
 	}
-	if k.ID, err = c.newID("cred_"); err != nil {
+	if k.ID, err = c.newID(identity.CredentialPrefix); err != nil {
 		return k, "", err
 	}
 	code.Credential = k.ID

@@ -97,7 +97,7 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 		}
 		resource, owner = "owner/"+string(a.Owner), string(a.Owner)
 		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{Owner: a.Owner})
-		if err = errors.Join(err, c.EndSessions(a.Owner)); err != nil { // or another could be born at once
+		if err = errors.Join(err, c.EndSessions(a.Owner), c.takeBack(a.Owner, "All that is "+string(a.Owner)+"'s was stopped.")); err != nil { // or another could be born at once
 			return k, err
 		}
 	default:

@@ -116,7 +116,7 @@ func (c *Change) addCredential(i identity.Identity, p Proof) (k identity.Credent
 	if !k.Expires.After(c.Now()) {
 		return k, "", bad("expires", fmt.Errorf("it would end at %s, which has passed", k.Expires.Format(time.RFC3339)))
 	}
-	if k.ID, err = c.newID("cred_"); err != nil {
+	if k.ID, err = c.newID(identity.CredentialPrefix); err != nil {
 		return k, "", err
 	}
 	if old, err := c.sameKey(k); err == nil {

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,4 +90,24 @@ func TestCredentialEnds(t *testing.T) {
 	w.do(state(identity.Active, "renew", registry.For(250*day)))
 	longer[identity.PrivateKeyJWT] = start.Add(250 * day)
 	ends("shortened by renewing", longer)
+}
+
+// TestGrantRenewed: a grant that ends with its identity goes on when that is renewed, in what it is compiled to as well.
+func TestGrantRenewed(t *testing.T) {
+	w := open(t)
+	w.do(func(c *registry.Change) error {
+		x := bot("bot")
+		x.Expires = registry.At(w.now.Add(200 * day))
+		_, _, err := c.PutIdentity(x)
+		return err
+	})
+	i, _, grants := w.identity("bot")
+	if len(grants) == 0 {
+		t.Fatal("no grants")
+	}
+	for _, g := range grants {
+		if !g.Until.Equal(i.Expires) || !strings.Contains(g.Common(), "true") || strings.Contains(g.Common(), "context.now") {
+			t.Errorf("%s until %s:\n%s", g.ID, g.Until, g.Common())
+		}
+	}
 }

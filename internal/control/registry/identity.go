@@ -218,11 +218,16 @@ func (c *Change) endAll(i identity.Identity, reason string) error {
 			return err
 		}
 	}
-	tasks, err := c.Tasks(store.TaskFilter{Identity: i.ID, State: policy.TaskOpen})
-	for _, t := range tasks {
-		err = errors.Join(err, c.closeTask(t, reason))
+	for _, state := range []policy.TaskState{policy.TaskOpen, policy.TaskWaiting} {
+		tasks, err := c.Tasks(store.TaskFilter{Identity: i.ID, State: state})
+		for _, t := range tasks {
+			err = errors.Join(err, c.closeTask(t, reason))
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // endAfter is when a credential ends once its identity ends at to and not at from any more.
@@ -262,7 +267,11 @@ func (c *Change) moveCredentials(old, i identity.Identity) error {
 	for _, g := range grants {
 		if g.Until.Equal(old.Expires) || g.Until.After(i.Expires) {
 			g.Until = i.Expires
-			err = errors.Join(err, c.Tx.PutGrant(g))
+			u, missing := c.Upstream(g.Upstream)
+			g, wrong := c.compile(g, u) // its end stands in its Cedar, too
+			if err = errors.Join(err, missing, wrong); err == nil {
+				err = c.Tx.PutGrant(g)
+			}
 		}
 	}
 	return err

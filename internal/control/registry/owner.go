@@ -68,6 +68,11 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	if old.State == identity.OwnerActive && o.State == identity.OwnerGone {
 		return out, c.offboard(o)
 	}
+	if old.State == identity.OwnerGone && o.State == identity.OwnerActive { // what lapsed with the leaving does not come back
+		if err := c.takeBack(o.ID, o.Name+" had left since."); err != nil {
+			return out, err
+		}
+	}
 	return out, c.rename(o)
 }
 
@@ -129,7 +134,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err := errors.Join(err, c.EndSessions(o.ID), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
+	if err := errors.Join(err, c.EndSessions(o.ID), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
 		return err
 	}
 	for _, i := range list {
@@ -208,7 +213,8 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 			}
 		}
 	}
-	if err := c.forgetOwner(id, "The owner was removed."); err != nil {
+	const removed = "The owner was removed." // who gets the same name later is another
+	if err := errors.Join(c.EndSessions(id), c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
 		return err
 	}
 	err = c.DeleteOwner(id)

@@ -34,6 +34,7 @@ func open(t *testing.T) *world {
 	w := &world{T: t, now: storetest.Epoch}
 	c := storetest.Config(t)
 	c.Dir, c.Now = t.TempDir(), func() time.Time { return w.now }
+	storetest.Elsewhere(t, &c)
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -38,39 +38,57 @@ type Work struct {
 // OpenTask opens a task. It names only upstreams on which the identity holds a
 // grant; whether that covers what is named is decided call by call.
 func (c *Change) OpenTask(w Work) (policy.Task, error) {
-	var t policy.Task
 	i, err := FindIdentity(c.Tx, w.Identity)
+	if err != nil {
+		return policy.Task{}, err
+	}
+	t, err := c.draft(w, i)
 	if err != nil {
 		return t, err
 	}
+	t.State = policy.TaskOpen
+	return t, errors.Join(c.PutTask(t), c.record("task.open", i.ID.String(), string(i.Owner), "", says(t)))
+}
+
+// room says why an identity takes no task, or nil.
+func (c *Change) room(i identity.Identity) error {
 	if err := i.Usable(c.Now()); err != nil {
-		return t, &Conflict{err.Error() + " and takes no task"}
+		return &Conflict{err.Error() + " and takes no task"}
 	}
-	if n, err := c.CountTasks(i.ID); err != nil {
+	n, err := c.CountTasks(i.ID)
+	if err == nil && n >= maxOpenTasks {
+		err = &Conflict{fmt.Sprintf("%s has %d open tasks; close some first", i.ID.Name(), n)}
+	}
+	return err
+}
+
+// draft is a task as it was wanted, which nobody has opened yet.
+func (c *Change) draft(w Work, i identity.Identity) (t policy.Task, err error) {
+	if err := c.room(i); err != nil {
 		return t, err
-	} else if n >= maxOpenTasks {
-		return t, &Conflict{fmt.Sprintf("%s has %d open tasks; close some first", i.ID.Name(), n)}
 	}
 	if t.ID, err = c.newID("task_"); err != nil {
 		return t, err
 	}
-	t.Identity, t.On, t.Budget, t.State, t.Created, t.By = i.ID, w.On, w.Budget, policy.TaskOpen, c.Now(), c.by.Name
+	t.Identity, t.On, t.Budget, t.Created, t.By = i.ID, w.On, w.Budget, c.Now(), c.by.Name
 	t.Purpose, t.Words = strings.TrimSpace(w.Purpose), strings.TrimSpace(w.Words)
 	if t.Until = c.Now().Add(taskLife); !w.Until.Zero() {
 		t.Until = w.Until.From(c.Now())
 	} else if i.Expires.Before(t.Until) {
 		t.Until = i.Expires
 	}
-	if err := errors.Join(c.checkTask(t, i), c.name(&t, w.Scope, i), checkBudget(t)); err != nil {
-		return t, err
-	}
+	return t, errors.Join(c.checkTask(t, i), c.name(&t, w.Scope, i), checkBudget(t))
+}
+
+// says is what the record has of a task.
+func says(t policy.Task) map[string]string {
 	detail := map[string]string{"task": t.ID, "purpose": t.Purpose, "until": t.Until.Format(time.RFC3339), "upstreams": strings.Join(upstreams(t), " ")}
 	for name, value := range map[string]string{"words": clip(t.Words), "on": string(t.On), "budget": budgetWords(t.Budget)} {
 		if value != "" {
 			detail[name] = value
 		}
 	}
-	return t, errors.Join(c.PutTask(t), c.record("task.open", i.ID.String(), string(i.Owner), "", detail))
+	return detail
 }
 
 func (c *Change) checkTask(t policy.Task, i identity.Identity) error {
@@ -210,8 +228,11 @@ func (c *Change) CloseTask(id, reason string) error {
 	if err != nil {
 		return missing(err, "task", id)
 	}
-	if t.State != policy.TaskOpen {
+	if t.State != policy.TaskOpen && t.State != policy.TaskWaiting {
 		return nil
+	}
+	if t.State == policy.TaskWaiting && c.by.Name == t.Identity.String() { // or it could ask anew as often as it liked
+		return &Conflict{fmt.Sprintf("task %s waits for %s, who was told of it; it ends by itself at %s", id, t.On, t.AnswerBy.Format(time.RFC3339))}
 	}
 	return c.closeTask(t, reason)
 }
@@ -241,7 +262,11 @@ func (c *Change) endTasks() error {
 			return err
 		}
 		for _, t := range list {
-			if err := c.closeTask(t, "Its end has come."); err != nil {
+			reason := "Its end has come."
+			if t.State == policy.TaskWaiting {
+				reason = fmt.Sprintf("%s did not answer in time.", t.On)
+			}
+			if err := c.closeTask(t, reason); err != nil {
 				return err
 			}
 		}

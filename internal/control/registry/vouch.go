@@ -184,7 +184,7 @@ func (c *Change) standing(i identity.Identity, provider, key string, until time.
 		return k, c.PutCredential(k)
 	}
 	k := identity.Credential{Identity: i.ID, Kind: identity.Vouched, Provider: provider, Thumbprint: store.TicketHash(key), Created: c.Now(), Expires: until}
-	if k.ID, err = c.newID("cred_"); err != nil {
+	if k.ID, err = c.newID(identity.CredentialPrefix); err != nil {
 		return k, err
 	}
 	return k, errors.Join(c.PutCredential(k), c.record("credential.add", i.ID.String(), string(i.Owner), "",

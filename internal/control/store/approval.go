@@ -66,9 +66,11 @@ func (tx *Tx) OpenApproval(hash string) (a Approval, err error) {
 	return decoded(b, a, nil)
 }
 
-// CountWaiting counts what an identity waits for.
+// CountWaiting counts what an identity, and all that descend from it, wait for.
 func (tx *Tx) CountWaiting(id identity.ID) (n int, err error) {
-	return n, tx.row("SELECT COUNT(*) FROM approvals WHERE identity = $1 AND state = 'waiting' AND expires > $2", []any{id.String(), micros(tx.now)}, &n)
+	return n, tx.row(`WITH RECURSIVE asks (id, of) AS (SELECT id, identity FROM approvals WHERE state = 'waiting' AND expires > $2
+		UNION SELECT asks.id, i.parent FROM asks JOIN identities i ON i.id = asks.of WHERE i.parent IS NOT NULL)
+		SELECT COUNT(*) FROM asks WHERE of = $1`, []any{id.String(), micros(tx.now)}, &n)
 }
 
 // Approvals lists questions, the newest first: those in a state, if it is given, asked since then, at most limit.
@@ -136,7 +138,7 @@ type Note struct {
 
 // PutNote has something told. It is there until it is deleted: it may be told twice.
 func (tx *Tx) PutNote(n Note) error {
-	tx.changed = true
+	tx.changed, tx.noted = true, true
 	_, err := tx.exec("INSERT INTO outbox (id, door, approval, made) VALUES ($1, $2, $3, $4)", n.ID, n.Door, n.Approval, micros(n.Made))
 	return err
 }
@@ -157,3 +159,6 @@ func (tx *Tx) Notes(limit int) ([]Note, error) {
 		return n, err
 	}, "SELECT id, door, approval, made FROM outbox ORDER BY made, id LIMIT $1", limit)
 }
+
+// NextNote is closed when there is something more to be told.
+func (db *DB) NextNote() <-chan struct{} { return db.noted.listen() }

@@ -84,13 +84,14 @@ func (tx *Tx) CountDescendants(id identity.ID) (n int, err error) {
 	return n, tx.row(descendants+"SELECT COUNT(*) FROM tree WHERE depth > 0", []any{id.String()}, &n)
 }
 
-// Forgettable lists at most limit children that ended before then and have no children themselves.
+// Forgettable lists at most limit children that ended before then and have no children themselves,
+// nor asked people anything that is still kept.
 func (tx *Tx) Forgettable(then time.Time, limit int) ([]identity.ID, error) {
 	return list(tx, scanID, `SELECT id FROM identities c WHERE parent IS NOT NULL AND ended > 0 AND ended < $1
-		AND NOT EXISTS (SELECT 1 FROM identities k WHERE k.parent = c.id) ORDER BY ended LIMIT $2`, micros(then), limit)
+		AND NOT EXISTS (SELECT 1 FROM identities k WHERE k.parent = c.id) AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.identity = c.id) ORDER BY ended LIMIT $2`, micros(then), limit)
 }
 
-// Forget removes an identity that has no children, with its credentials and grants. Its
+// Forget removes an identity that has no children, with its credentials, grants and tasks. Its
 // keys stay taken, and what the ledger says of it stays.
 func (tx *Tx) Forget(id identity.ID) error {
 	n, err := tx.CountDescendants(id)
@@ -103,7 +104,7 @@ func (tx *Tx) Forget(id identity.ID) error {
 	for _, statement := range []string{
 		`INSERT INTO spent_keys (thumbprint) SELECT key_thumbprint FROM credentials WHERE identity = $1
 			UNION SELECT thumbprint FROM credentials WHERE identity = $1 ON CONFLICT (thumbprint) DO NOTHING`,
-		"DELETE FROM grants WHERE identity = $1", "DELETE FROM credentials WHERE identity = $1",
+		"DELETE FROM tasks WHERE identity = $1", "DELETE FROM grants WHERE identity = $1", "DELETE FROM credentials WHERE identity = $1",
 	} {
 		_, e := tx.exec(statement, id.String())
 		err = errors.Join(err, e)

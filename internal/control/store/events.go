@@ -15,18 +15,18 @@ import (
 )
 
 // readTile reads complete tiles.
-func (db *DB) readTile(ctx context.Context) ledger.ReadFunc {
+func (db *DB) readTile(ctx context.Context, q queryer) ledger.ReadFunc {
 	return func(level, index int64) (data []byte, err error) {
-		return data, db.mapped(db.r.QueryRowContext(ctx, "SELECT data FROM tiles WHERE level = $1 AND n = $2", level, index).Scan(&data))
+		return data, db.mapped(q.QueryRowContext(ctx, "SELECT data FROM tiles WHERE level = $1 AND n = $2", level, index).Scan(&data))
 	}
 }
 
 // leaves goes through the leaves from one index up to, and without, another.
-func (db *DB) leaves(ctx context.Context, from, to int64) iter.Seq2[[]byte, error] {
+func (db *DB) leaves(ctx context.Context, q queryer, from, to int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for i := from; i < to; {
 			// In parts, so that a slow reader does not hold a state of the database for hours.
-			part, err := db.part(ctx, i, min(i+1000, to))
+			part, err := db.part(ctx, q, i, min(i+1000, to))
 			if err == nil && len(part) == 0 {
 				err = fmt.Errorf("ledger is damaged: event %d is missing", i)
 			}
@@ -44,8 +44,8 @@ func (db *DB) leaves(ctx context.Context, from, to int64) iter.Seq2[[]byte, erro
 	}
 }
 
-func (db *DB) part(ctx context.Context, from, to int64) (leaves [][]byte, err error) {
-	r, err := db.r.QueryContext(ctx, "SELECT seq, leaf FROM events WHERE seq >= $1 AND seq < $2 ORDER BY seq", from, to)
+func (db *DB) part(ctx context.Context, q queryer, from, to int64) (leaves [][]byte, err error) {
+	r, err := q.QueryContext(ctx, "SELECT seq, leaf FROM events WHERE seq >= $1 AND seq < $2 ORDER BY seq", from, to)
 	if err != nil {
 		return nil, db.mapped(err)
 	}
@@ -66,7 +66,14 @@ func (db *DB) part(ctx context.Context, from, to int64) (leaves [][]byte, err er
 
 // Leaves goes through the first size leaves, as they were recorded.
 func (db *DB) Leaves(ctx context.Context, size int64) iter.Seq2[[]byte, error] {
-	return db.leaves(ctx, 0, min(size, db.Size()))
+	return func(yield func([]byte, error) bool) {
+		h, err := db.current(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		db.leaves(ctx, db.r, 0, min(size, h.tree.Size()))(yield)
+	}
 }
 
 // Entry is an event with its index in the ledger.
@@ -79,13 +86,17 @@ type Entry struct {
 // Search returns at most limit events that q selects, the newest first, of those
 // before an index (0: all).
 func (db *DB) Search(ctx context.Context, q ledger.Query, before int64, limit int) (found []Entry, err error) {
-	to := db.Size()
+	h, err := db.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	to := h.tree.Size()
 	if before > 0 {
 		to = min(to, before)
 	}
 	for to > 0 && len(found) < limit {
 		from := max(0, to-1000)
-		part, err := db.part(ctx, from, to)
+		part, err := db.part(ctx, db.r, from, to)
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +124,14 @@ func (db *DB) Tail(ctx context.Context, from int64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for {
 			more := db.bell.listen()
-			for leaf, err := range db.leaves(ctx, from, db.Size()) {
+			h, err := db.current(ctx)
+			if err != nil {
+				if ctx.Err() == nil && db.ctx.Err() == nil {
+					yield(Entry{}, err)
+				}
+				return
+			}
+			for leaf, err := range db.leaves(ctx, db.r, from, h.tree.Size()) {
 				var e ledger.Event
 				if err == nil {
 					e, err = ledger.Parse(leaf)
@@ -141,16 +159,21 @@ func (db *DB) Index(ctx context.Context, id string) (index int64, err error) {
 
 type signed struct {
 	size int64
+	root ledger.Hash
 	note []byte
 }
 
 // Checkpoint returns a signed checkpoint of the ledger as it is.
 func (db *DB) Checkpoint(ctx context.Context) ([]byte, error) {
-	return db.checkpoint(ctx, db.head.Load())
+	h, err := db.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return db.checkpoint(ctx, h)
 }
 
 func (db *DB) checkpoint(ctx context.Context, h *head) ([]byte, error) {
-	if s := db.signed.Load(); s != nil && s.size == h.tree.Size() {
+	if s := db.signed.Load(); s != nil && s.size == h.tree.Size() && s.root == h.tree.Root() {
 		return s.note, nil
 	}
 	var secret []byte
@@ -162,21 +185,24 @@ func (db *DB) checkpoint(ctx context.Context, h *head) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.signed.Store(&signed{h.tree.Size(), note})
+	db.signed.Store(&signed{h.tree.Size(), h.tree.Root(), note})
 	return note, nil
 }
 
 // Prove returns an event with the proof that it stands at its place under a signed checkpoint.
 func (db *DB) Prove(ctx context.Context, index int64) (p ledger.Inclusion, err error) {
-	h := db.head.Load()
+	h, err := db.current(ctx)
+	if err != nil {
+		return p, err
+	}
 	if index < 0 || index >= h.tree.Size() {
 		return p, ErrNotFound
 	}
-	leaves, err := db.part(ctx, index, index+1)
+	leaves, err := db.part(ctx, db.r, index, index+1)
 	if err != nil || len(leaves) != 1 {
 		return p, errors.Join(err, fmt.Errorf("reading event %d of the ledger", index))
 	}
-	proof, err := tlog.ProveRecord(h.tree.Size(), index, h.tree.Reader(db.readTile(ctx)))
+	proof, err := tlog.ProveRecord(h.tree.Size(), index, h.tree.Reader(db.readTile(ctx, db.r)))
 	if err != nil {
 		return p, fmt.Errorf("proving event %d: %w", index, err)
 	}
@@ -188,7 +214,10 @@ func (db *DB) Prove(ctx context.Context, index int64) (p ledger.Inclusion, err e
 // compares with the tiles and the root in the store; to trust neither, use an
 // export and [ledger.Check].
 func (db *DB) Verify(ctx context.Context) (ledger.Report, error) {
-	h := db.head.Load()
+	h, err := db.current(ctx)
+	if err != nil {
+		return ledger.Report{}, err
+	}
 	r := ledger.Report{Checkpoint: ledger.Checkpoint{Origin: db.Origin, Size: h.tree.Size(), Root: h.tree.Root()}}
 	add := func(line int64, what string) {
 		if len(r.Problems) < 100 {
@@ -197,7 +226,7 @@ func (db *DB) Verify(ctx context.Context) (ledger.Report, error) {
 	}
 	var tree ledger.Tree
 	var tile []byte // level 0, of the 256 events being read
-	for leaf, err := range db.leaves(ctx, 0, h.tree.Size()) {
+	for leaf, err := range db.leaves(ctx, db.r, 0, h.tree.Size()) {
 		if ctx.Err() != nil {
 			return r, ctx.Err()
 		}
@@ -206,7 +235,7 @@ func (db *DB) Verify(ctx context.Context) (ledger.Report, error) {
 			return r, nil
 		}
 		if r.Events%256 == 0 {
-			if tile, err = db.readTile(ctx)(0, r.Events/256); errors.Is(err, ErrNotFound) {
+			if tile, err = db.readTile(ctx, db.r)(0, r.Events/256); errors.Is(err, ErrNotFound) {
 				if tile = nil; r.Events+256 <= h.tree.Size() {
 					add(r.Events+1, "the tile over this event and the 255 after it is missing")
 				}

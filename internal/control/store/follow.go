@@ -6,13 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
-// Watch yields changes after a cursor as [feed.Source] wants them, until ctx or the store ends.
+// Watch yields changes after a cursor as [feed.Source] wants them, until ctx or the store ends. While the database
+// is away there are none, and it goes on as soon as that is back; [DB.Ready] and [DB.Latest] say that it is.
 func (db *DB) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Change, error] {
 	return func(yield func(feed.Change, error) bool) {
 		at := after
@@ -27,7 +29,19 @@ func (db *DB) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Chang
 		for {
 			more := db.bell.listen() // before the look, so that nothing falls between
 			batch, err := db.changes(ctx, at, 1000)
+			if errors.Is(err, ErrUnavailable) && ctx.Err() == nil && db.ctx.Err() == nil {
+				select {
+				case <-ctx.Done():
+				case <-db.ctx.Done():
+				case <-more: // when it is back, or was tried in vain
+				case <-time.After(poll):
+				}
+				continue
+			}
 			if err != nil {
+				if db.ctx.Err() != nil {
+					err = ErrClosed
+				}
 				if ctx.Err() == nil {
 					yield(feed.Change{}, err)
 				}
@@ -56,13 +70,9 @@ func (db *DB) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Chang
 
 // changes returns up to limit changes after at, or feed.ErrCompacted.
 func (db *DB) changes(ctx context.Context, at feed.Cursor, limit int) ([]feed.Change, error) {
-	h := db.head.Load()
-	if at.Epoch == h.epoch && at.Seq > h.seq { // a snapshot has seen a commit that is being published
-		if err := db.acquire(ctx); err != nil {
-			return nil, err
-		}
-		db.release()
-		h = db.head.Load()
+	h, err := db.reached(ctx, at)
+	if err != nil {
+		return nil, err
 	}
 	if at.Epoch != h.epoch || at.Seq < h.kept || at.Seq > h.seq {
 		return nil, feed.ErrCompacted
@@ -71,7 +81,7 @@ func (db *DB) changes(ctx context.Context, at feed.Cursor, limit int) ([]feed.Ch
 		return nil, nil
 	}
 	var out []feed.Change
-	err := db.Read(ctx, func(tx *Tx) (err error) {
+	err = db.Read(ctx, func(tx *Tx) (err error) {
 		next := at.Seq
 		out, err = list(tx, func(row scanner) (c feed.Change, err error) {
 			var doc []byte
@@ -91,6 +101,23 @@ func (db *DB) changes(ctx context.Context, at feed.Cursor, limit int) ([]feed.Ch
 		return err
 	})
 	return out, err
+}
+
+// reached is the head that changes can be read up to, for one who is at a cursor.
+func (db *DB) reached(ctx context.Context, at feed.Cursor) (*head, error) {
+	if db.engine.shared { // what is remembered here may be behind
+		r, err := readHead(ctx, db.r, "")
+		return &r.head, db.mapped(err)
+	}
+	h := db.head.Load()
+	if at.Epoch == h.epoch && at.Seq > h.seq { // a snapshot has seen a commit that is being published
+		if err := db.acquire(ctx); err != nil {
+			return nil, err
+		}
+		db.release()
+		h = db.head.Load()
+	}
+	return h, nil
 }
 
 // snapshot yields all there is as of one moment, then Synced.

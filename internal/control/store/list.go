@@ -133,7 +133,7 @@ func (tx *Tx) Identities(f Filter) ([]identity.Identity, error) {
 	add(f.Kill != "", "killed_by = ? AND killed_by <> ''", f.Kill)
 	add(!f.Of.IsZero(), "parent = ?", f.Of.String())
 	add(f.After != "", "name > ?", f.After)
-	add(f.Query != "", "name LIKE ? ESCAPE '!'", "%"+strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(f.Query)+"%")
+	add(f.Query != "", "name LIKE lower(?) ESCAPE '!'", "%"+strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(f.Query)+"%")
 	if f.Roots {
 		where = append(where, "parent IS NULL")
 	}

@@ -285,6 +285,9 @@ func UpstreamSecret(upstream string) string { return "upstream/" + upstream }
 
 // PutSecret keeps a secret, sealed for its name.
 func (tx *Tx) PutSecret(name string, plain []byte) error {
+	if err := tx.current(); err != nil {
+		return err
+	}
 	sealed, err := tx.db.Seal.Seal(plain, name)
 	if err != nil {
 		return err
@@ -300,7 +303,11 @@ func (tx *Tx) Secret(name string) ([]byte, error) {
 	if err := tx.row("SELECT sealed FROM secrets WHERE name = $1", []any{name}, &sealed); err != nil {
 		return nil, err
 	}
-	return tx.db.Seal.Unseal(sealed, name)
+	plain, err := tx.db.Seal.Unseal(sealed, name)
+	if err != nil && tx.current() == nil { // another node may have rotated the keys since
+		plain, err = tx.db.Seal.Unseal(sealed, name)
+	}
+	return plain, err
 }
 
 // DeleteSecret forgets a secret; that it was not there is no error.

@@ -186,7 +186,9 @@ func (db *DB) touchLoop() {
 
 // probe finds out whether there is space again, for those who wait for [DB.Ready] before they ask for anything.
 func (db *DB) probe() {
-	err := db.inTx(context.Background(), func(tx *sql.Tx) error { _, err := tx.Exec("UPDATE head SET size = size"); return err })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := db.inTx(ctx, func(tx *sql.Tx) error { _, err := tx.Exec("UPDATE head SET size = size"); return err })
 	if db.judge(err) == nil {
 		db.full.Store(false)
 	}
@@ -199,7 +201,9 @@ func (db *DB) flushTouched() error {
 	if len(last) == 0 && len(heard) == 0 {
 		return nil
 	}
-	return db.judge(db.inTx(context.Background(), func(tx *sql.Tx) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return db.judge(db.inTx(ctx, func(tx *sql.Tx) error {
 		for id, when := range last {
 			if _, err := tx.Exec("UPDATE credentials SET last_used = $1 WHERE id = $2 AND last_used < $1", when.UnixMicro(), id); err != nil {
 				return err

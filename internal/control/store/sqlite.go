@@ -14,13 +14,24 @@ import (
 
 // engine is what differs between databases. Everything else is SQL that both understand.
 type engine struct {
-	name    string
-	words   *strings.Replacer // of the migrations
-	open    func(dir, synchronous string) (w, r *sql.DB, err error)
-	unique  func(error) bool // a unique constraint was violated
-	foreign func(error) bool // a foreign key was
-	full    func(error) bool // no space; nothing was written
-	broken  func(error) bool // a write may or may not be on disk
+	name        string
+	words       *strings.Replacer // of the migrations
+	open        func(Config) (w, r *sql.DB, err error)
+	write, read sql.TxOptions
+	unique      func(error) bool // a unique constraint was violated
+	foreign     func(error) bool // a foreign key was
+	missing     func(error) bool // the table is not there
+	full        func(error) bool // no space; nothing was written
+	broken      func(error) bool // a write may or may not be on disk, and no question would tell
+
+	// Of a database that other processes write to, too.
+	shared bool
+	lost   func(error) bool           // no connection; whatever was not committed is not there
+	hold   string                     // ends a SELECT of the head: whoever reads it so is the one writer
+	told   string                     // ends the UPDATE of the head: everyone is woken once it commits, and hears by which node
+	bulk   string                     // inserts any number of events
+	alone  string                     // begins a transaction that nobody changes the schema beside
+	follow func(db *DB, begun func()) // rings the bell when others commit, until the store closes; begun when others see this node
 }
 
 // sqlite is SQLite in one file, in WAL mode. Every commit is synced: with
@@ -29,6 +40,7 @@ var sqlite = engine{
 	name:    "sqlite",
 	words:   strings.NewReplacer("{{key}}", "TEXT", "{{int}}", "INTEGER", "{{bool}}", "INTEGER", "{{bytes}}", "BLOB", "{{strict}}", " STRICT"),
 	open:    openSQLite,
+	read:    sql.TxOptions{ReadOnly: true},
 	unique:  sqliteCode(lib.SQLITE_CONSTRAINT_UNIQUE, lib.SQLITE_CONSTRAINT_PRIMARYKEY),
 	foreign: sqliteCode(lib.SQLITE_CONSTRAINT_FOREIGNKEY),
 	full:    sqliteCode(lib.SQLITE_FULL, lib.SQLITE_IOERR_SHMSIZE), // the second: no room for the log's index
@@ -43,6 +55,8 @@ var sqlite = engine{
 		}
 		return false
 	},
+	missing: func(err error) bool { return err != nil && strings.Contains(err.Error(), "no such table") }, // it has no code of its own
+	lost:    func(error) bool { return false },
 }
 
 func sqliteCode(codes ...int) func(error) bool {
@@ -60,15 +74,15 @@ func sqliteCode(codes ...int) func(error) bool {
 	}
 }
 
-func openSQLite(dir, synchronous string) (w, r *sql.DB, err error) {
-	path := filepath.Join(dir, "lanyard.db")
+func openSQLite(c Config) (w, r *sql.DB, err error) {
+	path := filepath.Join(c.Dir, "lanyard.db")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // SQLite would let the umask decide
 	if err != nil {
 		return nil, nil, err
 	}
 	f.Close()
 	// Set in the connection string, so that each connection of the pool has them.
-	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + synchronous + ")", "foreign_keys(1)",
+	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + c.UnsafeSynchronous + ")", "foreign_keys(1)",
 		"temp_store(MEMORY)", "wal_autocheckpoint(4000)", "journal_size_limit(33554432)"}
 	dsn := func(more ...string) string {
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + url.Values{"_pragma": append(more, pragmas...)}.Encode()

@@ -20,8 +20,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,15 +47,16 @@ var (
 	ErrClosed = errors.New("store is closed")
 )
 
-// Config is what a store needs. Dir, Now, Rand, Seal and Fatal are required.
+// Config is what a store needs. Dir or Database, Now, Rand, Seal and Fatal are required.
 type Config struct {
-	Dir    string // data folder; made if it is not there
-	Now    func() time.Time
-	Rand   io.Reader
-	Seal   *seal.Box   // seals the key that signs checkpoints
-	Origin string      // the ledger's name in checkpoints; default "lanyard.local/ledger"
-	Keep   uint64      // changes kept for followers; default 100 000
-	Fatal  func(error) // called when a write may or may not be on disk (an I/O error): it must end the process
+	Dir      string // data folder; made if it is not there
+	Database string // postgres://…, which other nodes may share; without it, it is SQLite in Dir
+	Now      func() time.Time
+	Rand     io.Reader
+	Seal     *seal.Box   // seals secrets; Open opens it
+	Origin   string      // the ledger's name in checkpoints; default "lanyard.local/ledger"
+	Keep     uint64      // changes kept for followers; default 100 000
+	Fatal    func(error) // called when a write may or may not be on disk (an I/O error): it must end the process
 
 	UnsafeSynchronous string // for tests alone: with NORMAL a power cut loses what was acknowledged; default FULL
 }
@@ -64,10 +67,13 @@ type DB struct {
 	engine engine
 	lock   *os.File
 	w, r   *sql.DB // the one writing connection; those that read
+	told   string  // the engine's, with the name of this node
+	node   string
 
 	writing  chan struct{} // holds a value while someone writes
 	head     atomic.Pointer[head]
 	bell     bell // rings after each commit
+	noted    bell // rings when there is something to be told
 	queue    chan *batch
 	recorded chan struct{}     // closed when nothing more will be taken from queue
 	inserts  map[int]*sql.Stmt // events, by how many rows
@@ -76,6 +82,9 @@ type DB struct {
 	touched  touched     // credentials
 	heard    touched     // of gateways
 	full     atomic.Bool // the last write found the disk full
+	probed   atomic.Int64
+	leads    atomic.Bool           // this is the node of several that does what is to be done once
+	down     atomic.Pointer[error] // why the database was not reached when it last was to be
 
 	closed atomic.Bool
 	ctx    context.Context // ends with Close
@@ -96,13 +105,48 @@ func Exists(dir string) bool {
 	return err == nil
 }
 
+// ExistsIn reports whether a store was made in that database.
+func ExistsIn(ctx context.Context, database string) (is bool, err error) {
+	db := newDB(Config{Database: database})
+	defer func() { err = errors.Join(err, db.shut()) }()
+	if db.w, db.r, err = db.engine.open(db.Config); err != nil {
+		return false, err
+	}
+	_, err = readHead(ctx, db.r, "")
+	if db.engine.missing(err) || errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for a store in %s: %w", db.place(), db.mapped(err))
+	}
+	return true, nil
+}
+
 // Open opens the store in c.Dir and makes it on the first start. A second
 // process is refused, and so are a store of a newer version, one that another
 // seal key belongs to, and one whose ledger is damaged, with the place.
 func Open(ctx context.Context, c Config) (*DB, error) {
-	if c.Dir == "" || c.Now == nil || c.Rand == nil || c.Seal == nil || c.Fatal == nil {
+	if c.Dir == "" && c.Database == "" || c.Now == nil || c.Rand == nil || c.Seal == nil || c.Fatal == nil {
 		return nil, errors.New("opening the store: a field of its configuration is missing")
 	}
+	db := newDB(c)
+	if err := db.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", db.place(), err), db.shut())
+	}
+	db.setAside()
+	db.ended.Add(2)
+	go db.recordLoop()
+	go db.touchLoop()
+	if db.engine.follow != nil {
+		db.ended.Add(1)
+		following := make(chan struct{})
+		go db.engine.follow(db, sync.OnceFunc(func() { close(following) }))
+		<-following
+	}
+	return db, nil
+}
+
+func newDB(c Config) *DB {
 	if c.Origin == "" {
 		c.Origin = "lanyard.local/ledger"
 	}
@@ -112,37 +156,66 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.UnsafeSynchronous == "" {
 		c.UnsafeSynchronous = "FULL"
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data folder: %w", err)
-	}
 	db := &DB{Config: c, engine: sqlite, writing: make(chan struct{}, 1), queue: make(chan *batch, queued), recorded: make(chan struct{}),
 		inserts: map[int]*sql.Stmt{}}
-	db.bell.ring()
-	db.ctx, db.close = context.WithCancel(context.Background())
-	if err := db.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", c.Dir, err), db.shut())
+	if c.Database != "" {
+		db.engine = postgres
 	}
-	db.setAside()
-	db.ended.Add(2)
-	go db.recordLoop()
-	go db.touchLoop()
-	return db, nil
+	db.head.Store(&head{})
+	db.bell.ring()
+	db.noted.ring()
+	db.ctx, db.close = context.WithCancel(context.Background())
+	return db
+}
+
+// connect opens the database. SQLite is for one process at a time.
+func (db *DB) connect() (err error) {
+	if !db.engine.shared {
+		if err := os.MkdirAll(db.Dir, 0o700); err != nil {
+			return fmt.Errorf("making the data folder: %w", err)
+		}
+		if db.lock, err = lock(filepath.Join(db.Dir, "lock")); err != nil {
+			return err
+		}
+	}
+	if db.node, err = db.epoch(); err != nil {
+		return err
+	}
+	db.told = strings.ReplaceAll(db.engine.told, "%s", db.node)
+	db.w, db.r, err = db.engine.open(db.Config)
+	return err
+}
+
+// place is where the store is, in words that may be printed.
+func (db *DB) place() string {
+	if !db.engine.shared {
+		return db.Dir
+	}
+	u, err := url.Parse(db.Database)
+	if err != nil || u.Opaque != "" || u.Host == "" && u.User == nil { // who knows what stands there
+		return "the database"
+	}
+	u.RawQuery = ""
+	return u.Redacted()
 }
 
 func (db *DB) open(ctx context.Context) (err error) {
-	if db.lock, err = lock(filepath.Join(db.Dir, "lock")); err != nil {
-		return err
-	}
-	if db.w, db.r, err = db.engine.open(db.Dir, db.UnsafeSynchronous); err != nil {
+	if err := db.connect(); err != nil {
 		return err
 	}
 	if err := db.migrate(ctx); err != nil {
+		return db.mapped(err)
+	}
+	if err := db.unseal(ctx); err != nil {
 		return db.mapped(err)
 	}
 	if err := db.load(ctx); err != nil {
 		return db.mapped(err)
 	}
 	for _, rows := range insertRows {
+		if db.engine.bulk != "" {
+			break
+		}
 		if db.inserts[rows], err = db.w.PrepareContext(ctx, insertEvents(rows)); err != nil {
 			return err
 		}
@@ -175,6 +248,13 @@ func (db *DB) shut() (err error) {
 	return err
 }
 
+// Shared reports whether other nodes may have the store open, too.
+func (db *DB) Shared() bool { return db.engine.shared }
+
+// Leads reports whether this node is the one that does what is to be done once. When it ends, or its connection
+// breaks, another leads a moment later; in between it may be that both do it.
+func (db *DB) Leads() bool { return !db.engine.shared || db.leads.Load() }
+
 // Ready returns why the store cannot be written, or nil.
 func (db *DB) Ready() error {
 	if db.ctx.Err() != nil {
@@ -182,6 +262,9 @@ func (db *DB) Ready() error {
 	}
 	if db.full.Load() {
 		return ErrFull
+	}
+	if why := db.down.Load(); why != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, *why)
 	}
 	return nil
 }
@@ -212,7 +295,7 @@ func (db *DB) release() { <-db.writing }
 // mapped turns an engine's error into ours.
 func (db *DB) mapped(err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrFull):
+	case err == nil, errors.Is(err, ErrFull), errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
@@ -221,7 +304,9 @@ func (db *DB) mapped(err error) error {
 	case db.engine.foreign(err):
 		return fmt.Errorf("%w: it refers to something that is not there", ErrNotFound)
 	case db.engine.full(err):
-		return fmt.Errorf("%w (%s)", ErrFull, db.Dir)
+		return fmt.Errorf("%w (%s)", ErrFull, db.place())
+	case db.engine.lost(err):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
 }

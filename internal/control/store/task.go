@@ -9,12 +9,19 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
-// PutTask adds or changes a task. What of its budget was given out stays as it is.
+// PutTask adds or changes a task. What of its budget was given out stays as it is. While it
+// waits for a person the feed does not have it.
 func (tx *Tx) PutTask(t policy.Task) error {
-	_, err := tx.exec(`INSERT INTO tasks (id, identity, state, until, given, doc) VALUES ($1, $2, $3, $4, $5, $6)
+	ends := t.Until
+	if t.State == policy.TaskWaiting || t.State == policy.TaskDenied {
+		ends = t.AnswerBy
+	}
+	_, err := tx.exec(`INSERT INTO tasks (id, identity, state, until, given, doc, person) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, until = excluded.until, doc = excluded.doc`,
-		t.ID, t.Identity.String(), string(t.State), micros(t.Until), []byte("{}"), encode(t))
-	tx.change(feed.Change{Task: &t})
+		t.ID, t.Identity.String(), string(t.State), micros(ends), []byte("{}"), encode(t), string(t.On))
+	if tx.changed = true; t.State != policy.TaskWaiting {
+		tx.change(feed.Change{Task: &t})
+	}
 	return err
 }
 
@@ -34,7 +41,7 @@ type TaskFilter struct {
 // Tasks lists tasks by id.
 func (tx *Tx) Tasks(f TaskFilter) ([]policy.Task, error) {
 	if f.Limit == 0 {
-		f.Limit = -1
+		f.Limit = 1 << 30
 	}
 	return list(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE ($1 = '' OR identity = $1) AND ($2 = '' OR state = $2) AND id > $3 ORDER BY id LIMIT $4",
 		f.Identity.String(), string(f.State), f.After, f.Limit)
@@ -45,15 +52,33 @@ func (tx *Tx) CountTasks(id identity.ID) (n int, err error) {
 	return n, tx.row("SELECT COUNT(*) FROM tasks WHERE identity = $1 AND state = 'open'", []any{id.String()}, &n)
 }
 
-// EndingTasks lists the tasks that are open though their end has come, at most limit.
-func (tx *Tx) EndingTasks(limit int) ([]policy.Task, error) {
-	return list(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE state = 'open' AND until <= $1 ORDER BY until LIMIT $2", micros(tx.now), limit)
+// CountAsked counts what an identity waits for people to agree to.
+func (tx *Tx) CountAsked(id identity.ID) (n int, err error) {
+	return n, tx.row("SELECT COUNT(*) FROM tasks WHERE identity = $1 AND state = 'waiting' AND until > $2", []any{id.String(), micros(tx.now)}, &n)
 }
 
-// NextTaskEnd is when the next open task ends; ErrNotFound if none does.
+// TasksFor lists the tasks on a person's behalf in a state whose time has not come, the latest end first, at most limit.
+func (tx *Tx) TasksFor(person identity.OwnerID, state policy.TaskState, limit int) ([]policy.Task, error) {
+	return list(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE person = $1 AND person <> '' AND state = $2 AND until > $3 ORDER BY until DESC, id LIMIT $4",
+		string(person), string(state), micros(tx.now), limit)
+}
+
+// AskedFor lists what of an identity's tasks a person was asked for and has not let go on: what still waits, and what was denied not
+// long ago.
+func (tx *Tx) AskedFor(id identity.ID, person identity.OwnerID) ([]policy.Task, error) {
+	return list(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE identity = $1 AND person = $2 AND state IN ('waiting', 'denied') AND until > $3 ORDER BY until DESC",
+		id.String(), string(person), micros(tx.now))
+}
+
+// EndingTasks lists the tasks that are open, or wait for a person, though their end has come, at most limit.
+func (tx *Tx) EndingTasks(limit int) ([]policy.Task, error) {
+	return list(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE state IN ('open', 'waiting') AND until <= $1 ORDER BY until LIMIT $2", micros(tx.now), limit)
+}
+
+// NextTaskEnd is when the next of them ends; ErrNotFound if none does.
 func (tx *Tx) NextTaskEnd() (int64, error) {
 	var next *int64
-	err := tx.row("SELECT MIN(until) FROM tasks WHERE state = 'open'", nil, &next)
+	err := tx.row("SELECT MIN(until) FROM tasks WHERE state IN ('open', 'waiting')", nil, &next)
 	if err == nil && next == nil {
 		err = ErrNotFound
 	}

@@ -23,6 +23,7 @@ type Tx struct {
 	sql     *sql.Tx
 	now     time.Time
 	changed bool // something was put
+	noted   bool // somebody is to be told something
 	changes []feed.Change
 	events  []ledger.Event
 }
@@ -63,10 +64,11 @@ func (db *DB) Write(ctx context.Context, f func(*Tx) error) (feed.Cursor, error)
 }
 
 // WriteRegardless is Write for what must work on a full disk, too: the cord. For
-// that it gives up what Open set aside. f may run twice.
+// that it gives up what Open set aside. It is also tried again when the
+// connection to the database broke. f may run twice.
 func (db *DB) WriteRegardless(ctx context.Context, f func(*Tx) error) (feed.Cursor, error) {
 	at, err := db.Write(ctx, f)
-	if errors.Is(err, ErrFull) && os.Remove(db.reserve()) == nil {
+	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil || errors.Is(err, ErrFull) && !db.engine.shared && os.Remove(db.reserve()) == nil {
 		return db.Write(ctx, f)
 	}
 	return at, err
@@ -77,6 +79,9 @@ func (db *DB) reserve() string { return filepath.Join(db.Dir, "reserve") }
 
 // setAside makes the reserve if it is not there. On a full disk there is none, until there is space again.
 func (db *DB) setAside() {
+	if db.engine.shared { // what is full then is another machine's disk
+		return
+	}
 	if _, err := os.Stat(db.reserve()); err == nil {
 		return
 	}
@@ -91,7 +96,12 @@ func (db *DB) setAside() {
 }
 
 func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
-	stx, err := db.w.BeginTx(ctx, nil)
+	if db.engine.shared {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	stx, err := db.begin(ctx)
 	if err != nil {
 		return db.judge(err)
 	}
@@ -111,11 +121,17 @@ func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
 		return db.judge(err)
 	}
 	if err := stx.Commit(); err != nil {
+		if db.engine.shared {
+			return db.settle(tx.events[0].ID, err)
+		}
 		return db.judge(err)
 	}
 	db.full.Store(false)
 	db.head.Store(&next)
 	db.bell.ring()
+	if tx.noted {
+		db.noted.ring()
+	}
 	return nil
 }
 
@@ -126,7 +142,7 @@ func (db *DB) now() time.Time { return db.Now().UTC().Truncate(time.Microsecond)
 // the next start reads what is there.
 func (db *DB) judge(err error) error {
 	if db.engine.broken(err) {
-		db.Fatal(fmt.Errorf("writing to %s: %w", db.Dir, err))
+		db.Fatal(fmt.Errorf("writing to %s: %w", db.place(), err))
 	}
 	err = db.mapped(err)
 	if errors.Is(err, ErrFull) {
@@ -157,7 +173,7 @@ func (tx *Tx) append(h *head) error {
 		return err
 	}
 	root := h.tree.Root()
-	_, err := tx.sql.ExecContext(tx.ctx, "UPDATE head SET seq = $1, kept = $2, size = $3, root = $4", h.seq, h.kept, h.tree.Size(), root[:])
+	_, err := tx.sql.ExecContext(tx.ctx, "UPDATE head SET seq = $1, kept = $2, size = $3, root = $4"+tx.db.told, h.seq, h.kept, h.tree.Size(), root[:])
 	return err
 }
 
@@ -165,10 +181,21 @@ func (tx *Tx) append(h *head) error {
 var insertRows = []int{64, 8, 1}
 
 func insertEvents(rows int) string {
-	return "INSERT INTO events (seq, id, leaf) VALUES (?, ?, ?)" + strings.Repeat(", (?, ?, ?)", rows-1)
+	var b strings.Builder
+	b.WriteString("INSERT INTO events (seq, id, leaf) VALUES ")
+	for n := range rows {
+		if n > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "($%d, $%d, $%d)", 3*n+1, 3*n+2, 3*n+3)
+	}
+	return b.String()
 }
 
 func (tx *Tx) appendEvents(h *head) error {
+	if tx.db.engine.bulk != "" {
+		return tx.appendBulk(h)
+	}
 	events := tx.events
 	args := make([]any, 0, 3*min(len(events), insertRows[0]))
 	for _, rows := range insertRows {
@@ -191,9 +218,27 @@ func (tx *Tx) appendEvents(h *head) error {
 	return nil
 }
 
+// appendBulk is appendEvents in one statement, where each costs the way to another machine and back.
+func (tx *Tx) appendBulk(h *head) error {
+	seqs, ids, leaves := make([]int64, len(tx.events)), make([]string, len(tx.events)), make([][]byte, len(tx.events))
+	for i := range tx.events {
+		seqs[i], ids[i], leaves[i] = h.tree.Size(), tx.events[i].ID, tx.events[i].Leaf()
+		for _, t := range h.tree.Append(leaves[i]) {
+			if _, err := tx.sql.ExecContext(tx.ctx, "INSERT INTO tiles (level, n, data) VALUES ($1, $2, $3)", t.Level, t.Index, t.Data()); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := tx.sql.ExecContext(tx.ctx, tx.db.engine.bulk, seqs, ids, leaves)
+	return err
+}
+
 // Read runs f on one state of the store; nothing that others write shows in it.
 func (db *DB) Read(ctx context.Context, f func(*Tx) error) error {
-	stx, err := db.r.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	stx, err := db.r.BeginTx(ctx, &db.engine.read)
+	for n := 0; n < 10 && err != nil && db.engine.lost(err) && ctx.Err() == nil && db.Ready() == nil; n++ { // of before the database was restarted
+		stx, err = db.r.BeginTx(ctx, &db.engine.read)
+	}
 	if err != nil {
 		return db.mapped(err)
 	}
@@ -202,7 +247,7 @@ func (db *DB) Read(ctx context.Context, f func(*Tx) error) error {
 }
 
 // UnsafeExec runs a statement past all rules: for tests that do what an intruder would.
-func (db *DB) UnsafeExec(query string) error {
-	_, err := db.w.Exec(query)
+func (db *DB) UnsafeExec(query string, args ...any) error {
+	_, err := db.w.Exec(query, args...)
 	return err
 }

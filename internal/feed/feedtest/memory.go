@@ -172,11 +172,11 @@ func (m *Memory) after(at feed.Cursor) ([]feed.Change, <-chan struct{}, error) {
 	return m.log[at.Seq-m.floor:], m.wake, nil
 }
 
-func (m *Memory) Ack(_ context.Context, at feed.Cursor) error {
+func (m *Memory) Ack(_ context.Context, at feed.Cursor) (time.Duration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.acked = at
-	return nil
+	return feed.DefaultLease, nil
 }
 
 func (m *Memory) Record(_ context.Context, events []ledger.Event) error {

@@ -90,7 +90,7 @@ func approvals(t *testing.T, k kit) {
 		}
 		return errors.Join(err, err2)
 	})
-	if err := db.UnsafeExec("INSERT INTO secrets (name, sealed) VALUES ('approval/x', x'00')"); err != nil {
+	if err := db.UnsafeExec("INSERT INTO secrets (name, sealed) VALUES ('approval/x', $1)", []byte{0}); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Shown("x"); return err }); err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 func childOf(parent identity.Identity, name string) identity.Identity {
@@ -124,7 +125,14 @@ func children(t *testing.T, k kit) {
 			t.Errorf("forgetting %s: %v", name, err)
 		}
 	}
+	aa := identity.MustID("spiffe://lanyard.local/agent/aa")
+	k.write(db, func(tx *store.Tx) error {
+		return errors.Join(tx.PutTask(policy.Task{ID: "task_1", Identity: identity.MustID("spiffe://lanyard.local/agent/aaa"), State: policy.TaskClosed, Until: now}),
+			tx.PutApproval(store.Approval{Approval: feed.Approval{ID: "appr_1", Hash: "h", Identity: aa, State: feed.Used, Expires: now}, Asked: now}))
+	})
 	forget("aaa") // a lives again, and aa had a child until now
+	forget("")    // what aa asked is still kept
+	k.write(db, func(tx *store.Tx) error { return tx.ForgetApprovals(now.Add(time.Hour)) })
 	forget("aa")
 	forget("")
 	k.read(db, func(tx *store.Tx) error {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -12,13 +13,21 @@ import (
 func migrated(t *testing.T, k kit) {
 	db := k.open()
 	k.write(db, world)
-	for _, statement := range []string{"DROP TABLE gateways", "DROP TABLE approvals", "DROP TABLE outbox", "DROP TABLE tasks", "DROP TABLE providers", "DROP INDEX credentials_provider", "ALTER TABLE credentials DROP COLUMN provider", "DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
+	for _, statement := range []string{"DROP TABLE gateways", "DROP TABLE acks", "DROP TABLE approvals", "DROP TABLE outbox", "DROP TABLE tasks", "DROP TABLE providers", "DROP INDEX credentials_provider", "ALTER TABLE credentials DROP COLUMN provider", "DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
 		"ALTER TABLE identities DROP COLUMN killed_from",
 		"DROP INDEX identities_parent", "DROP INDEX identities_ended", "ALTER TABLE identities DROP COLUMN parent", "ALTER TABLE identities DROP COLUMN born",
 		"ALTER TABLE identities DROP COLUMN ended", "DROP TABLE spent_keys", "DROP TABLE orphaned", "DELETE FROM schema_version WHERE version >= 3"} {
 		k.must(db.UnsafeExec(statement))
 	}
 	k.must(db.Close())
+	have, know, err := store.Schema(t.Context(), k.Config)
+	if err != nil || have != 2 || know < 7 {
+		t.Errorf("schema %d of %d: %v", have, know, err)
+	}
+	k.must(store.Migrate(t.Context(), k.Config))
+	if have, _, err := store.Schema(t.Context(), k.Config); err != nil || have != know {
+		t.Errorf("migrated to schema %d of %d: %v", have, know, err)
+	}
 	db = k.open()
 	k.read(db, func(tx *store.Tx) error {
 		c, err := tx.CredentialByKey(key.Thumbprint)
@@ -28,4 +37,14 @@ func migrated(t *testing.T, k kit) {
 		}
 		return errors.Join(err, err2)
 	})
+	k.must(db.UnsafeExec("INSERT INTO schema_version (version) VALUES ($1)", know+1))
+	k.must(db.Close())
+	for name, err := range map[string]error{"open": errOf(store.Open(t.Context(), k.Config)), "migrate": store.Migrate(t.Context(), k.Config)} {
+		if err == nil || !strings.Contains(err.Error(), "use the newer lanyard that made it") {
+			t.Errorf("%s a store of a newer version: %v", name, err)
+		}
+	}
+	if have, _, err := store.Schema(t.Context(), k.Config); err != nil || have != know+1 {
+		t.Errorf("schema %d: %v", have, err)
+	}
 }

@@ -86,6 +86,7 @@ func tasks(t *testing.T, k kit) {
 	if !reflect.DeepEqual(sent, []string{"task_1"}) {
 		t.Error(sent)
 	}
+	askedFor(t, k, db, task)
 	bad := task("task_4", time.Hour, policy.TaskOpen)
 	bad.Identity = identity.MustID("spiffe://lanyard.local/agent/nobody")
 	for name, f := range map[string]func(*store.Tx) error{
@@ -102,4 +103,45 @@ func tasks(t *testing.T, k kit) {
 	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutGiven("task_1", policy.Budget{"calls": 4}) }); !errors.Is(err, store.ErrUnrecorded) {
 		t.Errorf("without an event: %v", err)
 	}
+}
+
+// askedFor: what waits for a person is found by who asked and by who is asked, ends when it is too late, and is nobody else's
+// business: the feed gets it when it is decided.
+func askedFor(t *testing.T, k kit, db *store.DB, task func(string, time.Duration, policy.TaskState) policy.Task) {
+	waits := task("task_5", time.Hour, policy.TaskWaiting)
+	waits.On, waits.AnswerBy = "maya", Epoch.Add(30*time.Minute)
+	denied := task("task_6", time.Hour, policy.TaskDenied)
+	denied.On, denied.AnswerBy = "maya", Epoch.Add(time.Minute) // is now: she can be asked again
+	before := db.Head()
+	note := db.NextNote()
+	k.write(db, func(tx *store.Tx) error {
+		tx.Record(Event("x"))
+		return errors.Join(tx.PutTask(waits), tx.PutNote(store.Note{ID: "note_t", Door: "mail", Approval: waits.ID, Made: tx.Now()}))
+	})
+	if db.Head() != before {
+		t.Error("the feed has a task that waits")
+	}
+	select {
+	case <-note:
+	default:
+		t.Error("who tells people does not hear that there is something to tell")
+	}
+	k.write(db, func(tx *store.Tx) error {
+		tx.Record(Event("x"))
+		return errors.Join(tx.PutTask(denied), tx.DeleteNote("note_t"))
+	})
+	if db.Head() == before {
+		t.Error("nobody hears that a task was denied")
+	}
+	k.read(db, func(tx *store.Tx) error {
+		n, err := tx.CountAsked(bot)
+		hers, err2 := tx.TasksFor("maya", policy.TaskWaiting, 10)
+		nobodys, err3 := tx.TasksFor("", policy.TaskOpen, 10)
+		asked, err4 := tx.AskedFor(bot, "maya")
+		next, err5 := tx.NextTaskEnd()
+		if n != 1 || len(hers) != 1 || len(nobodys) != 0 || len(asked) != 1 || asked[0].ID != waits.ID || next > waits.AnswerBy.UnixMicro() {
+			t.Error(n, hers, nobodys, asked, next)
+		}
+		return errors.Join(err, err2, err3, err4, err5)
+	})
 }

@@ -1,0 +1,81 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A database elsewhere can be away, or go away in the midst. Then these say what that means for a write.
+var (
+	// ErrUnavailable means that the database could not be reached: nothing was changed, and the same works once it is there again.
+	ErrUnavailable = errors.New("the database cannot be reached")
+	// ErrUncertain means that the database went away while it committed and did not come back: all of it was changed, or nothing.
+	ErrUncertain = errors.New("the database did not say whether it was changed; look before trying again")
+)
+
+// patience is how long a write to a database elsewhere may take; unanswered is how long a commit without an answer is asked after.
+const (
+	patience   = 30 * time.Second
+	unanswered = 20 * time.Second
+)
+
+// begin begins a transaction of the one writer, with the head as the database has it. A connection that broke since
+// it was last used is replaced.
+func (db *DB) begin(ctx context.Context) (*sql.Tx, error) {
+	for n := 0; ; n++ {
+		tx, err := db.w.BeginTx(ctx, &db.engine.write)
+		if !db.engine.shared {
+			return tx, err
+		}
+		if err == nil {
+			var r headRow
+			if r, err = readHead(ctx, tx, db.engine.hold); err == nil {
+				err = db.catchUp(ctx, tx, r)
+			}
+			if err == nil {
+				return tx, nil
+			}
+			tx.Rollback()
+		}
+		if n == 4 || !db.engine.lost(err) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-db.ctx.Done():
+			return nil, err
+		case <-time.After(time.Duration(n) * 100 * time.Millisecond):
+		}
+	}
+}
+
+// settle finds out what became of a commit whose answer did not come, by one of its events. Whoever holds the head
+// knows that the server has done with that transaction, one way or the other.
+func (db *DB) settle(event string, cause error) error {
+	ctx, cancel := context.WithTimeout(db.ctx, unanswered)
+	defer cancel()
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		var one int
+		err := db.inTx(ctx, func(tx *sql.Tx) error {
+			return tx.QueryRowContext(ctx, "SELECT 1 FROM events WHERE id = $1", event).Scan(&one)
+		})
+		switch {
+		case one == 1: // the rest of that transaction changed nothing
+			db.bell.ring()
+			return nil
+		case errors.Is(err, sql.ErrNoRows):
+			return db.judge(cause)
+		case err != nil && !db.engine.lost(err):
+			return fmt.Errorf("%w: %w", ErrUncertain, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrUncertain, cause)
+		case <-time.After(wait):
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const (
+	againFirst = time.Second // before a stream that ended is asked for again; doubled each time
+	againTries = 5           // without anything in between
+	orderTime  = time.Second // for what came before an answer to be passed on
+)
+
+// sequence is how many notifications came on a line, and how many were passed on. The SDK
+// hands on an answer at once, and what came before it when it gets to it.
+type sequence struct {
+	came, passed atomic.Int64
+}
+
+// notifications are those that a line passes on.
+var notifications = []string{"notifications/progress", "notifications/message", "notifications/tools/list_changed", "notifications/prompts/list_changed",
+	"notifications/resources/list_changed", "notifications/resources/updated", "notifications/elicitation/complete"}
+
+// take notes an event; an answer waits until all that came before it was passed on.
+func (o *sequence) take(event []byte) {
+	method, answer := kind(event)
+	if slices.Contains(notifications, method) {
+		o.came.Add(1)
+	}
+	if !answer || o.passed.Load() >= o.came.Load() {
+		return
+	}
+	for end := time.Now().Add(orderTime); o.passed.Load() < o.came.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) { // some was none that could be passed on
+			o.passed.Store(o.came.Load())
+		}
+	}
+}
+
+// kind is the method of the message in an event, or that it is an answer. It reads no further than it needs to.
+func kind(event []byte) (method string, answer bool) {
+	var data []byte
+	for line := range bytes.Lines(event) {
+		if text, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+			data = append(data, text...)
+		}
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(data))
+	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
+		return "", false
+	}
+	for d.PeekKind() == '"' {
+		t, err := d.ReadToken()
+		if err != nil {
+			return "", false
+		}
+		switch t.String() {
+		case "result", "error":
+			return "", true
+		case "method":
+			if t, err = d.ReadToken(); err != nil || t.Kind() != '"' {
+				return "", false
+			}
+			return t.String(), false
+		}
+		if d.SkipValue() != nil {
+			return "", false
+		}
+	}
+	return "", false
+}
+
+// orderly is an event stream of which one whole event at a time is handed on, none larger than maxList.
+type orderly struct {
+	sieve
+	take func(event []byte)
+	rest bool // what is left at the end is handed on
+	id   string
+}
+
+func (o *orderly) Read(p []byte) (int, error) {
+	for len(o.out) == 0 {
+		if end := o.event(); end > 0 {
+			o.hand(o.in[:end])
+			o.in, o.line, o.seen = o.in[end:], 0, 0
+			continue
+		}
+		if errors.Is(o.err, io.EOF) && o.rest && len(o.in) > 0 {
+			o.hand(o.in)
+			o.in = nil
+			continue
+		}
+		if o.err != nil {
+			return 0, o.err
+		}
+		if len(o.in) > maxList {
+			return 0, fmt.Errorf("an event has more than %d bytes", int64(maxList))
+		}
+		if o.piece == nil {
+			o.piece = make([]byte, 8<<10)
+		}
+		n, err := o.ReadCloser.Read(o.piece)
+		o.in, o.err = append(o.in, o.piece[:n]...), err
+	}
+	n := copy(p, o.out)
+	o.out = o.out[n:]
+	return n, nil
+}
+
+func (o *orderly) hand(event []byte) {
+	for line := range bytes.Lines(event) {
+		if id, ok := bytes.CutPrefix(line, []byte("id:")); ok {
+			o.id = string(bytes.TrimSpace(id))
+		}
+	}
+	o.take(event)
+	o.out = append(o.out[:0], event...)
+}
+
+// lasting is a stream on which an upstream tells what nobody asked for. When it ends it is asked for
+// again; when that is in vain nothing more comes, and the line goes on.
+type lasting struct {
+	t     *inward
+	out   *http.Request
+	tries int
+
+	mu   sync.Mutex // of body, which Close may want while it is read
+	body *orderly
+}
+
+func (l *lasting) Read(p []byte) (int, error) {
+	for {
+		n, err := l.body.Read(p)
+		if n > 0 {
+			l.tries = 0
+			return n, nil
+		}
+		if err != nil && !l.again() {
+			<-l.out.Context().Done()
+			return 0, l.out.Context().Err()
+		}
+	}
+}
+
+func (l *lasting) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.body.Close()
+}
+
+func (l *lasting) again() bool {
+	d, ctx := l.t.l.d, l.out.Context()
+	select {
+	case <-time.After(againFirst << l.tries):
+	case <-ctx.Done():
+		return false
+	}
+	l.tries++
+	u, ok := d.g.View.Upstream(l.t.l.key.member)
+	if l.tries > againTries || !ok || u.Killed || d.g.View.Check(*d.caller.Load().claims, d.g.Now()) != nil {
+		return false
+	}
+	out := l.out.Clone(ctx)
+	if out.GetBody != nil {
+		body, err := out.GetBody()
+		if err != nil {
+			return false
+		}
+		out.Body = body
+	}
+	if l.body.id != "" && out.Method == http.MethodGet {
+		out.Header.Set("Last-Event-Id", l.body.id)
+	}
+	res, err := l.t.once(out)
+	if err != nil {
+		return ctx.Err() == nil
+	}
+	if res.StatusCode != http.StatusOK || !isStream(res) {
+		_ = res.Body.Close()
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := l.body.id
+	l.body = l.t.l.orderly(res.Body, false)
+	l.body.id = id
+	return true
+}

@@ -1,0 +1,265 @@
+package gateway
+
+//lint:file-ignore SA1019 servers of all revisions send log messages, which the newest one only still allows
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// talkative is an MCP server that tells of itself.
+func talkative(version string) *sdk.Server {
+	s := sdk.NewServer(&sdk.Implementation{Name: "talkative", Version: "1"}, &sdk.ServerOptions{SupportedProtocolVersions: []string{version},
+		Capabilities:       &sdk.ServerCapabilities{Logging: &sdk.LoggingCapabilities{}, Prompts: &sdk.PromptCapabilities{ListChanged: true}, Resources: &sdk.ResourceCapabilities{ListChanged: true, Subscribe: true}},
+		SubscribeHandler:   func(context.Context, *sdk.SubscribeRequest) error { return nil },
+		UnsubscribeHandler: func(context.Context, *sdk.UnsubscribeRequest) error { return nil }})
+	sdk.AddTool(s, &sdk.Tool{Name: "say", Description: "Says."}, func(ctx context.Context, r *sdk.CallToolRequest, in order) (*sdk.CallToolResult, any, error) {
+		for _, level := range []sdk.LoggingLevel{"debug", "warning"} {
+			if err := r.Session.Log(ctx, &sdk.LoggingMessageParams{Level: level, Logger: "kitchen", Data: string(level) + " " + in.Dish}); err != nil {
+				return nil, nil, err
+			}
+		}
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "said"}}}, nil, nil
+	})
+	for _, uri := range []string{"menu://today", "menu://secret"} {
+		s.AddResource(&sdk.Resource{Name: "menu", URI: uri}, func(context.Context, *sdk.ReadResourceRequest) (*sdk.ReadResourceResult, error) {
+			return &sdk.ReadResourceResult{}, nil
+		})
+	}
+	return s
+}
+
+// gossip is a world with a talkative server behind it, and behind a joined endpoint.
+func gossip(t *testing.T, version string) (*world, *sdk.Server, func(streams int64)) {
+	s, n := talkative(version), new(atomic.Int64)
+	own := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, &sdk.StreamableHTTPOptions{Stateless: version == withoutSessions, SessionTimeout: 2 * time.Second})
+	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if tells(r) {
+			w = &opened{ResponseWriter: w, n: n}
+		}
+		own.ServeHTTP(w, r)
+	}), func(c *Config) {
+		c.Families = append(c.Families, mcp.Family(), mcp.JoinFamily())
+	})
+	w.applyUpstream(&policy.Upstream{Name: "talk", URL: w.back.URL, Owner: "maya", Environment: "production", Family: "mcp", Version: 1,
+		Description: []byte(`{"path":"/mcp","tools":[{"name":"say","description":"Says.","inputSchema":{"type":"object","properties":{"dish":{"type":"string"}},"required":["dish"],"additionalProperties":false}}]}`)})
+	w.applyUpstream(&policy.Upstream{Name: "office", Owner: "maya", Environment: "production", Family: "join", Description: []byte("talk\n"), Version: 1})
+	for _, who := range []string{"bot", "other"} {
+		if who == "other" {
+			w.enrol(who)
+		}
+		for _, u := range []string{"talk", "office"} {
+			grant := all(who)
+			grant.ID, grant.Upstream = who+"/"+u, u
+			if u == "talk" {
+				grant.Cedar = `permit(principal, action, resource) unless { context.args has uri && context.args.uri == "menu://secret" };`
+			}
+			w.apply(feed.Change{Grant: grant})
+		}
+	}
+	return w, s, func(streams int64) {
+		t.Helper()
+		eventually(t, "the endpoint listens to its server", func() bool { return n.Load() >= streams })
+	}
+}
+
+// ear is what a client was told.
+type ear struct {
+	mu    sync.Mutex
+	heard []string
+}
+
+func (e *ear) hear(what string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.heard = append(e.heard, what)
+}
+
+func (e *ear) has(what string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.heard, func(s string) bool { return strings.Contains(s, what) })
+}
+
+// listener is a client of somebody's at the joined endpoint that listens.
+func (w *world) listener(ctx context.Context, who, version string) (*sdk.ClientSession, *ear) {
+	w.t.Helper()
+	e := &ear{}
+	claims := w.claims(who)
+	claims.Audience = testScope + "/office"
+	raw := w.mint(claims)
+	client := sdk.NewClient(&sdk.Implementation{Name: who, Version: "1"}, &sdk.ClientOptions{
+		ToolListChangedHandler:     func(context.Context, *sdk.ToolListChangedRequest) { e.hear("tools") },
+		PromptListChangedHandler:   func(context.Context, *sdk.PromptListChangedRequest) { e.hear("prompts") },
+		ResourceListChangedHandler: func(context.Context, *sdk.ResourceListChangedRequest) { e.hear("resources") },
+		ResourceUpdatedHandler: func(_ context.Context, r *sdk.ResourceUpdatedNotificationRequest) {
+			e.hear("updated " + r.Params.URI)
+		},
+		LoggingMessageHandler: func(_ context.Context, r *sdk.LoggingMessageRequest) {
+			e.hear(fmt.Sprint(r.Params.Logger, " ", r.Params.Data))
+		},
+	})
+	session, err := client.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: w.front.URL + "/office/mcp", MaxRetries: -1,
+		HTTPClient: &http.Client{Transport: carrying(raw)}}, &sdk.ClientSessionOptions{ProtocolVersion: version})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { session.Close() })
+	return session, e
+}
+
+// opened is a stream that counts itself when its server begins it.
+type opened struct {
+	http.ResponseWriter
+	once sync.Once
+	n    *atomic.Int64
+}
+
+func (o *opened) Flush() {
+	_ = http.NewResponseController(o.ResponseWriter).Flush()
+	o.once.Do(func() { o.n.Add(1) })
+}
+
+// TestNews: what a joined server tells reaches whoever listens, in every mix of revisions, and nobody else.
+func TestNews(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for _, upstream := range []string{withSessions, withoutSessions} {
+		for _, version := range []string{"2025-03-26", "2025-06-18", withSessions, withoutSessions} {
+			t.Run(version+" to "+upstream, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				w, server, listens := gossip(t, upstream)
+				s, e := w.listener(ctx, "bot", version)
+				_, other := w.listener(ctx, "other", version)
+				if c := s.InitializeResult().Capabilities; !c.Tools.ListChanged || !c.Prompts.ListChanged || !c.Resources.ListChanged || !c.Resources.Subscribe || c.Logging == nil {
+					t.Errorf("it says it can %+v", c)
+				}
+				listens(2)
+				for name, change := range map[string]func(){
+					"tools":     func() { server.AddTool(&sdk.Tool{Name: "new", InputSchema: json.RawMessage(`{"type":"object"}`)}, nil) },
+					"prompts":   func() { server.AddPrompt(&sdk.Prompt{Name: "new"}, nil) },
+					"resources": func() { server.AddResource(&sdk.Resource{Name: "new", URI: "menu://new"}, nil) },
+				} {
+					change()
+					eventually(t, name+" have changed", func() bool { return e.has(name) && other.has(name) })
+				}
+				if l, err := s.ListTools(ctx, nil); err != nil || len(l.Tools) != 1 || l.Tools[0].Name != "talk__say" {
+					t.Errorf("the list: %v %v", l, err)
+				}
+
+				if err := s.Subscribe(ctx, &sdk.SubscribeParams{URI: "menu://today"}); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Subscribe(ctx, &sdk.SubscribeParams{URI: "menu://secret"}); version != withoutSessions && (err == nil || !strings.Contains(err.Error(), "not allowed")) {
+					t.Errorf("it follows what it may not read: %v", err)
+				}
+				eventually(t, "an update", func() bool {
+					for _, uri := range []string{"menu://secret", "menu://today"} {
+						if err := server.ResourceUpdated(ctx, &sdk.ResourceUpdatedNotificationParams{URI: uri}); err != nil {
+							t.Error(err)
+						}
+					}
+					return e.has("updated menu://today")
+				})
+				if e.has("secret") || other.has("updated") {
+					t.Errorf("told: %q, another: %q", e.heard, other.heard)
+				}
+
+				meta := sdk.Meta{}
+				if version == withoutSessions {
+					meta[sdk.MetaKeyLogLevel] = "warning"
+				} else if err := s.SetLoggingLevel(ctx, &sdk.SetLoggingLevelParams{Level: "warning"}); err != nil {
+					t.Fatal(err)
+				}
+				for n := range 8 {
+					dish := fmt.Sprint("soup ", n)
+					if _, err := s.CallTool(ctx, &sdk.CallToolParams{Meta: meta, Name: "talk__say", Arguments: order{dish}}); err != nil {
+						t.Fatal(err)
+					}
+					eventually(t, "the log of "+dish, func() bool { return e.has("talk__kitchen warning " + dish) })
+				}
+				if e.has("debug") || other.has("kitchen") {
+					t.Errorf("told: %q, another: %q", e.heard, other.heard)
+				}
+
+				w.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: []identity.ID{id("bot")}, At: time.Now()}})
+				e.mu.Lock()
+				e.heard = nil
+				e.mu.Unlock()
+				other.mu.Lock()
+				other.heard = nil
+				other.mu.Unlock()
+				server.RemoveTools("new")
+				eventually(t, "the other is told", func() bool { return other.has("tools") })
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				if len(e.heard) > 0 {
+					t.Errorf("after the kill it is told %q", e.heard)
+				}
+			})
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	eventually(t, "everything that was started has ended", func() bool { return runtime.NumGoroutine() <= before+2 })
+}
+
+// TestNewsHere: when what a caller may do changes here, its clients are told that their lists have, and no others.
+func TestNewsHere(t *testing.T) {
+	for _, version := range []string{withSessions, withoutSessions} {
+		t.Run(version, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			w, _, listens := gossip(t, withoutSessions)
+			_, e := w.listener(ctx, "bot", version)
+			_, other := w.listener(ctx, "other", version)
+			listens(2)
+			grant := all("bot")
+			grant.ID, grant.Upstream = "bot/more", "talk"
+			w.apply(feed.Change{Grant: grant})
+			eventually(t, "a grant", func() bool { return e.has("tools") && e.has("prompts") && e.has("resources") })
+			if other.has("") {
+				t.Errorf("another is told %q", other.heard)
+			}
+			u, _ := w.view.Upstream("talk")
+			next := *u
+			next.Version++
+			w.applyUpstream(&next)
+			eventually(t, "a catalogue", func() bool { return other.has("tools") })
+		})
+	}
+}
+
+// TestForgotten: a session that a joined server has forgotten is opened anew, and the call is made in it.
+func TestForgotten(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	w, server, listens := gossip(t, withSessions)
+	s, _ := w.listener(ctx, "bot", withoutSessions)
+	listens(1)
+	for range 3 {
+		if text := said(s.CallTool(ctx, &sdk.CallToolParams{Name: "talk__say", Arguments: order{"soup"}})); text != "said" {
+			t.Fatal(text)
+		}
+		for one := range server.Sessions() {
+			if err := one.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
