@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/feed/feedtest"
@@ -79,13 +78,6 @@ func (p *plane) as(at string, m *feed.Member) *far {
 		p.Fatal(err)
 	}
 	return f
-}
-
-// reached is a receipt of now.
-func (p *plane) reached(at feed.Cursor) feed.Receipt {
-	r := feed.Receipt{Cursor: at}
-	p.acks.fill(&r, p.Clock(), p.Now())
-	return r
 }
 
 // event is one that a gateway may record.
@@ -585,27 +577,5 @@ func TestOneWatch(t *testing.T) {
 	}
 	if err := <-ended; !strings.Contains(err.Error(), "another watch") {
 		t.Errorf("the older one: %v", err)
-	}
-}
-
-// TestReceiptsAfterRestart: a gateway that may have a lease is waited for from the start, and one that never had any is not.
-func TestReceiptsAfterRestart(t *testing.T) {
-	p := start(t)
-	at := p.abroad()
-	if _, err := p.joined(at, "gw-1", `{}`).Ack(t.Context(), p.Store.Head()); err != nil {
-		t.Fatal(err)
-	}
-	p.joined(at, "gw-2", `{}`)
-	again, err := Open(t.Context(), func() Config { c := p.Config; c.Metrics = newMetrics(); return c }())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := feed.Receipt{Cursor: p.Store.Head()}
-	again.acks.fill(&r, again.Clock(), p.Now())
-	if until, ok := r.Waiting["gw-1"]; !ok || !r.Waiting["gw-2"].IsZero() || until.Sub(r.AsOf) > p.Lease+time.Second {
-		t.Errorf("waiting for %v", r.Waiting)
-	}
-	if err := p.Store.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Gateway("gw-1"); return err }); err != nil {
-		t.Error(err)
 	}
 }

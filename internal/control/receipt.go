@@ -212,9 +212,10 @@ func (a *acks) evict(gateway string) (was ack) {
 	delete(a.of, gateway)
 	if before := a.of[gateway+evicted]; before != nil {
 		k.until, k.lease = later(k.until, before.until), max(k.lease, before.lease)
-		if before.cursor.Epoch != k.cursor.Epoch || before.cursor.Seq < k.cursor.Seq {
-			k.cursor = before.cursor
+		if before.cursor.Epoch != k.cursor.Epoch {
+			k.cursor = feed.Cursor{}
 		}
+		k.cursor.Seq = min(k.cursor.Seq, before.cursor.Seq) // either may still run
 	}
 	a.of[gateway+evicted] = k
 	if a.bell != nil {

@@ -179,6 +179,34 @@ func TestFollowForgotten(t *testing.T) {
 	wait(t, "the new history", func() bool { return knows(view, "c") && src.Acked() == end })
 }
 
+// deaf is a Source whose watch says nothing more, and whose acknowledgements are refused.
+type deaf struct {
+	*feedtest.Memory
+	refuse atomic.Pointer[error]
+}
+
+func (d *deaf) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
+	if err := d.refuse.Load(); err != nil {
+		return 0, *err
+	}
+	return d.Memory.Ack(ctx, at)
+}
+
+// TestFollowEvicted: that a gateway was evicted ends its view also when only an acknowledgement is told so; what is
+// refused no more is followed from a snapshot.
+func TestFollowEvicted(t *testing.T) {
+	src := &deaf{Memory: feedtest.NewMemory("e1")}
+	src.Put(agent("a"))
+	view, _ := followed(t, src)
+	wait(t, "the snapshot", func() bool { return view.Live(time.Now()) == nil })
+	err := error(feed.ErrEvicted)
+	src.refuse.Store(&err)
+	src.Put(agent("b"))
+	wait(t, "the end", func() bool { return errors.Is(view.Live(time.Now()), feed.ErrEvicted) })
+	src.refuse.Store(nil)
+	wait(t, "another beginning", func() bool { return view.Live(time.Now()) == nil && knows(view, "b") })
+}
+
 // TestFollowAtOnce: of an order that cannot be the view is over in the same moment, and not when the next snapshot comes.
 func TestFollowAtOnce(t *testing.T) {
 	var spoil atomic.Bool

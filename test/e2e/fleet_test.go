@@ -245,6 +245,43 @@ func TestFleetCutOff(t *testing.T) {
 	}
 }
 
+// TestFleetAlone: a gateway that begins again while its control plane is away decides for what is left of its lease, knows what was
+// killed, and what happened meanwhile comes to be in the record, also when it has ended before the control plane is back.
+func TestFleetAlone(t *testing.T) {
+	feed := port.Free()
+	h := build(t, "--role", "control", "--feed-listen", feed, "--allow-bearer", "--lease", "30s")
+	h.settle()
+	a := h.outpost("gw-a", h.gateA, feed)
+	a.started(h.joinToken("gw-a"))
+	one, two := h.keyed("one"), h.keyed("two")
+	h.eventually("both pass", func() bool { return a.works(one) && a.works(two) })
+	h.do("kill", "two", "--reason", "test")
+	h.eventually("its view and its lease are on disk:\n"+a.log.String(), func() bool {
+		_, err := os.Stat(filepath.Join(a.data, "view", "lease"))
+		return err == nil
+	})
+	calls := func() int { return strings.Count(h.do("audit", "search", "--identity", "one", "-o", "json"), `"gw-a"`) }
+	h.eventually("the record has the first", func() bool { return calls() > 0 })
+	before := calls()
+	h.stop()
+	a.kill(syscall.SIGKILL)
+	a.start("")
+	h.eventually("its listener is there", func() bool { return a.status("/healthz") == 200 })
+	if !a.ready() {
+		t.Errorf("begun again, alone, it is not ready:\n%s", a.log)
+	}
+	if status, why := h.get("http://"+a.gate+"/mail"+profile, one); strings.Contains(why, "lease") {
+		t.Errorf("%d %s", status, why)
+	} else if _, killed := h.get("http://"+a.gate+"/mail"+profile, two); killed == why || strings.Contains(killed, "lease") {
+		t.Errorf("who is killed is told %s", killed)
+	}
+	a.kill(syscall.SIGTERM)
+	h.start()
+	a.started("")
+	h.eventually("what happened meanwhile is in the record", func() bool { return calls() > before })
+	h.do("audit", "verify")
+}
+
 // TestFleetStrangers: who is not of the fleet gets nothing, and says why at its start.
 func TestFleetStrangers(t *testing.T) {
 	feed := port.Free()
