@@ -83,7 +83,7 @@ func (a afar) Record(ctx context.Context, events []ledger.Event) error {
 
 // runGateway is the child. It says where it is and with which token it may be asked, and ends with SIGTERM.
 func runGateway(dir, url string) error {
-	box, err := seal.Open(os.Getenv(sealPath))
+	box, err := gatewayBox()
 	if err != nil {
 		return err
 	}
