@@ -53,6 +53,7 @@ type server struct {
 	notify                 doors
 	operate
 	questions               int
+	fleet                   fleet
 	data                    string
 	database                database
 	databaseURL             string
@@ -63,20 +64,34 @@ type server struct {
 func (a *app) serve() *cobra.Command {
 	s := &server{}
 	c := &cobra.Command{
-		Use: "serve", Short: "Run the control plane and the gateway", Args: cobra.NoArgs,
+		Use: "serve", Short: "Run the control plane and the gateway, or one of them", Args: cobra.NoArgs,
 		Long: `Run the control plane (registry, token issuer, ledger) and the gateway (the
 boundary that agents call through) in one process, on SQLite in the data folder
 or on PostgreSQL (--database), which several control planes may share.
 
 The first start makes the folder, the keys and an admin token, which is printed
 this once. Operators on this machine need no token: they use the Unix socket in
-the folder. A second serve on the same SQLite is refused.`,
+the folder. A second serve on the same SQLite is refused.
+
+With --feed-listen, gateways in other places join: lanyard gateway token NAME
+makes what they are started with, once, with --role gateway. Such a gateway keeps
+its certificate in its folder, and sealed what it knows and what it could not have
+recorded yet; --listen is where it serves /healthz, /readyz and /metrics. Agents
+reach all gateways by the one --gateway-url that the control plane has.`,
 		Example: `  lanyard serve
   lanyard serve --data /var/lib/lanyard --trust-domain example.com
+  lanyard serve --role control --feed-listen 0.0.0.0:8443
+  LANYARD_JOIN_TOKEN=lyd_join_... lanyard serve --role gateway --control https://control.example.com:8443
   lanyard serve --listen 0.0.0.0:8440 --gateway-listen 0.0.0.0:8441 --tls-cert tls.crt --tls-key tls.key \
       --url https://lanyard.example.com:8440 --gateway-url https://lanyard.example.com:8441`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.data = a.data
+			if err := errors.Join(s.check(), s.logger(a.errs)); err != nil {
+				return err
+			}
+			if s.fleet.role == roleGateway {
+				return s.runGateway(cmd.Context())
+			}
 			return s.run(cmd.Context(), a.errs)
 		},
 	}
@@ -100,6 +115,7 @@ the folder. A second serve on the same SQLite is refused.`,
 	f.IntVar(&s.questions, "open-questions", 20, "how many questions to people may wait for one identity, and as many tasks")
 	s.database.flags(f)
 	s.notify.flags(f)
+	s.fleet.flags(f)
 	s.operate.flags(f)
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -108,6 +124,9 @@ the folder. A second serve on the same SQLite is refused.`,
 
 // check fills what follows from other fields and refuses what cannot be.
 func (s *server) check() error {
+	if err := s.fleet.check(s.operate.seal != ""); err != nil {
+		return err
+	}
 	scheme := "http"
 	if (s.cert == "") != (s.key == "") {
 		return usage("--tls-cert and --tls-key belong together")
@@ -126,6 +145,9 @@ func (s *server) check() error {
 		ip := net.ParseIP(host)
 		if !fetch.Loopback(host) && scheme == "http" && !s.insecure {
 			return usage("--%s %s is reachable from other machines, without TLS: give --tls-cert and --tls-key, or --insecure-http behind a proxy that has them", l.flag, l.address)
+		}
+		if *l.to == "" && s.fleet.role == roleGateway {
+			continue // it is told
 		}
 		if *l.to == "" {
 			if host == "" || ip != nil && ip.IsUnspecified() {
@@ -180,9 +202,6 @@ func (s *server) logger(w io.Writer) error {
 
 // run starts everything from the ground up and stops it in the opposite order.
 func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
-	if err := errors.Join(s.check(), s.logger(errs)); err != nil {
-		return err
-	}
 	longest, err := life("max-expiry", s.maxExpiry)
 	if err != nil {
 		return err
@@ -218,24 +237,27 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	view := feed.NewView()
 	view.Lease = feed.NewLease(feed.BootClock)
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
-		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, Lease: s.lease, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors, KEK: s.kek})
+		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, Lease: s.lease, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors, KEK: s.kek,
+		Fleet: s.fleet.listen != "", CertificateTTL: s.fleet.ttl, Local: []string{s.fleet.local()}})
 	if err != nil {
 		return err
 	}
 	defer plane.Close()
-	const name = "gateway-1"
-	sessions, err := s.sessionKey(box)
-	if err != nil {
-		return err
-	}
+	name, g := s.fleet.local(), (*gateway.Gateway)(nil)
 	spans, err := s.traces(metrics, name)
 	if err != nil {
 		return err
 	}
-	g, err := gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), Desk: plane.Desk(), View: view,
-		Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, SessionKey: sessions, Trace: spans})
-	if err != nil {
-		return err
+	if s.fleet.role == roleAll {
+		sessions, err := s.sessionKey(box)
+		if err != nil {
+			return err
+		}
+		g, err = gateway.New(gateway.Config{Name: name, URL: s.gatewayURL, Issuer: s.url, Domain: s.gatewayDomain, Source: plane.Source(name), Desk: plane.Desk(), View: view,
+			Families: families(), Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, SessionKey: sessions, Trace: spans})
+		if err != nil {
+			return err
+		}
 	}
 	handler, err := plane.Handler()
 	if err != nil {
@@ -259,13 +281,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err := firstToken(ctx, plane, errs); err != nil {
 		return err
 	}
-	err = s.answer(ctx, plane, g, handler)
-	if spans != nil {
-		late, stop := context.WithTimeout(context.Background(), 2*time.Second)
-		defer stop()
-		spans.Close(late)
-	}
-	return err
+	return errors.Join(s.answer(ctx, plane, g, handler), flush(spans))
 }
 
 // sameDomain keeps the trust domain as it was at the first start: it is part of every identity's name.
@@ -283,13 +299,13 @@ func (s *server) open() (err error) {
 	if s.controlL, err = net.Listen("tcp", s.listen); err != nil {
 		return fmt.Errorf("%w; is something else there? --listen takes another address", err)
 	}
-	if s.gatewayL, err = net.Listen("tcp", s.gatewayListen); err != nil {
-		return fmt.Errorf("%w; is something else there? --gateway-listen takes another address", err)
-	}
-	if s.health != "" {
-		if s.healthL, err = net.Listen("tcp", s.health); err != nil {
-			return fmt.Errorf("%w; is something else there? --health-listen takes another address", err)
+	if s.fleet.role == roleAll {
+		if s.gatewayL, err = net.Listen("tcp", s.gatewayListen); err != nil {
+			return fmt.Errorf("%w; is something else there? --gateway-listen takes another address", err)
 		}
+	}
+	if err := errors.Join(s.fleet.open(), s.operate.open()); err != nil {
+		return err
 	}
 	s.unx, err = control.LocalListener(filepath.Join(s.data, "lanyard.sock"))
 	return err
@@ -311,43 +327,28 @@ func firstToken(ctx context.Context, plane *control.Plane, w io.Writer) error {
 
 // answer serves until ctx ends, then lets what runs end by itself for a while.
 func (s *server) answer(ctx context.Context, plane *control.Plane, g *gateway.Gateway, handler http.Handler) error {
-	plain := func(h http.Handler) *http.Server {
-		return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	config, err := s.pair()
+	if err != nil {
+		return err
 	}
-	front, controlS, localS, healthS := g.Server(), plain(closing(plane, handler)), plain(plane.LocalHandler()), plain(plane.Health(g.Ready))
-	front.Handler = closing(plane, front.Handler)
-	controlL, gatewayL := s.controlL, gateway.Strict(s.gatewayL)
-	if s.cert != "" {
-		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
-		if err != nil {
-			return fmt.Errorf("--tls-cert: %w", err)
-		}
-		// A client's certificate is looked up by its thumbprint (RFC 8705 section 2.2), not by who signed it.
-		config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"}}
-		controlL, gatewayL = tls.NewListener(s.controlL, config), tls.NewListener(s.gatewayL, config.Clone())
+	draining := func() bool { return errors.Is(plane.Ready(), control.ErrDraining) }
+	ready := func() error { return nil }
+	var all servings
+	if g != nil {
+		server := g.Server()
+		server.Handler = closing(draining, server.Handler)
+		all.front, ready = append(all.front, serving{server, s.front(config)}), g.Ready
 	}
-	failed := make(chan error, 4)
-	for _, l := range []struct {
-		s *http.Server
-		l net.Listener
-	}{{controlS, controlL}, {front, gatewayL}, {localS, s.unx}, {healthS, s.healthL}} {
-		if l.l == nil {
-			continue
-		}
-		go func() {
-			if err := l.s.Serve(l.l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
-			}
-		}()
+	all.front = append(all.front, serving{s.plain(closing(draining, handler)), secured(s.controlL, config)})
+	where := []any{"version", version, "role", s.fleet.role, "control", s.url, "gateway", s.gatewayURL, "data", s.data}
+	if server := plane.FleetServer(); server != nil {
+		all.front = append(all.front, serving{server, tls.NewListener(s.fleet.feedL, server.TLSConfig)})
+		where = append(where, "feed", s.fleet.feedL.Addr().String())
 	}
-	s.log.Info("lanyard is ready", "version", version, "control", s.url, "gateway", s.gatewayURL, "data", s.data)
-	s.tell("READY=1")
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
+	all.last = []serving{{s.plain(plane.LocalHandler()), s.unx}, {s.plain(plane.Health(ready)), s.healthL}}
+	err = s.until(ctx, all, plane.Drain, plane.StopFleet, where...)
+	if g != nil {
+		err = errors.Join(err, g.Close())
 	}
-	s.end(plane, err != nil, []*http.Server{front, controlS}, []*http.Server{localS, healthS})
-	return errors.Join(err, g.Close())
+	return err
 }

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -14,7 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
-	"github.com/lanyard-dev/lanyard/internal/control"
+	"github.com/lanyard-dev/lanyard/internal/gateway"
 	"github.com/lanyard-dev/lanyard/internal/trace"
 )
 
@@ -47,6 +51,15 @@ func (o *operate) check() error {
 	return nil
 }
 
+func (o *operate) open() (err error) {
+	if o.health != "" {
+		if o.healthL, err = net.Listen("tcp", o.health); err != nil {
+			return fmt.Errorf("%w; is something else there? --health-listen takes another address", err)
+		}
+	}
+	return nil
+}
+
 // traces makes the exporter of traces, nil without an endpoint.
 func (s *server) traces(metrics *prometheus.Registry, gateway string) (*trace.Exporter, error) {
 	if s.otlp == "" {
@@ -64,10 +77,75 @@ func (s *server) traces(metrics *prometheus.Registry, gateway string) (*trace.Ex
 		metrics.Register(count("lanyard_trace_spans_dropped_total", "Spans that were dropped because the collector was too slow or away.", func() int64 { _, n := e.Counts(); return n })))
 }
 
+// flush hands over what an exporter holds; nil: there is none.
+func flush(spans *trace.Exporter) error {
+	if spans != nil {
+		late, stop := context.WithTimeout(context.Background(), 2*time.Second)
+		defer stop()
+		spans.Close(late)
+	}
+	return nil
+}
+
+// serving is a server and where it listens; nil: nowhere.
+type serving struct {
+	s *http.Server
+	l net.Listener
+}
+
+// servings are those that end at first, and those that stay until the very end.
+type servings struct{ front, last []serving }
+
+func (s *server) plain(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+}
+
+// secured listens with TLS, if there is a certificate.
+func secured(l net.Listener, config *tls.Config) net.Listener {
+	if config == nil {
+		return l
+	}
+	return tls.NewListener(l, config.Clone())
+}
+
+// front is where agents come.
+func (s *server) front(config *tls.Config) net.Listener {
+	if config == nil {
+		return gateway.Strict(s.gatewayL)
+	}
+	return secured(s.gatewayL, config)
+}
+
+// until serves until ctx ends, or one of the servers fails, and then ends it all: drain has /readyz refuse, and stopping
+// ends what would not end by itself.
+func (s *server) until(ctx context.Context, all servings, drain, stopping func(), where ...any) (err error) {
+	both := slices.Concat(all.front, all.last)
+	failed := make(chan error, len(both))
+	for _, l := range both {
+		if l.l == nil {
+			continue
+		}
+		go func() {
+			if err := l.s.Serve(l.l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		}()
+	}
+	s.log.Info("lanyard is ready", where...)
+	s.tell("READY=1")
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.end(all, err != nil, drain, stopping)
+	return err
+}
+
 // closing asks whoever comes while we drain to use another connection the next time: this one will close.
-func closing(plane *control.Plane, next http.Handler) http.Handler {
+func closing(draining func() bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor == 1 && errors.Is(plane.Ready(), control.ErrDraining) {
+		if r.ProtoMajor == 1 && draining() {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)
@@ -76,10 +154,10 @@ func closing(plane *control.Plane, next http.Handler) http.Handler {
 
 // end stops serving: /readyz refuses at once; for the notice all goes on; then nothing new is taken, and what runs has until
 // the drain is over. The sockets of operators and of health are the last to go. A second signal ends it now.
-func (s *server) end(plane *control.Plane, failed bool, front, last []*http.Server) {
+func (s *server) end(all servings, failed bool, drain, stopping func()) {
 	again, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	plane.Drain()
+	drain()
 	s.tell("STOPPING=1")
 	s.log.Info("lanyard is stopping", "notice", s.notice, "drain", s.operate.drain)
 	if !failed && s.notice > 0 {
@@ -88,22 +166,23 @@ func (s *server) end(plane *control.Plane, failed bool, front, last []*http.Serv
 		case <-time.After(s.notice):
 		}
 	}
+	stopping()
 	quiet, cancel := context.WithTimeout(again, s.operate.drain)
 	defer cancel()
 	var over sync.WaitGroup
-	for _, server := range front {
+	for _, one := range all.front {
 		over.Go(func() {
-			if server.Shutdown(quiet) != nil {
-				server.Close()
+			if one.s.Shutdown(quiet) != nil {
+				one.s.Close()
 			}
 		})
 	}
 	over.Wait()
 	short, cancelShort := context.WithTimeout(context.Background(), time.Second)
 	defer cancelShort()
-	for _, server := range last {
-		if server.Shutdown(short) != nil {
-			server.Close()
+	for _, one := range all.last {
+		if one.s.Shutdown(short) != nil {
+			one.s.Close()
 		}
 	}
 }

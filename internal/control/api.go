@@ -498,7 +498,7 @@ type LedgerStatus struct {
 type GatewayStatus struct {
 	Name   string      `json:"name"`
 	Cursor feed.Cursor `json:"cursor"`
-	At     time.Time   `json:"at,omitzero" doc:"When it was last heard of, since the control plane began"`
+	At     time.Time   `json:"at,omitzero" doc:"When it was last heard of; left out, it has confirmed nothing since the control plane began"`
 	Stops  time.Time   `json:"stops" doc:"It has stopped by then, if it is not heard of"`
 	Behind uint64      `json:"behind" doc:"Changes it has not confirmed"`
 }

@@ -62,6 +62,10 @@ type Config struct {
 	Clock         feed.Clock    // what leases are measured with; default the machine's
 	// KEK makes the key that a setting names, to wrap the seal keys; nil: they stay wrapped as they are.
 	KEK func(setting string) (seal.KEK, error)
+
+	Fleet          bool          // gateways elsewhere may join: they are served by FleetServer
+	CertificateTTL time.Duration // of gateways; default 24 hours
+	Local          []string      // names of what follows the feed in this process
 }
 
 // Plane is a control plane.
@@ -73,6 +77,7 @@ type Plane struct {
 	ring     *issuer.KeyRing
 	issuer   *issuer.Issuer
 	acks     acks          // of gateways
+	fleet    *fleet        // nil: there is none
 	wake     chan struct{} // something's end may have come nearer
 	bodyTime time.Duration // a body that is not whole by then is refused
 	waiting  chan struct{} // has a value for each who waits for people's answer
@@ -92,7 +97,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	}
 	p.sealed = newSealed()
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
-		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify)}
+		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify), Gateways: c.Local}
 	p.broker = &broker.Broker{Registry: p.registry, URL: c.URL, Now: c.Now, Rand: c.Rand, Log: c.Log}
 	p.registry.GivenUp = p.broker.GivenUp
 	p.ring = &issuer.KeyRing{Vault: vault(c.Store), Now: c.Now, Rand: c.Rand}
@@ -108,6 +113,12 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 			})
 			return err
 		}}
+	if c.Fleet {
+		var err error
+		if p.fleet, err = newFleet(ctx, p); err != nil {
+			return nil, err
+		}
+	}
 	return p, errors.Join(p.metrics(), p.operating())
 }
 
@@ -198,6 +209,9 @@ func (p *Plane) Run(ctx context.Context) {
 		}
 		if err == nil {
 			err = p.ring.Prune(ctx)
+		}
+		if err == nil && p.fleet != nil {
+			err = p.fleet.ca.Prune(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
 			p.Log.Error("what happens by itself", "error", err)

@@ -61,7 +61,7 @@ func start(t *testing.T) *plane {
 	p.network = httptest.NewUnstartedServer(nil)
 	view := feed.NewView()
 	p.Plane, err = Open(t.Context(), Config{Store: db, View: view, Domain: "lanyard.local", URL: "http://" + p.network.Listener.Addr().String(), GatewayURL: "http://gateway.test",
-		Families: []connector.Family{patterns.Family(), mcp.Family()}, Version: "test", Now: c.Now, Rand: c.Rand, Log: slog.New(slog.NewTextHandler(p.log, nil)), Metrics: prometheus.NewRegistry()})
+		Families: []connector.Family{patterns.Family(), mcp.Family()}, Version: "test", Local: []string{"gw"}, Now: c.Now, Rand: c.Rand, Log: slog.New(slog.NewTextHandler(p.log, nil)), Metrics: newMetrics()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,3 +380,5 @@ func TestBroker(t *testing.T) {
 	p.must("POST", "/v1/kill", `{"identity":"bot","reason":"x"}`)
 	refused("a killed identity", "mail", identity.Alone(bot, 0))
 }
+
+func newMetrics() *prometheus.Registry { return prometheus.NewRegistry() }

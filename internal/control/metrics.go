@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,14 +96,18 @@ func (p *Plane) operating() error {
 func (a *acks) behind(head feed.Cursor) (gateways int, most uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, k := range a.of {
+	for name, k := range a.of {
+		if strings.HasSuffix(name, evicted) {
+			continue
+		}
+		gateways++
 		if k.cursor.Epoch != head.Epoch {
 			most = max(most, head.Seq)
 		} else {
 			most = max(most, head.Seq-min(k.cursor.Seq, head.Seq))
 		}
 	}
-	return len(a.of), most
+	return gateways, most
 }
 
 // counted is what the store counts, looked up once for all that are asked at one time.

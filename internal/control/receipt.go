@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,14 @@ type ack struct {
 	until  feed.Instant  // no lease that it has ends later
 	limit  limit         // what a receipt has promised of it
 	lease  time.Duration // of the store's row; 0: there is none
+}
+
+// evicted follows the name of a gateway that was evicted, while it may have a lease: another may have its name by then.
+const evicted = " (evicted)"
+
+// over says of an evicted gateway that it has stopped.
+func over(name string, k *ack, now feed.Instant) bool {
+	return strings.HasSuffix(name, evicted) && surely(k.until, now) <= 0
 }
 
 // limit: until it has acknowledged that change, it gets no lease that ends later.
@@ -126,8 +135,8 @@ func (p *Plane) acknowledged(ctx context.Context, gateway string, at feed.Cursor
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.of[gateway]
-	if k == nil { // it was evicted this moment
-		return 0, nil
+	if err := context.Cause(ctx); err != nil || k == nil { // it was evicted this moment
+		return 0, err
 	}
 	k.cursor, k.at = at, wall
 	if a.bell != nil {
@@ -169,12 +178,51 @@ func (p *Plane) acquaint(ctx context.Context, gateway string) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
 	if k = a.of[gateway]; k == nil {
 		k = &ack{until: p.Clock()}
 		a.of[gateway] = k
 	}
 	k.lease = p.Lease
 	return nil
+}
+
+// evict has receipts tell of a gateway that was evicted until its last lease has ended: nothing says that it has heard of it.
+// What it still asks must have been ended before; then it gets no lease any more.
+func (p *Plane) evict(ctx context.Context, gateway string) {
+	k := p.acks.evict(gateway)
+	if k.lease == 0 {
+		return
+	}
+	// no time: it is forgotten as soon as it is over
+	if err := p.Store.NoteAcks(context.WithoutCancel(ctx), []store.Ack{{Gateway: gateway + evicted, Cursor: k.cursor, Lease: k.lease}}, []string{gateway}, p.Now().Add(time.Hour)); err != nil {
+		p.Log.Warn("noting that a gateway was evicted", "gateway", gateway, "error", err)
+	}
+}
+
+func (a *acks) evict(gateway string) (was ack) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := a.of[gateway]
+	if k == nil {
+		return was
+	}
+	delete(a.of, gateway)
+	if before := a.of[gateway+evicted]; before != nil {
+		k.until, k.lease = later(k.until, before.until), max(k.lease, before.lease)
+		if before.cursor.Epoch != k.cursor.Epoch {
+			k.cursor = feed.Cursor{}
+		}
+		k.cursor.Seq = min(k.cursor.Seq, before.cursor.Seq) // either may still run
+	}
+	a.of[gateway+evicted] = k
+	if a.bell != nil {
+		close(a.bell)
+		a.bell = nil
+	}
+	return *k
 }
 
 // noteAcks writes down how far gateways are, now and then, and forgets those that have stopped long ago.
@@ -198,7 +246,7 @@ func (a *acks) noted(now feed.Instant, lease time.Duration) (list []store.Ack) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, k := range a.of {
-		if k.at.IsZero() {
+		if k.at.IsZero() || strings.HasSuffix(name, evicted) {
 			continue
 		}
 		if lease < k.lease && now.Since(a.begun) > k.lease { // what was given before this one began has ended
@@ -214,7 +262,7 @@ func (a *acks) forget(now feed.Instant) (names []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, k := range a.of {
-		if surely(k.until, now) < -gone {
+		if surely(k.until, now) < -gone || over(name, k, now) {
 			delete(a.of, name)
 			names = append(names, name)
 		}
@@ -230,6 +278,9 @@ func (a *acks) fill(r *feed.Receipt, now feed.Instant, wall time.Time) (more <-c
 	r.AsOf, r.Bound = wall.UTC(), time.Time{}
 	r.Confirmed, r.Waiting = map[string]time.Time{}, map[string]time.Time{}
 	for name, k := range a.of {
+		if over(name, k, now) {
+			continue
+		}
 		if k.cursor.Epoch == r.Cursor.Epoch && k.cursor.Seq >= r.Cursor.Seq {
 			r.Confirmed[name] = k.at.UTC()
 			continue

@@ -27,6 +27,7 @@ func (p *Plane) routes(api door) {
 	p.receiptRoutes(api)
 	p.approvalRoutes(api)
 	p.ledgerRoutes(api)
+	p.fleetRoutes(api)
 	p.systemRoutes(api)
 	p.sealRoutes(api)
 }

@@ -56,6 +56,9 @@ func (p *Plane) status(ctx context.Context) (Status, error) {
 	now := p.Clock()
 	p.acks.mu.Lock()
 	for name, a := range p.acks.of {
+		if over(name, a, now) {
+			continue
+		}
 		s.Gateways = append(s.Gateways, GatewayStatus{Name: name, Cursor: a.cursor, At: a.at.UTC(), Stops: p.Now().UTC().Add(surely(a.until, now)), Behind: s.Cursor.Seq - min(a.cursor.Seq, s.Cursor.Seq)})
 	}
 	p.acks.mu.Unlock()

@@ -56,6 +56,15 @@ func (v *View) Restart() {
 	v.next = v.newState()
 }
 
+// Doubt ends what the view knows: it is not live until a new snapshot is complete.
+func (v *View) Doubt(err error) {
+	v.applying.Lock()
+	defer v.applying.Unlock()
+	v.now.Load().failed = err
+	v.trouble.Store(&err)
+	v.tell(&Stop{Everything: true})
+}
+
 func (v *View) apply(st *state, c *Change) (*Stop, error) {
 	if c.kinds() != 1 {
 		return nil, fmt.Errorf("it says %d things, not one; is the gateway older than its control plane?", c.kinds())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,11 +17,13 @@ var (
 // Follow keeps view as src says until ctx ends: from where the view is or, if it is
 // empty, a snapshot first; then every change. When the feed breaks it goes on from where
 // it was; when it is compacted, or a change cannot be applied, from a new snapshot, so
-// that what is in no snapshot any more is gone. Whatever goes wrong is told to onErr and
-// tried again, after 50 ms at first, 5 s at most.
+// that what is in no snapshot any more is gone. Changes that are out of order or cannot be
+// understood, or that this gateway was evicted, end the view at once. Whatever goes wrong
+// is told to onErr and tried again, after 50 ms at first, 5 s at most.
 //
 // Beside that it acknowledges what the view enforces, at once and then again and again,
-// which renews the view's lease. The two do not wait for each other: an acknowledgement
+// which renews the view's lease; anew after each break, since whoever it was said to may
+// have forgotten. The two do not wait for each other: an acknowledgement
 // that hangs keeps no change from being applied.
 func Follow(ctx context.Context, src Source, view *View, onErr func(error)) {
 	f := follower{src: src, view: view, at: view.Enforced(), applied: make(chan struct{}, 1)}
@@ -35,6 +38,13 @@ func Follow(ctx context.Context, src Source, view *View, onErr func(error)) {
 		err := f.run(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, ErrCompacted) { // said of a watch, or of an acknowledgement
+			f.at = Cursor{}
+		}
+		if final(err) {
+			f.at = Cursor{}
+			f.doubt(err, onErr)
 		}
 		if f.at != before && f.at != (Cursor{}) {
 			wait = least
@@ -53,25 +63,79 @@ type follower struct {
 	view    *View
 	at      Cursor        // enforced up to here; zero: begin with a snapshot
 	applied chan struct{} // there may be more to acknowledge
+	anew    atomic.Bool   // what was acknowledged is acknowledged again
+
+	mu  sync.Mutex
+	cut context.CancelCauseFunc // ends what is followed; nil: that is a snapshot, or nothing
+}
+
+// final says that what a view knows is worth nothing any more.
+func final(err error) bool {
+	return errors.Is(err, ErrEvicted) || errors.Is(err, ErrVersion) || errors.Is(err, errLine)
+}
+
+// doubt ends the view, and what is left of its lease on disk.
+func (f *follower) doubt(err error, onErr func(error)) {
+	f.view.Doubt(err)
+	if k := f.view.Keep; k != nil {
+		if err := k.end(); err != nil {
+			onErr(fmt.Errorf("ending the lease on disk: %w", err))
+		}
+	}
+}
+
+// follows says how to end what is followed.
+func (f *follower) follows(cut context.CancelCauseFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cut = cut
+}
+
+// heard ends what is followed because of what was said to an acknowledgement. A snapshot is
+// let come to its end: what was acknowledged is older than it.
+func (f *follower) heard(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cut != nil {
+		f.cut(err)
+	}
 }
 
 // run follows until the feed breaks.
 func (f *follower) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer f.follows(nil)
+	if f.at != (Cursor{}) {
+		f.follows(cancel)
+		if f.view.trouble.Load() != nil { // since it broke
+			f.follows(nil)
+			f.at = Cursor{}
+		}
+	}
 	if f.at == (Cursor{}) {
 		f.view.Restart()
+	} else {
+		f.anew.Store(true)
+		f.note()
 	}
 	for c, err := range f.src.Watch(ctx, f.at) {
-		if errors.Is(err, ErrCompacted) {
-			f.at = Cursor{}
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
 		}
 		if err != nil {
 			return err
 		}
+		first := f.at == (Cursor{})
 		if err := f.take(c); err != nil {
 			return err
 		}
+		if first && f.at != (Cursor{}) {
+			f.follows(cancel)
+		}
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
 	}
 	return errEnded
 }
@@ -82,6 +146,7 @@ func (f *follower) take(c Change) error {
 	if !first && (c.Synced || c.Cursor.Epoch != f.at.Epoch || c.Cursor.Seq <= f.at.Seq) {
 		err := fmt.Errorf("%w: %v after %v", errOrder, c.Cursor, f.at)
 		f.at = Cursor{}
+		f.view.Doubt(err)
 		return err
 	}
 	if err := f.view.Apply(c); err != nil {
@@ -124,7 +189,7 @@ func (f *follower) acknowledge(ctx context.Context, onErr func(error)) {
 			due = true
 		}
 		at := f.view.Enforced()
-		if at == (Cursor{}) || at == acked && !due {
+		if anew := f.anew.Swap(false); at == (Cursor{}) || at == acked && !due && !anew {
 			continue
 		}
 		granted, from, err := f.ack(ctx, at, min(max(lease/3, 500*time.Millisecond), 5*time.Second))
@@ -132,6 +197,12 @@ func (f *follower) acknowledge(ctx context.Context, onErr func(error)) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
+			if final(err) {
+				f.doubt(err, onErr)
+			}
+			if final(err) || errors.Is(err, ErrCompacted) {
+				f.heard(err)
+			}
 			onErr(fmt.Errorf("acknowledging the feed: %w", err))
 			again.Reset(retry)
 			retry = min(2*retry, most)

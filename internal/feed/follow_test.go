@@ -145,6 +145,90 @@ func TestFollowFailsClosed(t *testing.T) {
 	}
 }
 
+// forgetful is a Source that was restored while nobody watched: it knows no cursor of before.
+type forgetful struct {
+	*feedtest.Memory
+	fail atomic.Bool
+}
+
+func (f *forgetful) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
+	if f.fail.Load() {
+		return 0, errCut
+	}
+	if at.Epoch == "e1" && f.Memory.Acked().Epoch == "e2" {
+		return 0, feed.ErrCompacted
+	}
+	return f.Memory.Ack(ctx, at)
+}
+
+// TestFollowForgotten: a follower whose acknowledgement is of another history begins anew, instead of saying it for ever.
+func TestFollowForgotten(t *testing.T) {
+	src := &forgetful{Memory: feedtest.NewMemory("e1")}
+	src.Put(agent("a"))
+	view, _ := followed(t, src)
+	wait(t, "a snapshot", func() bool { return knows(view, "a") })
+	src.fail.Store(true)
+	src.Put(agent("b"))
+	wait(t, "what is not acknowledged", func() bool { return knows(view, "b") })
+	src.Restored("e2")
+	if _, err := src.Memory.Ack(t.Context(), feed.Cursor{Epoch: "e2"}); err != nil {
+		t.Fatal(err)
+	}
+	src.fail.Store(false)
+	end := src.Put(agent("c"))
+	wait(t, "the new history", func() bool { return knows(view, "c") && src.Acked() == end })
+}
+
+// deaf is a Source whose watch says nothing more, and whose acknowledgements are refused.
+type deaf struct {
+	*feedtest.Memory
+	refuse atomic.Pointer[error]
+}
+
+func (d *deaf) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
+	if err := d.refuse.Load(); err != nil {
+		return 0, *err
+	}
+	return d.Memory.Ack(ctx, at)
+}
+
+// TestFollowEvicted: that a gateway was evicted ends its view also when only an acknowledgement is told so; what is
+// refused no more is followed from a snapshot.
+func TestFollowEvicted(t *testing.T) {
+	src := &deaf{Memory: feedtest.NewMemory("e1")}
+	src.Put(agent("a"))
+	view, _ := followed(t, src)
+	wait(t, "the snapshot", func() bool { return view.Live(time.Now()) == nil })
+	err := error(feed.ErrEvicted)
+	src.refuse.Store(&err)
+	src.Put(agent("b"))
+	wait(t, "the end", func() bool { return errors.Is(view.Live(time.Now()), feed.ErrEvicted) })
+	src.refuse.Store(nil)
+	wait(t, "another beginning", func() bool { return view.Live(time.Now()) == nil && knows(view, "b") })
+}
+
+// TestFollowAtOnce: of an order that cannot be the view is over in the same moment, and not when the next snapshot comes.
+func TestFollowAtOnce(t *testing.T) {
+	var spoil atomic.Bool
+	src := &flaky{Memory: feedtest.NewMemory("e1"), mangle: func(c *feed.Change) {
+		if spoil.Load() && !c.Synced {
+			c.Cursor.Seq--
+		}
+		c.Synced = c.Synced && !spoil.Load() // and no snapshot comes to its end
+	}}
+	src.Put(agent("a"))
+	view, errs := followed(t, src)
+	wait(t, "the snapshot", func() bool { return knows(view, "a") })
+	stopped := make(chan feed.Stop, 10)
+	view.OnStop(func(s feed.Stop) { stopped <- s })
+	spoil.Store(true)
+	src.Put(agent("b"))
+	<-errs
+	if s := <-stopped; view.Live(time.Now()) == nil || !s.Everything {
+		t.Errorf("the view is live, and what stopped is %+v", s)
+	}
+}
+
 func TestClosed(t *testing.T) {
 	view, errs := followed(t, feed.Closed{})
 	if <-errs == nil || view.Live(time.Now()) == nil {

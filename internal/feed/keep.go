@@ -174,6 +174,14 @@ func (k *Keep) void() error {
 	return err
 }
 
+// end removes the lease because there is none any more.
+func (k *Keep) end() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.last = kept{}
+	return k.void()
+}
+
 // before is called before a cursor is acknowledged. After an error it must not be.
 func (k *Keep) before(at Cursor) error {
 	k.mu.Lock()

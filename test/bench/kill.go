@@ -37,7 +37,7 @@ func (s *served) cli(args ...string) error {
 	return nil
 }
 
-func startServed() (*served, error) {
+func startServed(flags ...string) (*served, error) {
 	dir, err := os.MkdirTemp("", "lyd")
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func startServed() (*served, error) {
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }))
 	control, gate := port.Free(), port.Free()
 	var log bytes.Buffer
-	process := exec.Command("bin/lanyard", "serve", "--data", dir, "--listen", control, "--gateway-listen", gate, "--allow-bearer")
+	process := exec.Command("bin/lanyard", append([]string{"serve", "--data", dir, "--listen", control, "--gateway-listen", gate, "--allow-bearer"}, flags...)...)
 	process.Stderr = &log
 	if err := process.Start(); err != nil {
 		up.Close()

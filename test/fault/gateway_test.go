@@ -81,22 +81,9 @@ func (a afar) Record(ctx context.Context, events []ledger.Event) error {
 	return err
 }
 
-// ownBox seals what a gateway keeps, with a key file alone: it has no store for others.
-func ownBox() (*seal.Box, error) {
-	box, err := seal.Open(os.Getenv(sealPath))
-	if err != nil {
-		return nil, err
-	}
-	own, err := box.Begin(context.Background(), true, time.Now())
-	if err == nil {
-		box.Apply(own)
-	}
-	return box, err
-}
-
 // runGateway is the child. It says where it is and with which token it may be asked, and ends with SIGTERM.
 func runGateway(dir, url string) error {
-	box, err := ownBox()
+	box, err := gatewayBox()
 	if err != nil {
 		return err
 	}

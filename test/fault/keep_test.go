@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/feed/feedtest"
 	"github.com/lanyard-dev/lanyard/internal/identity"
@@ -27,9 +28,22 @@ func (h heard) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
 	return h.Memory.Ack(ctx, at)
 }
 
+// gatewayBox is open with the key of the file itself, as that of a gateway process.
+func gatewayBox() (*seal.Box, error) {
+	box, err := seal.Open(os.Getenv(sealPath))
+	if err != nil {
+		return nil, err
+	}
+	own, err := box.Begin(context.Background(), true, time.Now())
+	if err == nil {
+		box.Apply(own)
+	}
+	return box, err
+}
+
 // keptView opens the keep in a folder, and a view with what is in it.
 func keptView(dir string) (*feed.View, error) {
-	box, err := ownBox()
+	box, err := gatewayBox()
 	if err != nil {
 		return nil, err
 	}

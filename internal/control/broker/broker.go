@@ -50,7 +50,7 @@ func (b *Broker) Close() {
 }
 
 // ErrRefused means that the chain may not use the upstream.
-var ErrRefused = errors.New("refused")
+var ErrRefused = feed.ErrRefused
 
 // Credential returns the upstream's credential for a request that chain is behind,
 // the zero Secret for an upstream that needs none. refused is what the upstream no

@@ -35,6 +35,7 @@ type Registry struct {
 	Questions     int           // that may wait for people for one identity; default 20
 	Doors         []string      // through which people are told of a question
 	KeepEnded     time.Duration // how long a child that ended is kept; default a day
+	Gateways      []string      // names that no gateway can join by
 
 	// GivenUp is handed the accounts at upstreams that a change has ended, for their servers to be told;
 	// the change is in force by then. It must not wait. nil: nobody is told.

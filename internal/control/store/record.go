@@ -131,23 +131,33 @@ func (db *DB) record(all []*batch, known bool) error {
 	})
 }
 
-// touched holds when credentials were last used, until that is written.
+// touched holds when credentials were last used, or gateways heard of, until that is written.
 type touched struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
 
-// TouchCredential notes that a credential was used. It does not wait for the disk.
-func (db *DB) TouchCredential(id string, when time.Time) {
-	db.touched.mu.Lock()
-	defer db.touched.mu.Unlock()
-	if db.touched.last == nil {
-		db.touched.last = map[string]time.Time{}
+func (t *touched) note(id string, when time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last == nil {
+		t.last = map[string]time.Time{}
 	}
-	if when.After(db.touched.last[id]) {
-		db.touched.last[id] = when
+	if when.After(t.last[id]) {
+		t.last[id] = when
 	}
 }
+
+func (t *touched) take() map[string]time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := t.last
+	t.last = nil
+	return last
+}
+
+// TouchCredential notes that a credential was used. It does not wait for the disk.
+func (db *DB) TouchCredential(id string, when time.Time) { db.touched.note(id, when) }
 
 func (db *DB) touchLoop() {
 	defer db.ended.Done()
@@ -184,14 +194,11 @@ func (db *DB) probe() {
 	}
 }
 
-// flushTouched writes when credentials were last used. That is no change of
+// flushTouched writes when credentials were last used, and gateways heard of. That is no change of
 // state and has no event of its own: what they were used for has.
 func (db *DB) flushTouched() error {
-	db.touched.mu.Lock()
-	last := db.touched.last
-	db.touched.last = nil
-	db.touched.mu.Unlock()
-	if len(last) == 0 {
+	last, heard := db.touched.take(), db.heard.take()
+	if len(last) == 0 && len(heard) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -199,6 +206,11 @@ func (db *DB) flushTouched() error {
 	return db.judge(db.inTx(ctx, func(tx *sql.Tx) error {
 		for id, when := range last {
 			if _, err := tx.Exec("UPDATE credentials SET last_used = $1 WHERE id = $2 AND last_used < $1", when.UnixMicro(), id); err != nil {
+				return err
+			}
+		}
+		for name, when := range heard {
+			if _, err := tx.Exec("UPDATE gateways SET seen = $1 WHERE name = $2 AND seen < $1", when.UnixMicro(), name); err != nil {
 				return err
 			}
 		}

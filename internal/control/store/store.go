@@ -79,7 +79,8 @@ type DB struct {
 	inserts  map[int]*sql.Stmt // events, by how many rows
 	verifier string            // of checkpoints
 	signed   atomic.Pointer[signed]
-	touched  touched
+	touched  touched     // credentials
+	heard    touched     // of gateways
 	full     atomic.Bool // the last write found the disk full
 	probed   atomic.Int64
 	leads    atomic.Bool           // this is the node of several that does what is to be done once

@@ -21,6 +21,7 @@ const (
 	RegisteredClient  TicketKind = "client"
 	UsedAssertion     TicketKind = "assertion" // of a provider; by iss and jti
 	UpstreamSignIn    TicketKind = "upstream sign-in"
+	GatewayJoin       TicketKind = "gateway join"
 )
 
 // TicketHash is what is kept of the text of a ticket: its entropy makes a slow hash needless.

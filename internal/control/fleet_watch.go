@@ -1,0 +1,164 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
+)
+
+func writeJSON(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+
+// snapshotTime bounds how long a gateway may take to read all there is: so long a state of the store is held for it.
+const snapshotTime = 2 * time.Minute
+
+// snapshots is how many gateways read all there is at one time; others wait, so that some that are slow leave the store to those who ask for less.
+const snapshots = 3
+
+// ahead is how many changes wait for a gateway that reads slowly, beside what the network holds.
+const ahead = 256
+
+// watch sends what changes to a gateway, one line each, until it goes, is evicted, or takes nothing in for too long.
+func (f *fleet) watch(w http.ResponseWriter, r *http.Request) {
+	ctx, g, end, err := f.enter(r, true)
+	defer end()
+	var after feed.Cursor
+	if err == nil {
+		after, err = cursor(r)
+	}
+	if err != nil {
+		f.fail(w, r, err)
+		return
+	}
+	_, print, leaf, _ := f.shown(r)
+	out := &follower{w: w, rc: http.NewResponseController(w), slow: f.slow}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Connection", "close")
+	trust, changed := f.ca.Trust()
+	err = out.send(feed.Line{Version: feed.Version, Trust: trust}, true)
+	lines, stop := f.changes(ctx, after)
+	defer stop()
+	alive := time.NewTicker(f.alive)
+	defer alive.Stop()
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		case l := <-lines:
+			if l.Change != nil && after == (feed.Cursor{}) {
+				after = l.Change.Cursor
+				out.until = time.Now().Add(snapshotTime)
+			}
+			if l.Change != nil && l.Change.Synced {
+				out.until = time.Time{}
+			}
+			err = out.send(l, len(lines) == 0)
+			if l.Fault != nil { // it said why, and that is all
+				return
+			}
+		case <-changed:
+			trust, changed = f.ca.Trust()
+			err = out.send(feed.Line{Trust: trust}, true)
+		case <-alive.C:
+			f.p.Store.TouchGateway(g.Name, f.p.Now())
+			if _, err = f.member(ctx, g.Name, print, leaf); err == nil {
+				err = out.send(feed.Line{Alive: true}, true)
+			}
+		}
+	}
+	if !out.broken {
+		told, _ := f.fault(err)
+		_ = out.send(feed.Line{Fault: told}, true) // it may be gone
+	} else if r.Context().Err() == nil {
+		f.p.Log.Warn("a gateway does not take in the feed, and is cut off; it can go on from where it is", "gateway", g.Name, "error", err)
+	}
+}
+
+func cursor(r *http.Request) (c feed.Cursor, err error) {
+	q := r.URL.Query()
+	if c.Epoch = q.Get("epoch"); c.Epoch == "" && q.Get("seq") == "" {
+		return c, nil
+	}
+	if c.Seq, err = strconv.ParseUint(q.Get("seq"), 10, 64); err != nil || c.Epoch == "" {
+		return c, fmt.Errorf("%w: it is no cursor", feed.ErrCompacted)
+	}
+	return c, nil
+}
+
+// changes has the changes after a cursor come through a channel that holds a bounded number; the last line may be a fault.
+func (f *fleet) changes(ctx context.Context, after feed.Cursor) (<-chan feed.Line, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	lines, done := make(chan feed.Line, ahead), make(chan struct{})
+	put := func(l feed.Line) bool {
+		select {
+		case lines <- l:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	go func() {
+		defer close(done)
+		over := func() {}
+		if after == (feed.Cursor{}) {
+			select {
+			case f.whole <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			over = sync.OnceFunc(func() { <-f.whole })
+		}
+		defer func() { over() }()
+		for c, err := range f.p.Store.Watch(ctx, after) {
+			if err != nil {
+				told, _ := f.fault(err)
+				put(feed.Line{Fault: told})
+				return
+			}
+			if !put(feed.Line{Change: &c}) {
+				return
+			}
+			if c.Synced {
+				over()
+			}
+		}
+	}()
+	return lines, func() { cancel(); <-done }
+}
+
+// follower is the other end of a watch.
+type follower struct {
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	slow   time.Duration
+	until  time.Time // a snapshot has to be over by then; zero: there is none
+	buffer []byte
+	broken bool // nothing more can be sent
+}
+
+// send sends a line; what is not flushed goes with the next that is.
+func (o *follower) send(l feed.Line, flush bool) (err error) {
+	if o.buffer, err = l.Append(o.buffer); err != nil {
+		return err
+	}
+	if !flush && len(o.buffer) < 64<<10 {
+		return nil
+	}
+	deadline := time.Now().Add(o.slow)
+	if !o.until.IsZero() && o.until.Before(deadline) {
+		deadline = o.until
+	}
+	_ = o.rc.SetWriteDeadline(deadline)
+	if _, err = o.w.Write(o.buffer); err == nil {
+		err = o.rc.Flush()
+	}
+	o.buffer, o.broken = o.buffer[:0], err != nil
+	return err
+}

@@ -1,0 +1,302 @@
+package feed
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// Client is the control plane as a gateway elsewhere sees it. Its fields must not change once it is used.
+type Client struct {
+	Addresses []string                         // https://host:port, tried in turn
+	Quiet     time.Duration                    // a watch on which nothing came for so long is dead [10s]
+	Patience  time.Duration                    // for one answer, when the caller has no more or less [30s]
+	OnTrust   func(authorities [][]byte) error // told whom to trust, when that is said; nil: nobody is
+
+	http *http.Client
+	at   atomic.Int64 // which address is used
+}
+
+var (
+	_ Source     = (*Client)(nil)
+	_ Budget     = (*Client)(nil)
+	_ Desk       = (*Client)(nil)
+	_ Introducer = (*Client)(nil)
+)
+
+// NewClient returns a client that reaches the control plane at one of those addresses. config
+// says who the control plane has to be and who this gateway is, see [Member.TLS].
+func NewClient(addresses []string, config *tls.Config) (*Client, error) {
+	if len(addresses) == 0 {
+		return nil, errors.New("no address of a control plane")
+	}
+	c := &Client{}
+	for _, a := range addresses {
+		u, err := url.Parse(a)
+		if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+			return nil, fmt.Errorf("control plane %q: want https://host:port", a)
+		}
+		c.Addresses = append(c.Addresses, "https://"+u.Host)
+	}
+	var plain http.Protocols
+	plain.SetHTTP1(true)
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 5 * time.Second}
+	c.http = &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Protocols: &plain, MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute, DisableCompression: true,
+			DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dialer.DialContext(ctx, network, address)
+				if err != nil {
+					return nil, &unreached{err}
+				}
+				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				defer cancel()
+				secure := tls.Client(conn, config)
+				if err := secure.HandshakeContext(ctx); err != nil {
+					conn.Close()
+					return nil, &unreached{err}
+				}
+				return secure, nil
+			},
+		},
+	}
+	return c, nil
+}
+
+// unreached is why there is no connection: what was to be sent was not.
+type unreached struct{ err error }
+
+func (e *unreached) Error() string { return e.err.Error() }
+func (e *unreached) Unwrap() error { return e.err }
+
+// Forget has the connections that nobody uses be made anew, with the certificate of now.
+func (c *Client) Forget() { c.http.CloseIdleConnections() }
+
+func or(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// each tries the addresses in turn, from the one that answered last on, until one is reached. What
+// can be sent twice is tried at the next also when the answer got lost.
+func (c *Client) each(ctx context.Context, twice bool, try func(address string) error) (err error) {
+	for range c.Addresses {
+		n := c.at.Load()
+		address := c.Addresses[int(n)%len(c.Addresses)]
+		err = try(address)
+		var said *remoteError
+		var never *unreached
+		switch {
+		case err == nil, ctx.Err() != nil, errors.As(err, &said) && said.is != nil:
+			return err
+		case FaultOf(err) != nil:
+			return err
+		}
+		c.at.CompareAndSwap(n, n+1)
+		if !twice && !errors.As(err, &never) {
+			return err
+		}
+	}
+	return err
+}
+
+// send sends one request, and returns an answer that is none of a fault.
+func (c *Client) send(ctx context.Context, method, address, path string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set(VersionHeader, strconv.Itoa(Version))
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		var u *url.Error // whose text has the method and the whole address
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return nil, fmt.Errorf("control plane %s: %w", strings.TrimPrefix(address, "https://"), err)
+	}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
+	}
+	defer res.Body.Close()
+	var f Fault
+	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil || json.Unmarshal(b, &f) != nil || f.Code == "" {
+		f = Fault{Code: FaultUnavailable, Text: "control plane " + strings.TrimPrefix(address, "https://") + " answered " + res.Status + ", which is none of its answers"}
+	}
+	return nil, f.Err()
+}
+
+// call sends in to path and reads what is answered into out.
+func (c *Client) call(ctx context.Context, path string, twice bool, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, or(c.Patience, 30*time.Second))
+	defer cancel()
+	return c.each(ctx, twice, func(address string) error {
+		res, err := c.send(ctx, http.MethodPost, address, path, in)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
+		if err == nil && out != nil {
+			if err = json.Unmarshal(b, out); err != nil {
+				err = errors.New("the control plane's answer is not what it has to be") // its text may be a secret
+			}
+		}
+		return err
+	})
+}
+
+// Ack says: I enforce everything up to here. What is returned is for how long the gateway may go on from the moment before.
+func (c *Client) Ack(ctx context.Context, at Cursor) (time.Duration, error) {
+	var l LeaseAnswer
+	err := c.call(ctx, PathAck, true, at, &l)
+	if err != nil || l.Milliseconds < 0 || l.Milliseconds > MaxLease.Milliseconds() {
+		if err == nil {
+			err = fmt.Errorf("%w: a lease of %d ms", ErrVersion, l.Milliseconds)
+		}
+		return 0, err
+	}
+	return time.Duration(l.Milliseconds) * time.Millisecond, nil
+}
+
+// Record returns nil once the events are durable. The same event sent twice counts once.
+func (c *Client) Record(ctx context.Context, events []ledger.Event) error {
+	return c.call(ctx, PathRecord, true, Recording{events}, nil)
+}
+
+// Credential asks for an upstream's credential.
+func (c *Client) Credential(ctx context.Context, upstream string, chain identity.Chain, refused Secret) (Secret, error) {
+	var s UnsafeSecret
+	err := c.call(ctx, PathCredential, true, CredentialCall{upstream, chain, UnsafeSecret(refused)}, &s)
+	return Secret(s), err
+}
+
+// Draw takes a part of a task's budget.
+func (c *Client) Draw(ctx context.Context, task string, want policy.Budget) (got policy.Budget, err error) {
+	return got, c.call(ctx, PathBudget, false, BudgetCall{task, want}, &got)
+}
+
+// Ask asks people.
+func (c *Client) Ask(ctx context.Context, q Question) (a Approval, err error) {
+	return a, c.call(ctx, PathAsk, true, q, &a)
+}
+
+// Use uses up what they said yes to.
+func (c *Client) Use(ctx context.Context, id, hash, request string) error {
+	return c.call(ctx, PathUse, false, UseCall{id, hash, request}, nil)
+}
+
+// Introduce has a caller introduced to the agent that it calls.
+func (c *Client) Introduce(ctx context.Context, upstream, access string) (Introduction, error) {
+	var i UnsafeIntroduction
+	err := c.call(ctx, PathIntroduce, true, IntroduceCall{upstream, access}, &i)
+	return Introduction(i), err
+}
+
+// Watch yields what changed after the cursor. A link on which nothing comes is dead, and ends it.
+func (c *Client) Watch(ctx context.Context, after Cursor) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		stopped := false
+		err := c.each(ctx, false, func(address string) error {
+			err := c.watch(ctx, address, after, func(ch Change) bool {
+				stopped = !yield(ch, nil)
+				return !stopped
+			})
+			return err
+		})
+		if err != nil && !stopped && ctx.Err() == nil {
+			yield(Change{}, err)
+		}
+	}
+}
+
+var (
+	errQuiet = errors.New("nothing came from the control plane, not even that there is nothing: the link is dead")
+	errEnd   = errors.New("the control plane, or something between, ended the feed")
+)
+
+func (c *Client) watch(ctx context.Context, address string, after Cursor, yield func(Change) bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	quiet := or(c.Quiet, 10*time.Second)
+	alarm := time.AfterFunc(quiet, func() { cancel(errQuiet) })
+	defer alarm.Stop()
+	path := PathWatch
+	if after != (Cursor{}) {
+		path += "?" + url.Values{"epoch": {after.Epoch}, "seq": {strconv.FormatUint(after.Seq, 10)}}.Encode()
+	}
+	res, err := c.send(ctx, http.MethodGet, address, path, nil)
+	if err != nil {
+		return because(ctx, err)
+	}
+	defer res.Body.Close()
+	lines := NewLineReader(res.Body)
+	for first := true; ; first = false {
+		l, err := lines.Next()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errEnd
+		}
+		if err != nil {
+			return because(ctx, err)
+		}
+		if !alarm.Stop() {
+			return errQuiet
+		}
+		if first && l.Version < 1 && l.Fault == nil {
+			return fmt.Errorf("%w: it does not begin with a version", errLine)
+		}
+		if len(l.Trust) > 0 && c.OnTrust != nil {
+			if err := c.OnTrust(l.Trust); err != nil {
+				return err
+			}
+		}
+		if l.Fault != nil {
+			return l.Fault.Err()
+		}
+		if l.Change != nil {
+			if !yield(*l.Change) {
+				return nil
+			}
+		}
+		alarm.Reset(quiet)
+	}
+}
+
+// because is the reason that ctx ended for, when err came of that.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
