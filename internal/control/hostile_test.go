@@ -146,7 +146,7 @@ func TestStrictBody(t *testing.T) {
 			t.Errorf("%s: %d %s", kind, status, answer)
 		}
 	}
-	if status, answer := p.ask("POST", "/v1/apply", `{"files":[{"name":"a","content":"`+strings.Repeat("x", 24<<20)+`"}]}`); status != http.StatusRequestEntityTooLarge || len(answer) > 2000 {
+	if status, answer := p.ask("POST", "/v1/children", `{"name":"`+strings.Repeat("x", 256<<10)+`"}`); status != http.StatusRequestEntityTooLarge || len(answer) > 2000 {
 		t.Errorf("a huge body: %d, %d bytes", status, len(answer))
 	}
 	for _, body := range []string{`{"url":"http://x","credential":{"value":hush-hush}}`, `{"url":"http://x","credential":"hush-hush"}`, `{"url":"http://x","credential":{"value":"hush-hush","value":"hush-hush"}}`,
