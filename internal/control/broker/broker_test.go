@@ -450,11 +450,12 @@ func TestMeanwhileRenewed(t *testing.T) {
 	w := open(t)
 	w.connect("maya")
 	w.pass(11 * time.Minute)
-	w.as.answers(func(http.ResponseWriter, url.Values) bool {
+	w.as.answers(func(rw http.ResponseWriter, _ url.Values) bool {
 		w.as.mu.Unlock() // the server of the test is one at a time, and is told of the end meanwhile
 		defer w.as.mu.Lock()
 		w.do(func(c *registry.Change) error { return c.Disconnect("notes", "maya") })
-		return false
+		_, err := io.WriteString(rw, `{"access_token":"access-renewed","refresh_token":"refresh-renewed","token_type":"Bearer","expires_in":600}`)
+		return err == nil // it had renewed before it was told
 	})
 	w.none("mayas")
 	if _, err := w.account("maya"); !errors.Is(err, store.ErrNotFound) {
