@@ -137,13 +137,7 @@ func vault(db *store.DB) issuer.Vault {
 		Load: func(ctx context.Context) (map[string][]byte, error) {
 			keys := map[string][]byte{}
 			return keys, db.Read(ctx, func(tx *store.Tx) error {
-				names, err := tx.Secrets(prefix)
-				for _, name := range names {
-					if keys[strings.TrimPrefix(name, prefix)], err = tx.Secret(name); err != nil {
-						return err
-					}
-				}
-				return err
+				return loadSecrets(tx, prefix, keys)
 			})
 		},
 		Save: func(ctx context.Context, put map[string][]byte, drop []string, keys feed.Keys, e ledger.Event) error {
@@ -158,19 +152,33 @@ func vault(db *store.DB) issuer.Vault {
 						return issuer.ErrOtherKeys
 					}
 				}
-				err = tx.PutKeys(keys)
-				for id, key := range put {
-					err = errors.Join(err, tx.PutSecret(prefix+id, key))
-				}
-				for _, id := range drop {
-					err = errors.Join(err, tx.DeleteSecret(prefix+id))
-				}
 				tx.Record(e)
-				return err
+				return errors.Join(tx.PutKeys(keys), saveSecrets(tx, prefix, put, drop))
 			})
 			return err
 		},
 	}
+}
+
+// loadSecrets puts every secret under prefix into keys, by what comes after it.
+func loadSecrets(tx *store.Tx, prefix string, keys map[string][]byte) error {
+	names, err := tx.Secrets(prefix)
+	for _, name := range names {
+		if keys[strings.TrimPrefix(name, prefix)], err = tx.Secret(name); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func saveSecrets(tx *store.Tx, prefix string, put map[string][]byte, drop []string) (err error) {
+	for id, key := range put {
+		err = errors.Join(err, tx.PutSecret(prefix+id, key))
+	}
+	for _, id := range drop {
+		err = errors.Join(err, tx.DeleteSecret(prefix+id))
+	}
+	return err
 }
 
 // Run does what happens by itself until ctx ends: identities and questions expire, children that ended long ago and old

@@ -77,25 +77,13 @@ func (p *Plane) caVault() ca.Vault {
 		Load: func(ctx context.Context) (map[string][]byte, error) {
 			keys := map[string][]byte{}
 			return keys, p.Store.Read(ctx, func(tx *store.Tx) error {
-				names, err := tx.Secrets(prefix)
-				for _, name := range names {
-					if keys[strings.TrimPrefix(name, prefix)], err = tx.Secret(name); err != nil {
-						return err
-					}
-				}
-				return err
+				return loadSecrets(tx, prefix, keys)
 			})
 		},
 		Save: func(ctx context.Context, put map[string][]byte, drop []string, e ledger.Event) error {
-			_, err := p.Store.Write(ctx, func(tx *store.Tx) (err error) {
-				for id, key := range put {
-					err = errors.Join(err, tx.PutSecret(prefix+id, key))
-				}
-				for _, id := range drop {
-					err = errors.Join(err, tx.DeleteSecret(prefix+id))
-				}
+			_, err := p.Store.Write(ctx, func(tx *store.Tx) error {
 				tx.Record(e)
-				return err
+				return saveSecrets(tx, prefix, put, drop)
 			})
 			return err
 		},

@@ -43,7 +43,7 @@ func (v *View) Apply(c Change) error {
 		}
 	}
 	if v.next == nil {
-		v.changes.ring()
+		v.changes.Ring()
 	}
 	return err
 }
@@ -132,7 +132,7 @@ func (v *View) synced(st *state) (*Stop, error) {
 	v.now.Store(st)
 	v.next = nil
 	v.trouble.Store(nil)
-	v.answers.ring()
+	v.answers.Ring()
 	return &Stop{Everything: true}, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
@@ -114,30 +113,6 @@ func Key(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// bell wakes all who wait for something.
-type bell struct {
-	mu sync.Mutex
-	ch chan struct{}
-}
-
-func (b *bell) listen() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ch == nil {
-		b.ch = make(chan struct{})
-	}
-	return b.ch
-}
-
-func (b *bell) ring() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ch != nil {
-		close(b.ch)
-		b.ch = nil
-	}
-}
-
 // Approval finds what people said, or are asked, about what has one of those keys: the
 // first that is open. Whether it is still good is for the caller to ask.
 func (v *View) Approval(keys ...string) (Approval, bool) {
@@ -164,7 +139,7 @@ func (v *View) ApprovalOf(id string) (Approval, bool) {
 
 // ApprovalChange is closed with the next change of any approval, or of a task that a person was asked for.
 func (v *View) ApprovalChange() <-chan struct{} {
-	return v.answers.listen()
+	return v.answers.Listen()
 }
 
 // Good says why an approval does not let anything pass at now, or nil. What it must
@@ -196,7 +171,7 @@ func (st *state) approval(a Approval) (*Stop, error) {
 	if a.ID == "" || a.Hash == "" || a.Identity.IsZero() {
 		return nil, errors.New("approval without an id, a hash or an identity")
 	}
-	defer st.view.answers.ring()
+	defer st.view.answers.Ring()
 	var stop *Stop
 	for _, key := range []string{a.Hash, a.Key} {
 		if key == "" {

@@ -60,7 +60,7 @@ func (st *state) task(t policy.Task) (*Stop, error) {
 	share(&t.On)
 	_, known := st.tasks.get(t.ID)
 	if len(t.Asked) > 0 {
-		defer st.view.answers.ring()
+		defer st.view.answers.Ring()
 	}
 	if t.State != policy.TaskOpen {
 		t = policy.Task{ID: t.ID, Identity: t.Identity, State: t.State, Until: t.Closed.Add(time.Hour), Closed: t.Closed}

@@ -37,8 +37,8 @@ type View struct {
 	version  atomic.Uint64          // grows with the beginning and the end of each Apply
 	trouble  atomic.Pointer[error]  // why it is not live; nil if it is
 	compiled compiled
-	answers  bell // rings with each change of an approval
-	changes  bell // rings with each change
+	answers  Bell // rings with each change of an approval
+	changes  Bell // rings with each change
 }
 
 // state is one history of the feed from its snapshot on.
@@ -91,7 +91,7 @@ func (v *View) OnStop(f func(Stop)) {
 }
 
 // Changed is closed with the next change of what is read.
-func (v *View) Changed() <-chan struct{} { return v.changes.listen() }
+func (v *View) Changed() <-chan struct{} { return v.changes.Listen() }
 
 // Live returns nil when decisions may be made from v, else why not. What the wall clock
 // says is asked for by those who decide, and changes nothing here.

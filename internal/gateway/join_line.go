@@ -244,16 +244,25 @@ func (d *door) gone(s *sdk.ServerSession, id string) {
 	d.unfollow(follows...)
 }
 
-// open begins the session.
-func (l *line) open(can sdk.ClientCapabilities) error {
-	d, member := l.d, l.key.member
+// endpoint is a joined upstream, and the path at which it speaks MCP.
+func (d *door) endpoint(member string) (*backend, string, error) {
 	b, err := d.g.backend(member)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	at, ok := b.connector.(connector.Endpointer)
 	if !ok {
-		return fmt.Errorf("%s is no MCP upstream", member)
+		return nil, "", fmt.Errorf("%s is no MCP upstream", member)
+	}
+	return b, at.Endpoint(), nil
+}
+
+// open begins the session.
+func (l *line) open(can sdk.ClientCapabilities) error {
+	d, member := l.d, l.key.member
+	_, at, err := d.endpoint(member)
+	if err != nil {
+		return err
 	}
 	o := &sdk.ClientOptions{Capabilities: &can, ProgressNotificationHandler: d.progressed, MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
 		ElicitationCompleteHandler: l.completed}
@@ -262,7 +271,7 @@ func (l *line) open(can sdk.ClientCapabilities) error {
 	client.AddReceivingMiddleware(l.asked)
 	ctx, cancel := context.WithTimeout(d.ctx, openTime) // of opening it: the session itself goes on
 	defer cancel()
-	l.ClientSession, err = client.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: d.g.URL + "/" + member + at.Endpoint(),
+	l.ClientSession, err = client.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: d.g.URL + "/" + member + at,
 		HTTPClient: &http.Client{Transport: &inward{l}}, MaxRetries: -1}, nil)
 	return err
 }

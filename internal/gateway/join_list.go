@@ -16,9 +16,22 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// collect puts together what each upstream lists. One that the caller may not use, or that
-// does not answer, is left out: its events say why.
+// collect puts together what each upstream lists. One that does not answer is left out.
 func collect[T any](d *door, who guest, list func(*sdk.ClientSession) iter.Seq2[T, error], as func(member string, v T)) {
+	d.each(who, func(member string, l *line) {
+		for v, err := range list(l.ClientSession) {
+			if err != nil {
+				d.g.Log.Debug("a joined upstream", "upstream", member, "door", d.name, "error", err)
+				break
+			}
+			as(member, v)
+		}
+	})
+}
+
+// each shows use the line to each upstream, one after the other. One that the caller may not use, or
+// that does not answer, is left out: its events say why.
+func (d *door) each(who guest, use func(member string, l *line)) {
 	if who.stateless { // of whom nothing can be asked in the midst of a list
 		who = guest{}
 	}
@@ -29,13 +42,7 @@ func collect[T any](d *door, who guest, list func(*sdk.ClientSession) iter.Seq2[
 			d.g.Log.Debug("a joined upstream", "upstream", member, "door", d.name, "error", err)
 			continue
 		}
-		for v, err := range list(l.ClientSession) {
-			if err != nil {
-				d.g.Log.Debug("a joined upstream", "upstream", member, "door", d.name, "error", err)
-				break
-			}
-			as(member, v)
-		}
+		use(member, l)
 		l.leave()
 	}
 }

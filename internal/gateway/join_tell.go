@@ -233,9 +233,6 @@ func (d *door) onward(m sdk.Meta, s *sdk.ClientSession) sdk.Meta {
 
 // hear opens a line to each upstream, so that what it tells is heard though nothing was asked yet.
 func (d *door) hear(who guest) {
-	if who.stateless {
-		who = guest{}
-	}
 	select {
 	case d.hearing <- struct{}{}:
 	default:
@@ -243,15 +240,7 @@ func (d *door) hear(who guest) {
 	}
 	go func() {
 		defer func() { <-d.hearing }()
-		for _, member := range d.joined {
-			key, can := d.at(member, who)
-			l, err := d.line(key, can, who.session)
-			if err != nil {
-				d.g.Log.Debug("a joined upstream", "upstream", member, "door", d.name, "error", err)
-				continue
-			}
-			l.leave()
-		}
+		d.each(who, func(string, *line) {})
 	}()
 }
 
@@ -389,19 +378,15 @@ func (l *line) again() {
 
 // mayResource says why the caller may not do something with a resource of an upstream's, or nil.
 func (d *door) mayResource(member, method, uri string) error {
-	b, err := d.g.backend(member)
+	b, at, err := d.endpoint(member)
 	if err != nil {
 		return err
-	}
-	at, ok := b.connector.(connector.Endpointer)
-	if !ok {
-		return fmt.Errorf("%s is no MCP upstream", member)
 	}
 	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": map[string]any{"uri": uri}})
 	if err != nil {
 		return err
 	}
-	call, err := b.recognise(&connector.Request{Method: http.MethodPost, Path: at.Endpoint(), Header: http.Header{"Content-Type": {"application/json"}}, Body: body})
+	call, err := b.recognise(&connector.Request{Method: http.MethodPost, Path: at, Header: http.Header{"Content-Type": {"application/json"}}, Body: body})
 	if err != nil {
 		return err
 	}

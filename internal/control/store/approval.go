@@ -161,4 +161,4 @@ func (tx *Tx) Notes(limit int) ([]Note, error) {
 }
 
 // NextNote is closed when there is something more to be told.
-func (db *DB) NextNote() <-chan struct{} { return db.noted.listen() }
+func (db *DB) NextNote() <-chan struct{} { return db.noted.Listen() }

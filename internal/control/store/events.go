@@ -123,7 +123,7 @@ func (db *DB) Search(ctx context.Context, q ledger.Query, before int64, limit in
 func (db *DB) Tail(ctx context.Context, from int64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for {
-			more := db.bell.listen()
+			more := db.bell.Listen()
 			h, err := db.current(ctx)
 			if err != nil {
 				if ctx.Err() == nil && db.ctx.Err() == nil {

@@ -27,7 +27,7 @@ func (db *DB) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Chang
 			}
 		}
 		for {
-			more := db.bell.listen() // before the look, so that nothing falls between
+			more := db.bell.Listen() // before the look, so that nothing falls between
 			batch, err := db.changes(ctx, at, 1000)
 			if errors.Is(err, ErrUnavailable) && ctx.Err() == nil && db.ctx.Err() == nil {
 				select {

@@ -105,7 +105,7 @@ func (db *DB) catchUp(ctx context.Context, q queryer, r headRow) error {
 		}
 	}
 	db.head.Store(next)
-	db.bell.ring()
+	db.bell.Ring()
 	return nil
 }
 

@@ -65,7 +65,7 @@ func (db *DB) settle(event string, cause error) error {
 		})
 		switch {
 		case one == 1: // the rest of that transaction changed nothing
-			db.bell.ring()
+			db.bell.Ring()
 			return nil
 		case errors.Is(err, sql.ErrNoRows):
 			return db.judge(cause)

@@ -167,7 +167,7 @@ func (db *DB) listen(begun func()) {
 			return
 		}
 		db.down.Store(&err)
-		db.bell.ring() // whoever follows finds out, and tries again
+		db.bell.Ring() // whoever follows finds out, and tries again
 		select {
 		case <-db.ctx.Done():
 		case <-time.After(wait):
@@ -194,7 +194,7 @@ func (db *DB) hear(heard func()) error {
 	heard()
 	defer db.leads.Store(false)
 	for {
-		db.bell.ring()
+		db.bell.Ring()
 		if !db.leads.Load() {
 			var first bool
 			if err := conn.QueryRow(db.ctx, "SELECT pg_try_advisory_lock("+leadLock+")").Scan(&first); err != nil {

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/seal"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
@@ -72,8 +73,8 @@ type DB struct {
 
 	writing  chan struct{} // holds a value while someone writes
 	head     atomic.Pointer[head]
-	bell     bell // rings after each commit
-	noted    bell // rings when there is something to be told
+	bell     feed.Bell // rings after each commit
+	noted    feed.Bell // rings when there is something to be told
 	queue    chan *batch
 	recorded chan struct{}     // closed when nothing more will be taken from queue
 	inserts  map[int]*sql.Stmt // events, by how many rows
@@ -162,8 +163,6 @@ func newDB(c Config) *DB {
 		db.engine = postgres
 	}
 	db.head.Store(&head{})
-	db.bell.ring()
-	db.noted.ring()
 	db.ctx, db.close = context.WithCancel(context.Background())
 	return db
 }
@@ -309,25 +308,4 @@ func (db *DB) mapped(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
-}
-
-// bell wakes everyone who waits.
-type bell struct {
-	mu sync.Mutex
-	ch chan struct{}
-}
-
-func (b *bell) listen() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ch
-}
-
-func (b *bell) ring() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ch != nil {
-		close(b.ch)
-	}
-	b.ch = make(chan struct{})
 }

@@ -128,9 +128,9 @@ func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
 	}
 	db.full.Store(false)
 	db.head.Store(&next)
-	db.bell.ring()
+	db.bell.Ring()
 	if tx.noted {
-		db.noted.ring()
+		db.noted.Ring()
 	}
 	return nil
 }
