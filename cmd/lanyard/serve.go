@@ -236,9 +236,10 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	view := feed.NewView()
 	view.Lease = feed.NewLease(feed.BootClock)
+	host, _ := os.Hostname()
 	plane, err := control.Open(ctx, control.Config{Store: db, View: view, Domain: s.domain, URL: s.url, GatewayURL: s.gatewayURL, Families: families(), Version: version,
 		Now: time.Now, Rand: rand.Reader, Log: s.log, Metrics: metrics, DefaultExpiry: min(usual, longest), MaxExpiry: longest, TokenTTL: s.tokenTTL, Lease: s.lease, AllowBearer: s.bearer, Register: s.register, LocalClients: s.localClients, Questions: s.questions, Notify: doors, KEK: s.kek,
-		Fleet: s.fleet.listen != "", CertificateTTL: s.fleet.ttl, Local: []string{s.fleet.local()}})
+		Fleet: s.fleet.listen != "", CertificateTTL: s.fleet.ttl, Local: []string{s.fleet.local()}, Node: host})
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ type Config struct {
 	Fleet          bool          // gateways elsewhere may join: they are served by FleetServer
 	CertificateTTL time.Duration // of gateways; default 24 hours
 	Local          []string      // names of what follows the feed in this process
+	Node           string        // where this control node runs, for people: in receipts, where there are several
 }
 
 // Plane is a control plane.
@@ -95,6 +96,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	if p.Lease == 0 {
 		p.Lease = feed.DefaultLease
 	}
+	p.Node = strings.TrimSpace(p.Node + " " + c.Store.Node()[:6]) // another one each time it starts
 	p.sealed = newSealed()
 	p.registry = &registry.Registry{Store: c.Store, Domain: c.Domain, Families: c.Families, Rand: c.Rand,
 		DefaultExpiry: c.DefaultExpiry, MaxExpiry: c.MaxExpiry, Questions: c.Questions, Doors: doorNames(c.Notify), Gateways: c.Local}
@@ -122,8 +124,16 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 	return p, errors.Join(p.metrics(), p.operating())
 }
 
-// Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it.
-func (p *Plane) Close() { p.broker.Close() }
+// Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it, and
+// what follows the feed in this process before it.
+func (p *Plane) Close() {
+	p.broker.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := p.leave(ctx); err != nil {
+		p.Log.Warn("telling the other control nodes that this one has stopped", "error", err)
+	}
+}
 
 // Start is the whole second before which its handlers must not serve: an
 // assertion is dated to the second, and one of an earlier second may have been
@@ -195,6 +205,7 @@ func (p *Plane) Run(ctx context.Context) {
 		all.Go(func() { p.keepSeal(ctx) })
 		if p.Store.Shared() {
 			all.Go(func() { p.followKeys(ctx) })
+			all.Go(func() { p.tellAcks(ctx) })
 		}
 		all.Wait()
 	}()
@@ -275,11 +286,12 @@ func (p *Plane) stir() {
 }
 
 // Source is the control plane as the gateway of that name sees it, in the same process.
-func (p *Plane) Source(gateway string) feed.Source { return source{p, gateway} }
+func (p *Plane) Source(gateway string) feed.Source { return source{p, gateway, p.here(gateway)} }
 
 type source struct {
 	p       *Plane
 	gateway string
+	ackAs   string
 }
 
 var _ feed.Source = source{}
@@ -289,7 +301,7 @@ func (s source) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Cha
 }
 
 func (s source) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
-	return s.p.acknowledged(ctx, s.gateway, at)
+	return s.p.acknowledged(ctx, s.ackAs, at)
 }
 
 func (s source) Record(ctx context.Context, events []ledger.Event) error {

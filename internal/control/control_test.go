@@ -48,10 +48,16 @@ const bodyTimeInTests = time.Second
 
 func start(t *testing.T) *plane {
 	t.Helper()
-	p := &plane{T: t, dir: t.TempDir(), log: &bytes.Buffer{}}
 	c := storetest.Config(t)
-	c.Dir = p.dir
 	storetest.Elsewhere(t, &c)
+	return node(t, c)
+}
+
+// node is a control plane on that store, or one of several.
+func node(t *testing.T, c store.Config) *plane {
+	t.Helper()
+	p := &plane{T: t, dir: t.TempDir(), log: &bytes.Buffer{}}
+	c.Dir = p.dir
 	c.Now = func() time.Time { return storetest.Epoch.Add(time.Duration(p.ahead.Load())) }
 	db, err := store.Open(t.Context(), c)
 	if err != nil {

@@ -137,11 +137,17 @@ func (f *fleet) cut(why error, which func(*link, *running) bool) {
 	}
 }
 
-// evicted ends all connections of a gateway but those with a certificate of that thumbprint: what runs is told so, and then there is no more.
+// evicted ends a gateway, but who has a certificate of that thumbprint, here and at other control nodes.
 func (f *fleet) evicted(name, but string) {
+	f.gone(name, but)
+	f.p.evict(context.Background(), name)
+	f.p.tellNodes(context.Background(), word{Evicted: &evictedWord{name, but}})
+}
+
+// gone ends all connections of a gateway but those with a certificate of that thumbprint: what runs is told so, and then there is no more.
+func (f *fleet) gone(name, but string) {
 	theirs := func(l *link) bool { return l.name == name && l.print != but }
 	f.cut(feed.ErrEvicted, func(l *link, _ *running) bool { return theirs(l) })
-	f.p.evict(context.Background(), name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, l := range f.links {

@@ -33,6 +33,15 @@ func (f *fleet) handler() http.Handler {
 			return feed.LeaseAnswer{}, err
 		}
 		lease, err := f.source(g).Ack(ctx, at)
+		if err == nil && f.p.acks.nodes.shared { // evicted by another node meanwhile: what began before that may be given, and no more
+			var is store.Gateway
+			if is, err = read(ctx, f.p, func(tx *store.Tx) (store.Gateway, error) { return tx.Gateway(g.Name) }); err == nil && (is.State != store.GatewayJoined || is.Current.Print != g.Current.Print) {
+				err = feed.ErrEvicted
+			}
+		}
+		if err != nil {
+			return feed.LeaseAnswer{}, err
+		}
 		return feed.LeaseAnswer{Milliseconds: lease.Milliseconds()}, err
 	}))
 	mux.Handle("POST "+feed.PathRecord, guarded(f, much, func(ctx context.Context, g store.Gateway, in feed.Recording) (done, error) {
@@ -97,7 +106,7 @@ func (f *fleet) handler() http.Handler {
 	return mux
 }
 
-func (f *fleet) source(g store.Gateway) source { return source{f.p, g.Name} }
+func (f *fleet) source(g store.Gateway) source { return source{f.p, g.Name, g.Name} }
 
 func notFor(g store.Gateway, upstream string) error {
 	return fmt.Errorf("%w: gateway %s is not for the upstream %.64q", feed.ErrRefused, g.Name, upstream)

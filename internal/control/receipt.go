@@ -39,6 +39,7 @@ type acks struct {
 	bell  chan struct{} // closed with the next ack
 	sight []sight       // the feed's head at several moments, the oldest first
 	begun feed.Instant
+	nodes nodes // what concerns other control nodes on the same store
 }
 
 type ack struct {
@@ -47,6 +48,7 @@ type ack struct {
 	until  feed.Instant  // no lease that it has ends later
 	limit  limit         // what a receipt has promised of it
 	lease  time.Duration // of the store's row; 0: there is none
+	row    ackRow
 }
 
 // evicted follows the name of a gateway that was evicted, while it may have a lease: another may have its name by then.
@@ -110,14 +112,8 @@ func later(a, b feed.Instant) feed.Instant {
 // recall knows again which gateways there were. What leases they have the control plane
 // of before gave them, and so before now.
 func (p *Plane) recall(ctx context.Context) error {
-	p.acks.of, p.acks.begun = map[string]*ack{}, p.Clock()
-	return p.Store.Read(ctx, func(tx *store.Tx) error {
-		list, err := tx.Acks()
-		for _, k := range list {
-			p.acks.of[k.Gateway] = &ack{until: p.acks.begun.Add(k.Lease), lease: k.Lease}
-		}
-		return err
-	})
+	p.acks.of, p.acks.begun, p.acks.nodes = map[string]*ack{}, p.Clock(), newNodes(p.Store.Shared())
+	return p.meet(ctx)
 }
 
 // acknowledged takes the word of a gateway that it enforces all up to a cursor, and says
@@ -138,17 +134,15 @@ func (p *Plane) acknowledged(ctx context.Context, gateway string, at feed.Cursor
 	if err := context.Cause(ctx); err != nil || k == nil { // it was evicted this moment
 		return 0, err
 	}
-	k.cursor, k.at = at, wall
-	if a.bell != nil {
-		close(a.bell)
-		a.bell = nil
-	}
+	a.nodes.heard(gateway, k, at)
+	k.cursor, k.at, k.row.left = at, wall, false
+	a.ring()
 	a.see(now, head.Seq)
 	if at.Epoch != head.Epoch {
 		return 0, nil
 	}
 	from, ok := a.current(at.Seq)
-	if !ok {
+	if !ok || left(k.row.since, from) > 0 {
 		return 0, nil
 	}
 	lease := p.Lease - now.Since(from)
@@ -162,18 +156,25 @@ func (p *Plane) acknowledged(ctx context.Context, gateway string, at feed.Cursor
 	return lease, nil
 }
 
+func (a *acks) ring() {
+	if a.bell != nil {
+		close(a.bell)
+		a.bell = nil
+	}
+}
+
 // acquaint keeps the name of a gateway before it gets a lease, so that the next control
-// plane knows whom it has to wait for.
+// plane, and others on the same store, know whom they have to wait for.
 func (p *Plane) acquaint(ctx context.Context, gateway string) error {
-	a := &p.acks
+	a, asked := &p.acks, p.Clock()
 	a.mu.Lock()
 	k := a.of[gateway]
-	known := k != nil && k.lease >= p.Lease
+	known := k != nil && k.lease >= p.Lease && (!a.nodes.shared || left(k.row.right, asked) > 0)
 	a.mu.Unlock()
 	if known {
 		return nil
 	}
-	if err := p.Store.NoteAcks(ctx, []store.Ack{{Gateway: gateway, At: p.Now(), Lease: p.Lease}}, nil, time.Time{}); err != nil {
+	if err := p.Store.NoteAcks(ctx, []store.Ack{{Gateway: gateway, At: p.Now(), Lease: p.Lease}}, nil); err != nil {
 		return err
 	}
 	a.mu.Lock()
@@ -182,27 +183,37 @@ func (p *Plane) acquaint(ctx context.Context, gateway string) error {
 		return err
 	}
 	if k = a.of[gateway]; k == nil {
-		k = &ack{until: p.Clock()}
+		now := p.Clock()
+		k = &ack{until: now, row: ackRow{since: now, seen: now}}
 		a.of[gateway] = k
 	}
-	k.lease = p.Lease
+	k.lease, k.row.right = max(k.lease, p.Lease), asked.Add(right)
 	return nil
 }
 
 // evict has receipts tell of a gateway that was evicted until its last lease has ended: nothing says that it has heard of it.
 // What it still asks must have been ended before; then it gets no lease any more.
 func (p *Plane) evict(ctx context.Context, gateway string) {
-	k := p.acks.evict(gateway)
+	ctx = context.WithoutCancel(ctx)
+	if p.acks.nodes.shared {
+		if err := p.meet(ctx); err != nil {
+			p.Log.Warn("looking for the leases of a gateway that was evicted", "gateway", gateway, "error", err)
+		}
+	}
+	k := p.acks.evict(gateway, p.Clock())
 	if k.lease == 0 {
 		return
 	}
-	// no time: it is forgotten as soon as it is over
-	if err := p.Store.NoteAcks(context.WithoutCancel(ctx), []store.Ack{{Gateway: gateway + evicted, Cursor: k.cursor, Lease: k.lease}}, []string{gateway}, p.Now().Add(time.Hour)); err != nil {
+	forget := []store.Ack{{Gateway: gateway, Turn: k.row.turn}}
+	if p.acks.nodes.shared { // another node may let in who has its name now, on the row that is there
+		forget = nil
+	}
+	if err := p.Store.NoteAcks(ctx, []store.Ack{{Gateway: gateway + evicted, Cursor: k.cursor, Lease: k.lease}}, forget); err != nil {
 		p.Log.Warn("noting that a gateway was evicted", "gateway", gateway, "error", err)
 	}
 }
 
-func (a *acks) evict(gateway string) (was ack) {
+func (a *acks) evict(gateway string, now feed.Instant) (was ack) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.of[gateway]
@@ -210,6 +221,10 @@ func (a *acks) evict(gateway string) (was ack) {
 		return was
 	}
 	delete(a.of, gateway)
+	if a.nodes.shared {
+		k.until = later(k.until, now.Add(k.lease)) // whoever gave it one
+		a.of[gateway] = &ack{lease: k.lease, until: k.until, row: ackRow{turn: k.row.turn, seen: k.row.seen, since: now, left: true}}
+	}
 	if before := a.of[gateway+evicted]; before != nil {
 		k.until, k.lease = later(k.until, before.until), max(k.lease, before.lease)
 		if before.cursor.Epoch != k.cursor.Epoch {
@@ -218,16 +233,13 @@ func (a *acks) evict(gateway string) (was ack) {
 		k.cursor.Seq = min(k.cursor.Seq, before.cursor.Seq) // either may still run
 	}
 	a.of[gateway+evicted] = k
-	if a.bell != nil {
-		close(a.bell)
-		a.bell = nil
-	}
+	a.ring()
 	return *k
 }
 
 // noteAcks writes down how far gateways are, now and then, and forgets those that have stopped long ago.
 func (p *Plane) noteAcks(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
+	tick := time.NewTicker(right / 2)
 	defer tick.Stop()
 	for {
 		select {
@@ -235,39 +247,54 @@ func (p *Plane) noteAcks(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := p.Store.NoteAcks(ctx, p.acks.noted(p.Clock(), p.Lease), p.acks.forget(p.Clock()), p.Now().Add(-gone/2)); err != nil && ctx.Err() == nil {
+		if err := p.noteAcksOnce(ctx); err != nil && ctx.Err() == nil {
 			p.Log.Warn("noting how far gateways are", "error", err)
 		}
 	}
 }
 
-// noted is what is to be kept of gateways that were heard of.
+func (p *Plane) noteAcksOnce(ctx context.Context) error {
+	asked := p.Clock()
+	list := p.acks.noted(asked, p.Lease)
+	err := p.Store.NoteAcks(ctx, list, nil)
+	if err == nil {
+		p.acks.mayGive(list, asked)
+		err = p.meet(ctx)
+	}
+	if err == nil {
+		err = p.Store.NoteAcks(ctx, nil, p.acks.forget(p.Clock()))
+	}
+	return err
+}
+
+// noted is what is to be kept of gateways that were heard of here.
 func (a *acks) noted(now feed.Instant, lease time.Duration) (list []store.Ack) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, k := range a.of {
-		if k.at.IsZero() || strings.HasSuffix(name, evicted) {
+		if k.at.IsZero() || strings.HasSuffix(name, evicted) || a.nodes.shared && !k.row.here {
 			continue
 		}
-		if lease < k.lease && now.Since(a.begun) > k.lease { // what was given before this one began has ended
+		if !a.nodes.shared && lease < k.lease && now.Since(a.begun) > k.lease { // what was given before this one began has ended
 			k.lease = lease
 		}
+		k.row.here = false
 		list = append(list, store.Ack{Gateway: name, Cursor: k.cursor, At: k.at, Lease: k.lease})
 	}
 	return list
 }
 
 // forget drops gateways that have stopped long ago. One that comes again is a new one.
-func (a *acks) forget(now feed.Instant) (names []string) {
+func (a *acks) forget(now feed.Instant) (list []store.Ack) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, k := range a.of {
-		if surely(k.until, now) < -gone || over(name, k, now) {
+		if a.longGone(k, now) || over(name, k, now) {
 			delete(a.of, name)
-			names = append(names, name)
+			list = append(list, store.Ack{Gateway: name, Turn: k.row.turn})
 		}
 	}
-	return names
+	return list
 }
 
 // fill says of each gateway whether it enforces everything up to the receipt's cursor or,
@@ -285,10 +312,14 @@ func (a *acks) fill(r *feed.Receipt, now feed.Instant, wall time.Time) (more <-c
 			r.Confirmed[name] = k.at.UTC()
 			continue
 		}
-		if r.Cursor.Seq > k.limit.seq {
+		until := k.until
+		switch {
+		case a.nodes.shared && !strings.HasSuffix(name, evicted):
+			until = sooner(k.row.stopped(k.lease), a.nodes.known(r.Cursor.Seq, now).Add(k.lease), now)
+		case r.Cursor.Seq > k.limit.seq:
 			k.limit = limit{r.Cursor.Seq, k.until}
 		}
-		stops := r.AsOf.Add(surely(k.until, now))
+		stops := r.AsOf.Add(surely(until, now))
 		if r.Waiting[name] = stops; stops.After(r.Bound) {
 			r.Bound = stops
 		}
@@ -314,8 +345,13 @@ func (p *Plane) receipt(ctx context.Context, at feed.Cursor, wait time.Duration)
 func (p *Plane) await(ctx context.Context, r *feed.Receipt, wait time.Duration, enough func() bool) {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
+	others := p.askNodes(ctx, r.Cursor, asked{})
+	defer func() { others.stop() }()
 	for {
 		more := p.acks.fill(r, p.Clock(), p.Now())
+		if !others.met {
+			p.acks.unknown(r, p.Clock())
+		}
 		if enough() {
 			return
 		}
@@ -326,6 +362,8 @@ func (p *Plane) await(ctx context.Context, r *feed.Receipt, wait time.Duration, 
 		select {
 		case <-more:
 		case <-stopped:
+		case <-others.due():
+			others = p.askNodes(ctx, r.Cursor, others)
 		case <-timeout.C:
 			return
 		case <-ctx.Done():

@@ -135,7 +135,7 @@ func TestLeaseRule(t *testing.T) {
 			p.settle()
 			clock := &ticker{}
 			p.Clock = clock.now
-			p.acks = acks{of: map[string]*ack{}, begun: clock.now()}
+			p.acks = acks{of: map[string]*ack{}, begun: clock.now(), nodes: newNodes(false)}
 			begun, promised := clock.now(), map[string]time.Duration{}
 			for i, s := range steps {
 				clock.pass(s.after)

@@ -99,6 +99,7 @@ func (p *Plane) fleetRoutes(api door) {
 			p.fleet.evicted(in.Name, "")
 		} else {
 			p.evict(ctx, in.Name)
+			p.tellNodes(context.WithoutCancel(ctx), word{Evicted: &evictedWord{Name: in.Name}})
 		}
 		return one(ctx, in.Name)
 	})
@@ -125,7 +126,11 @@ func (p *Plane) gatewayView(g store.Gateway) GatewayView {
 	}
 	p.acks.mu.Lock()
 	defer p.acks.mu.Unlock()
-	if a, ok := p.acks.of[g.Name]; ok {
+	name := g.Name
+	if g.State == "local" {
+		name = p.here(name)
+	}
+	if a, ok := p.acks.of[name]; ok {
 		head := p.Store.Head().Seq
 		v.Stops = p.Now().UTC().Add(surely(a.until, p.Clock()))
 		v.Cursor, v.Behind = a.cursor, head-min(a.cursor.Seq, head)

@@ -32,7 +32,7 @@ func TestReceipt(t *testing.T) {
 		t.Fatal(err)
 	}
 	const lease = 8 * time.Second // longer than it is now
-	if err := db.NoteAcks(t.Context(), []store.Ack{{Gateway: "gateway-2", At: time.Now(), Lease: lease}}, nil, time.Time{}); err != nil {
+	if err := db.NoteAcks(t.Context(), []store.Ack{{Gateway: "gateway-2", At: time.Now(), Lease: lease}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

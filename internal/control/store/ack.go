@@ -14,35 +14,48 @@ type Ack struct {
 	Cursor  feed.Cursor
 	At      time.Time     // when it was last heard of
 	Lease   time.Duration // no lease that it was given was longer
+	Turn    string        // another one each time that this was noted
 }
 
 // Acks lists the gateways by name.
 func (tx *Tx) Acks() ([]Ack, error) {
 	return list(tx, func(row scanner) (a Ack, err error) {
 		var seq, when, lease int64
-		err = row.Scan(&a.Gateway, &a.Cursor.Epoch, &seq, &when, &lease)
+		err = row.Scan(&a.Gateway, &a.Cursor.Epoch, &seq, &when, &lease, &a.Turn)
 		a.Cursor.Seq, a.At, a.Lease = uint64(seq), at(when), time.Duration(lease)*time.Microsecond
 		return a, err
-	}, "SELECT gateway, epoch, seq, at, lease FROM acks ORDER BY gateway")
+	}, "SELECT gateway, epoch, seq, at, lease, turn FROM acks ORDER BY gateway")
 }
 
-// NoteAcks keeps what is known of gateways, and forgets others that were not heard of since a time. Like
-// [DB.TouchCredential] that is no change of state, and has no event: nothing is allowed or refused by it.
-func (db *DB) NoteAcks(ctx context.Context, put []Ack, forget []string, since time.Time) error {
+// NoteAcks keeps what is known of gateways, and forgets others if nobody has noted them since: by their turn. Like
+// [DB.TouchCredential] that is no change of state, and has no event: nothing is allowed or refused by it. Where
+// other nodes may have given a longer lease, that one stays.
+func (db *DB) NoteAcks(ctx context.Context, put, forget []Ack) error {
+	if len(put)+len(forget) == 0 {
+		return nil
+	}
+	turn, err := db.epoch()
+	if err != nil {
+		return err
+	}
+	lease := "excluded.lease"
+	if db.engine.shared {
+		lease = "CASE WHEN excluded.lease < acks.lease THEN acks.lease ELSE excluded.lease END"
+	}
 	if err := db.acquire(ctx); err != nil {
 		return err
 	}
 	defer db.release()
 	return db.judge(db.inTx(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
 		for _, a := range put {
-			if _, err := tx.Exec(`INSERT INTO acks (gateway, epoch, seq, at, lease) VALUES ($1, $2, $3, $4, $5)
-				ON CONFLICT (gateway) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, at = excluded.at, lease = excluded.lease`,
-				a.Gateway, a.Cursor.Epoch, int64(a.Cursor.Seq), micros(a.At), a.Lease.Microseconds()); err != nil {
+			if _, err := tx.Exec(`INSERT INTO acks (gateway, epoch, seq, at, lease, turn) VALUES ($1, $2, $3, $4, $5, $6)
+				ON CONFLICT (gateway) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, at = excluded.at, lease = `+lease+`, turn = excluded.turn`,
+				a.Gateway, a.Cursor.Epoch, int64(a.Cursor.Seq), micros(a.At), a.Lease.Microseconds(), turn); err != nil {
 				return err
 			}
 		}
-		for _, name := range forget {
-			if _, err := tx.Exec("DELETE FROM acks WHERE gateway = $1 AND at < $2", name, micros(since)); err != nil {
+		for _, a := range forget {
+			if _, err := tx.Exec("DELETE FROM acks WHERE gateway = $1 AND turn = $2", a.Gateway, a.Turn); err != nil {
 				return err
 			}
 		}

@@ -19,8 +19,11 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// channel is where everyone who follows the database is told that something was committed.
-const channel = "lanyard"
+// channel is where everyone who follows the database is told that something was committed, and words what nodes tell each other.
+const (
+	channel = "lanyard"
+	words   = "lanyard_words"
+)
 
 // leadLock is held by the one node that does what is to be done once; usingLock, shared, by every node that runs on a store; schemaLock by who makes or changes its tables.
 // The numbers mean nothing: they must be nobody else's.
@@ -186,7 +189,7 @@ func (db *DB) hear(heard func()) error {
 		return err
 	}
 	defer conn.Close(context.Background())
-	for _, statement := range []string{"SET lock_timeout = 0", "SELECT pg_advisory_lock_shared(" + usingLock + ")", "LISTEN " + channel} {
+	for _, statement := range []string{"SET lock_timeout = 0", "SELECT pg_advisory_lock_shared(" + usingLock + ")", "LISTEN " + channel, "LISTEN " + words} {
 		if _, err := conn.Exec(db.ctx, statement); err != nil {
 			return err
 		}
@@ -220,6 +223,12 @@ func (db *DB) wake(conn *pgx.Conn) error {
 		quiet := ctx.Err() != nil
 		cancel()
 		switch {
+		case err == nil && n.Channel == words:
+			if from, word, _ := strings.Cut(n.Payload, " "); from != db.node {
+				if take := db.take.Load(); take != nil {
+					(*take)(word)
+				}
+			}
 		case err == nil && n.Payload == db.node: // who committed has rung
 		case err == nil:
 			return nil
@@ -232,6 +241,21 @@ func (db *DB) wake(conn *pgx.Conn) error {
 		}
 	}
 }
+
+// LongestWord is how many bytes a word for other nodes may have.
+const LongestWord = 7000
+
+// Tell tells the other nodes on this database a word. It may be lost. Without other nodes it does nothing.
+func (db *DB) Tell(ctx context.Context, word string) error {
+	if !db.engine.shared {
+		return nil
+	}
+	_, err := db.r.ExecContext(ctx, "SELECT pg_notify($1, $2)", words, db.node+" "+word)
+	return db.mapped(err)
+}
+
+// OnTold has take called with what other nodes tell. It must not wait for anything.
+func (db *DB) OnTold(take func(word string)) { db.take.Store(&take) }
 
 // poll is how long a node believes that nothing was committed when it hears nothing.
 const poll = time.Second

@@ -84,8 +84,9 @@ type DB struct {
 	heard    touched     // of gateways
 	full     atomic.Bool // the last write found the disk full
 	probed   atomic.Int64
-	leads    atomic.Bool           // this is the node of several that does what is to be done once
-	down     atomic.Pointer[error] // why the database was not reached when it last was to be
+	leads    atomic.Bool                  // this is the node of several that does what is to be done once
+	take     atomic.Pointer[func(string)] // what other nodes tell
+	down     atomic.Pointer[error]        // why the database was not reached when it last was to be
 
 	closed atomic.Bool
 	ctx    context.Context // ends with Close
@@ -246,6 +247,9 @@ func (db *DB) shut() (err error) {
 	}
 	return err
 }
+
+// Node is the name of this process among those that have the store open: another one each time that it is opened.
+func (db *DB) Node() string { return db.node }
 
 // Shared reports whether other nodes may have the store open, too.
 func (db *DB) Shared() bool { return db.engine.shared }

@@ -1,0 +1,230 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
+	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+)
+
+// nodesOn are several control nodes on one database.
+func nodesOn(t *testing.T, n int) (list []*plane) {
+	t.Helper()
+	var shared pgserver.Shared
+	t.Cleanup(shared.End)
+	c := storetest.Config(t)
+	c.Database = shared.New(t)
+	for range n {
+		p := node(t, c)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); p.tellAcks(ctx) }()
+		t.Cleanup(func() { cancel(); <-done })
+		list = append(list, p)
+	}
+	for _, p := range list { // the last one made it anew
+		p.token = list[n-1].token
+	}
+	list[0].settle()
+	return list
+}
+
+// stops is by when a receipt says that a gateway has stopped; 0: it does not wait for it.
+func stops(r feed.Receipt, gateway string) time.Duration {
+	if until, ok := r.Waiting[gateway]; ok {
+		return until.Sub(r.AsOf)
+	}
+	return 0
+}
+
+// TestReceiptOfNodes: a receipt of one control node names the gateways that follow another, confirmed as soon as that one hears it,
+// and those that say nothing with a bound that holds for whatever lease they were given there.
+func TestReceiptOfNodes(t *testing.T) {
+	nodes := nodesOn(t, 2)
+	a, b := nodes[0], nodes[1]
+	at := b.abroad()
+	good, deaf := b.joined(at, "good", `{}`), b.joined(at, "deaf", `{}`)
+	for _, g := range []*far{good, deaf} {
+		if lease, err := g.Ack(t.Context(), errFree(b.Store.Latest(t.Context()))); err != nil || lease <= 0 {
+			t.Fatalf("%s %v", lease, err)
+		}
+	}
+	following, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		feed.Follow(following, good, feed.NewView(), func(error) {})
+	}()
+	defer func() { cancel(); <-done }()
+	for i := range 5 {
+		var c Changed
+		if err := json.Unmarshal([]byte(a.must("PUT", fmt.Sprintf("/v1/guardrails/r%d?wait=1500ms", i), `{"cedar":"forbid (principal, action == Lanyard::Action::\"m.send\", resource);"}`)), &c); err != nil {
+			t.Fatal(err)
+		}
+		r := c.Receipt
+		names := slices.Sorted(maps.Keys(r.Confirmed))
+		if want := []string{"good", a.here("gw"), b.here("gw")}; !slices.Equal(names, slices.Sorted(slices.Values(want))) {
+			t.Errorf("confirmed by %q, want %q; waiting %v", names, want, r.Waiting)
+		}
+		if d := stops(r, "deaf"); d <= 0 || d > a.Lease || len(r.Waiting) != 1 || r.Settled() {
+			t.Errorf("deaf stops in %s: %+v", d, r)
+		}
+		// What the other node gives it now ends a lease after the commit, and that was before the receipt was waited for.
+		lease, err := deaf.Ack(t.Context(), feed.Cursor{Epoch: r.Cursor.Epoch, Seq: r.Cursor.Seq - 1})
+		if err != nil || lease > a.Lease-1500*time.Millisecond {
+			t.Errorf("a lease of %s: %v", lease, err)
+		}
+	}
+	// The other node, asked for the same change later, says the same.
+	var r feed.Receipt
+	head := errFree(b.Store.Latest(t.Context()))
+	if err := json.Unmarshal([]byte(b.must("GET", fmt.Sprintf("/v1/receipt?epoch=%s&seq=%d&wait=2s", head.Epoch, head.Seq), "")), &r); err != nil || r.Confirmed["good"].IsZero() || r.Confirmed[a.here("gw")].IsZero() || stops(r, "deaf") <= 0 {
+		t.Errorf("%v %+v", err, r)
+	}
+}
+
+// TestEvictedAtAnotherNode: who is evicted at one node is cut off at the other at once, gets no lease there, and is waited for until it has none.
+func TestEvictedAtAnotherNode(t *testing.T) {
+	nodes := nodesOn(t, 2)
+	a, b := nodes[0], nodes[1]
+	at := b.abroad()
+	b.fleet.alive = time.Hour // it does not look by itself
+	g := b.joined(at, "gw-1", `{}`)
+	if lease, err := g.Ack(t.Context(), errFree(b.Store.Latest(t.Context()))); err != nil || lease <= 0 {
+		t.Fatalf("%s %v", lease, err)
+	}
+	ended := make(chan error, 1)
+	seen := make(chan struct{})
+	go func() {
+		for c, err := range g.Watch(t.Context(), feed.Cursor{}) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			if c.Synced {
+				close(seen)
+			}
+		}
+	}()
+	<-seen
+	a.must("POST", "/v1/gateways/gw-1/evict", `{"reason":"x"}`)
+	select {
+	case err := <-ended:
+		if !strings.Contains(err.Error(), "evicted") {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it follows still")
+	}
+	if lease, err := g.Ack(t.Context(), errFree(b.Store.Latest(t.Context()))); err == nil || lease != 0 {
+		t.Errorf("a lease of %s: %v", lease, err)
+	}
+	for _, p := range nodes {
+		var c Changed
+		if err := json.Unmarshal([]byte(p.must("POST", "/v1/kill?wait=100ms", `{"identity":"bot","reason":"x"}`)), &c); err != nil {
+			t.Fatal(err)
+		}
+		if d := stops(c.Receipt, "gw-1 (evicted)"); d <= 0 || d > p.Lease {
+			t.Errorf("it stops in %s: %+v", d, c.Receipt)
+		}
+		p.must("POST", "/v1/restore", `{"identity":"bot","reason":"x"}`)
+	}
+}
+
+// TestStoppedNode: what ran at a node that ended is waited for no more; of one that crashed, as long as it takes to be sure.
+func TestStoppedNode(t *testing.T) {
+	nodes := nodesOn(t, 3)
+	a, crashed, ended := nodes[0], nodes[1], nodes[2]
+	change := errFree(a.Store.Latest(t.Context()))
+	waits := func() feed.Receipt {
+		t.Helper()
+		change.Seq++ // which nobody has
+		r := feed.Receipt{Cursor: change}
+		if err := a.meet(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.acks.fill(&r, a.Clock(), a.Now())
+		return r
+	}
+	for _, p := range nodes {
+		if d := stops(waits(), p.here("gw")); d <= 0 || d > p.Lease {
+			t.Errorf("%s stops in %s", p.Node, d)
+		}
+	}
+	if err := ended.leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	clock := &ticker{}
+	a.Clock = clock.now
+	if err := a.recall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := waits(); stops(r, ended.here("gw")) != 0 || stops(r, crashed.here("gw")) != a.Lease {
+		t.Errorf("%+v", r)
+	}
+	clock.pass(right)
+	if d := stops(waits(), crashed.here("gw")); d != a.Lease {
+		t.Errorf("it may have a lease until %s", d)
+	}
+	clock.pass(a.Lease / 2)
+	if d := stops(waits(), crashed.here("gw")); d != a.Lease/2 {
+		t.Errorf("it may have a lease until %s", d)
+	}
+	clock.pass(a.Lease)
+	if d := stops(waits(), crashed.here("gw")); d > 0 {
+		t.Errorf("its row did not change for longer than anybody may give leases on it, and it stops in %s", d)
+	}
+	if err := crashed.Store.NoteAcks(t.Context(), []store.Ack{{Gateway: crashed.here("gw"), At: a.Now(), Lease: a.Lease}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if d := stops(waits(), crashed.here("gw")); d <= 0 {
+		t.Error("its row was put again, and it is not waited for")
+	}
+	clock.pass(gone + right + a.Lease + time.Second)
+	for _, k := range a.acks.forget(clock.now()) {
+		if err := a.Store.NoteAcks(t.Context(), nil, []store.Ack{k}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d, ok := waits().Waiting[crashed.here("gw")]; ok {
+		t.Errorf("it is told of for ever: %s", d)
+	}
+}
+
+// TestFirstLease: a gateway that comes to a node gets no lease from before its row was there, so that who looks there after a change misses nobody.
+func TestFirstLease(t *testing.T) {
+	p := start(t)
+	p.settle()
+	before := p.Store.Head()
+	if _, err := p.Source("a").Ack(t.Context(), before); err != nil { // so that there is a moment at which that was all
+		t.Fatal(err)
+	}
+	p.must("PUT", "/v1/owners/zoe", `{"name":"Zoe","email":"zoe@example.com"}`)
+	if lease, err := p.Source("late").Ack(t.Context(), before); err != nil || lease != 0 {
+		t.Errorf("a lease of %s: %v", lease, err)
+	}
+	if lease, err := p.Source("late").Ack(t.Context(), p.Store.Head()); err != nil || lease <= 0 {
+		t.Errorf("a lease of %s: %v", lease, err)
+	}
+}
+
+// TestUnknownGateways: a receipt is not settled while the database does not say who there is.
+func TestUnknownGateways(t *testing.T) {
+	a := nodesOn(t, 1)[0]
+	r := feed.Receipt{Cursor: a.Store.Head()}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nothing is read under it
+	a.await(ctx, &r, 50*time.Millisecond, func() bool { return r.Settled() })
+	if d := stops(r, others); d <= a.Lease || r.Settled() {
+		t.Errorf("%+v", r)
+	}
+}
