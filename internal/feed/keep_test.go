@@ -82,7 +82,7 @@ func (k *keeping) acked(v *View, keep *Keep, at Cursor) {
 	if err := v.Lease.Renew(k.now, 10*time.Second); err != nil {
 		k.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		keep.mu.Lock()
 		keep.next = time.Time{}
 		done := keep.lease == at
