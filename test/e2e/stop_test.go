@@ -195,7 +195,7 @@ func TestStreamCut(t *testing.T) {
 	select {
 	case at := <-ended:
 		// The gateway's own tests hold it to 100 ms; here a busy machine counts as well.
-		if took := at.Sub(k.Receipt.Committed); took > time.Second {
+		if took := at.Sub(k.Receipt.Committed); took > 5*time.Second {
 			t.Errorf("the stream was cut after %s", took)
 		} else {
 			t.Logf("cut after %s", took)
@@ -283,7 +283,7 @@ func TestHeldAtTheEnd(t *testing.T) {
 	h := build(t)
 	h.settle()
 	h.do("upstream", "put", "clock", "--url", feed.URL, "--owner", "maya", "--pattern", "GET /{what} -> clock.read read /{what}")
-	end := time.Now().Add(3 * time.Second).Truncate(time.Second)
+	end := time.Now().Add(8 * time.Second).Truncate(time.Second)
 	h.do("identity", "register", "short", "--owner", "maya", "--purpose", "Stops soon", "--expires", end.UTC().Format(time.RFC3339))
 	h.do("keygen", "short")
 	h.do("credential", "add", "short", "--public-key", "short.jwk")
@@ -312,7 +312,7 @@ func TestHeldAtTheEnd(t *testing.T) {
 		status, _ := h.get(h.gate+"/clock/now", token.AccessToken)
 		return status == 401
 	})
-	if late := time.Since(end); late < 0 || late > 2*time.Second {
+	if late := time.Since(end); late < 0 || late > 5*time.Second {
 		t.Errorf("refused %s after its end", late)
 	}
 	select {
