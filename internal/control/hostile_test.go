@@ -166,17 +166,18 @@ func TestStrictBody(t *testing.T) {
 
 // TestSlowSender: who sends slowly holds no connection, known or not; who waits for a slow change gets its answer.
 func TestSlowSender(t *testing.T) {
-	p := start(t)
+	const bodyTime = time.Second
+	p := start(t, func(p *Plane) { p.bodyTime = bodyTime })
 	for _, auth := range []string{"x", p.token} {
 		begin := time.Now()
-		if _, closed := p.raw("POST /v1/kill HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+auth+"\r\nContent-Type: application/json\r\nContent-Length: 200000\r\n\r\n{", 5*time.Second); !closed {
+		if _, closed := p.raw("POST /v1/kill HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+auth+"\r\nContent-Type: application/json\r\nContent-Length: 200000\r\n\r\n{", 20*time.Second); !closed {
 			t.Errorf("after %s the connection is still there", time.Since(begin))
 		}
 	}
 	held, let := make(chan struct{}), make(chan struct{})
 	go p.Store.Write(context.WithoutCancel(t.Context()), func(*store.Tx) error { close(held); <-let; return store.ErrNotFound })
 	<-held
-	time.AfterFunc(3*bodyTimeInTests, func() { close(let) })
+	time.AfterFunc(3*bodyTime, func() { close(let) })
 	if status, answer := p.ask("PUT", "/v1/owners/maya", `{"name":"Maya Lind","email":"maya@example.com"}`); status != 200 {
 		t.Errorf("after a wait: %d %s", status, answer)
 	}
