@@ -174,7 +174,7 @@ func TestCord(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	h := build(t)
 	h.settle()
-	h.do("identity", "register", "reader", "--owner", "maya", "--purpose", "Reads mail", "--expires", time.Now().Add(3*time.Second).UTC().Format(time.RFC3339))
+	h.do("identity", "register", "reader", "--owner", "maya", "--purpose", "Reads mail", "--expires", time.Now().Add(6*time.Second).UTC().Format(time.RFC3339))
 	h.eventually("reader has expired", func() bool { return h.try(h.asReader("GET", profile)...).code == 3 })
 	h.eventually("the state says so", func() bool { return strings.Contains(h.do("identity", "show", "reader"), "expired") })
 	h.do("identity", "renew", "reader", "--expires", "10d")
