@@ -454,9 +454,7 @@ func TestApprovalAsked(t *testing.T) {
 		}
 		waited <- v
 	}()
-	for len(p.waiting) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "it waits", func() bool { return len(p.waiting) > 0 })
 	if v := p.state(last.ID); v.Shown == nil || v.Shown.Target != "/m" {
 		t.Errorf("an operator who may decide sees %+v", v.Shown)
 	}

@@ -43,10 +43,8 @@ type plane struct {
 	ahead   atomic.Int64 // of its clock
 }
 
-// bodyTimeInTests is how long a body may take, so that tests need not wait long.
-const bodyTimeInTests = time.Second
-
-func start(t *testing.T) *plane {
+// start begins a control plane with nobody in it; set changes it before it is served.
+func start(t *testing.T, set ...func(*Plane)) *plane {
 	t.Helper()
 	c := storetest.Config(t)
 	storetest.Elsewhere(t, &c)
@@ -85,7 +83,9 @@ func node(t *testing.T, c store.Config) *plane {
 	for view.Live(c.Now()) != nil {
 		time.Sleep(time.Millisecond)
 	}
-	p.bodyTime = bodyTimeInTests
+	for _, f := range set {
+		f(p.Plane)
+	}
 	h, err := p.Handler()
 	if err == nil {
 		p.token, err = p.NewAdminToken(t.Context(), registry.Self)

@@ -115,6 +115,9 @@ func TestRestartedView(t *testing.T) {
 		return all
 	}
 	old, now := text(p.View), text(fresh)
+	if len(old) != len(now) || len(old) < len(names)+len(keys) {
+		t.Errorf("there was %d, and there is %d after a restart", len(old), len(now))
+	}
 	for what, was := range old {
 		if now[what] != was {
 			t.Errorf("%s was\n%s\nand is after a restart\n%s", what, was, now[what])

@@ -223,9 +223,7 @@ func TestVouched(t *testing.T) {
 		t.Fatal(res, err)
 	}
 	res.Body.Close()
-	for !w.View.TokenRevoked(c.ID) { // or the test times out
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "it is revoked", func() bool { return w.View.TokenRevoked(c.ID) })
 }
 
 // TestVouchedRefused: each is refused, its client learns nothing of people and upstreams, and the record says why.

@@ -59,7 +59,7 @@ func followed(t *testing.T, src feed.Source) (*feed.View, <-chan error) {
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Error("Follow outlives its context")
 		}
 	})
@@ -68,7 +68,7 @@ func followed(t *testing.T, src feed.Source) (*feed.View, <-chan error) {
 
 func wait(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(what + " did not come to be")
 		}

@@ -3,9 +3,6 @@ package feed
 import (
 	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
@@ -17,26 +14,10 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/journal"
+	"github.com/lanyard-dev/lanyard/internal/journal/journaltest"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
-
-func keySealer(t testing.TB) journal.Sealer {
-	var key [32]byte
-	_, _ = rand.Read(key[:])
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return journal.Sealer{
-		Seal:   func(b []byte, place string) ([]byte, error) { return a.Seal(nil, nil, b, []byte(place)), nil },
-		Unseal: func(b []byte, place string) ([]byte, error) { return a.Open(nil, nil, b, []byte(place)) },
-	}
-}
 
 // keeping is a gateway's folder over several processes, with a clock of the test.
 type keeping struct {
@@ -47,7 +28,7 @@ type keeping struct {
 }
 
 func newKeeping(t *testing.T) *keeping {
-	return &keeping{t, filepath.Join(t.TempDir(), "view"), keySealer(t), Instant{time.Hour, time.Hour}}
+	return &keeping{t, filepath.Join(t.TempDir(), "view"), journaltest.Sealer(t), Instant{time.Hour, time.Hour}}
 }
 
 // begin is the next process.
@@ -82,7 +63,7 @@ func (k *keeping) acked(v *View, keep *Keep, at Cursor) {
 	if err := v.Lease.Renew(k.now, 10*time.Second); err != nil {
 		k.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		keep.mu.Lock()
 		keep.next = time.Time{}
 		done := keep.lease == at
@@ -330,7 +311,7 @@ func (a *asked) Watch(ctx context.Context, after Cursor) iter.Seq2[Change, error
 }
 
 func FuzzKept(f *testing.F) {
-	seal := keySealer(f)
+	seal := journaltest.Sealer(f)
 	k := &Keep{dir: f.TempDir(), name: "gw-1", boot: "boot", seal: seal}
 	v := NewView()
 	v.Restart()

@@ -289,7 +289,7 @@ func TestHostileTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 		_, _ = io.WriteString(c, request)
 		_, _ = io.ReadAll(c)
 		c.Close()

@@ -215,8 +215,10 @@ func TestNews(t *testing.T) {
 			})
 		}
 	}
-	http.DefaultClient.CloseIdleConnections()
-	eventually(t, "everything that was started has ended", func() bool { return runtime.NumGoroutine() <= before+2 })
+	eventually(t, "everything that was started has ended", func() bool {
+		http.DefaultClient.CloseIdleConnections()
+		return runtime.NumGoroutine() <= before+2
+	})
 }
 
 // TestNewsHere: when what a caller may do changes here, its clients are told that their lists have, and no others.

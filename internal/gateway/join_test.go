@@ -103,8 +103,10 @@ func TestJoined(t *testing.T) {
 			t.Errorf("%d calls are on record", n)
 		}
 	})
-	http.DefaultClient.CloseIdleConnections()
-	eventually(t, "everything that was started has ended", func() bool { return runtime.NumGoroutine() <= before+2 })
+	eventually(t, "everything that was started has ended", func() bool {
+		http.DefaultClient.CloseIdleConnections()
+		return runtime.NumGoroutine() <= before+2
+	})
 }
 
 // TestJoinedHostile: a joined server that floods, dies, or says what nobody asked is a clear error, and holds no more than so much.

@@ -131,11 +131,7 @@ func TestLapseCuts(t *testing.T) {
 			if _, err := io.Copy(io.Discard, body); err == nil {
 				t.Error("it ended as if it were whole")
 			}
-			select {
-			case <-gone:
-			case <-time.After(5 * time.Second):
-				t.Error("the upstream was not told")
-			}
+			within(t, "the upstream is told", gone)
 		})
 	}
 }

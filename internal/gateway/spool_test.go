@@ -13,27 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/keyset"
-
 	"github.com/lanyard-dev/lanyard/internal/journal"
+	"github.com/lanyard-dev/lanyard/internal/journal/journaltest"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
-
-func sealer(t testing.TB) journal.Sealer {
-	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := aead.New(h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return journal.Sealer{
-		Seal:   func(b []byte, place string) ([]byte, error) { return a.Encrypt(b, []byte(place)) },
-		Unseal: func(b []byte, place string) ([]byte, error) { return a.Decrypt(b, []byte(place)) },
-	}
-}
 
 func openSpool(t testing.TB, dir string, limit int64, seal journal.Sealer) *Spool {
 	t.Helper()
@@ -78,7 +61,7 @@ func emptied(t testing.TB, s *Spool) (ids []string, damaged int) {
 // TestSpooledGoesOn: while the control plane cannot record, what must be recorded first goes on by the spool; then all of it is recorded, in order.
 func TestSpooledGoesOn(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
-	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) { c.Spool = openSpool(t, dir, 1<<20, sealer(t)) })
+	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) { c.Spool = openSpool(t, dir, 1<<20, journaltest.Sealer(t)) })
 	raw := w.mint(w.claims("bot"))
 	w.plane.down.Store(true)
 	const n = 20
@@ -130,7 +113,7 @@ func TestSpooledGoesOn(t *testing.T) {
 // TestSpoolFull: when it holds what it may, what must be recorded first is refused, as without one; and works again once the events are recorded.
 func TestSpoolFull(t *testing.T) {
 	dir := t.TempDir()
-	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) { c.Spool = openSpool(t, dir, 20<<10, sealer(t)) })
+	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) { c.Spool = openSpool(t, dir, 20<<10, journaltest.Sealer(t)) })
 	raw := w.mint(w.claims("bot"))
 	w.plane.down.Store(true)
 	passed := 0
@@ -164,7 +147,7 @@ func TestSpoolFull(t *testing.T) {
 
 // TestSpoolLeft: what a process leaves the next one sends.
 func TestSpoolLeft(t *testing.T) {
-	dir, seal := t.TempDir(), sealer(t)
+	dir, seal := t.TempDir(), journaltest.Sealer(t)
 	s := openSpool(t, dir, 1<<20, seal)
 	for i := range 5 {
 		if err := s.put(some(fmt.Sprint(i))); err != nil {
@@ -191,7 +174,7 @@ func TestSpoolLeft(t *testing.T) {
 
 // TestSpoolDamage: of a file that is torn or damaged all is sent that can be read, and what is damaged is set aside.
 func TestSpoolDamage(t *testing.T) {
-	seal := sealer(t)
+	seal := journaltest.Sealer(t)
 	for name, c := range map[string]struct {
 		change func(b []byte) []byte
 		want   string
@@ -242,7 +225,7 @@ func TestSpoolDamage(t *testing.T) {
 
 // TestSpoolTogether: many at the same time share fsyncs, and all of them are there.
 func TestSpoolTogether(t *testing.T) {
-	s := openSpool(t, t.TempDir(), 64<<20, sealer(t))
+	s := openSpool(t, t.TempDir(), 64<<20, journaltest.Sealer(t))
 	var wg sync.WaitGroup
 	const n, each = 50, 40
 	for i := range n {
@@ -267,7 +250,7 @@ func TestSpoolTogether(t *testing.T) {
 
 // TestSpoolDiskFails: an event whose write failed was not promised, and nothing is written behind it.
 func TestSpoolDiskFails(t *testing.T) {
-	s := openSpool(t, t.TempDir(), 1<<20, sealer(t))
+	s := openSpool(t, t.TempDir(), 1<<20, journaltest.Sealer(t))
 	defer s.close()
 	if err := s.put(some("a")); err != nil {
 		t.Fatal(err)
@@ -290,7 +273,7 @@ func TestSpoolDiskFails(t *testing.T) {
 }
 
 func FuzzSpool(f *testing.F) {
-	seal := sealer(f)
+	seal := journaltest.Sealer(f)
 	s := openSpool(f, f.TempDir(), 1<<20, seal)
 	for range 3 {
 		if err := s.put(some(rand.Text())); err != nil {

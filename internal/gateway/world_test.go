@@ -229,7 +229,7 @@ func (w *world) raw(request string) (int, string) {
 		w.t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = io.WriteString(c, request)
 	b, _ := io.ReadAll(c)
 	var status int
@@ -240,7 +240,7 @@ func (w *world) raw(request string) (int, string) {
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}

@@ -2,9 +2,6 @@ package journal_test
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,24 +10,8 @@ import (
 	"testing"
 
 	"github.com/lanyard-dev/lanyard/internal/journal"
+	"github.com/lanyard-dev/lanyard/internal/journal/journaltest"
 )
-
-func sealer(t testing.TB) journal.Sealer {
-	var key [32]byte
-	_, _ = rand.Read(key[:])
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return journal.Sealer{
-		Seal:   func(b []byte, place string) ([]byte, error) { return a.Seal(nil, nil, b, []byte(place)), nil },
-		Unseal: func(b []byte, place string) ([]byte, error) { return a.Open(nil, nil, b, []byte(place)) },
-	}
-}
 
 // read is what can be read of b, and how it ends.
 func read(s journal.Sealer, b []byte) (list []string, damaged int, end error) {
@@ -61,7 +42,7 @@ func three(t testing.TB, s journal.Sealer) (b []byte, ends []int) {
 
 // TestCutAnywhere: whatever part of a write was made, what is whole is read and nothing else, and it is known to be torn.
 func TestCutAnywhere(t *testing.T) {
-	s := sealer(t)
+	s := journaltest.Sealer(t)
 	b, ends := three(t, s)
 	for n := range len(b) + 1 {
 		whole := 0
@@ -91,7 +72,7 @@ func TestCutAnywhere(t *testing.T) {
 
 // TestFlippedAnywhere: no changed bit gives another text, and what is behind a damaged record is found where that can be.
 func TestFlippedAnywhere(t *testing.T) {
-	s := sealer(t)
+	s := journaltest.Sealer(t)
 	b, ends := three(t, s)
 	for i := range b {
 		bad := bytes.Clone(b)
@@ -112,14 +93,14 @@ func TestFlippedAnywhere(t *testing.T) {
 }
 
 func TestPlaces(t *testing.T) {
-	s := sealer(t)
+	s := journaltest.Sealer(t)
 	b, ends := three(t, s)
 	for name, moved := range map[string][]byte{"swapped": append(bytes.Clone(b[ends[0]:ends[1]]), b[:ends[0]]...), "left out": b[ends[0]:], "repeated": append(bytes.Clone(b[:ends[0]]), b[:ends[0]]...)} {
 		if list, damaged, _ := read(s, moved); damaged == 0 {
 			t.Errorf("%s: %q", name, list)
 		}
 	}
-	if list, damaged, _ := read(sealer(t), b); len(list) > 0 || damaged != 3 {
+	if list, damaged, _ := read(journaltest.Sealer(t), b); len(list) > 0 || damaged != 3 {
 		t.Errorf("another key: %q, %d damaged", list, damaged)
 	}
 }
@@ -153,7 +134,7 @@ func TestReplace(t *testing.T) {
 }
 
 func FuzzNext(f *testing.F) {
-	s := sealer(f)
+	s := journaltest.Sealer(f)
 	b, ends := three(f, s)
 	f.Add(b)
 	f.Add(b[:ends[1]+3])

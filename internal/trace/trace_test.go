@@ -57,7 +57,11 @@ func TestExport(t *testing.T) {
 	for range 3 * batch {
 		e.Add(one())
 	}
+	end := time.Now().Add(20 * time.Second)
 	for sent, _ := e.Counts(); sent < 3*batch; sent, _ = e.Counts() {
+		if time.Now().After(end) {
+			t.Fatalf("only %d were sent", sent)
+		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	hung.Store(true)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -228,21 +227,8 @@ func TestTimeOfCheckToTimeOfUseAfterAKill(t *testing.T) {
 // TestTimeOfCheckToTimeOfUseOfStreams: a person approved a call whose answer goes on and on. It is cut when the policy changes under it.
 func TestTimeOfCheckToTimeOfUseOfStreams(t *testing.T) {
 	h := build(t)
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for {
-			if _, err := io.WriteString(w, "salary\n"); err != nil {
-				return
-			}
-			http.NewResponseController(w).Flush()
-			select {
-			case <-r.Context().Done():
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	}))
-	t.Cleanup(func() { web.CloseClientConnections(); web.Close() })
-	h.do("upstream", "put", "feed", "--url", web.URL, "--owner", "priya", "--pattern", "GET /all -> all read all")
+	web := h.endless()
+	h.do("upstream", "put", "feed", "--url", web, "--owner", "priya", "--pattern", "GET /all -> all read all")
 	clerk, ben := h.agent("clerk", "ben"), h.in("ben")
 	rule := h.write("no.cedar", `forbid (principal, action == Lanyard::Action::"all", resource);`)
 	h.streams("the grant is taken", clerk, ben, "grant", "revoke", "clerk/feed", "--reason", "test")
@@ -260,27 +246,5 @@ func (h *house) streams(name string, clerk *client.Source, ben *person, stop ...
 	if status, page := ben.decides(id, "once"); id == "" || status != 200 {
 		h.Fatalf("%s: %d %s", name, status, page)
 	}
-	r, err := http.NewRequestWithContext(h.Context(), "GET", h.gate+"/feed/all", nil)
-	if err != nil {
-		h.Fatal(err)
-	}
-	res, err := clerk.HTTPClient(h.gate + "/feed").Do(r)
-	if err != nil || res.StatusCode != 200 {
-		h.Fatal(name, err, res)
-	}
-	defer res.Body.Close()
-	if _, err := io.ReadFull(res.Body, make([]byte, 70)); err != nil {
-		h.Fatal(name, err)
-	}
-	h.do(stop...)
-	ended := make(chan error, 1)
-	go func() { _, err := io.Copy(io.Discard, res.Body); ended <- err }()
-	select {
-	case err := <-ended:
-		if err == nil {
-			h.Errorf("%s: the stream ended as if it were whole", name)
-		}
-	case <-time.After(10 * time.Second):
-		h.Errorf("%s: the stream goes on", name)
-	}
+	h.cut(name, clerk, stop...)
 }

@@ -223,6 +223,55 @@ func (h *house) upstream(name string, flags ...string) *system {
 	return s
 }
 
+// endless is the address of an upstream whose answers go on and on.
+func (h *house) endless() string {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for {
+			if _, err := io.WriteString(w, "salary\n"); err != nil {
+				return
+			}
+			http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done():
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}))
+	h.Cleanup(func() { web.CloseClientConnections(); web.Close() })
+	return web.URL
+}
+
+// cut reads the endless feed as who has the badge, and wants that cut once stop was done.
+func (h *house) cut(name string, badge *client.Source, stop ...string) {
+	h.Helper()
+	ctx, cancel := context.WithTimeout(h.Context(), time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", h.gate+"/feed/all", nil)
+	if err != nil {
+		h.Fatal(err)
+	}
+	res, err := badge.HTTPClient(h.gate + "/feed").Do(r)
+	if err != nil || res.StatusCode != 200 {
+		h.Fatal(name, err, res)
+	}
+	defer res.Body.Close()
+	if _, err := io.ReadFull(res.Body, make([]byte, 70)); err != nil {
+		h.Fatal(name, err)
+	}
+	h.do(stop...)
+	ended := make(chan error, 1)
+	go func() { _, err := io.Copy(io.Discard, res.Body); ended <- err }()
+	select {
+	case err := <-ended:
+		if err == nil {
+			h.Errorf("%s: the stream ended as if it were whole", name)
+		}
+	case <-time.After(20 * time.Second):
+		h.Errorf("%s: the stream goes on", name)
+	}
+}
+
 // call sends one request as who has the badge, and returns the status and what was said; 0 when no token was to be had.
 func (h *house) call(badge *client.Source, upstream, method, path string) (int, string) {
 	h.Helper()

@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,24 +105,6 @@ func TestCord(t *testing.T) {
 		return h.first(`(lyd_\S+)`, h.do("credential", "add", "keyed", "--api-key"))
 	}
 	h.do("grant", "put", "keyed", "read-mail", "--upstream", "mail", "--action", "read")
-	badge := func(key string) string {
-		form := url.Values{"grant_type": {"client_credentials"}, "resource": {h.gate + "/mail"}}
-		req, _ := http.NewRequest("POST", h.control+"/oauth/token", strings.NewReader(form.Encode()))
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		req.SetBasicAuth(url.QueryEscape("spiffe://lanyard.local/api_key/keyed"), key)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		var token struct {
-			Access string `json:"access_token"`
-		}
-		if err := json.NewDecoder(res.Body).Decode(&token); err != nil || token.Access == "" {
-			t.Fatalf("token: %s", res.Status)
-		}
-		return token.Access
-	}
 	works := func(token string, want bool) {
 		t.Helper()
 		if status, body := h.get(h.gate+"/mail"+profile, token); (status == 200) != want {
@@ -133,7 +112,7 @@ func TestCord(t *testing.T) {
 		}
 	}
 	key := keyed()
-	token := badge(key)
+	token := h.badge("keyed", key)
 	works(token, true)
 	for name, end := range map[string]struct{ stop, undo []string }{
 		"identity": {[]string{"kill", "keyed"}, []string{"restore", "keyed"}},
@@ -150,14 +129,14 @@ func TestCord(t *testing.T) {
 		works(token, name == "upstream") // an identity's old token stays dead
 		if name != "upstream" {
 			key = keyed()
-			token = badge(key)
+			token = h.badge("keyed", key)
 		}
 	}
 	h.fails(3, "revoked", h.asReader("GET", profile)...) // it fell with its owner, and its key stays dead
 	works(token, true)
 	h.do("revoke", "token", token, "--reason", "seen in a log")
 	works(token, false)
-	token = badge(key)
+	token = h.badge("keyed", key)
 	h.do("revoke", "grant", "keyed/read-mail", "--reason", "over")
 	works(token, false)
 	h.do("grant", "put", "keyed", "read-mail", "--upstream", "mail", "--action", "read")
@@ -173,14 +152,14 @@ func TestCord(t *testing.T) {
 	}
 	works(token, false)
 	key = keyed()
-	token = badge(key)
+	token = h.badge("keyed", key)
 	h.do("identity", "suspend", "keyed")
 	works(token, false)
 	h.do("identity", "resume", "keyed")
 	works(token, true)
 	h.do("keys", "rotate")
 	works(token, true)
-	works(badge(key), true)
+	works(h.badge("keyed", key), true)
 	h.stop()
 	h.start()
 	works(token, true) // a restart forgets neither keys nor what is good
@@ -195,7 +174,7 @@ func TestCord(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	h := build(t)
 	h.settle()
-	h.do("identity", "register", "reader", "--owner", "maya", "--purpose", "Reads mail", "--expires", time.Now().Add(3*time.Second).UTC().Format(time.RFC3339))
+	h.do("identity", "register", "reader", "--owner", "maya", "--purpose", "Reads mail", "--expires", time.Now().Add(6*time.Second).UTC().Format(time.RFC3339))
 	h.eventually("reader has expired", func() bool { return h.try(h.asReader("GET", profile)...).code == 3 })
 	h.eventually("the state says so", func() bool { return strings.Contains(h.do("identity", "show", "reader"), "expired") })
 	h.do("identity", "renew", "reader", "--expires", "10d")

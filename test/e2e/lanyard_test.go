@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -231,6 +232,35 @@ func (h *house) get(url, bearer string) (int, string) {
 		h.Fatal(err)
 	}
 	return res.StatusCode, string(b)
+}
+
+// badge is a bearer token for mail, of an identity with an API key.
+func (h *house) badge(id, key string) string {
+	h.Helper()
+	form := url.Values{"grant_type": {"client_credentials"}, "resource": {h.gate + "/mail"}}
+	req, _ := http.NewRequest("POST", h.control+"/oauth/token", strings.NewReader(form.Encode()))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(url.QueryEscape("spiffe://lanyard.local/api_key/"+id), key)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		h.Fatal(err)
+	}
+	defer res.Body.Close()
+	var token struct {
+		Access string `json:"access_token"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&token); err != nil || token.Access == "" {
+		h.Fatalf("token: %s", res.Status)
+	}
+	return token.Access
+}
+
+// keyed registers an identity with an API key that may read mail, and returns a token of it.
+func (h *house) keyed(id string) string {
+	h.Helper()
+	h.do("identity", "register", id, "--kind", "api_key", "--owner", "maya", "--purpose", "Reads")
+	h.do("grant", "put", id, "read-mail", "--upstream", "mail", "--action", "read")
+	return h.badge(id, h.first(`(lyd_\S+)`, h.do("credential", "add", id, "--api-key")))
 }
 
 // first returns what pattern's first group matches in s.

@@ -59,7 +59,9 @@ func TestDrain(t *testing.T) {
 	w := &wire{h: h}
 	agent := w.agent("reader")
 	var stop, lost, served atomic.Int64
+	none := "nothing"
 	var first atomic.Pointer[string]
+	first.Store(&none)
 	var workers sync.WaitGroup
 	for n := range 8 {
 		client := agent.HTTPClient(h.gate + "/slow")
@@ -83,7 +85,7 @@ func TestDrain(t *testing.T) {
 				if err != nil || text != "done" {
 					lost.Add(1)
 					what := fmt.Sprint(err, text)
-					first.CompareAndSwap(nil, &what)
+					first.CompareAndSwap(&none, &what)
 					continue
 				}
 				served.Add(1)

@@ -135,7 +135,7 @@ func TestTaskStream(t *testing.T) {
 	if _, err := watch(h.open("reader", "--purpose", "Watch", "--upstream", "ticker", "--action", "read"), func(task string) { h.do("task", "close", task) }); err == nil {
 		t.Error("closed: the stream ended as if it were whole")
 	}
-	soon := time.Now().Add(3 * time.Second).UTC().Format(time.RFC3339)
+	soon := time.Now().Add(6 * time.Second).UTC().Format(time.RFC3339)
 	if _, err := watch(h.open("reader", "--purpose", "Watch for a moment", "--upstream", "ticker", "--action", "read", "--until", soon), nothing); err == nil {
 		t.Error("at its end: the stream ended as if it were whole")
 	}

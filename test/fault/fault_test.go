@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
 	"github.com/lanyard-dev/lanyard/test/fault/lossyfs"
 )
 
@@ -88,7 +89,7 @@ func rounds(t *testing.T, usual int) int {
 	return usual
 }
 
-// needFUSE skips the test where no file system can be mounted; CI must be able to.
+// needFUSE skips the test where no file system can be mounted.
 func needFUSE(t *testing.T) {
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err == nil {
@@ -97,12 +98,18 @@ func needFUSE(t *testing.T) {
 	if err == nil && os.Getuid() != 0 {
 		err = fmt.Errorf("mounting needs root")
 	}
-	switch {
-	case err != nil && os.Getenv("CI") == "true":
-		t.Fatalf("CI must have FUSE: %v", err)
-	case err != nil:
-		t.Skipf("not run, no FUSE here: %v", err)
+	if err != nil {
+		cannot(t, fmt.Errorf("no FUSE here: %w", err))
 	}
+}
+
+// cannot skips a test that this machine cannot run; CI must be able to.
+func cannot(t *testing.T, err error) {
+	t.Helper()
+	if pgserver.CI() {
+		t.Fatalf("CI must be able to run this: %v", err)
+	}
+	t.Skipf("not run: %v", err)
 }
 
 // mount serves f until the returned function ends it, at the latest when the test does.
