@@ -1,4 +1,4 @@
-// Package web embeds the console's files.
+// Package web has the pages that people see, and the console's files, when there are any.
 package web
 
 import "embed"

@@ -113,6 +113,7 @@ func (a *app) restore() *cobra.Command {
 			})
 		}}
 	a.reasonFlag(c)
+	a.waitFlag(c)
 	f := c.Flags()
 	f.StringVar(&in.Owner, "owner", "", "every killed identity of this owner")
 	f.StringVar(&in.Upstream, "upstream", "", "this upstream")

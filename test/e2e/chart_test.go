@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
@@ -57,6 +58,7 @@ func render(values map[string]any) (docs []map[string]any, err error) {
 			}
 			return d
 		},
+		"int": func(v any) (int, error) { return strconv.Atoi(fmt.Sprint(v)) },
 		"default": func(otherwise, v any) any {
 			if v == nil || reflect.ValueOf(v).IsZero() {
 				return otherwise
@@ -145,7 +147,11 @@ func TestChart(t *testing.T) {
 	}{
 		{"all", "podMonitor.enabled=true", "", map[string]int{"StatefulSet": 1, "Service": 1, "PodMonitor": 1}},
 		{"bare", "tls.secretName=", "", map[string]int{"StatefulSet": 1, "Service": 1}},
-		{"split", "mode=split,database.secretName=db,seal.key=openbao:https://bao/transit/keys/x,seal.tokenSecretName=bao,otlpEndpoint=http://c:4318", "", map[string]int{"Deployment": 2, "PodDisruptionBudget": 2, "Service": 2}},
+		{"split", "mode=split,database.secretName=db,seal.key=openbao:https://bao/transit/keys/x,seal.tokenSecretName=bao,otlpEndpoint=http://c:4318,gateway.joinTokenSecretName=gw-1", "",
+			map[string]int{"Deployment": 1, "StatefulSet": 1, "PodDisruptionBudget": 1, "Service": 2}},
+		{"a gateway alone", "mode=split,control.replicas=0,gateway.control=https://c:8442,gateway.joinTokenSecretName=gw-2", "", map[string]int{"StatefulSet": 1, "Service": 1}},
+		{"a gateway of nobody", "mode=split,control.replicas=0", "needs gateway.control", nil},
+		{"two gateways", "mode=split,database.secretName=db,seal.key=x,gateway.replicas=2", "a token of its own", nil},
 		{"no database", "mode=split", "needs database.secretName", nil},
 		{"no seal", "mode=split,database.secretName=db", "needs seal.key", nil},
 		{"no mode", "mode=x", "all or split", nil},
@@ -203,12 +209,25 @@ func TestChart(t *testing.T) {
 						t.Errorf("%s selects %s=%v, its pods have %v", kind, name, value, labels[name])
 					}
 				}
+				env := map[string]bool{}
+				for _, v := range in(pod, "containers", 0, "env").([]any) {
+					env[in(v, "name").(string)] = true
+				}
+				if joins := labels["app.kubernetes.io/component"] == "gateway"; env["LANYARD_JOIN_TOKEN"] != joins || env["LANYARD_CONTROL"] != joins {
+					t.Errorf("%v has the join token: %v", labels["app.kubernetes.io/component"], env["LANYARD_JOIN_TOKEN"])
+				}
+				if kind == "StatefulSet" && (in(doc, "spec", "volumeClaimTemplates", 0, "metadata", "name") != "data" || in(doc, "spec", "replicas") != 1) {
+					t.Errorf("the data folder of %v is not a claim of one pod", in(doc, "metadata", "name"))
+				}
 				volumes := map[string]bool{}
 				for _, of := range []any{in(pod, "volumes"), in(doc, "spec", "volumeClaimTemplates")} {
 					list, _ := of.([]any)
 					for _, v := range list {
 						for _, name := range []any{in(v, "name"), in(v, "metadata", "name")} {
 							if s, ok := name.(string); ok {
+								if volumes[s] {
+									t.Errorf("%s has two volumes %s", kind, s)
+								}
 								volumes[s] = true
 							}
 						}

@@ -194,6 +194,9 @@ func TestMetrics(t *testing.T) {
 	}
 	told := map[string]bool{}
 	for _, m := range regexp.MustCompile("(?m)^\\| `(lanyard_[a-z_]+)(?:\\{[a-z, ]*\\})?` \\| (\\w+) \\| (.*) \\|$").FindAllStringSubmatch(string(reference), -1) {
+		if told[m[1]] {
+			t.Errorf("the reference has %s twice", m[1])
+		}
 		told[m[1]] = true
 		if types[m[1]] != m[2] || help[m[1]] != m[3] {
 			t.Errorf("the reference says of %s %s: %s; it is %s: %s", m[1], m[2], m[3], types[m[1]], help[m[1]])

@@ -54,7 +54,7 @@ func TestReceipt(t *testing.T) {
 	if took := time.Since(begun); took > 2*lease {
 		t.Errorf("it waited for %s", took)
 	}
-	if out := h.do("restore", "reader", "--reason", "test"); !strings.Contains(out, "gateway-2 has stopped") || strings.Contains(out, "NOT yet") {
+	if out := h.do("restore", "reader", "--reason", "test", "--wait"); !strings.Contains(out, "gateway-2 has stopped") || strings.Contains(out, "NOT yet") {
 		t.Errorf("who has stopped is not waited for: %s", out)
 	}
 	if out := h.try("doctor").out; !strings.Contains(out, "gateway gateway-2 has stopped") {

@@ -10,6 +10,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
+{{/* claim is the volume that the data folder is in, where a process must find it again. */}}
+{{- define "lanyard.claim" -}}
+- metadata: { name: data }
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with .Values.persistence.storageClass }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources: { requests: { storage: {{ .Values.persistence.size }} } }
+{{- end }}
+
 {{/* pod is the pod of a role: a dict of root, role (all, control, gateway), resources. */}}
 {{- define "lanyard.pod" -}}
 {{- $v := .root.Values -}}
@@ -60,6 +71,10 @@ spec:
         {{- end }}
         {{- if eq .role "gateway" }}
         - { name: LANYARD_CONTROL, value: {{ default (printf "https://%s-control:%v" (include "lanyard.name" .root) $v.control.feedPort) $v.gateway.control | quote }} }
+        {{- with $v.gateway.joinTokenSecretName }}
+        - name: LANYARD_JOIN_TOKEN # not used any more once it has joined
+          valueFrom: { secretKeyRef: { name: {{ . }}, key: token, optional: true } }
+        {{- end }}
         {{- end }}
         {{- if $v.tls.secretName }}
         - { name: LANYARD_TLS_CERT, value: /etc/lanyard/tls/tls.crt }
@@ -117,7 +132,7 @@ spec:
         {{- end }}
   volumes:
     - { name: tmp, emptyDir: {} }
-    {{- if ne .role "all" }}
+    {{- if eq .role "control" }}
     - { name: data, emptyDir: {} }
     {{- end }}
     {{- if $v.tls.secretName }}
