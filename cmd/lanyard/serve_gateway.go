@@ -30,6 +30,7 @@ import (
 // member is a gateway's place in the fleet, and the file that keeps it.
 type member struct {
 	path string
+	lock *os.File   // of the folder: no other process uses it while this is open
 	mu   sync.Mutex // held while it changes
 	now  atomic.Pointer[feed.Member]
 }
@@ -86,12 +87,12 @@ func (s *server) openMember(ctx context.Context) (*member, error) {
 	}
 	lock, err := os.OpenFile(filepath.Join(s.data, "gateway.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) // until the process ends
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("another gateway uses the folder %s (%w)", s.data, err)
 	}
-	m := &member{path: filepath.Join(s.data, "gateway.json")}
+	m := &member{path: filepath.Join(s.data, "gateway.json"), lock: lock}
 	b, err := os.ReadFile(m.path)
 	var kept feed.Member
 	switch {
@@ -222,6 +223,7 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	defer m.lock.Close() // until then it is referred to: the file would be closed with it
 	me := m.current()
 	client, err := feed.NewClient(s.fleet.controls, feed.MemberTLS(m.current, time.Now))
 	if err != nil {
