@@ -43,23 +43,8 @@ func (m *member) put(next *feed.Member) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(m.path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := journal.Put(m.path, b); err != nil {
 		return fmt.Errorf("keeping the gateway's certificate: %w", err)
-	}
-	if err := os.Rename(m.path+".new", m.path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(m.path))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-		return err
 	}
 	m.now.Store(next)
 	return nil
