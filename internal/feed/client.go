@@ -106,13 +106,13 @@ func (c *Client) each(ctx context.Context, twice bool, try func(address string) 
 		var said *remoteError
 		var never *unreached
 		switch {
-		case err == nil, ctx.Err() != nil, errors.As(err, &said) && said.is != nil:
+		case err == nil, errors.Is(ctx.Err(), context.Canceled), errors.As(err, &said) && said.is != nil:
 			return err
 		case FaultOf(err) != nil:
 			return err
 		}
-		c.at.CompareAndSwap(n, n+1)
-		if !twice && !errors.As(err, &never) {
+		c.at.CompareAndSwap(n, n+1) // also from one that hangs: the next call must not wait for it, too
+		if ctx.Err() != nil || !twice && !errors.As(err, &never) {
 			return err
 		}
 	}
