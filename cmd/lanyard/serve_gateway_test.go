@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -60,5 +61,16 @@ func TestGatewayFolder(t *testing.T) {
 	kept, err := os.ReadFile(m.path)
 	if info, _ := os.Stat(m.path); err != nil || !strings.Contains(string(kept), `"other"`) || info.Mode().Perm() != 0o600 || m.current().Name != "other" {
 		t.Errorf("%v: %s", err, kept)
+	}
+}
+
+// TestControlAddress: an address that no client would use is refused at once, as a mistake of who wrote it.
+func TestControlAddress(t *testing.T) {
+	for address, good := range map[string]bool{"https://h:1": true, "https://h:1/": true, "http://h:1": false, "https://": false, "https://h/path": false, "https://u:p@h": false, "https://h?q": false} {
+		f := fleet{role: roleGateway, ttl: time.Hour, controls: []string{address}}
+		var e exit
+		if err := f.check(false); (err == nil) != good || err != nil && (!errors.As(err, &e) || e.code != exitUsage) {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }
