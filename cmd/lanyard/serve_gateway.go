@@ -285,7 +285,9 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	probes := health(ready, metrics)
 	all := servings{front: []serving{{front, s.front(config)}}, last: []serving{{s.plain(probes), secured(s.controlL, config)}, {s.plain(probes), s.healthL}}}
 	err = s.until(ctx, all, func() { draining.Store(true) }, func() {}, "version", version, "role", s.fleet.role, "gateway", me.Name, "url", me.URL, "control", s.fleet.controls, "data", s.data)
-	return errors.Join(err, g.Close(), flush(spans))
+	err = errors.Join(err, g.Close())
+	flush(spans)
+	return err
 }
 
 var errDraining = errors.New("it is stopping")
