@@ -82,8 +82,15 @@ func (p *Plane) caVault() ca.Vault {
 		},
 		Save: func(ctx context.Context, put map[string][]byte, drop []string, e ledger.Event) error {
 			_, err := p.Store.Write(ctx, func(tx *store.Tx) error {
+				if err := unlessOthers(tx, prefix, put, drop, ca.ErrOtherKeys); err != nil {
+					return err
+				}
+				jwks, err := tx.Meta("jwks")
+				if err != nil {
+					return err
+				}
 				tx.Record(e)
-				return saveSecrets(tx, prefix, put, drop)
+				return errors.Join(tx.PutKeys(feed.Keys{JWKS: jwks}), saveSecrets(tx, prefix, put, drop)) // the keys again: every node looks then
 			})
 			return err
 		},
