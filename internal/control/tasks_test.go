@@ -233,6 +233,9 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%v: %s, want %s", c.want, got, c.says)
 		}
 	}
+	if got, err := p.Source("another").(feed.Budget).Draw(t.Context(), id, policy.Budget{"calls": -2, "bytes": -1000}); err != nil || len(got) != 0 {
+		t.Errorf("a gateway gives back what another has: %v, %v", got, err)
+	}
 	if e := p.last(); e.Type != "task.draw" || e.Detail["gateway"] != "gw" || e.Detail["budget"] != "calls=2" || e.Detail["task"] != id {
 		t.Errorf("%+v", e)
 	}
