@@ -160,9 +160,7 @@ func (f *fleet) join(w http.ResponseWriter, r *http.Request) {
 		f.fail(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_ = writeJSON(w, m) // the gateway may be gone
+	deliver(w, http.StatusOK, m)
 }
 
 func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membership, err error) {
