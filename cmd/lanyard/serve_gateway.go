@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,9 +16,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lanyard-dev/lanyard/internal/control"
 	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/gateway"
@@ -261,14 +259,14 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	go feed.Follow(background, client, view, func(err error) { s.log.Warn("the view fell behind", "error", err) })
 	go s.renew(background, m, client)
 	var draining atomic.Bool
-	ready := func() error {
+	ready := func(context.Context) error {
 		if draining.Load() {
-			return errDraining
+			return control.ErrDraining
 		}
 		return g.Ready()
 	}
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_ready", Help: "1 when requests are served."}, func() float64 {
-		if ready() != nil {
+		if ready(background) != nil {
 			return 0
 		}
 		return 1
@@ -282,32 +280,10 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	}))
 	front := g.Server()
 	front.Handler = closing(draining.Load, front.Handler)
-	probes := health(ready, metrics)
+	probes := control.Health(ready, metrics)
 	all := servings{front: []serving{{front, s.front(config)}}, last: []serving{{s.plain(probes), secured(s.controlL, config)}, {s.plain(probes), s.healthL}}}
 	err = s.until(ctx, all, func() { draining.Store(true) }, func() {}, "version", version, "role", s.fleet.role, "gateway", me.Name, "url", me.URL, "control", s.fleet.controls, "data", s.data)
 	err = errors.Join(err, g.Close())
 	flush(spans)
 	return err
-}
-
-var errDraining = errors.New("it is stopping")
-
-// health serves /healthz, /readyz and /metrics of a gateway.
-func health(ready func() error, metrics *prometheus.Registry) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		err := ready()
-		if err == nil {
-			io.WriteString(w, "ready\n")
-			return
-		}
-		why := "the view is not complete, or events cannot be kept" // by what, is for the log
-		if errors.Is(err, feed.ErrLapsed) || errors.Is(err, errDraining) {
-			why = err.Error()
-		}
-		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	return mux
 }
