@@ -319,7 +319,9 @@ func (s source) Draw(ctx context.Context, task string, want policy.Budget) (got 
 	return got, err
 }
 
-var _ feed.Budget = source{}
+func (s source) Introduce(ctx context.Context, upstream, access string) (feed.Introduction, error) {
+	return s.p.issuer.Introduce(ctx, upstream, access, s.gateway)
+}
 
 func (p *Plane) metrics() error {
 	for _, g := range []struct {

@@ -36,10 +36,8 @@ type Client struct {
 }
 
 var (
-	_ Source     = (*Client)(nil)
-	_ Budget     = (*Client)(nil)
-	_ Desk       = (*Client)(nil)
-	_ Introducer = (*Client)(nil)
+	_ Source = (*Client)(nil)
+	_ Desk   = (*Client)(nil)
 )
 
 // NewClient returns a client that reaches the control plane at one of those addresses. config
