@@ -218,10 +218,18 @@ func (f *fleet) leave(run *running) {
 	}
 }
 
+// spoken refuses a version of the feed that is not understood here.
+func spoken(r *http.Request) error {
+	if v, err := strconv.Atoi(r.Header.Get(feed.VersionHeader)); err != nil || v < 1 || v > feed.Version {
+		return fmt.Errorf("%w: this control plane speaks version %d of the feed; update it before its gateways", feed.ErrVersion, feed.Version)
+	}
+	return nil
+}
+
 // shows is what the other end of r's connection shows.
 func (f *fleet) shows(r *http.Request) (s papers, err error) {
-	if v, err := strconv.Atoi(r.Header.Get(feed.VersionHeader)); err != nil || v < 1 || v > feed.Version {
-		return s, fmt.Errorf("%w: this control plane speaks version %d of the feed; update it before its gateways", feed.ErrVersion, feed.Version)
+	if err := spoken(r); err != nil {
+		return s, err
 	}
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.PeerCertificates) == 0 {
 		return s, fmt.Errorf("%w: it shows none; a gateway joins first, with what lanyard gateway token prints", feed.ErrCertificate)

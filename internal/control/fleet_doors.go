@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -164,8 +163,8 @@ func (f *fleet) join(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membership, err error) {
-	if v, err := strconv.Atoi(r.Header.Get(feed.VersionHeader)); err != nil || v < 1 || v > feed.Version {
-		return m, fmt.Errorf("%w: this control plane speaks version %d of the feed; update it before its gateways", feed.ErrVersion, feed.Version)
+	if err := spoken(r); err != nil {
+		return m, err
 	}
 	var in feed.JoinCall
 	if err := body1(w, r, 16<<10, &in); err != nil {
