@@ -284,6 +284,8 @@ the old one.`,
 	return noun("credential", "How an identity proves itself", add, revoke)
 }
 
+const whereUsage = "ARGUMENT=VALUE that must hold, with * for any text, or ARGUMENT<=NUMBER, ARGUMENT>=NUMBER; can be given again"
+
 // conditions reads what each --where says.
 func conditions(where []string) (map[string]policy.Condition, error) {
 	all := map[string]policy.Condition{}
@@ -351,7 +353,7 @@ func (a *app) grant() *cobra.Command {
 	f.StringVar(&in.Upstream, "upstream", "", "the system it is on")
 	f.StringArrayVar(&in.Actions, "action", nil, "class (read, write, delete, admin), action, or pattern of actions; can be given again")
 	f.StringArrayVar(&in.Resources, "resource", nil, "pattern of resources, with *; can be given again (default all)")
-	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text, or ARGUMENT<=NUMBER, ARGUMENT>=NUMBER; can be given again")
+	f.StringArrayVar(&where, "where", nil, whereUsage)
 	f.StringVar(&cedar, "cedar", "", "file of Cedar, instead of the other fields")
 	f.BoolVar(&in.ForOthers, "only-for-others", false, "only when the identity acts on behalf of another")
 	f.StringVar(&in.Until, "until", "", "its end (default the identity's)")

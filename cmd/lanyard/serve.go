@@ -282,7 +282,9 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	if err := firstToken(ctx, plane, errs); err != nil {
 		return err
 	}
-	return errors.Join(s.answer(ctx, plane, g, handler), flush(spans))
+	err = s.answer(ctx, plane, g, handler)
+	flush(spans)
+	return err
 }
 
 // sameDomain keeps the trust domain as it was at the first start: it is part of every identity's name.

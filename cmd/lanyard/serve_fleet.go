@@ -4,11 +4,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
 // The roles of lanyard serve.
@@ -62,8 +63,8 @@ func (f *fleet) check(sealed bool) error {
 		return usage("--gateway-certificate-ttl %s: from 10s to 24h", f.ttl)
 	}
 	for _, c := range f.controls {
-		if u, err := url.Parse(c); err != nil || u.Scheme != "https" || u.Host == "" {
-			return usage("--control %q: want https://host:port", c)
+		if _, err := feed.ParseControl(c); err != nil {
+			return usage("--control %w", err)
 		}
 	}
 	if _, _, err := net.SplitHostPort(f.listen); f.listen != "" && err != nil {

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,9 +16,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lanyard-dev/lanyard/internal/control"
 	"github.com/lanyard-dev/lanyard/internal/control/seal"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/gateway"
@@ -30,6 +28,7 @@ import (
 // member is a gateway's place in the fleet, and the file that keeps it.
 type member struct {
 	path string
+	lock *os.File   // of the folder: no other process uses it while this is open
 	mu   sync.Mutex // held while it changes
 	now  atomic.Pointer[feed.Member]
 }
@@ -42,23 +41,8 @@ func (m *member) put(next *feed.Member) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(m.path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := journal.Put(m.path, b); err != nil {
 		return fmt.Errorf("keeping the gateway's certificate: %w", err)
-	}
-	if err := os.Rename(m.path+".new", m.path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(m.path))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-		return err
 	}
 	m.now.Store(next)
 	return nil
@@ -86,12 +70,12 @@ func (s *server) openMember(ctx context.Context) (*member, error) {
 	}
 	lock, err := os.OpenFile(filepath.Join(s.data, "gateway.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) // until the process ends
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("another gateway uses the folder %s (%w)", s.data, err)
 	}
-	m := &member{path: filepath.Join(s.data, "gateway.json")}
+	m := &member{path: filepath.Join(s.data, "gateway.json"), lock: lock}
 	b, err := os.ReadFile(m.path)
 	var kept feed.Member
 	switch {
@@ -222,6 +206,7 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	defer m.lock.Close() // until then it is referred to: the file would be closed with it
 	me := m.current()
 	client, err := feed.NewClient(s.fleet.controls, feed.MemberTLS(m.current, time.Now))
 	if err != nil {
@@ -274,14 +259,14 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	go feed.Follow(background, client, view, func(err error) { s.log.Warn("the view fell behind", "error", err) })
 	go s.renew(background, m, client)
 	var draining atomic.Bool
-	ready := func() error {
+	ready := func(context.Context) error {
 		if draining.Load() {
-			return errDraining
+			return control.ErrDraining
 		}
 		return g.Ready()
 	}
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_ready", Help: "1 when requests are served."}, func() float64 {
-		if ready() != nil {
+		if ready(background) != nil {
 			return 0
 		}
 		return 1
@@ -295,30 +280,10 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	}))
 	front := g.Server()
 	front.Handler = closing(draining.Load, front.Handler)
-	probes := health(ready, metrics)
+	probes := control.Health(ready, metrics)
 	all := servings{front: []serving{{front, s.front(config)}}, last: []serving{{s.plain(probes), secured(s.controlL, config)}, {s.plain(probes), s.healthL}}}
 	err = s.until(ctx, all, func() { draining.Store(true) }, func() {}, "version", version, "role", s.fleet.role, "gateway", me.Name, "url", me.URL, "control", s.fleet.controls, "data", s.data)
-	return errors.Join(err, g.Close(), flush(spans))
-}
-
-var errDraining = errors.New("it is stopping")
-
-// health serves /healthz, /readyz and /metrics of a gateway.
-func health(ready func() error, metrics *prometheus.Registry) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		err := ready()
-		if err == nil {
-			io.WriteString(w, "ready\n")
-			return
-		}
-		why := "the view is not complete, or events cannot be kept" // by what, is for the log
-		if errors.Is(err, feed.ErrLapsed) || errors.Is(err, errDraining) {
-			why = err.Error()
-		}
-		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	return mux
+	err = errors.Join(err, g.Close())
+	flush(spans)
+	return err
 }

@@ -78,13 +78,12 @@ func (s *server) traces(metrics *prometheus.Registry, gateway string) (*trace.Ex
 }
 
 // flush hands over what an exporter holds; nil: there is none.
-func flush(spans *trace.Exporter) error {
+func flush(spans *trace.Exporter) {
 	if spans != nil {
 		late, stop := context.WithTimeout(context.Background(), 2*time.Second)
 		defer stop()
 		spans.Close(late)
 	}
-	return nil
 }
 
 // serving is a server and where it listens; nil: nowhere.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/lanyard-dev/lanyard/internal/control/seal"
+	"github.com/lanyard-dev/lanyard/internal/journal"
 )
 
 // sessionKey is what the gateway binds sessions with upstreams to identities with. It is kept
@@ -36,22 +37,8 @@ func (s *server) sessionKey(box *seal.Box) ([]byte, error) {
 	if sealed, err = box.Seal(key, context); err != nil {
 		return nil, err
 	}
-	if err := replaceFile(path, sealed); err != nil { // a full disk keeps nothing from starting
+	if err := journal.Put(path, sealed); err != nil { // a full disk keeps nothing from starting
 		s.log.Warn("MCP sessions will end with the next start: what they are bound with cannot be kept", "error", err)
 	}
 	return key, nil
-}
-
-// replaceFile puts data in the place of a file, whole or not at all, for its owner alone to read.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // nothing is there when it was renamed
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -66,7 +66,7 @@ different ones, write them into a file and give it with --scope.`,
 	f.StringArrayVar(&on, "upstream", nil, "a system it needs; can be given again")
 	f.StringArrayVar(&part.Actions, "action", nil, "class (read, write, delete, admin), action, or pattern of actions; can be given again")
 	f.StringArrayVar(&part.Resources, "resource", nil, "pattern of resources, with *; can be given again (default all)")
-	f.StringArrayVar(&where, "where", nil, "ARGUMENT=VALUE that must hold, with * for any text; can be given again")
+	f.StringArrayVar(&where, "where", nil, whereUsage)
 	f.StringVar(&scope, "scope", "", "file (YAML) with a list of upstream, actions, resources, conditions")
 	f.StringArrayVar(&budget, "budget", nil, "KIND=LIMIT: calls, bytes, or a counter of an upstream; can be given again")
 	f.StringVar(&in.Until, "until", "", "its end: 8h, 2027-01-31 (default in 24 hours)")

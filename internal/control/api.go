@@ -201,7 +201,7 @@ type ProviderKeys struct {
 	Pinned bool     `json:"pinned" doc:"They are given in the entry, not fetched"`
 }
 
-// ReasonInput is POST /v1/providers/{provider}/{disable,enable}.
+// ReasonInput is POST /v1/providers/{provider}/{disable,enable} and /v1/gateways/{name}/evict.
 type ReasonInput struct {
 	Reason string `json:"reason,omitempty" maxLength:"500"`
 }

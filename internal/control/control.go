@@ -152,15 +152,8 @@ func vault(db *store.DB) issuer.Vault {
 		},
 		Save: func(ctx context.Context, put map[string][]byte, drop []string, keys feed.Keys, e ledger.Event) error {
 			_, err := db.Write(ctx, func(tx *store.Tx) error {
-				kept, err := tx.Secrets(prefix)
-				if err != nil {
+				if err := unlessOthers(tx, prefix, put, drop, issuer.ErrOtherKeys); err != nil {
 					return err
-				}
-				for _, name := range kept {
-					id := strings.TrimPrefix(name, prefix)
-					if put[id] == nil && !slices.Contains(drop, id) {
-						return issuer.ErrOtherKeys
-					}
 				}
 				tx.Record(e)
 				return errors.Join(tx.PutKeys(keys), saveSecrets(tx, prefix, put, drop))
@@ -176,6 +169,17 @@ func loadSecrets(tx *store.Tx, prefix string, keys map[string][]byte) error {
 	for _, name := range names {
 		if keys[strings.TrimPrefix(name, prefix)], err = tx.Secret(name); err != nil {
 			return err
+		}
+	}
+	return err
+}
+
+// unlessOthers returns other when there is a secret under prefix that is neither put nor dropped: who saves does not know of it.
+func unlessOthers(tx *store.Tx, prefix string, put map[string][]byte, drop []string, other error) error {
+	names, err := tx.Secrets(prefix)
+	for _, name := range names {
+		if id := strings.TrimPrefix(name, prefix); put[id] == nil && !slices.Contains(drop, id) {
+			return other
 		}
 	}
 	return err
@@ -245,15 +249,22 @@ func (p *Plane) Run(ctx context.Context) {
 	}
 }
 
-// followKeys has the ring hold what any node made of the signing keys, until ctx ends.
+// followKeys has the ring and the fleet's authority hold what any node made of their keys, until ctx ends.
 func (p *Plane) followKeys(ctx context.Context) {
+	refresh := func() error {
+		err := p.ring.Refresh(ctx)
+		if err == nil && p.fleet != nil {
+			err = p.fleet.ca.Refresh(ctx)
+		}
+		return err
+	}
 	for ctx.Err() == nil {
 		at := p.Store.Head()
-		err := p.ring.Refresh(ctx)
+		err := refresh()
 		if err == nil {
 			for c, e := range p.Store.Watch(ctx, at) {
 				if err = e; err == nil && c.Keys != nil {
-					err = p.ring.Refresh(ctx)
+					err = refresh()
 				}
 				if err != nil {
 					break
@@ -261,7 +272,7 @@ func (p *Plane) followKeys(ctx context.Context) {
 			}
 		}
 		if err != nil && ctx.Err() == nil {
-			p.Log.Warn("following the signing keys", "error", err)
+			p.Log.Warn("following the keys of other nodes", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -320,7 +331,9 @@ func (s source) Draw(ctx context.Context, task string, want policy.Budget) (got 
 	return got, err
 }
 
-var _ feed.Budget = source{}
+func (s source) Introduce(ctx context.Context, upstream, access string) (feed.Introduction, error) {
+	return s.p.issuer.Introduce(ctx, upstream, access, s.gateway)
+}
 
 func (p *Plane) metrics() error {
 	for _, g := range []struct {

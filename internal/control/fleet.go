@@ -35,20 +35,29 @@ type fleet struct {
 	whole chan struct{} // has a value for each gateway that reads all there is: it holds a state of the store
 
 	mu    sync.Mutex
-	links map[string]*link // by the address of the other end
+	links map[net.Conn]*link
 	down  bool
 }
 
-// link is one connection of a gateway, or of who wants to be one.
+// link is one connection of a gateway, or of who wants to be one. Its requests have it in their context.
 type link struct {
 	conn    net.Conn
-	name    string // of the gateway, once a request has said it
-	print   string
+	papers  // once a request has shown it
 	running map[*running]bool
+}
+
+type linkKey struct{}
+
+// papers are what the certificate of a connection says, which the handshake has verified.
+type papers struct {
+	name, print string // of the gateway, and the certificate's thumbprint
+	leaf        *x509.Certificate
 }
 
 // running is one request.
 type running struct {
+	papers
+	link   *link // nil: it was not let in
 	cancel context.CancelCauseFunc
 	watch  bool
 }
@@ -59,7 +68,7 @@ var errReplaced = errors.New("another watch of this gateway began; does another 
 var errStopping = errors.New("the control plane is stopping")
 
 func newFleet(ctx context.Context, p *Plane) (*fleet, error) {
-	f := &fleet{p: p, alive: 3 * time.Second, slow: 30 * time.Second, whole: make(chan struct{}, snapshots), links: map[string]*link{}}
+	f := &fleet{p: p, alive: 3 * time.Second, slow: 30 * time.Second, whole: make(chan struct{}, snapshots), links: map[net.Conn]*link{}}
 	f.ca = &ca.Authority{Vault: p.caVault(), Domain: p.Domain, Now: p.Now, Rand: p.Rand, TTL: p.CertificateTTL}
 	if err := f.ca.Open(ctx); err != nil {
 		return nil, err
@@ -82,8 +91,15 @@ func (p *Plane) caVault() ca.Vault {
 		},
 		Save: func(ctx context.Context, put map[string][]byte, drop []string, e ledger.Event) error {
 			_, err := p.Store.Write(ctx, func(tx *store.Tx) error {
+				if err := unlessOthers(tx, prefix, put, drop, ca.ErrOtherKeys); err != nil {
+					return err
+				}
+				jwks, err := tx.Meta("jwks")
+				if err != nil {
+					return err
+				}
 				tx.Record(e)
-				return saveSecrets(tx, prefix, put, drop)
+				return errors.Join(tx.PutKeys(feed.Keys{JWKS: jwks}), saveSecrets(tx, prefix, put, drop)) // the keys again: every node looks then
 			})
 			return err
 		},
@@ -100,7 +116,7 @@ func (p *Plane) FleetServer() *http.Server {
 	var plain http.Protocols
 	plain.SetHTTP1(true)
 	return &http.Server{Handler: hardened(f.handler(), p.bodyTime), TLSConfig: f.ca.Server(), Protocols: &plain, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug), ConnState: f.state}
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug), ConnContext: f.opened, ConnState: f.closed}
 }
 
 // StopFleet ends what gateways follow: they turn to another control plane, or come back.
@@ -113,14 +129,19 @@ func (p *Plane) StopFleet() {
 	}
 }
 
-func (f *fleet) state(c net.Conn, s http.ConnState) {
+func (f *fleet) opened(ctx context.Context, c net.Conn) context.Context {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch s {
-	case http.StateNew:
-		f.links[c.RemoteAddr().String()] = &link{conn: c, running: map[*running]bool{}}
-	case http.StateClosed, http.StateHijacked:
-		delete(f.links, c.RemoteAddr().String())
+	l := &link{conn: c, running: map[*running]bool{}}
+	f.links[c] = l
+	return context.WithValue(ctx, linkKey{}, l)
+}
+
+func (f *fleet) closed(c net.Conn, s http.ConnState) {
+	if s == http.StateClosed || s == http.StateHijacked {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.links, c)
 	}
 }
 
@@ -172,56 +193,67 @@ func (f *fleet) watching() map[string]bool {
 	return names
 }
 
-// enter says which gateway asks, and has its request end when it may ask no more. end is to be called in any case.
-func (f *fleet) enter(r *http.Request, watch bool) (ctx context.Context, g store.Gateway, end func(), err error) {
+// enter says which gateway asks, and has its request end when it may ask no more. leave is to be called in any case.
+func (f *fleet) enter(r *http.Request, watch bool) (ctx context.Context, g store.Gateway, run *running, err error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	end = func() { cancel(nil) }
-	name, print, leaf, err := f.shown(r)
-	if err != nil {
-		return ctx, g, end, err
+	run = &running{cancel: cancel, watch: watch}
+	if run.papers, err = f.shows(r); err != nil {
+		return ctx, g, run, err
 	}
-	run := &running{cancel, watch}
+	l, _ := r.Context().Value(linkKey{}).(*link)
 	f.mu.Lock()
-	l := f.links[r.RemoteAddr]
 	if f.down && watch || l == nil {
 		f.mu.Unlock()
-		return ctx, g, end, errStopping
+		return ctx, g, run, errStopping
 	}
-	l.name, l.print, l.running[run] = name, print, true
+	l.papers, l.running[run], run.link = run.papers, true, l
 	f.mu.Unlock()
-	end = func() {
-		cancel(nil)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		delete(l.running, run)
-	}
 	// It is known by now: whoever evicts it from here on ends it, and who did before is seen in the store.
-	if g, err = f.member(ctx, name, print, leaf); err == nil && watch {
-		f.cut(errReplaced, func(l *link, r *running) bool { return r.watch && l.name == name && r != run })
+	if g, err = f.member(ctx, run.papers); err == nil && watch {
+		f.cut(errReplaced, func(l *link, r *running) bool { return r.watch && l.name == run.name && r != run })
 	}
-	return ctx, g, end, err
+	return ctx, g, run, err
 }
 
-// shown is what the certificate of the connection says, which the handshake has verified.
-func (f *fleet) shown(r *http.Request) (name, print string, leaf *x509.Certificate, err error) {
+func (f *fleet) leave(run *running) {
+	run.cancel(nil)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if run.link != nil {
+		delete(run.link.running, run)
+	}
+}
+
+// spoken refuses a version of the feed that is not understood here.
+func spoken(r *http.Request) error {
 	if v, err := strconv.Atoi(r.Header.Get(feed.VersionHeader)); err != nil || v < 1 || v > feed.Version {
-		return "", "", nil, fmt.Errorf("%w: this control plane speaks version %d of the feed; update it before its gateways", feed.ErrVersion, feed.Version)
+		return fmt.Errorf("%w: this control plane speaks version %d of the feed; update it before its gateways", feed.ErrVersion, feed.Version)
+	}
+	return nil
+}
+
+// shows is what the other end of r's connection shows.
+func (f *fleet) shows(r *http.Request) (s papers, err error) {
+	if err := spoken(r); err != nil {
+		return s, err
 	}
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.PeerCertificates) == 0 {
-		return "", "", nil, fmt.Errorf("%w: it shows none; a gateway joins first, with what lanyard gateway token prints", feed.ErrCertificate)
+		return s, fmt.Errorf("%w: it shows none; a gateway joins first, with what lanyard gateway token prints", feed.ErrCertificate)
 	}
-	leaf = r.TLS.PeerCertificates[0]
-	if len(leaf.URIs) == 1 {
-		name, _ = strings.CutPrefix(leaf.URIs[0].String(), feed.GatewayName(f.p.Domain, ""))
+	s.leaf = r.TLS.PeerCertificates[0]
+	if len(s.leaf.URIs) == 1 {
+		s.name, _ = strings.CutPrefix(s.leaf.URIs[0].String(), feed.GatewayName(f.p.Domain, ""))
 	}
-	if name == "" || name == leaf.URIs[0].String() {
-		return "", "", nil, fmt.Errorf("%w: it is of something else", feed.ErrCertificate)
+	if s.name == "" || s.name == s.leaf.URIs[0].String() {
+		return s, fmt.Errorf("%w: it is of something else", feed.ErrCertificate)
 	}
-	return name, token.CertThumbprint(leaf.Raw), leaf, nil
+	s.print = token.CertThumbprint(s.leaf.Raw)
+	return s, nil
 }
 
 // member asks the store about a gateway that shows that certificate.
-func (f *fleet) member(ctx context.Context, name, print string, leaf *x509.Certificate) (store.Gateway, error) {
+func (f *fleet) member(ctx context.Context, by papers) (store.Gateway, error) {
+	name, print := by.name, by.print
 	g, err := read(ctx, f.p, func(tx *store.Tx) (store.Gateway, error) { return tx.Gateway(name) })
 	now := f.p.Now()
 	switch {
@@ -229,7 +261,7 @@ func (f *fleet) member(ctx context.Context, name, print string, leaf *x509.Certi
 		return g, fmt.Errorf("%w: this control plane knows of no gateway %s", feed.ErrCertificate, name)
 	case err != nil:
 		return g, err
-	case now.After(leaf.NotAfter):
+	case now.After(by.leaf.NotAfter):
 		return g, fmt.Errorf("%w: it ended; an operator can let it join again: lanyard gateway token %s --replace", feed.ErrCertificate, name)
 	case g.State != store.GatewayJoined:
 		return g, feed.ErrEvicted
@@ -255,8 +287,8 @@ func (f *fleet) member(ctx context.Context, name, print string, leaf *x509.Certi
 // guarded is a door for gateways alone. What f returns is answered; an error is told as far as it is theirs to know.
 func guarded[I, O any](f *fleet, most int64, do func(context.Context, store.Gateway, I) (O, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, g, end, err := f.enter(r, false)
-		defer end()
+		ctx, g, run, err := f.enter(r, false)
+		defer f.leave(run)
 		var in I
 		var out O
 		if err == nil {
@@ -273,10 +305,16 @@ func guarded[I, O any](f *fleet, most int64, do func(context.Context, store.Gate
 			return
 		}
 		f.p.Store.TouchGateway(g.Name, f.p.Now())
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		_ = json.NewEncoder(w).Encode(out) // the gateway may be gone
+		deliver(w, http.StatusOK, out)
 	}
+}
+
+// deliver answers a gateway, which may be gone.
+func deliver(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
 }
 
 var errBody = errors.New("this is not what the feed takes here: no JSON, a member that is unknown or of another type, or too much")
@@ -335,7 +373,5 @@ func (f *fleet) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, feed.ErrEvicted) || errors.Is(err, feed.ErrCertificate) {
 		w.Header().Set("Connection", "close")
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(told) // the gateway may be gone
+	deliver(w, status, told)
 }

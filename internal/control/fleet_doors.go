@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -169,14 +168,12 @@ func (f *fleet) join(w http.ResponseWriter, r *http.Request) {
 		f.fail(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_ = writeJSON(w, m) // the gateway may be gone
+	deliver(w, http.StatusOK, m)
 }
 
 func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membership, err error) {
-	if v, err := strconv.Atoi(r.Header.Get(feed.VersionHeader)); err != nil || v < 1 || v > feed.Version {
-		return m, fmt.Errorf("%w: this control plane speaks version %d of the feed; update it before its gateways", feed.ErrVersion, feed.Version)
+	if err := spoken(r); err != nil {
+		return m, err
 	}
 	var in feed.JoinCall
 	if err := body1(w, r, 16<<10, &in); err != nil {

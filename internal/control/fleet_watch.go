@@ -2,9 +2,7 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -12,8 +10,6 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
 )
-
-func writeJSON(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
 
 // snapshotTime bounds how long a gateway may take to read all there is: so long a state of the store is held for it.
 const snapshotTime = 2 * time.Minute
@@ -26,8 +22,8 @@ const ahead = 256
 
 // watch sends what changes to a gateway, one line each, until it goes, is evicted, or takes nothing in for too long.
 func (f *fleet) watch(w http.ResponseWriter, r *http.Request) {
-	ctx, g, end, err := f.enter(r, true)
-	defer end()
+	ctx, g, run, err := f.enter(r, true)
+	defer f.leave(run)
 	var after feed.Cursor
 	if err == nil {
 		after, err = cursor(r)
@@ -36,7 +32,6 @@ func (f *fleet) watch(w http.ResponseWriter, r *http.Request) {
 		f.fail(w, r, err)
 		return
 	}
-	_, print, leaf, _ := f.shown(r)
 	out := &follower{w: w, rc: http.NewResponseController(w), slow: f.slow}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
@@ -68,7 +63,7 @@ func (f *fleet) watch(w http.ResponseWriter, r *http.Request) {
 			err = out.send(feed.Line{Trust: trust}, true)
 		case <-alive.C:
 			f.p.Store.TouchGateway(g.Name, f.p.Now())
-			if _, err = f.member(ctx, g.Name, print, leaf); err == nil {
+			if _, err = f.member(ctx, run.papers); err == nil {
 				err = out.send(feed.Line{Alive: true}, true)
 			}
 		}

@@ -1,17 +1,19 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
-// ErrDraining means that this control plane ends: it does all it does, and new work should go elsewhere.
+// ErrDraining means that this process ends: it does all it does, and new work should go elsewhere.
 var ErrDraining = errors.New("it is stopping")
 
 // Ready returns why this control plane cannot do its work, or nil.
@@ -28,32 +30,43 @@ func (p *Plane) Ready() error {
 // Drain has Ready refuse from now on. Everything else goes on.
 func (p *Plane) Drain() { p.draining.Store(true) }
 
+// probe is Ready, and looks at the store when it could not be written last.
+func (p *Plane) probe(ctx context.Context) error {
+	err := p.Store.Probe(ctx)
+	if e := p.Ready(); e != nil {
+		err = e
+	}
+	return err
+}
+
 // Health serves /healthz, /readyz and /metrics alone, for an address of their own; ready is what is asked beside the control plane.
 func (p *Plane) Health(ready func() error) http.Handler {
+	return Health(func(ctx context.Context) error {
+		if err := p.probe(ctx); err != nil {
+			return err
+		}
+		return ready()
+	}, p.Metrics)
+}
+
+// Health serves /healthz, /readyz and /metrics alone, of whatever is ready when ready says so.
+func Health(ready func(context.Context) error, metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
-	p.health(mux, ready)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{}))
+	health(mux, ready)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
 }
 
 // health serves /healthz and /readyz.
-func (p *Plane) health(mux *http.ServeMux, others ...func() error) {
+func health(mux *http.ServeMux, ready func(context.Context) error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		err := p.Store.Probe(r.Context())
-		if e := p.Ready(); e != nil {
-			err = e
-		}
-		for _, other := range others {
-			if err == nil {
-				err = other()
-			}
-		}
+		err := ready(r.Context())
 		if err == nil {
 			io.WriteString(w, "ready\n")
 			return
 		}
-		why := "the view is not complete, or the ledger cannot be written" // by what, is for the log
+		why := "the view is not complete, or events cannot be kept" // by what, is for the log
 		if errors.Is(err, store.ErrUnavailable) {
 			why = store.ErrUnavailable.Error() // and not what the driver says
 		} else if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrDraining) || errors.Is(err, feed.ErrLapsed) {

@@ -68,7 +68,7 @@ type taskWait struct {
 
 func (p *Plane) taskView(tx *store.Tx, t policy.Task) (TaskView, error) {
 	given, err := tx.Given(t.ID)
-	v := TaskView{Task: t, Given: given, Going: t.Going(tx.Now()) == nil}
+	v := TaskView{Task: t, Given: given.All(), Going: t.Going(tx.Now()) == nil}
 	if t.State == policy.TaskWaiting {
 		if v.URL = p.URL + "/approvals/" + t.ID; !tx.Now().Before(t.AnswerBy) { // it is written down a moment later
 			v.State, v.URL = policy.TaskClosed, ""

@@ -22,11 +22,13 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
+// answerTime is how long an answer may take, when the caller has no less.
+const answerTime = 30 * time.Second
+
 // Client is the control plane as a gateway elsewhere sees it. Its fields must not change once it is used.
 type Client struct {
 	Addresses []string                         // https://host:port, tried in turn
 	Quiet     time.Duration                    // a watch on which nothing came for so long is dead [10s]
-	Patience  time.Duration                    // for one answer, when the caller has no more or less [30s]
 	OnTrust   func(authorities [][]byte) error // told whom to trust, when that is said; nil: nobody is
 
 	http *http.Client
@@ -34,25 +36,23 @@ type Client struct {
 }
 
 var (
-	_ Source     = (*Client)(nil)
-	_ Budget     = (*Client)(nil)
-	_ Desk       = (*Client)(nil)
-	_ Introducer = (*Client)(nil)
+	_ Source = (*Client)(nil)
+	_ Desk   = (*Client)(nil)
 )
 
 // NewClient returns a client that reaches the control plane at one of those addresses. config
-// says who the control plane has to be and who this gateway is, see [Member.TLS].
+// says who the control plane has to be and who this gateway is, see [MemberTLS].
 func NewClient(addresses []string, config *tls.Config) (*Client, error) {
 	if len(addresses) == 0 {
 		return nil, errors.New("no address of a control plane")
 	}
 	c := &Client{}
 	for _, a := range addresses {
-		u, err := url.Parse(a)
-		if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-			return nil, fmt.Errorf("control plane %q: want https://host:port", a)
+		base, err := ParseControl(a)
+		if err != nil {
+			return nil, fmt.Errorf("control plane %w", err)
 		}
-		c.Addresses = append(c.Addresses, "https://"+u.Host)
+		c.Addresses = append(c.Addresses, base)
 	}
 	var plain http.Protocols
 	plain.SetHTTP1(true)
@@ -80,6 +80,15 @@ func NewClient(addresses []string, config *tls.Config) (*Client, error) {
 	return c, nil
 }
 
+// ParseControl is the address of a control plane as it is used.
+func ParseControl(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+		return "", fmt.Errorf("%q: want https://host:port", address)
+	}
+	return "https://" + u.Host, nil
+}
+
 // unreached is why there is no connection: what was to be sent was not.
 type unreached struct{ err error }
 
@@ -88,13 +97,6 @@ func (e *unreached) Unwrap() error { return e.err }
 
 // Forget has the connections that nobody uses be made anew, with the certificate of now.
 func (c *Client) Forget() { c.http.CloseIdleConnections() }
-
-func or(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
-}
 
 // each tries the addresses in turn, from the one that answered last on, until one is reached. What
 // can be sent twice is tried at the next also when the answer got lost.
@@ -106,13 +108,13 @@ func (c *Client) each(ctx context.Context, twice bool, try func(address string) 
 		var said *remoteError
 		var never *unreached
 		switch {
-		case err == nil, ctx.Err() != nil, errors.As(err, &said) && said.is != nil:
+		case err == nil, errors.Is(ctx.Err(), context.Canceled), errors.As(err, &said) && said.is != nil:
 			return err
 		case FaultOf(err) != nil:
 			return err
 		}
-		c.at.CompareAndSwap(n, n+1)
-		if !twice && !errors.As(err, &never) {
+		c.at.CompareAndSwap(n, n+1) // also from one that hangs: the next call must not wait for it, too
+		if ctx.Err() != nil || !twice && !errors.As(err, &never) {
 			return err
 		}
 	}
@@ -159,7 +161,7 @@ func (c *Client) send(ctx context.Context, method, address, path string, in any)
 
 // call sends in to path and reads what is answered into out.
 func (c *Client) call(ctx context.Context, path string, twice bool, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, or(c.Patience, 30*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	return c.each(ctx, twice, func(address string) error {
 		res, err := c.send(ctx, http.MethodPost, address, path, in)
@@ -249,7 +251,10 @@ var (
 func (c *Client) watch(ctx context.Context, address string, after Cursor, yield func(Change) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	quiet := or(c.Quiet, 10*time.Second)
+	quiet := c.Quiet
+	if quiet == 0 {
+		quiet = 10 * time.Second
+	}
 	alarm := time.AfterFunc(quiet, func() { cancel(errQuiet) })
 	defer alarm.Stop()
 	path := PathWatch

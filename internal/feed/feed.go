@@ -96,6 +96,15 @@ type Source interface {
 	// answered before is refused; the zero Secret for nothing. The error is a *NoAccount if a
 	// person must sign in first.
 	Credential(ctx context.Context, upstream string, chain identity.Chain, refused Secret) (Secret, error)
+	// Draw takes at least want of each kind from what remains of the task's budget, durably, and
+	// returns what was taken; all of it or, with a *Spent, nothing. Whoever draws holds it and counts
+	// it down in memory; what a gateway that dies still held is lost to the task, so that it never
+	// uses more than its budget. Negative amounts give back what was not used; that is never tried twice.
+	Draw(ctx context.Context, task string, want policy.Budget) (policy.Budget, error)
+	// Introduce returns a token with which the agent that the upstream is, and nobody else, gets
+	// tokens on behalf of those behind access: the access token that a caller of the upstream
+	// showed, which is verified again. It ends no later than that one.
+	Introduce(ctx context.Context, upstream, access string) (Introduction, error)
 }
 
 // NoAccount means that an upstream is used with an owner's account, and that there is none
@@ -134,6 +143,12 @@ func (Closed) Ack(context.Context, Cursor) (time.Duration, error) { return 0, er
 func (Closed) Record(context.Context, []ledger.Event) error       { return errClosed }
 func (Closed) Credential(context.Context, string, identity.Chain, Secret) (Secret, error) {
 	return Secret{}, errClosed
+}
+func (Closed) Draw(context.Context, string, policy.Budget) (policy.Budget, error) {
+	return nil, errClosed
+}
+func (Closed) Introduce(context.Context, string, string) (Introduction, error) {
+	return Introduction{}, errClosed
 }
 
 var _ Source = Closed{}

@@ -1,17 +1,6 @@
 package feed
 
-import (
-	"context"
-	"time"
-)
-
-// Introducer is a Source that introduces callers to the agents that they call.
-type Introducer interface {
-	// Introduce returns a token with which the agent that the upstream is, and nobody else,
-	// gets tokens on behalf of those behind access: the access token that a caller of the
-	// upstream showed, which is verified again. It ends no later than that one.
-	Introduce(ctx context.Context, upstream, access string) (Introduction, error)
-}
+import "time"
 
 // Introduction is of no use to anybody but the agent it is for. It never prints.
 type Introduction struct {

@@ -238,7 +238,7 @@ func (k *Keep) write(l kept, onErr func(error)) {
 	}
 	k.unsure = true
 	if err == nil {
-		err = journal.Replace(k.path(leaseFile), func(w io.Writer) error { _, err := w.Write(b); return err })
+		err = journal.Put(k.path(leaseFile), b)
 	}
 	if err != nil {
 		onErr(fmt.Errorf("keeping the lease: %w", err))

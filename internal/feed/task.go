@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -74,16 +73,6 @@ func (st *state) task(t policy.Task) (*Stop, error) {
 		return nil, nil
 	}
 	return &Stop{Task: t.ID}, nil
-}
-
-// Budget is a [Source] that gives out what tasks may use. Whoever draws holds it and
-// counts it down in memory; what a gateway that dies still held is lost to the task,
-// so that it never uses more than its budget.
-type Budget interface {
-	// Draw takes at least want of each kind from what remains of the task's budget,
-	// durably, and returns what was taken; all of it or, with a *Spent, nothing. Negative
-	// amounts give back what was not used; that is never tried twice.
-	Draw(ctx context.Context, task string, want policy.Budget) (policy.Budget, error)
 }
 
 // Spent says that too little of a task's budget is left.

@@ -22,7 +22,7 @@ const purseIdle = time.Minute
 
 // purses is what is held of the budgets of tasks.
 type purses struct {
-	budget   feed.Budget // nil: the control plane has none to give
+	source   feed.Source
 	patience time.Duration
 	log      *slog.Logger
 
@@ -49,8 +49,6 @@ type dry struct {
 	need  int64
 	until time.Time
 }
-
-var errNoBudget = errors.New("the control plane has no budgets")
 
 // take takes cost out of the task's purse, all of it or nothing, drawing what is missing.
 func (s *purses) take(task string, cost policy.Budget, now time.Time) error {
@@ -96,12 +94,9 @@ func (s *purses) take(task string, cost policy.Budget, now time.Time) error {
 }
 
 func (s *purses) draw(task string, want policy.Budget) (policy.Budget, error) {
-	if s.budget == nil {
-		return nil, errNoBudget
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
-	return s.budget.Draw(ctx, task, want)
+	return s.source.Draw(ctx, task, want)
 }
 
 // open returns the task's purse, locked.

@@ -159,8 +159,7 @@ func New(c Config) (*Gateway, error) {
 	if err := g.metrics.register(g); err != nil {
 		return nil, err
 	}
-	g.purses.budget, _ = c.Source.(feed.Budget)
-	g.purses.patience, g.purses.log = g.Limits.Record, g.Log
+	g.purses.source, g.purses.patience, g.purses.log = c.Source, g.Limits.Record, g.Log
 	g.requests.New = func() any { return newRequest(g) }
 	c.View.OnStop(g.stop)
 	go g.recorder.run()

@@ -90,13 +90,9 @@ func (g *Gateway) introduction(r *request) (feed.Introduction, error) {
 	if ok && (now.Add(spare).Before(i.Expires) || now.Before(i.Expires) && i.Expires.Equal(r.claims.Expires)) {
 		return i, nil
 	}
-	source, ok := g.Source.(feed.Introducer)
-	if !ok {
-		return i, fmt.Errorf("the control plane introduces nobody")
-	}
 	ctx, cancel := context.WithTimeout(r.in.Context(), g.Limits.Record)
 	defer cancel()
-	i, err := source.Introduce(ctx, r.name, r.access)
+	i, err := g.Source.Introduce(ctx, r.name, r.access)
 	if err != nil {
 		return i, err
 	}

@@ -301,7 +301,7 @@ func TestBudgetHeld(t *testing.T) {
 	if status, _ := w.status("GET", "/mail/x", raw); status != 200 {
 		t.Error(status)
 	}
-	other := purses{budget: b, patience: time.Second, log: w.g.Log}
+	other := purses{source: b, patience: time.Second, log: w.g.Log}
 	n := 0
 	for other.take("task_1", policy.Budget{policy.Calls: 1}, time.Now()) == nil {
 		n++
@@ -338,7 +338,7 @@ func TestBudgetHeld(t *testing.T) {
 // TestBudgetGivenBack: what is taken while the rest is given back is counted once, whoever is quicker.
 func TestBudgetGivenBack(t *testing.T) {
 	b := &treasury{limit: map[string]policy.Budget{"task_1": {policy.Calls: 1 << 20}}, given: map[string]policy.Budget{}}
-	s := purses{budget: b, patience: time.Second}
+	s := purses{source: b, patience: time.Second}
 	var taking, settling sync.WaitGroup
 	done := make(chan struct{})
 	settling.Go(func() {
@@ -509,5 +509,3 @@ func TestBudgetCounters(t *testing.T) {
 		t.Errorf("%d used, %d served", b.used("task_1", "spend_cents"), served.Load())
 	}
 }
-
-var _ feed.Budget = (*treasury)(nil)

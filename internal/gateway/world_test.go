@@ -33,6 +33,8 @@ const (
 
 // plane is a control plane in memory.
 type plane struct {
+	feed.Closed // for whatever else is asked
+
 	mu     sync.Mutex
 	events []ledger.Event
 	down   atomic.Bool

@@ -99,6 +99,11 @@ func Replace(path string, write func(io.Writer) error) error {
 	return SyncDir(filepath.Dir(path))
 }
 
+// Put makes b the content of a file, as Replace does.
+func Put(path string, b []byte) error {
+	return Replace(path, func(w io.Writer) error { _, err := w.Write(b); return err })
+}
+
 // Remove removes a file for good: after a crash it is not there again.
 func Remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -114,24 +114,29 @@ func (e *Exporter) Add(spans ...Span) {
 	}
 	e.spans = append(e.spans, spans...)
 	if len(e.spans) >= batch {
-		select {
-		case e.wake <- struct{}{}:
-		default:
-		}
+		e.ring()
+	}
+}
+
+func (e *Exporter) ring() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
 	}
 }
 
 // Sent and dropped: how many spans a collector took, and how many were not sent.
 func (e *Exporter) Counts() (sent, dropped int64) { return e.sent.Load(), e.dropped.Load() }
 
-// Close sends what is held, for as long as ctx lasts.
+// Close sends what is held, for as long as ctx lasts, and drops the rest.
 func (e *Exporter) Close(ctx context.Context) {
 	e.mu.Lock()
 	e.closed = true
+	e.ring()
 	e.mu.Unlock()
-	e.stop()
+	defer e.stop()
+	defer context.AfterFunc(ctx, e.stop)()
 	<-e.ended
-	e.flush(ctx)
 }
 
 func (e *Exporter) run(ctx context.Context) {
@@ -140,15 +145,20 @@ func (e *Exporter) run(ctx context.Context) {
 	defer t.Stop()
 	for {
 		select {
-		case <-ctx.Done():
-			return
 		case <-t.C:
 		case <-e.wake:
 		}
+		e.mu.Lock()
+		last := e.closed
+		e.mu.Unlock()
 		e.flush(ctx)
+		if last {
+			return
+		}
 	}
 }
 
+// flush sends all there is. Once ctx has ended, nothing is sent any more, and it is dropped.
 func (e *Exporter) flush(ctx context.Context) {
 	for {
 		e.mu.Lock()

@@ -84,3 +84,39 @@ func TestExport(t *testing.T) {
 		}
 	}
 }
+
+// TestClose: what is held when it ends is sent for as long as there is time, one batch after the other; what was on its way
+// is not given up, and what there was no time for is counted.
+func TestClose(t *testing.T) {
+	for name, c := range map[string]struct {
+		time time.Duration
+		all  bool
+	}{"time for all": {time.Minute, true}, "for some": {250 * time.Millisecond, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			began := make(chan struct{}, 16)
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				io.Copy(io.Discard, r.Body)
+				began <- struct{}{}
+				time.Sleep(100 * time.Millisecond)
+			}))
+			defer s.Close()
+			e, err := New(s.URL, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 6 * batch {
+				e.Add(one())
+			}
+			<-began
+			ctx, cancel := context.WithTimeout(t.Context(), c.time)
+			defer cancel()
+			e.Close(ctx)
+			sent, dropped := e.Counts()
+			if sent+dropped != 6*batch || sent < batch || (dropped == 0) != c.all {
+				t.Errorf("%d sent, %d dropped", sent, dropped)
+			}
+			e.Close(ctx)
+		})
+	}
+}

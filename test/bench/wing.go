@@ -30,6 +30,8 @@ const (
 
 // wing is the gateway with a control plane in the same process, as `lanyard serve` has it.
 type wing struct {
+	feed.Closed // for whatever else is asked
+
 	view   *feed.View
 	signer *token.Signer
 	record func(context.Context, []ledger.Event) error

@@ -95,7 +95,9 @@ func TestPostgres(t *testing.T) {
 	}
 	h.do(h.asReader("GET", profile)...)
 	other.do(other.asReader("GET", profile)...)
-	other.do("kill", "reader", "--reason", "test")
+	if out := other.do("kill", "reader", "--reason", "test", "--wait"); strings.Count(out, "in force at gateway-1 (") != 2 || !strings.Contains(out, "in force everywhere") && strings.Contains(out, "waiting") {
+		t.Errorf("the receipt does not name both nodes' gateways: %s", out)
+	}
 	h.eventually("the cord pulled at the other node", func() bool { return h.try(h.asReader("GET", profile)...).code != 0 })
 	var a, b struct{ Ledger struct{ Size int } }
 	h.do("audit", "verify")

@@ -8,6 +8,7 @@
 package ca
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -40,9 +41,13 @@ const (
 type Vault struct {
 	// Load returns every key kept, by id. The values are secret.
 	Load func(context.Context) (map[string][]byte, error)
-	// Save puts and drops keys and records the event, all in one transaction.
+	// Save puts and drops keys and records the event, all in one transaction. It returns ErrOtherKeys, and does
+	// nothing, when there is a key that is neither put nor dropped.
 	Save func(ctx context.Context, put map[string][]byte, drop []string, e ledger.Event) error
 }
+
+// ErrOtherKeys means that another node has made an authority since ours were loaded.
+var ErrOtherKeys = errors.New("another node has made an authority of the fleet")
 
 // Authority issues certificates. Fields without a default are required.
 type Authority struct {
@@ -85,6 +90,24 @@ type Info struct {
 func (a *Authority) Open(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	err := a.load(ctx)
+	if err == nil && len(a.roots) == 0 {
+		if err = a.rotate(ctx, "lanyard", "ca.create"); errors.Is(err, ErrOtherKeys) { // which started at the same moment
+			err = a.load(ctx)
+		}
+	}
+	return err
+}
+
+// Refresh loads the authority again, since another node may have changed it.
+func (a *Authority) Refresh(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.load(ctx)
+}
+
+// load brings a to what is kept.
+func (a *Authority) load(ctx context.Context) error {
 	kept, err := a.Vault.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("load the fleet's authority: %w", err)
@@ -104,9 +127,14 @@ func (a *Authority) Open(ctx context.Context) error {
 		roots = append(roots, root{id, cert, k, s.Until})
 	}
 	if len(roots) == 0 {
-		return a.rotate(ctx, "lanyard", "ca.create")
+		return nil
 	}
-	a.use(roots)
+	same := func(r root) bool {
+		return slices.ContainsFunc(a.roots, func(o root) bool { return o.id == r.id && o.until.Equal(r.until) })
+	}
+	if len(roots) != len(a.roots) || slices.ContainsFunc(roots, func(r root) bool { return !same(r) }) {
+		a.use(roots)
+	}
 	return nil
 }
 
@@ -114,7 +142,13 @@ func (a *Authority) Open(ctx context.Context) error {
 func (a *Authority) Rotate(ctx context.Context, actor string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.rotate(ctx, actor, "ca.rotate")
+	err := a.rotate(ctx, actor, "ca.rotate")
+	if errors.Is(err, ErrOtherKeys) {
+		if err = a.load(ctx); err == nil {
+			err = a.rotate(ctx, actor, "ca.rotate")
+		}
+	}
+	return err
 }
 
 func (a *Authority) rotate(ctx context.Context, actor, kind string) error {
@@ -152,10 +186,14 @@ func (a *Authority) rotate(ctx context.Context, actor, kind string) error {
 func (a *Authority) Prune(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, r := range a.roots {
-		if a.over(r) {
-			return a.keep(ctx, a.roots, "ca.drop", "lanyard", r.id)
-		}
+	if !slices.ContainsFunc(a.roots, a.over) {
+		return nil
+	}
+	if err := a.load(ctx); err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(a.roots, a.over); i >= 0 { // no other node was first
+		return a.keep(ctx, a.roots, "ca.drop", "lanyard", a.roots[i].id)
 	}
 	return nil
 }
@@ -184,6 +222,9 @@ func (a *Authority) keep(ctx context.Context, roots []root, kind, actor, about s
 		return err
 	}
 	e := ledger.Event{ID: id, Time: now.Truncate(time.Microsecond), Type: kind, Outcome: ledger.Allowed, Actor: actor, Resource: "ca/" + about}
+	if len(drop) > 0 {
+		e.Detail = map[string]string{"dropped": strings.Join(drop, ", ")}
+	}
 	if err := a.Vault.Save(ctx, put, drop, e); err != nil {
 		return fmt.Errorf("saving the fleet's authority: %w", err)
 	}
@@ -192,7 +233,9 @@ func (a *Authority) keep(ctx context.Context, roots []root, kind, actor, about s
 }
 
 func (a *Authority) use(roots []root) {
-	slices.SortFunc(roots, func(x, y root) int { return y.cert.NotBefore.Compare(x.cert.NotBefore) })
+	slices.SortFunc(roots, func(x, y root) int {
+		return cmp.Or(y.cert.NotBefore.Compare(x.cert.NotBefore), cmp.Compare(x.id, y.id))
+	})
 	slices.SortStableFunc(roots, func(x, y root) int { // whichever issues is first, whatever the clock did
 		if x.until.IsZero() != y.until.IsZero() {
 			if x.until.IsZero() {

@@ -18,7 +18,7 @@ import (
 const longestIntroduction = 5 * time.Minute
 
 // Introduce makes what the agent that an upstream is gets with a call, so that it can act
-// on behalf of its callers ([feed.Introducer]). A gateway's word for who calls is not
+// on behalf of its callers ([feed.Source]). A gateway's word for who calls is not
 // taken: access is verified as if it were shown here, and is for that upstream.
 func (i *Issuer) Introduce(ctx context.Context, upstream, access, gateway string) (feed.Introduction, error) {
 	now := i.Now()

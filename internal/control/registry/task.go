@@ -248,7 +248,7 @@ func (c *Change) closeTask(t policy.Task, reason string) error {
 	}
 	detail := map[string]string{"task": t.ID}
 	if len(given) > 0 {
-		detail["given"] = budgetWords(given)
+		detail["given"] = budgetWords(given.All())
 	}
 	t.State, t.Closed = policy.TaskClosed, c.Now()
 	return errors.Join(c.PutTask(t), c.record("task.close", t.Identity.String(), string(i.Owner), reason, detail))
@@ -274,7 +274,7 @@ func (c *Change) endTasks() error {
 }
 
 // DrawBudget takes of a task's budget, for a gateway, at least what it wants of each
-// kind, or takes back what it did not use. Too little left is a [*feed.Spent].
+// kind, or takes back what it did not use, of what it was given itself. Too little left is a [*feed.Spent].
 func (c *Change) DrawBudget(gateway, id string, want policy.Budget) (policy.Budget, error) {
 	t, err := c.Task(id)
 	if err != nil {
@@ -284,6 +284,11 @@ func (c *Change) DrawBudget(gateway, id string, want policy.Budget) (policy.Budg
 	if err != nil {
 		return nil, err
 	}
+	all, mine := given.All(), given[gateway]
+	if mine == nil {
+		mine = policy.Budget{}
+		given[gateway] = mine
+	}
 	going, got := t.Going(c.Now()), policy.Budget{}
 	for _, kind := range slices.Sorted(maps.Keys(want)) {
 		limit, limited := t.Budget[kind]
@@ -292,16 +297,16 @@ func (c *Change) DrawBudget(gateway, id string, want policy.Budget) (policy.Budg
 		case !limited:
 			return nil, &Invalid{"task " + id, "budget", fmt.Sprintf("%.80q is not in it", kind)}
 		case n < 0:
-			n = -min(-max(n, -policy.MaxBudget), given[kind])
+			n = -min(-max(n, -policy.MaxBudget), mine[kind])
 		case going != nil:
 			return nil, &Conflict{going.Error()}
 		default:
-			if n = policy.Slice(kind, limit-given[kind], n); n < want[kind] {
-				return nil, &feed.Spent{Task: id, Kind: kind, Limit: limit, Left: limit - given[kind]}
+			if n = policy.Slice(kind, limit-all[kind], n); n < want[kind] {
+				return nil, &feed.Spent{Task: id, Kind: kind, Limit: limit, Left: limit - all[kind]}
 			}
 		}
 		if n != 0 {
-			got[kind], given[kind] = n, given[kind]+n
+			got[kind], mine[kind] = n, mine[kind]+n
 		}
 	}
 	if len(got) == 0 {

@@ -88,21 +88,39 @@ func (tx *Tx) NextTaskEnd() (int64, error) {
 	return *next, nil
 }
 
-// Given is what of a task's budget was drawn and not given back, or ErrNotFound.
-func (tx *Tx) Given(task string) (policy.Budget, error) {
+// Given is what of a task's budget was drawn and not given back, by gateway.
+type Given map[string]policy.Budget
+
+// All is what all gateways have drawn.
+func (g Given) All() policy.Budget {
+	all := policy.Budget{}
+	for _, drawn := range g {
+		for kind, n := range drawn {
+			all[kind] += n
+		}
+	}
+	return all
+}
+
+// Given is what of a task's budget was drawn, or ErrNotFound.
+func (tx *Tx) Given(task string) (Given, error) {
 	var doc []byte
 	if err := tx.row("SELECT given FROM tasks WHERE id = $1", []any{task}, &doc); err != nil {
 		return nil, err
 	}
-	given := policy.Budget{}
-	if err := json.Unmarshal(doc, &given); err != nil {
+	given := Given{}
+	if json.Unmarshal(doc, &given) == nil {
+		return given, nil
+	}
+	var all policy.Budget // of before it was kept who drew: nobody can give it back
+	if err := json.Unmarshal(doc, &all); err != nil {
 		return nil, fmt.Errorf("a task in the store is damaged: %w", err)
 	}
-	return given, nil
+	return Given{"": all}, nil
 }
 
 // PutGiven keeps what of a task's budget was drawn. Gateways do not hear of it.
-func (tx *Tx) PutGiven(task string, given policy.Budget) error {
+func (tx *Tx) PutGiven(task string, given Given) error {
 	tx.changed = true
 	n, err := tx.exec("UPDATE tasks SET given = $1 WHERE id = $2", encode(given), task)
 	if err == nil && n == 0 {

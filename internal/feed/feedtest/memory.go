@@ -10,6 +10,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // Memory is a Source in memory, the simplest that keeps the contract: for tests
@@ -188,6 +189,14 @@ func (m *Memory) Record(_ context.Context, events []ledger.Event) error {
 
 func (m *Memory) Credential(context.Context, string, identity.Chain, feed.Secret) (feed.Secret, error) {
 	return feed.Secret{Header: "Authorization", Value: "Bearer secret", Expires: time.Time{}}, nil
+}
+
+func (m *Memory) Draw(_ context.Context, _ string, want policy.Budget) (policy.Budget, error) {
+	return want, nil
+}
+
+func (m *Memory) Introduce(_ context.Context, upstream, _ string) (feed.Introduction, error) {
+	return feed.Introduction{Token: "introduction to " + upstream}, nil
 }
 
 var _ feed.Source = (*Memory)(nil)

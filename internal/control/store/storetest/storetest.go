@@ -63,6 +63,12 @@ func (source) Ack(context.Context, feed.Cursor) (time.Duration, error) { return 
 func (source) Credential(context.Context, string, identity.Chain, feed.Secret) (feed.Secret, error) {
 	return feed.Secret{}, store.ErrNotFound
 }
+func (source) Draw(context.Context, string, policy.Budget) (policy.Budget, error) {
+	return nil, store.ErrNotFound
+}
+func (source) Introduce(context.Context, string, string) (feed.Introduction, error) {
+	return feed.Introduction{}, store.ErrNotFound
+}
 
 type kit struct {
 	*testing.T

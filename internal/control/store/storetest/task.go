@@ -24,7 +24,7 @@ func tasks(t *testing.T, k kit) {
 	one, two, three := task("task_1", time.Hour, policy.TaskOpen), task("task_2", time.Minute, policy.TaskOpen), task("task_3", time.Hour, policy.TaskClosed)
 	k.write(db, func(tx *store.Tx) error {
 		tx.Record(Event("x"))
-		return errors.Join(world(tx), tx.PutTask(one), tx.PutTask(two), tx.PutTask(three), tx.PutGiven("task_1", policy.Budget{"calls": 3}))
+		return errors.Join(world(tx), tx.PutTask(one), tx.PutTask(two), tx.PutTask(three), tx.PutGiven("task_1", store.Given{"gw": {"calls": 1}, "gw-2": {"calls": 2}}))
 	})
 	now = now.Add(time.Minute)
 	k.write(db, func(tx *store.Tx) error {
@@ -39,7 +39,7 @@ func tasks(t *testing.T, k kit) {
 		}
 		given, err2 := tx.Given("task_1")
 		none, err3 := tx.Given("task_2")
-		if given["calls"] != 3 || len(none) != 0 {
+		if given["gw"]["calls"] != 1 || given.All()["calls"] != 3 || len(none) != 0 {
 			t.Error(given, none)
 		}
 		ending, err4 := tx.EndingTasks(10)
@@ -100,7 +100,15 @@ func tasks(t *testing.T, k kit) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutGiven("task_1", policy.Budget{"calls": 4}) }); !errors.Is(err, store.ErrUnrecorded) {
+	k.must(db.UnsafeExec("UPDATE tasks SET given = $1 WHERE id = 'task_2'", []byte(`{"calls":4}`)))
+	k.read(db, func(tx *store.Tx) error {
+		old, err := tx.Given("task_2")
+		if old.All()["calls"] != 4 || old["gw"] != nil {
+			t.Errorf("of before it was kept who drew: %v", old)
+		}
+		return err
+	})
+	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutGiven("task_1", store.Given{"gw": {"calls": 4}}) }); !errors.Is(err, store.ErrUnrecorded) {
 		t.Errorf("without an event: %v", err)
 	}
 }
