@@ -8,8 +8,10 @@ package connector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -156,6 +158,18 @@ type Endpointer interface {
 type Joiner interface {
 	Connector
 	Members() []string // names of upstreams
+}
+
+// Open makes the connector of a family, by its name, from an upstream's description.
+func Open(families []Family, name string, description []byte) (Connector, error) {
+	var names []string
+	for _, f := range families {
+		if f.Name == name {
+			return f.Open(description)
+		}
+		names = append(names, f.Name)
+	}
+	return nil, fmt.Errorf("family %q: there is %s", name, strings.Join(names, ", "))
 }
 
 // Family makes connectors for one family of systems from an upstream's description.
