@@ -7,6 +7,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
@@ -16,7 +17,6 @@ import (
 
 const (
 	maxPages    = 64 // of one caller that are waited for
-	mustOpen    = -32042
 	maxPageName = 256
 )
 
@@ -28,7 +28,7 @@ type opening struct {
 // sent notes the pages that an error sends a guest's person to.
 func (d *door) sent(who guest, err error) {
 	var e *jsonrpc.Error
-	if who.stateless || !errors.As(err, &e) || e.Code != mustOpen {
+	if who.stateless || !errors.As(err, &e) || e.Code != mcp.MustOpen {
 		return
 	}
 	var data struct {

@@ -215,7 +215,7 @@ func (c *Connector) approved(call policy.Call) error {
 	if all == nil || all[name] != nil || list == "resources" && len(c.others["resourceTemplates"]) > 0 {
 		return nil
 	}
-	return no(denied, "%s %.60q is not among those that were approved", strings.TrimSuffix(list, "s"), name)
+	return no(Denied, "%s %.60q is not among those that were approved", strings.TrimSuffix(list, "s"), name)
 }
 
 // maxTools is how many tools, prompts or resources a server may have.
