@@ -134,6 +134,9 @@ type Pinner interface {
 	// Pin is the name, in Offers, of the definition that the description holds of what
 	// call does; "" if it holds none.
 	Pin(call policy.Call) string
+	// Covers are the names of definitions of which one may stand for what call does, where
+	// none is of that alone. While any of them differs, nobody knows that it is not that one.
+	Covers(call policy.Call) []string
 	// Survey asks the upstream at url, through client, what it offers now.
 	Survey(ctx context.Context, client *http.Client, url string) (Offers, error)
 }

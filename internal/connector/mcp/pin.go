@@ -12,6 +12,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -201,6 +202,18 @@ func (c *Connector) Pin(call policy.Call) string {
 		return call.Action
 	}
 	return ""
+}
+
+// Covers are, of a resource that is not pinned by itself, all templates: which of them a URI is of
+// is for the server to say.
+func (c *Connector) Covers(call policy.Call) (pins []string) {
+	if call.Action != "resources.read" && call.Action != "resources.subscribe" || c.Pin(call) != "" {
+		return nil
+	}
+	for _, template := range slices.Sorted(maps.Keys(c.others["resourceTemplates"])) {
+		pins = append(pins, others[1].pin+escape(template))
+	}
+	return pins
 }
 
 // approved refuses a prompt or a resource that is not among those that were approved, if
