@@ -157,7 +157,7 @@ func bridge(ctx context.Context, near, far sdk.Connection, errs io.Writer) error
 			}
 			fmt.Fprintln(errs, "lanyard: "+printable(err.Error()))
 			if q, ok := m.(*jsonrpc.Request); ok && q.ID.IsValid() {
-				_ = near.Write(ctx, &jsonrpc.Response{ID: q.ID, Error: &jsonrpc.Error{Code: -32001, Message: err.Error()}}) // the client may be gone
+				_ = near.Write(ctx, &jsonrpc.Response{ID: q.ID, Error: &jsonrpc.Error{Code: mcp.Denied, Message: err.Error()}}) // the client may be gone
 			}
 		}
 		if q, ok := m.(*jsonrpc.Request); ok && q.ID.IsValid() && q.Method != "initialize" { // others come in the order in which they were sent

@@ -19,6 +19,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 
 	"github.com/lanyard-dev/lanyard/client"
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 )
 
 // replayable is how much of a request's body is kept, so that it can be sent again
@@ -153,7 +154,7 @@ func (d *door) failed(w http.ResponseWriter, r *http.Request, err error) {
 		if id, ok := callID(r); ok {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
-			b, err := jsonrpc.EncodeMessage(&jsonrpc.Response{ID: id, Error: &jsonrpc.Error{Code: -32001, Message: text}})
+			b, err := jsonrpc.EncodeMessage(&jsonrpc.Response{ID: id, Error: &jsonrpc.Error{Code: mcp.Denied, Message: text}})
 			if err == nil {
 				_, _ = w.Write(b) // the agent may be gone
 			}

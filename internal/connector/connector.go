@@ -8,8 +8,10 @@ package connector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -132,6 +134,9 @@ type Pinner interface {
 	// Pin is the name, in Offers, of the definition that the description holds of what
 	// call does; "" if it holds none.
 	Pin(call policy.Call) string
+	// Covers are the names of definitions of which one may stand for what call does, where
+	// none is of that alone. While any of them differs, nobody knows that it is not that one.
+	Covers(call policy.Call) []string
 	// Survey asks the upstream at url, through client, what it offers now.
 	Survey(ctx context.Context, client *http.Client, url string) (Offers, error)
 }
@@ -156,6 +161,18 @@ type Endpointer interface {
 type Joiner interface {
 	Connector
 	Members() []string // names of upstreams
+}
+
+// Open makes the connector of a family, by its name, from an upstream's description.
+func Open(families []Family, name string, description []byte) (Connector, error) {
+	var names []string
+	for _, f := range families {
+		if f.Name == name {
+			return f.Open(description)
+		}
+		names = append(names, f.Name)
+	}
+	return nil, fmt.Errorf("family %q: there is %s", name, strings.Join(names, ", "))
 }
 
 // Family makes connectors for one family of systems from an upstream's description.

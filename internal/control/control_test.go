@@ -48,11 +48,11 @@ func start(t *testing.T, set ...func(*Plane)) *plane {
 	t.Helper()
 	c := storetest.Config(t)
 	storetest.Elsewhere(t, &c)
-	return node(t, c)
+	return node(t, c, set...)
 }
 
 // node is a control plane on that store, or one of several.
-func node(t *testing.T, c store.Config) *plane {
+func node(t *testing.T, c store.Config, set ...func(*Plane)) *plane {
 	t.Helper()
 	p := &plane{T: t, dir: t.TempDir(), log: &bytes.Buffer{}}
 	c.Dir = p.dir

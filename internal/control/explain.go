@@ -304,24 +304,18 @@ func (p *Plane) call(in ExplainRequest, u *policy.Upstream) (policy.Call, error)
 	if in.Method == "" || !strings.HasPrefix(in.Path, "/") {
 		return policy.Call{}, invalid("give an action, or a method and a path as it would be sent to the upstream")
 	}
-	for _, f := range p.Families {
-		if f.Name != u.Family {
-			continue
-		}
-		conn, err := f.Open(u.Description)
-		if err != nil {
-			return policy.Call{}, err
-		}
-		path, query, _ := strings.Cut(in.Path, "?")
-		call, err := conn.Recognise(&connector.Request{Method: strings.ToUpper(in.Method), Path: path, Query: query, Header: http.Header{}, Body: []byte(in.Body)})
-		if err != nil {
-			return policy.Call{}, invalid("upstream " + u.Name + " does not know this request, so it is refused: " + err.Error())
-		}
-		call.Upstream = u.Name
-		call.Class = policy.ClassOf(*u, policy.Action{Name: call.Action, Class: call.Class})
-		return call, nil
+	conn, err := connector.Open(p.Families, u.Family, u.Description)
+	if err != nil {
+		return policy.Call{}, err
 	}
-	return policy.Call{}, invalid("upstream " + u.Name + " is of an unknown family")
+	path, query, _ := strings.Cut(in.Path, "?")
+	call, err := conn.Recognise(&connector.Request{Method: strings.ToUpper(in.Method), Path: path, Query: query, Header: http.Header{}, Body: []byte(in.Body)})
+	if err != nil {
+		return policy.Call{}, invalid("upstream " + u.Name + " does not know this request, so it is refused: " + err.Error())
+	}
+	call.Upstream = u.Name
+	call.Class = policy.ClassOf(*u, policy.Action{Name: call.Action, Class: call.Class})
+	return call, nil
 }
 
 // arguments makes what JSON has into what policies speak of: text, truth, numbers

@@ -69,30 +69,24 @@ func (p *Plane) offer(ctx context.Context, name string) (Offer, error) {
 	if u.Killed {
 		return Offer{}, invalid("upstream " + name + " is cut off, so it is not asked anything")
 	}
-	for _, f := range p.Families {
-		if f.Name != u.Family {
-			continue
-		}
-		conn, err := f.Open(u.Description)
-		if err != nil {
-			return Offer{}, err
-		}
-		c, ok := conn.(connector.Cataloguer)
-		if !ok {
-			break
-		}
-		ctx, cancel := context.WithTimeout(ctx, offerTime)
-		defer cancel()
-		transport := &http.Transport{DisableKeepAlives: true, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: offerTime, MaxResponseHeaderBytes: 256 << 10}
-		client := &http.Client{Transport: &shows{transport, secret}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-		now, err := c.Catalogue(ctx, client, strings.TrimSuffix(u.URL, "/"))
-		if err != nil {
-			p.Log.Warn("asking an upstream what it offers", "upstream", name, "error", err)
-			return Offer{}, invalid("upstream " + name + " did not say what it offers; the log of the control plane has what it said instead")
-		}
-		return Offer{Approved: string(u.Description), Now: string(now), Version: u.Version}, nil
+	conn, err := connector.Open(p.Families, u.Family, u.Description)
+	if err != nil {
+		return Offer{}, err
 	}
-	return Offer{}, invalid("upstream " + name + " does not say what it offers: only MCP servers do")
+	c, ok := conn.(connector.Cataloguer)
+	if !ok {
+		return Offer{}, invalid("upstream " + name + " does not say what it offers: only MCP servers do")
+	}
+	ctx, cancel := context.WithTimeout(ctx, offerTime)
+	defer cancel()
+	transport := &http.Transport{DisableKeepAlives: true, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: offerTime, MaxResponseHeaderBytes: 256 << 10}
+	client := &http.Client{Transport: &shows{transport, secret}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	now, err := c.Catalogue(ctx, client, strings.TrimSuffix(u.URL, "/"))
+	if err != nil {
+		p.Log.Warn("asking an upstream what it offers", "upstream", name, "error", err)
+		return Offer{}, invalid("upstream " + name + " did not say what it offers; the log of the control plane has what it said instead")
+	}
+	return Offer{Approved: string(u.Description), Now: string(now), Version: u.Version}, nil
 }
 
 // shows carries our own requests to an upstream, with its credential.

@@ -194,6 +194,7 @@ func (r *request) again(out *http.Request, res *http.Response) (*http.Response, 
 		}
 	}
 	setSecret(next.Header, *secret)
+	r.secret = *secret // what follows goes with it
 	if res, err = r.backend.transport.RoundTrip(next); err != nil || !spent(res) {
 		return res, err
 	}

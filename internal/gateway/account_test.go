@@ -504,3 +504,56 @@ func TestJoinedAccount(t *testing.T) {
 		t.Errorf("handed over: %s, shown %q", body, last)
 	}
 }
+
+// TestKnownDetail: what is known of a request that was not understood does not hide whose account it went with.
+func TestKnownDetail(t *testing.T) {
+	b := newBank(t)
+	if res, _ := b.do(b.request("GET", "/mail/unknown", b.mint(b.claims("bot")), nil)); res.StatusCode != 403 {
+		t.Fatal(res.Status)
+	}
+	eventually(t, "all of it is on record", func() bool {
+		for _, e := range b.plane.recorded() {
+			if e.Detail["path"] == "/unknown" && e.Detail["account"] == "maya" {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestSpentShown: once a token was renewed, a refusal in the reply is told with the new one.
+func TestSpentShown(t *testing.T) {
+	d := newDesk(t)
+	no, spent := make(chan string, 9), atomic.Bool{}
+	d.takes = func(token string) bool { return token != "old" || !spent.Load() }
+	d.plane.account = func(_ string, _ identity.Chain, refused feed.Secret) (feed.Secret, error) {
+		s := feed.Secret{Header: "Authorization", Value: "Bearer old", Expires: time.Now().Add(time.Hour), Owner: "maya"}
+		if refused.Value == s.Value {
+			s.Value = "Bearer new"
+		}
+		return s, nil
+	}
+	d.oauth = &policy.OAuth{Account: policy.Own}
+	d.approve(2)
+	if status, body := d.call("read_note"); status != 200 {
+		t.Fatal(status, body)
+	}
+	spent.Store(true)
+	d.answer(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(b), `"error"`) {
+			no <- r.Header.Get("Authorization")
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, `data: {"jsonrpc":"2.0","id":1,"method":"roots/list"}`+"\n\n")
+		w.(http.Flusher).Flush()
+	})
+	d.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "asks", Cedar: `forbid(principal, action == Lanyard::Action::"mcp.roots", resource);`}})
+	if _, body := d.call("read_note"); !strings.Contains(body, "not allowed") {
+		t.Fatal(body)
+	}
+	if got := within(t, "the no", no); got != "Bearer new" {
+		t.Errorf("it is told with %s", got)
+	}
+}

@@ -24,9 +24,10 @@ import (
 )
 
 // What policies ask people's yes for goes on only with an approval of that very request:
-// by whom, of what, with which headers that matter and which body, byte for byte. Its
-// hash is taken of what is held here and sent from here, so nothing can be changed between the
-// yes and the deed; and it is used up at the control plane in one transaction, so of all
+// by whom, of what, with which headers that matter and which body: byte for byte, or, where a
+// connector knows what of it says something of the one try alone, all but that. Its
+// hash is taken of what is held here and sent from here, so nothing that matters can be changed
+// between the yes and the deed; and it is used up at the control plane in one transaction, so of all
 // who try, at whatever gateway, one gets through.
 
 const (

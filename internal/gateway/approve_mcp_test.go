@@ -12,6 +12,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -252,7 +253,7 @@ func TestApproveComplete(t *testing.T) {
 			} else {
 				_, err := s.CallTool(ctx, &sdk.CallToolParams{Name: "notes__drop_notes", Arguments: map[string]any{"path": "/a"}})
 				var needs *jsonrpc.Error
-				if !errors.As(err, &needs) || needs.Code != mustOpen || !strings.Contains(string(needs.Data), issuer+"/approvals/appr_1") {
+				if !errors.As(err, &needs) || needs.Code != mcp.MustOpen || !strings.Contains(string(needs.Data), issuer+"/approvals/appr_1") {
 					t.Fatalf("it is answered %v", err)
 				}
 				if told.Load() != nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -17,11 +18,36 @@ import (
 // asked judges what an upstream asks of its client in the reply to r, and puts it on
 // record. It is called while the reply goes by, so grants and guardrails are those of now.
 func (r *request) asked(q connector.Question) error {
-	err := r.judged(q.Call)
+	err := r.many()
+	if err == nil {
+		err = r.judged(q.Call)
+	}
 	if err != nil {
 		r.tell(q.No)
 	}
 	return err
+}
+
+// asks is how often an upstream has asked something of its client in one reply.
+type asks struct {
+	n     int
+	since time.Time // on the stream of a session, which has no end: in the minute from then on
+}
+
+// many refuses a question too many: each is a place in the recorder, and an event. A door says no to its
+// upstreams by itself first, so that what they were called for can end as they like.
+func (r *request) many() error {
+	if now := r.g.Now(); r.in.Method == http.MethodGet && now.Sub(r.asks.since) >= time.Minute {
+		r.asks = asks{since: now}
+	}
+	most := maxAsked
+	if _, inward := r.w.(*reply); inward {
+		most *= 2
+	}
+	if r.asks.n++; r.asks.n <= most {
+		return nil
+	}
+	return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: fmt.Sprintf("%s asked its client more than %d times for something in the midst of this, so it ends here.", r.name, most)}
 }
 
 func (r *request) judged(call policy.Call) error {
@@ -43,7 +69,10 @@ func (r *request) judged(call policy.Call) error {
 	e := g.known(r)
 	e.ID, e.Time, e.Type, e.Outcome = "evt_"+id, now.UTC().Truncate(time.Microsecond), "request.ask", ledger.Allowed
 	e.Action, e.Class, e.Resource, e.Reason, e.Policies = call.Action, string(call.Class), call.Resource, d.Reason, d.Policies
-	e.Detail = map[string]string{"during": r.call.Action}
+	if e.Detail == nil {
+		e.Detail = map[string]string{}
+	}
+	e.Detail["during"] = r.call.Action
 	if mode, ok := call.Arguments["mode"].(string); ok {
 		e.Detail["mode"] = clip(mode, 32)
 	}

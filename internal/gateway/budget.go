@@ -17,8 +17,10 @@ import (
 // in memory. So that nothing is used twice, what is given out counts as used until it is
 // given back: when the task or the gateway closes, and when it has lain idle.
 
-// purseIdle is how long a part that nobody uses is kept.
-const purseIdle = time.Minute
+const (
+	purseIdle  = time.Minute // for that long a part that nobody uses is kept
+	maxSettled = 32          // tasks of which something is given back at one time
+)
 
 // purses is what is held of the budgets of tasks.
 type purses struct {
@@ -40,6 +42,9 @@ type purse struct {
 	used time.Time
 	over bool // given back: there is another one
 	dry  dry
+
+	failure error     // the last draw had no answer in time
+	failed  time.Time // the moment up to which it was waited for
 }
 
 // dry is that too little was left, which is believed for a moment: who is refused must not be able
@@ -70,7 +75,16 @@ func (s *purses) take(task string, cost policy.Budget, now time.Time) error {
 		if d := p.dry; d.spent != nil && now.Before(d.until) && lack[d.spent.Kind] >= d.need {
 			return d.spent
 		}
-		got, err := s.draw(task, lack)
+		if p.failure != nil && now.Before(p.failed) { // there was no answer while this caller waited
+			return p.failure
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+		defer cancel()
+		got, err := s.draw(ctx, task, lack)
+		p.failure = nil
+		if err != nil && ctx.Err() != nil {
+			p.failure, p.failed = err, now.Add(s.patience)
+		}
 		if errors.As(err, &p.dry.spent) {
 			p.dry.need, p.dry.until = lack[p.dry.spent.Kind], now.Add(time.Second)
 		}
@@ -93,9 +107,7 @@ func (s *purses) take(task string, cost policy.Budget, now time.Time) error {
 	return nil
 }
 
-func (s *purses) draw(task string, want policy.Budget) (policy.Budget, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
-	defer cancel()
+func (s *purses) draw(ctx context.Context, task string, want policy.Budget) (policy.Budget, error) {
 	return s.source.Draw(ctx, task, want)
 }
 
@@ -138,8 +150,32 @@ func (s *purses) put(t *feed.Task, cost policy.Budget) {
 	}
 }
 
-// settle gives back what is held of a task's budget.
-func (s *purses) settle(task string) {
+// settle gives back what is held of the budgets of tasks, several at a time and within patience. What that
+// was too short for is held on to.
+func (s *purses) settle(tasks ...string) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+	defer cancel()
+	var all sync.WaitGroup
+	defer all.Wait()
+	room := make(chan struct{}, maxSettled)
+	for i, task := range tasks {
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			s.log.Warn("giving back what tasks did not use", "tasks left", len(tasks)-i, "error", ctx.Err())
+			return
+		}
+		all.Go(func() {
+			s.close(ctx, task)
+			<-room
+		})
+	}
+}
+
+// close gives back what is held of a task's budget.
+func (s *purses) close(ctx context.Context, task string) {
 	s.mu.Lock()
 	p := s.of[task]
 	delete(s.of, task)
@@ -159,7 +195,7 @@ func (s *purses) settle(task string) {
 	if len(back) == 0 {
 		return
 	}
-	if _, err := s.draw(task, back); err != nil { // not tried again: it might be given back twice
+	if _, err := s.draw(ctx, task, back); err != nil { // not tried again: it might be given back twice
 		s.log.Warn("giving back what a task did not use", "task", task, "error", err)
 	}
 }
@@ -177,9 +213,7 @@ func (s *purses) sweep(now time.Time) {
 		}
 	}
 	s.mu.Unlock()
-	for _, task := range idle {
-		s.settle(task)
-	}
+	s.settle(idle...)
 }
 
 // later runs what asks the control plane, for which nobody waits but shut.
@@ -200,9 +234,7 @@ func (s *purses) shut() {
 		all = append(all, task)
 	}
 	s.mu.Unlock()
-	for _, task := range all {
-		s.settle(task)
-	}
+	s.settle(all...)
 	s.going.Wait()
 }
 

@@ -76,6 +76,7 @@ type door struct {
 	level    sdk.LoggingLevel // the most verbose that was asked for
 	follows  []following
 	pages    map[string]opening // that people were sent to, by their ids
+	tending  bool               // somebody completes those that are over
 
 	news    news
 	hearing chan struct{}

@@ -205,6 +205,10 @@ func (d *door) wait(ctx context.Context, p *parked) outcome {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.parked == nil { // shut meanwhile
+		p.end()
+		return outcome{err: errShut}
+	}
 	if len(d.parked) >= maxParked {
 		p.end()
 		return outcome{err: fmt.Errorf("%d calls of yours wait for an answer to what was asked; answer those first", maxParked)}

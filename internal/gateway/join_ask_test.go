@@ -5,6 +5,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -385,5 +386,17 @@ func TestAskedOutOfTurn(t *testing.T) {
 	lists.Store(false)
 	if got := said(patron.CallTool(ctx, &sdk.CallToolParams{Name: "curious__order", Arguments: order{"soup"}})); !strings.Contains(got, fmt.Sprint("after ", maxAsked)) {
 		t.Errorf("without end: %q", got)
+	}
+}
+
+// TestParkedShut: a question that comes when its door is closed ends the call.
+func TestParkedShut(t *testing.T) {
+	w := newWorld(t, http.NotFoundHandler())
+	d := &door{g: w.g} // as shut leaves it
+	ended := false
+	p := &parked{asker: asker{questions: make(chan question, 1)}, end: func() { ended = true }, result: make(chan outcome)}
+	p.questions <- question{}
+	if o := d.wait(t.Context(), p); !errors.Is(o.err, errShut) || !ended {
+		t.Errorf("%v, ended: %v", o.err, ended)
 	}
 }

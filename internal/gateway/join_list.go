@@ -14,6 +14,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 )
 
 // collect puts together what each upstream lists. One that does not answer is left out.
@@ -353,7 +355,7 @@ func (d *door) completion(ctx context.Context, who guest, p *sdk.CompleteParams)
 func onward(m sdk.Meta) sdk.Meta {
 	out := sdk.Meta{}
 	for name, v := range m {
-		if !strings.HasPrefix(name, "io.modelcontextprotocol/") && name != "progressToken" {
+		if !mcp.OfConnection(name) {
 			out[name] = v
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
@@ -16,7 +17,6 @@ import (
 
 const (
 	maxPages    = 64 // of one caller that are waited for
-	mustOpen    = -32042
 	maxPageName = 256
 )
 
@@ -28,7 +28,7 @@ type opening struct {
 // sent notes the pages that an error sends a guest's person to.
 func (d *door) sent(who guest, err error) {
 	var e *jsonrpc.Error
-	if who.stateless || !errors.As(err, &e) || e.Code != mustOpen {
+	if who.stateless || !errors.As(err, &e) || e.Code != mcp.MustOpen {
 		return
 	}
 	var data struct {
@@ -78,10 +78,33 @@ func (d *door) complete(id string) {
 	}
 }
 
-// decided completes the pages where people have decided since, or no longer can.
+// decided has the pages completed where people have decided since, or no longer can: by one goroutine of
+// the door's own, since who is told may not listen.
 func (d *door) decided() {
-	var done []string
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if done := d.over(); len(done) == 0 || d.tending {
+		return
+	}
+	d.tending = true
+	go func() {
+		for {
+			d.mu.Lock()
+			done := d.over()
+			d.tending = len(done) > 0
+			d.mu.Unlock()
+			if len(done) == 0 {
+				return
+			}
+			for _, id := range done {
+				d.complete(id)
+			}
+		}
+	}()
+}
+
+// over are the pages that can be completed. The caller holds the lock.
+func (d *door) over() (done []string) {
 	for id, p := range d.pages {
 		a, ok := d.g.View.ApprovalOf(id)
 		if ok && a.State == feed.Waiting {
@@ -91,8 +114,5 @@ func (d *door) decided() {
 			done = append(done, id)
 		}
 	}
-	d.mu.Unlock()
-	for _, id := range done {
-		d.complete(id)
-	}
+	return done
 }

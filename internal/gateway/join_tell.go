@@ -15,6 +15,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -397,7 +398,7 @@ func (d *door) mayResource(member, method, uri string) error {
 		return err
 	}
 	if !decision.Allow || !inScope(c.claims.Scope, call.Class) {
-		return &jsonrpc.Error{Code: -32001, Message: fmt.Sprintf("%s of %s is not allowed: %s", call.Action, member, decision.Reason)}
+		return &jsonrpc.Error{Code: mcp.Denied, Message: fmt.Sprintf("%s of %s is not allowed: %s", call.Action, member, decision.Reason)}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
@@ -264,4 +266,37 @@ func TestForgotten(t *testing.T) {
 			}
 		}
 	}
+}
+
+// deaf is a client that takes nothing it is told, until it is closed.
+type deaf chan struct{}
+
+func (d deaf) Connect(context.Context) (sdk.Connection, error) { return d, nil }
+func (d deaf) Read(context.Context) (jsonrpc.Message, error)   { <-d; return nil, io.EOF }
+func (d deaf) Write(context.Context, jsonrpc.Message) error    { <-d; return io.EOF }
+func (d deaf) Close() error                                    { return nil }
+func (d deaf) SessionID() string                               { return "" }
+
+// TestDecidedSlow: a client that does not take what it is told holds up nobody else.
+func TestDecidedSlow(t *testing.T) {
+	w := newWorld(t, http.NotFoundHandler())
+	ear := make(deaf)
+	session, err := sdk.NewServer(&sdk.Implementation{Name: "t", Version: "1"}, nil).Connect(t.Context(), ear, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{g: w.g, ctx: t.Context(), lines: map[*line]bool{}, pages: map[string]opening{"appr_1": {session, true}}}
+	decided := make(chan struct{})
+	go func() {
+		d.decided()
+		d.decided()
+		close(decided)
+	}()
+	within(t, "it goes on", decided)
+	close(ear)
+	eventually(t, "nothing is left to tell", func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return len(d.pages) == 0
+	})
 }

@@ -36,7 +36,7 @@ func (m *metrics) register(g *Gateway) error {
 	for _, c := range []prometheus.Collector{m.requests, m.refusals, m.seconds, m.recordFailed, m.cut,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_events_held", Help: "Events not yet durable, and requests that will make one."}, func() float64 { return float64(g.recorder.held.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_events_limit", Help: "Events that may be held before everything is refused."}, func() float64 { return float64(g.Limits.Events) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_ledger_failing", Help: "1 when the last write to the ledger failed: what must be recorded first is refused."}, func() float64 {
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_gateway_ledger_failing", Help: "1 when the last write to the ledger failed: what must be recorded first is refused, or, with a spool, waits there."}, func() float64 {
 			if g.recorder.failing.Load() {
 				return 1
 			}

@@ -39,8 +39,11 @@ func (g *Gateway) unchanged(r *request) error {
 	if !ok {
 		return nil
 	}
-	pin := pinner.Pin(r.call)
-	if pin == "" {
+	pins := pinner.Covers(r.call)
+	if pin := pinner.Pin(r.call); pin != "" {
+		pins = append(pins, pin)
+	}
+	if len(pins) == 0 {
 		return nil
 	}
 	p := &r.account.pins
@@ -51,8 +54,10 @@ func (g *Gateway) unchanged(r *request) error {
 			return err
 		}
 	}
-	if differs := p.held[pin]; differs != "" {
-		return &problem{status: http.StatusForbidden, kind: "changed", detail: heldBack(r.backend.upstream, pin, differs)}
+	for _, pin := range pins {
+		if differs := p.held[pin]; differs != "" {
+			return &problem{status: http.StatusForbidden, kind: "changed", detail: heldBack(r.backend.upstream, pin, differs)}
+		}
 	}
 	return nil
 }

@@ -153,24 +153,18 @@ func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: its URL cannot be read", u.Name)
 	}
-	for _, f := range g.Families {
-		if f.Name != u.Family {
-			continue
-		}
-		c, err := f.Open(u.Description)
-		if err != nil {
-			return nil, fmt.Errorf("upstream %s: opening its description: %w", u.Name, err)
-		}
-		if _, joins := c.(connector.Joiner); base.Host == "" && !joins {
-			return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
-		}
-		b := &backend{upstream: u, connector: c, transport: g.transport(), base: *base, basic: map[string]bool{}, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}
-		for _, a := range c.Actions() {
-			if a.Basic {
-				b.basic[a.Name] = true
-			}
-		}
-		return b, nil
+	c, err := connector.Open(g.Families, u.Family, u.Description)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %s: opening its description: %w", u.Name, err)
 	}
-	return nil, fmt.Errorf("upstream %s: unknown family %q", u.Name, u.Family)
+	if _, joins := c.(connector.Joiner); base.Host == "" && !joins {
+		return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
+	}
+	b := &backend{upstream: u, connector: c, transport: g.transport(), base: *base, basic: map[string]bool{}, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}
+	for _, a := range c.Actions() {
+		if a.Basic {
+			b.basic[a.Name] = true
+		}
+	}
+	return b, nil
 }

@@ -106,17 +106,21 @@ func (g *Gateway) known(r *request) ledger.Event {
 	if r.subject != nil {
 		e.Owner = string(r.subject.Identity.Owner) // as it is now: the token may be older than a change of owner
 	}
-	if r.account != nil && r.account.owner != "" {
-		e.Detail = map[string]string{"account": string(r.account.owner)}
-	}
-	if e.Action == "" && r.in != nil {
-		e.Detail = map[string]string{"method": clip(r.in.Method, 32), "path": clip(r.path, 512)}
-	}
-	if c := r.claims; c != nil && c.Task != "" {
+	detail := func(name, value string) {
 		if e.Detail == nil {
 			e.Detail = map[string]string{}
 		}
-		e.Detail["task"] = c.Task
+		e.Detail[name] = value
+	}
+	if r.account != nil && r.account.owner != "" {
+		detail("account", string(r.account.owner))
+	}
+	if e.Action == "" && r.in != nil {
+		detail("method", clip(r.in.Method, 32))
+		detail("path", clip(r.path, 512))
+	}
+	if c := r.claims; c != nil && c.Task != "" {
+		detail("task", c.Task)
 	}
 	return e
 }

@@ -80,6 +80,7 @@ type state struct {
 	// inspect
 	status  int
 	trailer bool // the response has trailers
+	asks    asks // of the upstream's in it
 
 	refused *problem
 	failure string
@@ -119,7 +120,7 @@ func (r *request) clear() {
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel, r.passed = nil, nil, 0
-	r.status, r.trailer, r.refused, r.failure = 0, false, nil, ""
+	r.status, r.trailer, r.asks, r.refused, r.failure = 0, false, asks{}, nil, ""
 	r.cut.Store(false)
 }
 

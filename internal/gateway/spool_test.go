@@ -300,3 +300,22 @@ func FuzzSpool(f *testing.F) {
 		}
 	})
 }
+
+// TestSpoolReady: with a spool, a ledger that cannot be written does not make a gateway unready; without one it does.
+func TestSpoolReady(t *testing.T) {
+	for spooled, want := range map[bool]bool{true: true, false: false} {
+		w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) {
+			if spooled {
+				c.Spool = openSpool(t, filepath.Join(t.TempDir(), "spool"), 1<<20, journaltest.Sealer(t))
+			}
+		})
+		w.plane.down.Store(true)
+		w.do(w.request("POST", "/mail/x", w.mint(w.claims("bot")), nil))
+		eventually(t, "it fails", w.g.recorder.failing.Load)
+		if err := w.g.Ready(); (err == nil) != want {
+			t.Errorf("with a spool %v: %v", spooled, err)
+		}
+		w.plane.down.Store(false)
+		eventually(t, "all is recorded", func() bool { return w.g.recorder.held.Load() == 0 })
+	}
+}

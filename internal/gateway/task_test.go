@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -507,5 +509,89 @@ func TestBudgetCounters(t *testing.T) {
 	}
 	if b.used("task_1", "spend_cents") != 1000 || served.Load() != 4 {
 		t.Errorf("%d used, %d served", b.used("task_1", "spend_cents"), served.Load())
+	}
+}
+
+// mute is a control plane that never answers.
+type mute struct {
+	feed.Closed
+	asked atomic.Int64
+}
+
+func (m *mute) Draw(ctx context.Context, _ string, _ policy.Budget) (policy.Budget, error) {
+	m.asked.Add(1)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestBudgetSilent: of all who wait for a part of a budget while the control plane is silent, one asks; who comes later asks again.
+func TestBudgetSilent(t *testing.T) {
+	m := &mute{}
+	s := purses{source: m, patience: 200 * time.Millisecond, log: slog.New(slog.DiscardHandler)}
+	now := time.Now()
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := s.take("task_1", policy.Budget{policy.Calls: 1}, now); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := m.asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	if err := s.take("task_1", policy.Budget{policy.Calls: 1}, now.Add(s.patience)); err == nil || m.asked.Load() != 2 {
+		t.Errorf("later: %v, asked %d times", err, m.asked.Load())
+	}
+}
+
+// crowd is a control plane that answers nobody until so many ask at the same time.
+type crowd struct {
+	*treasury
+	mu     sync.Mutex
+	lack   int
+	enough chan struct{}
+}
+
+func (c *crowd) Draw(ctx context.Context, task string, want policy.Budget) (policy.Budget, error) {
+	c.mu.Lock()
+	if c.lack--; c.lack == 0 {
+		close(c.enough)
+	}
+	c.mu.Unlock()
+	select {
+	case <-c.enough:
+		return c.treasury.Draw(ctx, task, want)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestBudgetShut: what is held of many tasks is given back together, and a silent control plane holds up the end once.
+func TestBudgetShut(t *testing.T) {
+	const n = 100
+	hold := func(b feed.Source, patience time.Duration) *purses {
+		s := &purses{source: b, patience: patience, log: slog.New(slog.DiscardHandler)}
+		for i := range n {
+			s.put(&feed.Task{Task: policy.Task{ID: fmt.Sprint("task_", i)}}, policy.Budget{policy.Calls: 1})
+		}
+		return s
+	}
+	m := &mute{}
+	s := hold(m, time.Second)
+	s.shut()
+	if asked := m.asked.Load(); asked != maxSettled {
+		t.Errorf("asked for %d tasks", asked)
+	}
+	if len(s.of) != n-maxSettled { // what could not be given back in time
+		t.Errorf("%d are held", len(s.of))
+	}
+	b := &crowd{treasury: &treasury{given: map[string]policy.Budget{}}, lack: maxSettled, enough: make(chan struct{})}
+	hold(b, 20*time.Second).shut()
+	for i := range n {
+		if got := b.used(fmt.Sprint("task_", i), policy.Calls); got != -1 {
+			t.Fatalf("task %d: %d", i, got)
+		}
 	}
 }

@@ -228,7 +228,7 @@ func (a *answer) judge() error {
 	}
 	var no []byte
 	if a.method != nil && a.id != nil {
-		no = fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":"the client's side does not allow this question"}}`, a.id, denied)
+		no = fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":"the client's side does not allow this question"}}`, a.id, Denied)
 	}
 	for _, c := range calls {
 		if err := a.may(connector.Question{Call: c, No: no}); err != nil {

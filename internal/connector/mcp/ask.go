@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,15 +19,14 @@ import (
 // Requests). A client that can do neither hears an error with the address in it.
 
 const (
-	mustElicit  = -32042 // an address has to be shown to the person first
 	inputKey    = "lanyard.approval"
 	statePrefix = "lanyard.approval/"
 )
 
 var _ connector.Asker = (*Connector)(nil)
 
-// Exact is a message as another try of the same says it: without its id and metadata, its
-// members in order. Numbers and texts stay as they are written: what is written otherwise is another.
+// Exact is a message as another try of the same says it: without its id and what its metadata says of the
+// try, its members in order. Numbers and texts stay as they are written: what is written otherwise is another.
 func (c *Connector) Exact(r *connector.Request) ([]byte, error) {
 	if r.Method != http.MethodPost {
 		return nil, nil
@@ -40,7 +40,7 @@ func (c *Connector) Exact(r *connector.Request) ([]byte, error) {
 		out = append(out, member{"answers", jsontext.Value(r.Body)})
 	}
 	if m.params != nil {
-		out = append(out, member{"params", m.params.without("_meta").encode()})
+		out = append(out, member{"params", m.params.exact().encode()})
 	}
 	v := out.encode()
 	if err := v.Format(jsontext.ReorderRawObjects(true), jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false)); err != nil {
@@ -48,6 +48,35 @@ func (c *Connector) Exact(r *connector.Request) ([]byte, error) {
 	}
 	return v, nil
 }
+
+// exact is params without what their metadata says of the one try.
+func (o object) exact() object {
+	meta, err := parseObject(o.get("_meta"))
+	if err != nil { // there is none, or it is whatever it is
+		return o
+	}
+	meta = slices.DeleteFunc(meta, func(m member) bool { return OfConnection(m.name) || ofTrace[m.name] || ofTry[m.name] && m.short() })
+	out := o.without("_meta")
+	if len(meta) > 0 {
+		out = append(out, member{"_meta", meta.encode()})
+	}
+	return out
+}
+
+// OfConnection reports whether a member of a message's metadata says something of the connection
+// that the message comes by, and so neither goes on to another nor is part of what is asked for.
+func OfConnection(name string) bool {
+	return name == "progressToken" || strings.HasPrefix(name, "io.modelcontextprotocol/")
+}
+
+var (
+	ofTrace = map[string]bool{"traceparent": true, "tracestate": true}
+	// ofTry are names that clients give each try, so that a yes to the one before would be for no other.
+	ofTry = map[string]bool{"claudecode/toolUseId": true, "vscode.requestId": true}
+)
+
+// short reports whether a member is a text too short to say much.
+func (m member) short() bool { return m.value.Kind() == '"' && len(m.value) <= 128 }
 
 func quoted(s string) jsontext.Value {
 	b, err := jsontext.AppendQuote(nil, s)
@@ -120,9 +149,9 @@ func (c *Connector) Asked(r *connector.Request, p connector.Pending) (int, strin
 		reply["result"] = map[string]any{"resultType": "input_required", "requestState": statePrefix + p.ID,
 			"inputRequests": map[string]any{inputKey: map[string]any{"method": "elicitation/create", "params": shown}}}
 	case p.Elicit && !stateless(r.Header):
-		reply["error"] = map[string]any{"code": mustElicit, "message": p.Reason, "data": map[string]any{"elicitations": []any{shown}}}
+		reply["error"] = map[string]any{"code": MustOpen, "message": p.Reason, "data": map[string]any{"elicitations": []any{shown}}}
 	default:
-		reply["error"] = map[string]any{"code": denied, "message": p.Reason,
+		reply["error"] = map[string]any{"code": Denied, "message": p.Reason,
 			"data": map[string]any{"approval": map[string]any{"id": p.ID, "url": p.URL, "who": p.Who, "expires": p.Expires.UTC().Format(time.RFC3339)}}}
 	}
 	b, err := json.Marshal(reply)

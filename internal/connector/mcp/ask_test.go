@@ -154,3 +154,35 @@ func FuzzExact(f *testing.F) {
 		}
 	})
 }
+
+// TestExactMeta: of a message's metadata what says something of the one try alone is not part of what is approved, and all else is.
+func TestExactMeta(t *testing.T) {
+	c := &Connector{path: "/mcp"}
+	exact := func(meta string) string {
+		b, err := c.Exact(posted(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay",`+meta+`"arguments":{}}}`, ""))
+		if err != nil {
+			t.Fatalf("%s: %v", meta, err)
+		}
+		return string(b)
+	}
+	for _, same := range []string{
+		`"_meta":{},`, `"_meta":{"progressToken":1,"traceparent":"00-1-1-00","tracestate":"a=b","io.modelcontextprotocol/clientInfo":{"name":"x"}},`,
+		`"_meta":{"claudecode/toolUseId":"toolu_1","vscode.requestId":"r"},`,
+	} {
+		if exact(same) != exact("") {
+			t.Errorf("%s is %s", same, exact(same))
+		}
+	}
+	vendor := exact(`"_meta":{"vendor.example/account":"a"},`)
+	for _, other := range []string{
+		"", `"_meta":{"vendor.example/account":"b"},`, `"_meta":{"vendor.example/account":"a","baggage":"x"},`, `"_meta":"a",`, `"_meta":null,`,
+		`"_meta":{"vendor.example/account":"a","claudecode/toolUseId":{"account":"b"}},`, `"_meta":{"vendor.example/account":"a","vscode.requestId":"` + strings.Repeat("x", 200) + `"},`,
+	} {
+		if exact(other) == vendor {
+			t.Errorf("%s is taken for another", other)
+		}
+	}
+	if exact(`"_meta":{"progressToken":1,"b":1,"vendor.example/account":"a"},`) != exact(`"_meta":{"vendor.example/account":"a","b":1},`) {
+		t.Error("in another order it is another")
+	}
+}

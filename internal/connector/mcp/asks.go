@@ -27,9 +27,6 @@ func questions() []policy.Action {
 	}
 }
 
-// elicitationNeeded is the code of an error that says a page is to be opened first (2025-11-25, Elicitation).
-const elicitationNeeded = -32042
-
 // asks is what a message of a server's asks of its client.
 func asks(a *answer) ([]policy.Call, error) {
 	switch {
@@ -149,7 +146,7 @@ func pages(value []byte) (calls []policy.Call, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("its error: %w", err)
 	}
-	if string(o.get("code")) != fmt.Sprint(elicitationNeeded) {
+	if string(o.get("code")) != fmt.Sprint(MustOpen) {
 		return nil, nil
 	}
 	data, err := parseObject(o.get("data"))

@@ -216,3 +216,22 @@ func FuzzDiff(f *testing.F) {
 		}
 	})
 }
+
+// TestCovers: a resource that is not pinned itself may be of any of the templates.
+func TestCovers(t *testing.T) {
+	c, err := Open([]byte(`{"tools":[],"resourceTemplates":[{"uriTemplate":"book://{isbn}","name":"book"},{"uriTemplate":"a://{x}","name":"a"}],"resources":[{"uri":"book://1","name":"one"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	follow := resource("book://2")
+	follow.Action = "resources.subscribe"
+	const both = "[resourceTemplates/a:%2F%2F%7Bx%7D resourceTemplates/book:%2F%2F%7Bisbn%7D]"
+	for _, x := range []struct {
+		call policy.Call
+		want string
+	}{{resource("book://1"), "[]"}, {resource("book://2"), both}, {follow, both}, {prompt("x"), "[]"}} {
+		if got := fmt.Sprint(c.(*Connector).Covers(x.call)); got != x.want {
+			t.Errorf("%s %s: %s", x.call.Action, x.call.Resource, got)
+		}
+	}
+}

@@ -220,7 +220,7 @@ func (c *Connector) Recognise(r *connector.Request) (policy.Call, error) {
 // received is the message that r brings; nil for the stream of a session, and its end.
 func (c *Connector) received(r *connector.Request) (*message, error) {
 	if r.Path != c.path || r.Query != "" {
-		return nil, no(denied, "the server is at %s alone", c.path)
+		return nil, no(Denied, "the server is at %s alone", c.path)
 	}
 	for _, name := range []string{"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Last-Event-Id"} {
 		if len(r.Header.Values(name)) > 1 {
@@ -232,10 +232,10 @@ func (c *Connector) received(r *connector.Request) (*message, error) {
 		return nil, nil
 	case http.MethodPost:
 	default:
-		return nil, no(denied, "method %.20q", r.Method)
+		return nil, no(Denied, "method %.20q", r.Method)
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" || len(r.Header.Values("Content-Type")) != 1 {
-		return nil, no(denied, "Content-Type is to be application/json")
+		return nil, no(Denied, "Content-Type is to be application/json")
 	}
 	m, err := parseMessage(r.Body)
 	if err != nil {
@@ -300,7 +300,7 @@ func (c *Connector) meaning(m message, h http.Header) (policy.Call, error) {
 	case "tools/call":
 		t, ok := c.tools[name]
 		if !ok {
-			return call, no(denied, "tool %.60q is not among those that were approved", name)
+			return call, no(Denied, "tool %.60q is not among those that were approved", name)
 		}
 		call.Action, call.Class, call.Resource = t.action.Name, t.action.Class, "tools/"+url.PathEscape(name)
 		o, err := m.arguments()

@@ -12,6 +12,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -203,6 +204,18 @@ func (c *Connector) Pin(call policy.Call) string {
 	return ""
 }
 
+// Covers are, of a resource that is not pinned by itself, all templates: which of them a URI is of
+// is for the server to say.
+func (c *Connector) Covers(call policy.Call) (pins []string) {
+	if call.Action != "resources.read" && call.Action != "resources.subscribe" || c.Pin(call) != "" {
+		return nil
+	}
+	for _, template := range slices.Sorted(maps.Keys(c.others["resourceTemplates"])) {
+		pins = append(pins, others[1].pin+escape(template))
+	}
+	return pins
+}
+
 // approved refuses a prompt or a resource that is not among those that were approved, if
 // any were. A resource may also be one of a template's, and what it is then is not known before.
 func (c *Connector) approved(call policy.Call) error {
@@ -215,7 +228,7 @@ func (c *Connector) approved(call policy.Call) error {
 	if all == nil || all[name] != nil || list == "resources" && len(c.others["resourceTemplates"]) > 0 {
 		return nil
 	}
-	return no(denied, "%s %.60q is not among those that were approved", strings.TrimSuffix(list, "s"), name)
+	return no(Denied, "%s %.60q is not among those that were approved", strings.TrimSuffix(list, "s"), name)
 }
 
 // maxTools is how many tools, prompts or resources a server may have.

@@ -14,8 +14,9 @@ const (
 	invalid    = -32600 // what came is no message
 	unknown    = -32601 // no such method
 	parameters = -32602 // of a method, or of a tool
-	denied     = -32001 // ours, among those left to implementations: a no
 	mismatch   = -32020 // headers and body say different things
+	Denied     = -32001 // ours, among those left to implementations: a no
+	MustOpen   = -32042 // a page is to be opened first (2025-11-25, Elicitation)
 )
 
 // fault is why a request is refused here, with the code that its client hears.
@@ -38,8 +39,8 @@ func (c *Connector) Refusal(r *connector.Request, reason string, cause error) (i
 	if r.Method != http.MethodPost {
 		return 0, "", nil
 	}
-	f := &fault{code: denied}
-	if errors.As(cause, &f) && f.code != denied {
+	f := &fault{code: Denied}
+	if errors.As(cause, &f) && f.code != Denied {
 		reason = f.text
 	}
 	id := json.RawMessage("null")

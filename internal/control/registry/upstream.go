@@ -224,28 +224,21 @@ func (r *Registry) Describe(u policy.Upstream) (policy.Described, error) {
 	if ok {
 		return d, nil
 	}
-	var names []string
-	for _, f := range r.Families {
-		if names = append(names, f.Name); f.Name != u.Family {
-			continue
-		}
-		conn, err := f.Open(u.Description)
-		if err != nil {
-			return d, err
-		}
-		if d, err = policy.Describe(policy.Upstream{Name: u.Name, Classes: u.Classes}, conn.Actions()); err != nil {
-			return d, err
-		}
-		if j, ok := conn.(connector.Joiner); ok {
-			d.Joined = j.Members()
-		}
-		r.described.mu.Lock()
-		defer r.described.mu.Unlock()
-		if r.described.known == nil || len(r.described.known) > 1000 {
-			r.described.known = map[[32]byte]policy.Described{}
-		}
-		r.described.known[key] = d
-		return d, nil
+	conn, err := connector.Open(r.Families, u.Family, u.Description)
+	if err != nil {
+		return d, err
 	}
-	return d, fmt.Errorf("family %q: there is %s", u.Family, strings.Join(names, ", "))
+	if d, err = policy.Describe(policy.Upstream{Name: u.Name, Classes: u.Classes}, conn.Actions()); err != nil {
+		return d, err
+	}
+	if j, ok := conn.(connector.Joiner); ok {
+		d.Joined = j.Members()
+	}
+	r.described.mu.Lock()
+	defer r.described.mu.Unlock()
+	if r.described.known == nil || len(r.described.known) > 1000 {
+		r.described.known = map[[32]byte]policy.Described{}
+	}
+	r.described.known[key] = d
+	return d, nil
 }
