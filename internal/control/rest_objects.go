@@ -149,7 +149,7 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity) (IdentityView, e
 		}
 	}
 	v.LastUsed = last
-	switch err := i.Usable(tx.Now()); {
+	switch err := p.mayAct(i, tx.Now()); {
 	case err != nil:
 		v.Why = err.Error()
 	case usable == 0:
