@@ -78,7 +78,7 @@ func (p *Plane) operating() error {
 		gauge("lanyard_seal_secrets_waiting", "Secrets still sealed with an older data key.", func() float64 { return float64(look.at().Sealed) }),
 		gauge("lanyard_seal_data_keys", "Data keys that secrets may be sealed with; more than one during a rotation.", func() float64 { return float64(p.Store.Seal.Info().Keys) }),
 		gauge("lanyard_seal_usable", "1 when the key-encryption key opened the data keys within the last minute or so; at 0 the next start will fail.", func() float64 { return flag(*p.sealed.why.Load() == "") }),
-		gauge("lanyard_gateways", "Gateways that follow the feed.", func() float64 { n, _ := p.acks.behind(p.Store.Head()); return float64(n) }),
+		gauge("lanyard_gateways", "Gateways that are known, heard of within a day or so.", func() float64 { n, _ := p.acks.behind(p.Store.Head()); return float64(n) }),
 		gauge("lanyard_feed_behind_changes", "Changes that the slowest gateway has not confirmed.", func() float64 { _, most := p.acks.behind(p.Store.Head()); return float64(most) }),
 		gauge("lanyard_disk_free_bytes", "Space left for the data folder.", func() float64 { free, _ := p.Store.Space(); return float64(free) }),
 		gauge("lanyard_disk_size_bytes", "Size of the disk of the data folder.", func() float64 { _, size := p.Store.Space(); return float64(size) }),
@@ -101,13 +101,17 @@ func (a *acks) behind(head feed.Cursor) (gateways int, most uint64) {
 			continue
 		}
 		gateways++
-		if k.cursor.Epoch != head.Epoch {
-			most = max(most, head.Seq)
-		} else {
-			most = max(most, head.Seq-min(k.cursor.Seq, head.Seq))
-		}
+		most = max(most, k.behind(head))
 	}
 	return gateways, most
+}
+
+// behind is how many changes a gateway has not confirmed: where it follows another epoch, all that there are.
+func (k *ack) behind(head feed.Cursor) uint64 {
+	if k.cursor.Epoch != head.Epoch {
+		return head.Seq
+	}
+	return head.Seq - min(k.cursor.Seq, head.Seq)
 }
 
 // counted is what the store counts, looked up once for all that are asked at one time.

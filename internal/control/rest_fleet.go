@@ -126,9 +126,8 @@ func (p *Plane) gatewayView(g store.Gateway) GatewayView {
 	p.acks.mu.Lock()
 	defer p.acks.mu.Unlock()
 	if a, ok := p.acks.of[g.Name]; ok {
-		head := p.Store.Head().Seq
 		v.Stops = p.Now().UTC().Add(surely(a.until, p.Clock()))
-		v.Cursor, v.Behind = a.cursor, head-min(a.cursor.Seq, head)
+		v.Cursor, v.Behind = a.cursor, a.behind(p.Store.Head())
 		if a.at.After(v.Seen) {
 			v.Seen = a.at.UTC()
 		}
