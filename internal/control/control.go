@@ -80,7 +80,7 @@ type Plane struct {
 	fleet    *fleet        // nil: there is none
 	wake     chan struct{} // something's end may have come nearer
 	bodyTime time.Duration // a body that is not whole by then is refused
-	waiting  chan struct{} // has a value for each who waits for people's answer
+	waiting  waiting       // for people's answers
 	sealed   *sealed
 	draining atomic.Bool
 	counters counters
@@ -88,7 +88,7 @@ type Plane struct {
 
 // Open makes a control plane over a store, and its first signing key on the first start.
 func Open(ctx context.Context, c Config) (*Plane, error) {
-	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
+	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second}
 	if p.Clock == nil {
 		p.Clock = feed.BootClock
 	}
