@@ -10,7 +10,6 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -119,7 +118,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 			return nil, err
 		}
 	}
-	return p, errors.Join(p.metrics(), p.operating())
+	return p, p.metrics()
 }
 
 // Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it.
@@ -309,24 +308,3 @@ func (s source) Draw(ctx context.Context, task string, want policy.Budget) (got 
 }
 
 var _ feed.Budget = source{}
-
-func (p *Plane) metrics() error {
-	for _, g := range []struct {
-		name, help string
-		value      func() float64
-	}{
-		{"lanyard_ledger_events", "Events in the ledger.", func() float64 { return float64(p.Store.Size()) }},
-		{"lanyard_feed_sequence", "Number of the last change.", func() float64 { return float64(p.Store.Head().Seq) }},
-		{"lanyard_ready", "1 when tokens are given out and changes are taken.", func() float64 {
-			if p.Ready() != nil {
-				return 0
-			}
-			return 1
-		}},
-	} {
-		if err := p.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)); err != nil {
-			return fmt.Errorf("registering metrics: %w", err)
-		}
-	}
-	return nil
-}

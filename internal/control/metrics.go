@@ -52,8 +52,8 @@ func (p *Plane) recordIssued(ctx context.Context, events []ledger.Event) error {
 	return err
 }
 
-// operating registers what who runs this wants to see.
-func (p *Plane) operating() error {
+// metrics registers what who runs this wants to see.
+func (p *Plane) metrics() error {
 	c := &p.counters
 	c.tokens = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lanyard_tokens_total", Help: "Requests for tokens, by outcome."}, []string{"outcome"})
 	for _, o := range []ledger.Outcome{ledger.Allowed, ledger.Refused, ledger.Failed} {
@@ -72,6 +72,9 @@ func (p *Plane) operating() error {
 		return 0
 	}
 	for _, m := range []prometheus.Collector{c.tokens, c.kills, c.unconfirmed,
+		gauge("lanyard_ledger_events", "Events in the ledger.", func() float64 { return float64(p.Store.Size()) }),
+		gauge("lanyard_feed_sequence", "Number of the last change.", func() float64 { return float64(p.Store.Head().Seq) }),
+		gauge("lanyard_ready", "1 when tokens are given out and changes are taken.", func() float64 { return flag(p.Ready() == nil) }),
 		gauge("lanyard_approvals_waiting", "Questions to people that wait for an answer.", func() float64 { return float64(look.at().Waiting) }),
 		gauge("lanyard_tasks_open", "Tasks that are open.", func() float64 { return float64(look.at().Tasks) }),
 		gauge("lanyard_notes_waiting", "What people are still to be told, over all doors.", func() float64 { return float64(look.at().Notes) }),
