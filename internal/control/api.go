@@ -93,7 +93,7 @@ type IdentityView struct {
 	Name        string                `json:"name" example:"invoice-bot"`
 	Kind        identity.Kind         `json:"kind"`
 	OwnerName   string                `json:"owner_name,omitempty" example:"Maya Lind"`
-	Usable      bool                  `json:"usable" doc:"It may act at this moment"`
+	Usable      bool                  `json:"usable" doc:"It, and all that started it, may act at this moment"`
 	Why         string                `json:"why,omitempty" doc:"Why it may not"`
 	LastUsed    time.Time             `json:"last_used,omitzero" doc:"Of any of its credentials, within a minute"`
 	Credentials []identity.Credential `json:"credentials"`

@@ -454,7 +454,7 @@ func TestApprovalAsked(t *testing.T) {
 		}
 		waited <- v
 	}()
-	eventually(t, "it waits", func() bool { return len(p.waiting) > 0 })
+	eventually(t, "it waits", func() bool { return p.waiting.count() > 0 })
 	if v := p.state(last.ID); v.Shown == nil || v.Shown.Target != "/m" {
 		t.Errorf("an operator who may decide sees %+v", v.Shown)
 	}
@@ -539,5 +539,50 @@ func TestApprovalFlood(t *testing.T) {
 	}
 	if n := p.Store.Size() - size; n < 100 || n > 600 {
 		t.Errorf("%d events of 700 answers", n)
+	}
+}
+
+// TestWaitersShare: one that waits often leaves places for others, and takes its own up again.
+func TestWaitersShare(t *testing.T) {
+	p := start(t)
+	a := p.put(p.asks("kim operator", 0)("x"))
+	own := p.keyed("bot", p.URL)
+	var all sync.WaitGroup
+	for range waitersEach {
+		all.Go(func() {
+			if status, answer := p.ask("GET", "/v1/approvals/"+a.ID+"?wait=30s", "", "Authorization", "Bearer "+own); status != 200 || !strings.Contains(answer, `"state":"approved"`) {
+				t.Error(status, answer)
+			}
+		})
+	}
+	eventually(t, "all of them wait", func() bool { return p.waiting.count() == waitersEach })
+	if status, answer := p.ask("GET", "/v1/approvals/"+a.ID+"?wait=30s", "", "Authorization", "Bearer "+own); status != 200 || !strings.Contains(answer, `"state":"waiting"`) {
+		t.Errorf("one more: %d %s", status, answer)
+	}
+	all.Go(func() { p.ask("GET", "/v1/approvals/"+a.ID+"?wait=30s", "") })
+	eventually(t, "an operator waits too", func() bool { return p.waiting.count() == waitersEach+1 })
+	p.must("POST", "/v1/approvals/"+a.ID+"/approve", `{}`)
+	all.Wait()
+	if n := p.waiting.count(); n != 0 {
+		t.Errorf("%d wait still", n)
+	}
+	if len(p.waiting.of) != 0 {
+		t.Errorf("remembered: %v", p.waiting.of)
+	}
+}
+
+// TestWaiters: all together are bounded, too.
+func TestWaiters(t *testing.T) {
+	var w waiting
+	for i := range waiters {
+		if !w.enter(string(rune('a' + i/waitersEach))) {
+			t.Fatal(i)
+		}
+	}
+	if w.enter("one more") {
+		t.Error("there is no bound")
+	}
+	if w.leave("a"); w.enter("b") || !w.enter("one more") {
+		t.Error("who left left no place, or for who has too many")
 	}
 }

@@ -145,6 +145,9 @@ func TestIntroduce(t *testing.T) {
 			t.Errorf("%s: %d %s", body, status, answer)
 		}
 	}
+	if status, answer := p.ask("PUT", "/v1/upstreams/even", `{"url":"http://127.0.0.1:1","owner":"maya","family":"patterns","description":"POST /ask -> ask write /ask","chain_header":"false"}`); status >= 400 || strings.Contains(answer, "chain_header") {
+		t.Errorf("false: %d %s", status, answer)
+	}
 	source := p.Source("gw").(source)
 	access := p.keyed("a", p.GatewayURL+"/ask-b")
 	i, err := source.Introduce(t.Context(), "ask-b", access)

@@ -244,3 +244,22 @@ func TestBrokerOfChildren(t *testing.T) {
 	try("of one that was killed since", false, inherits)
 	try("as if it were a child of now", false, identity.Chain{{ID: c.ID}, {ID: bot, Generation: 1}})
 }
+
+// TestStoppedAbove: what stands under a suspended identity is shown as what it is, unusable.
+func TestStoppedAbove(t *testing.T) {
+	p := start(t)
+	c := p.born(p.nursery(10, 2), "")
+	grand := p.born(p.keyed(c.Name, p.URL), "")
+	p.must("POST", "/v1/identities/bot/suspend", `{"reason":"a look"}`)
+	for _, path := range []string{"/v1/identities/bot/tree", "/v1/identities/" + c.Name, "/v1/identities/" + c.Name + "/tree", "/v1/identities/" + grand.Name} {
+		if answer := p.must("GET", path, ""); strings.Contains(answer, `"usable":true`) || !strings.Contains(answer, "was started by another: bot is suspended") {
+			t.Errorf("%s: %s", path, answer)
+		}
+	}
+	p.must("POST", "/v1/identities/bot/resume", `{"reason":"nothing"}`)
+	for _, path := range []string{"/v1/identities/bot/tree", "/v1/identities/" + grand.Name} {
+		if answer := p.must("GET", path, ""); strings.Contains(answer, `"usable":false`) {
+			t.Errorf("%s: %s", path, answer)
+		}
+	}
+}

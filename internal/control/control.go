@@ -10,7 +10,6 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -81,7 +80,7 @@ type Plane struct {
 	fleet    *fleet        // nil: there is none
 	wake     chan struct{} // something's end may have come nearer
 	bodyTime time.Duration // a body that is not whole by then is refused
-	waiting  chan struct{} // has a value for each who waits for people's answer
+	waiting  waiting       // for people's answers
 	sealed   *sealed
 	draining atomic.Bool
 	counters counters
@@ -89,7 +88,7 @@ type Plane struct {
 
 // Open makes a control plane over a store, and its first signing key on the first start.
 func Open(ctx context.Context, c Config) (*Plane, error) {
-	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second, waiting: make(chan struct{}, waiters)}
+	p := &Plane{Config: c, started: c.Now().Truncate(time.Second).Add(time.Second), wake: make(chan struct{}, 1), bodyTime: 30 * time.Second}
 	if p.Clock == nil {
 		p.Clock = feed.BootClock
 	}
@@ -121,7 +120,7 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 			return nil, err
 		}
 	}
-	return p, errors.Join(p.metrics(), p.operating())
+	return p, p.metrics()
 }
 
 // Close ends what is under way with authorization servers of upstreams, whose answers must be kept: the store is closed after it, and
@@ -333,25 +332,4 @@ func (s source) Draw(ctx context.Context, task string, want policy.Budget) (got 
 
 func (s source) Introduce(ctx context.Context, upstream, access string) (feed.Introduction, error) {
 	return s.p.issuer.Introduce(ctx, upstream, access, s.gateway)
-}
-
-func (p *Plane) metrics() error {
-	for _, g := range []struct {
-		name, help string
-		value      func() float64
-	}{
-		{"lanyard_ledger_events", "Events in the ledger.", func() float64 { return float64(p.Store.Size()) }},
-		{"lanyard_feed_sequence", "Number of the last change.", func() float64 { return float64(p.Store.Head().Seq) }},
-		{"lanyard_ready", "1 when tokens are given out and changes are taken.", func() float64 {
-			if p.Ready() != nil {
-				return 0
-			}
-			return 1
-		}},
-	} {
-		if err := p.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)); err != nil {
-			return fmt.Errorf("registering metrics: %w", err)
-		}
-	}
-	return nil
 }

@@ -99,3 +99,15 @@ func TestExplainEvent(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainPersonLast: nobody is behind a person.
+func TestExplainPersonLast(t *testing.T) {
+	p := start(t)
+	p.settle()
+	p.must("PUT", "/v1/identities/other", `{"kind":"agent","owner":"maya","purpose":"helps"}`)
+	for _, as := range []string{`"bot","person/maya","other"`, `"bot","person/maya","person/maya"`} {
+		if status, answer := p.ask("POST", "/v1/explain", `{"as":[`+as+`],"upstream":"mail","action":"m.read"}`); status != 422 || !strings.Contains(answer, "ends with whom it is for") {
+			t.Errorf("%s: %d %s", as, status, answer)
+		}
+	}
+}

@@ -52,8 +52,8 @@ func (p *Plane) recordIssued(ctx context.Context, events []ledger.Event) error {
 	return err
 }
 
-// operating registers what who runs this wants to see.
-func (p *Plane) operating() error {
+// metrics registers what who runs this wants to see.
+func (p *Plane) metrics() error {
 	c := &p.counters
 	c.tokens = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lanyard_tokens_total", Help: "Requests for tokens, by outcome."}, []string{"outcome"})
 	for _, o := range []ledger.Outcome{ledger.Allowed, ledger.Refused, ledger.Failed} {
@@ -72,14 +72,17 @@ func (p *Plane) operating() error {
 		return 0
 	}
 	for _, m := range []prometheus.Collector{c.tokens, c.kills, c.unconfirmed,
+		gauge("lanyard_ledger_events", "Events in the ledger.", func() float64 { return float64(p.Store.Size()) }),
+		gauge("lanyard_feed_sequence", "Number of the last change.", func() float64 { return float64(p.Store.Head().Seq) }),
+		gauge("lanyard_ready", "1 when tokens are given out and changes are taken.", func() float64 { return flag(p.Ready() == nil) }),
 		gauge("lanyard_approvals_waiting", "Questions to people that wait for an answer.", func() float64 { return float64(look.at().Waiting) }),
 		gauge("lanyard_tasks_open", "Tasks that are open.", func() float64 { return float64(look.at().Tasks) }),
 		gauge("lanyard_notes_waiting", "What people are still to be told, over all doors.", func() float64 { return float64(look.at().Notes) }),
 		gauge("lanyard_seal_secrets_waiting", "Secrets still sealed with an older data key.", func() float64 { return float64(look.at().Sealed) }),
 		gauge("lanyard_seal_data_keys", "Data keys that secrets may be sealed with; more than one during a rotation.", func() float64 { return float64(p.Store.Seal.Info().Keys) }),
 		gauge("lanyard_seal_usable", "1 when the key-encryption key opened the data keys within the last minute or so; at 0 the next start will fail.", func() float64 { return flag(*p.sealed.why.Load() == "") }),
-		gauge("lanyard_gateways", "Gateways that follow the feed.", func() float64 { n, _ := p.acks.behind(p.Store.Head()); return float64(n) }),
-		gauge("lanyard_feed_behind_changes", "Changes that the slowest gateway has not confirmed.", func() float64 { _, most := p.acks.behind(p.Store.Head()); return float64(most) }),
+		gauge("lanyard_gateways", "Gateways that are known, heard of within a day or so.", func() float64 { n, _ := p.acks.behind(p.Store.Head(), p.Clock()); return float64(n) }),
+		gauge("lanyard_feed_behind_changes", "Changes that the slowest gateway has not confirmed.", func() float64 { _, most := p.acks.behind(p.Store.Head(), p.Clock()); return float64(most) }),
 		gauge("lanyard_disk_free_bytes", "Space left for the data folder.", func() float64 { free, _ := p.Store.Space(); return float64(free) }),
 		gauge("lanyard_disk_size_bytes", "Size of the disk of the data folder.", func() float64 { _, size := p.Store.Space(); return float64(size) }),
 		gauge("lanyard_draining", "1 from the signal to stop on.", func() float64 { return flag(p.draining.Load()) }),
@@ -93,7 +96,7 @@ func (p *Plane) operating() error {
 }
 
 // behind is how many gateways there are, and how many changes the slowest has not confirmed.
-func (a *acks) behind(head feed.Cursor) (gateways int, most uint64) {
+func (a *acks) behind(head feed.Cursor, now feed.Instant) (gateways int, most uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, k := range a.of {
@@ -101,13 +104,21 @@ func (a *acks) behind(head feed.Cursor) (gateways int, most uint64) {
 			continue
 		}
 		gateways++
-		if k.cursor.Epoch != head.Epoch {
-			most = max(most, head.Seq)
-		} else {
-			most = max(most, head.Seq-min(k.cursor.Seq, head.Seq))
-		}
+		most = max(most, a.lag(k, head, now))
 	}
 	return gateways, most
+}
+
+// lag is how many changes a gateway has not confirmed: where it follows another epoch, all that there are; where another node hears it, none, as
+// far as is known.
+func (a *acks) lag(k *ack, head feed.Cursor, now feed.Instant) uint64 {
+	switch {
+	case a.nodes.shared && left(k.row.right, now) <= 0 && surely(k.row.stopped(k.lease), now) > 0:
+		return 0
+	case k.cursor.Epoch != head.Epoch:
+		return head.Seq
+	}
+	return head.Seq - min(k.cursor.Seq, head.Seq)
 }
 
 // counted is what the store counts, looked up once for all that are asked at one time.

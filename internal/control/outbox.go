@@ -19,7 +19,7 @@ import (
 const (
 	firstRetry = 2 * time.Second
 	lastRetry  = 5 * time.Minute
-	maxNotes   = 1000
+	maxNotes   = 1000 // of a door, looked at together
 )
 
 // notify has every door told what is in the outbox, each at its own pace, until ctx ends.
@@ -44,15 +44,23 @@ func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
 		wait := time.Minute
 		var notes []store.Note
 		var err error
-		if p.Store.Leads() {
-			err = p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(maxNotes); return err })
+		leads := p.Store.Leads()
+		if leads {
+			err = p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(d.Name, maxNotes); return err })
 		} else {
 			wait = 5 * time.Second // another node tells; should it end, this one will
 		}
+		if leads && err == nil { // what is there no more needs no remembering
+			still := map[string]attempt{}
+			for _, n := range notes {
+				still[n.ID] = tried[n.ID]
+			}
+			tried = still
+		}
 		for _, n := range notes {
 			t := tried[n.ID]
-			if n.Door != d.Name || ctx.Err() != nil {
-				continue
+			if ctx.Err() != nil {
+				break
 			}
 			if left := t.due.Sub(p.Now()); left > 0 {
 				wait = min(wait, left)
@@ -60,7 +68,6 @@ func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
 			}
 			over, e := p.tellOne(ctx, d, n)
 			if err = errors.Join(err, e); over {
-				delete(tried, n.ID)
 				continue
 			}
 			again := min(firstRetry<<min(t.n, 10), lastRetry)
@@ -100,7 +107,7 @@ func (p *Plane) tellOne(ctx context.Context, d notify.Door, n store.Note) (over 
 	if err != nil {
 		return false, err
 	}
-	outcome := "It was decided before anybody could be told."
+	outcome := "It was decided, or had ended, before anybody could be told this way."
 	if waits {
 		if err := d.Send(ctx, m); err != nil {
 			return false, err

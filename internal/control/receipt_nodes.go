@@ -95,13 +95,17 @@ func (n *nodes) add(name string) {
 	}
 }
 
+// end is by when a gateway has stopped, if nothing is heard of it.
+func (a *acks) end(k *ack) feed.Instant {
+	if a.nodes.shared {
+		return k.row.stopped(k.lease)
+	}
+	return k.until
+}
+
 // longGone: it has stopped long ago, or is not there any more.
 func (a *acks) longGone(k *ack, now feed.Instant) bool {
-	until := k.until
-	if a.nodes.shared {
-		until = k.row.stopped(k.lease)
-	}
-	return surely(until, now) < -gone || a.nodes.shared && k.row.left && surely(until, now) < 0
+	return surely(a.end(k), now) < -gone || a.nodes.shared && k.row.left && surely(a.end(k), now) < 0
 }
 
 // mayGive: these rows were put after a moment.

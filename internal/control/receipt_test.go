@@ -249,3 +249,41 @@ func TestSuspended(t *testing.T) {
 		t.Errorf("promised: %s", s)
 	}
 }
+
+// TestBehindOldEpoch: a gateway that follows what was before a restore is behind by all that there is, wherever that is said.
+func TestBehindOldEpoch(t *testing.T) {
+	p := start(t)
+	p.settle()
+	head := p.Store.Head()
+	old := feed.Cursor{Epoch: "before", Seq: head.Seq}
+	if _, err := p.Source("far").Ack(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	s, err := p.status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]uint64{"a gateway": p.gatewayView(store.Gateway{Name: "far"}).Behind}
+	for _, g := range s.Gateways {
+		if g.Name == "far" {
+			said["status"] = g.Behind
+		}
+	}
+	all, err := p.Metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		if m.GetName() == "lanyard_feed_behind_changes" {
+			said["metrics"] = uint64(m.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	for where, n := range said {
+		if n != head.Seq {
+			t.Errorf("%s: %d behind, want %d", where, n, head.Seq)
+		}
+	}
+	if len(said) != 3 {
+		t.Errorf("%v", said)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -131,8 +132,47 @@ type statsSince struct {
 	Since string `query:"since" doc:"How far back: 7d, a date, or RFC 3339; default 30d" maxLength:"64"`
 }
 
-// waiters is how many may wait for answers at one time.
-const waiters = 256
+const (
+	waiters     = 256 // may wait for answers at one time
+	waitersEach = 16  // of one caller
+)
+
+// waiting counts who waits for answers.
+type waiting struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int
+}
+
+// enter has one more wait, if there is a place for it.
+func (w *waiting) enter(who string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all >= waiters || w.of[who] >= waitersEach {
+		return false
+	}
+	if w.of == nil {
+		w.of = map[string]int{}
+	}
+	w.all++
+	w.of[who]++
+	return true
+}
+
+func (w *waiting) leave(who string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all--
+	if w.of[who]--; w.of[who] == 0 {
+		delete(w.of, who)
+	}
+}
+
+func (w *waiting) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all
+}
 
 func (p *Plane) approvalRoutes(api door) {
 	const tag = "approvals"
@@ -161,7 +201,7 @@ func (p *Plane) approvalRoutes(api door) {
 		if err != nil {
 			return ApprovalView{}, err
 		}
-		return await(ctx, p, wait, func(tx *store.Tx) (ApprovalView, bool, error) {
+		return await(ctx, p, in.actor().Name, wait, func(tx *store.Tx) (ApprovalView, bool, error) {
 			a, err := tx.Approval(in.Name)
 			if id, own := in.self(); err == nil && own && id != a.Identity { // nobody learns of another's
 				err = store.ErrNotFound
@@ -218,13 +258,12 @@ func waitFor(s string) (time.Duration, error) {
 	return wait, nil
 }
 
-// await looks until what it looks at waits no more, or the time is over.
-func await[T any](ctx context.Context, p *Plane, wait time.Duration, look func(*store.Tx) (v T, waits bool, err error)) (T, error) {
+// await looks until what it looks at waits no more, or the time is over; at once, when too many wait.
+func await[T any](ctx context.Context, p *Plane, who string, wait time.Duration, look func(*store.Tx) (v T, waits bool, err error)) (T, error) {
 	if wait > 0 {
-		select {
-		case p.waiting <- struct{}{}:
-			defer func() { <-p.waiting }()
-		default:
+		if p.waiting.enter(who) {
+			defer p.waiting.leave(who)
+		} else {
 			wait = 0
 		}
 	}

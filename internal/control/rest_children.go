@@ -152,6 +152,14 @@ func (b *ChildInput) spawn() (registry.Spawn, error) {
 	return s, nil
 }
 
+// mayAct says why an identity may not act at now: what the store holds of it, then what the gateways go by, for all above it.
+func (p *Plane) mayAct(i identity.Identity, now time.Time) error {
+	if err := i.Usable(now); err != nil || i.Parent.ID.IsZero() {
+		return err
+	}
+	return p.standing(i, now)
+}
+
 // tree is what descends from i, each judged with all that is above it.
 func (p *Plane) tree(tx *store.Tx, i identity.Identity) (t Tree, err error) {
 	t = Tree{Identity: i.ID, Below: []Branch{}}
@@ -159,23 +167,11 @@ func (p *Plane) tree(tx *store.Tx, i identity.Identity) (t Tree, err error) {
 		return t, err
 	}
 	list, err := tx.Descendants(i.ID, shown)
-	above := map[identity.ID]Branch{i.ID: {Identity: i, Usable: true}}
 	for _, k := range list {
-		b := Branch{Identity: k, Name: k.ID.Name()}
-		parent := above[k.Parent.ID]
-		switch err := k.Usable(tx.Now()); {
-		case err != nil:
-			b.Why = err.Error()
-		case parent.Generation != k.Parent.Generation:
-			b.Why = parent.ID.Name() + " was stopped since it started this"
-		case parent.Identity.Usable(tx.Now()) != nil:
-			b.Why = parent.Identity.Usable(tx.Now()).Error()
-		case !parent.Usable:
-			b.Why = parent.Why
-		default:
-			b.Usable = true
+		b := Branch{Identity: k, Name: k.ID.Name(), Usable: true}
+		if err := p.mayAct(k, tx.Now()); err != nil {
+			b.Usable, b.Why = false, err.Error()
 		}
-		above[k.ID] = b
 		t.Below = append(t.Below, b)
 	}
 	return t, err

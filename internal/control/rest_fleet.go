@@ -131,9 +131,8 @@ func (p *Plane) gatewayView(g store.Gateway) GatewayView {
 		name = p.here(name)
 	}
 	if a, ok := p.acks.of[name]; ok {
-		head := p.Store.Head().Seq
-		v.Stops = p.Now().UTC().Add(surely(a.until, p.Clock()))
-		v.Cursor, v.Behind = a.cursor, head-min(a.cursor.Seq, head)
+		v.Stops = p.Now().UTC().Add(surely(p.acks.end(a), p.Clock()))
+		v.Cursor, v.Behind = a.cursor, p.acks.lag(a, p.Store.Head(), p.Clock())
 		if a.at.After(v.Seen) {
 			v.Seen = a.at.UTC()
 		}

@@ -149,7 +149,7 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity) (IdentityView, e
 		}
 	}
 	v.LastUsed = last
-	switch err := i.Usable(tx.Now()); {
+	switch err := p.mayAct(i, tx.Now()); {
 	case err != nil:
 		v.Why = err.Error()
 	case usable == 0:
@@ -397,9 +397,6 @@ func (p *Plane) upstreamRoutes(api door) {
 	handle(api, "PUT", "/upstreams/{name}", "put-upstream", tag, "Add or change an upstream", func(ctx context.Context, in *namedBody[UpstreamInput]) (Changed, error) {
 		b := in.Body
 		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket, ChainHeader: b.ChainHeader, Counters: b.Counters}
-		if u.ChainHeader == "true" {
-			u.ChainHeader = registry.ChainHeader
-		}
 		if b.Consent != nil {
 			for _, o := range b.Consent.Owners {
 				u.Consent.Owners = append(u.Consent.Owners, identity.OwnerID(o))

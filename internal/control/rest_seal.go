@@ -46,6 +46,9 @@ func (p *Plane) sealRoutes(api door) {
 		}
 		var to seal.KEK
 		if in.Body.To != "" {
+			if p.KEK == nil {
+				return SealView{}, refusal(http.StatusConflict, "What wraps the seal keys cannot be changed here.")
+			}
 			var err error
 			if to, err = p.KEK(in.Body.To); err != nil {
 				return SealView{}, invalid(err.Error())

@@ -59,7 +59,7 @@ func (p *Plane) status(ctx context.Context) (Status, error) {
 		if over(name, a, now) {
 			continue
 		}
-		s.Gateways = append(s.Gateways, GatewayStatus{Name: name, Cursor: a.cursor, At: a.at.UTC(), Stops: p.Now().UTC().Add(surely(a.until, now)), Behind: s.Cursor.Seq - min(a.cursor.Seq, s.Cursor.Seq)})
+		s.Gateways = append(s.Gateways, GatewayStatus{Name: name, Cursor: a.cursor, At: a.at.UTC(), Stops: p.Now().UTC().Add(surely(p.acks.end(a), now)), Behind: p.acks.lag(a, s.Cursor, now)})
 	}
 	p.acks.mu.Unlock()
 	slices.SortFunc(s.Gateways, func(a, b GatewayStatus) int { return strings.Compare(a.Name, b.Name) })

@@ -87,7 +87,6 @@ func ownTask(tx *store.Tx, who *Caller, id string) (policy.Task, error) {
 }
 
 // mayOpen says who may open the task: an operator for everybody, an identity for
-// mayOpen says who may open the task: an operator for everybody, an identity for
 // itself, on a person's behalf only when that person alone is who it calls for, and no further than
 // its token reaches: tokens for the task rest on the task, not on what came before it. One that
 // calls for nobody but itself may ask the person.
@@ -200,7 +199,7 @@ func (p *Plane) taskRoutes(api door) {
 		if err != nil {
 			return TaskView{}, err
 		}
-		return await(ctx, p, wait, func(tx *store.Tx) (TaskView, bool, error) {
+		return await(ctx, p, in.actor().Name, wait, func(tx *store.Tx) (TaskView, bool, error) {
 			t, err := ownTask(tx, &in.Caller, in.Name)
 			if err != nil {
 				return TaskView{}, false, err

@@ -8,7 +8,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -24,20 +23,14 @@ func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
 				r.wrong(n, "url is to be http://host or https://host")
 			}
 		},
-		"owner":       func(n *yaml.Node) { u.ownerAt, v.Owner = r.at(n), identity.OwnerID(r.text(n, "owner")) },
-		"environment": func(n *yaml.Node) { v.Environment = r.name(n, "environment") },
-		"websocket":   &v.WebSocket,
-		"agent":       func(n *yaml.Node) { u.agentAt, u.agent = r.at(n), r.text(n, "agent") },
-		"chain_header": func(n *yaml.Node) {
-			if v.ChainHeader = r.scalar(n, "chain_header"); v.ChainHeader == "true" {
-				v.ChainHeader = registry.ChainHeader
-			} else if v.ChainHeader == "false" {
-				v.ChainHeader = ""
-			}
-		},
-		"description": func(n *yaml.Node) { u.descriptionAt = r.at(n); m.description(r, n, v) },
-		"credential":  func(n *yaml.Node) { u.secret = m.secret(r, n) },
-		"oauth":       func(n *yaml.Node) { u.oauthAt = r.at(n); v.OAuth, u.client = m.oauth(r, n) },
+		"owner":        func(n *yaml.Node) { u.ownerAt, v.Owner = r.at(n), identity.OwnerID(r.text(n, "owner")) },
+		"environment":  func(n *yaml.Node) { v.Environment = r.name(n, "environment") },
+		"websocket":    &v.WebSocket,
+		"agent":        func(n *yaml.Node) { u.agentAt, u.agent = r.at(n), r.text(n, "agent") },
+		"chain_header": func(n *yaml.Node) { v.ChainHeader = r.scalar(n, "chain_header") },
+		"description":  func(n *yaml.Node) { u.descriptionAt = r.at(n); m.description(r, n, v) },
+		"credential":   func(n *yaml.Node) { u.secret = m.secret(r, n) },
+		"oauth":        func(n *yaml.Node) { u.oauthAt = r.at(n); v.OAuth, u.client = m.oauth(r, n) },
 		"counters": func(n *yaml.Node) {
 			v.Counters = map[string]policy.Counter{}
 			r.members(n, "counters", func(key, value *yaml.Node) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"mime"
 	"mime/quotedprintable"
 	"net"
@@ -12,11 +13,13 @@ import (
 	"net/smtp"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
 // Mail sends each person a mail through an SMTP server: smtp://user@host:587 with STARTTLS where
 // the server offers it, smtps:// with TLS from the start. A password is never sent without TLS.
+// Whom it reached with a message is not mailed again when it is tried again for the others.
 func Mail(address, password, from string, now func() time.Time) (Door, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "smtp" && u.Scheme != "smtps" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
@@ -36,13 +39,50 @@ func Mail(address, password, from string, now func() time.Time) (Door, error) {
 	if s.port == "" {
 		s.port = map[bool]string{true: "465", false: "587"}[s.implicit]
 	}
+	var told reached
 	return Door{"mail", func(ctx context.Context, m Message) error {
 		var wrong []error
+		told.forget(now())
 		for _, p := range m.To {
-			wrong = append(wrong, s.send(ctx, sender, p, m, now()))
+			if told.has(m, p) {
+				continue
+			}
+			err := s.send(ctx, sender, p, m, now())
+			if err == nil {
+				told.add(m, p)
+			}
+			wrong = append(wrong, err)
 		}
 		return errors.Join(wrong...)
 	}}, nil
+}
+
+// reached is who was told what, each until the end of the message.
+type reached struct {
+	mu sync.Mutex
+	of map[[2]string]time.Time // by message and person
+}
+
+func (r *reached) has(m Message, p Person) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.of[[2]string{m.ID, p.ID}]
+	return ok
+}
+
+func (r *reached) add(m Message, p Person) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of == nil {
+		r.of = map[[2]string]time.Time{}
+	}
+	r.of[[2]string{m.ID, p.ID}] = m.Expires
+}
+
+func (r *reached) forget(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.of, func(_ [2]string, end time.Time) bool { return !now.Before(end) })
 }
 
 type server struct {
@@ -67,12 +107,10 @@ func (s *server) send(ctx context.Context, from *mail.Address, to Person, m Mess
 			err = data(c, text)
 		}
 	}
-	if err == nil {
-		err = c.Quit()
-	}
 	if err != nil {
 		return fmt.Errorf("mail to %s: %w", to.ID, err)
 	}
+	_ = c.Quit() // it was taken by then
 	return nil
 }
 

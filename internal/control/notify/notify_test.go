@@ -272,3 +272,32 @@ func TestCommand(t *testing.T) {
 		t.Error("a program that is not there is taken")
 	}
 }
+
+// TestMailAgain: when one of many cannot be reached, only that one is tried again.
+func TestMailAgain(t *testing.T) {
+	p, addr := office(t, nil, false, false)
+	clock := at
+	d, err := Mail("smtp://"+addr, "", "lanyard@example.com", func() time.Time { return clock })
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := message
+	m.To = []Person{{"maya", "Maya Lind", "maya@example.com"}, {"kim", "Kim", "no address"}, {"ben", "Ben", "ben@example.com"}}
+	for range 3 {
+		if err := d.Send(t.Context(), m); err == nil || !strings.Contains(err.Error(), "kim") {
+			t.Error(err)
+		}
+	}
+	m.To[1].Email = "kim@example.com"
+	if err := d.Send(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(p.to, " "); got != "maya@example.com ben@example.com kim@example.com" {
+		t.Errorf("to %s", got)
+	}
+	clock = m.Expires
+	m.ID, m.Expires = "note_2", clock.Add(time.Hour)
+	if err := d.Send(t.Context(), m); err != nil || len(p.to) != 6 {
+		t.Errorf("another note: %v, to %v", err, p.to)
+	}
+}

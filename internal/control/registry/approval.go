@@ -313,7 +313,7 @@ func (c *Change) Told(n store.Note, why string) error {
 
 // ForgetDoors drops what was to be told through doors that there are no more.
 func (c *Change) ForgetDoors() error {
-	notes, err := c.Notes(10_000)
+	notes, err := c.Notes("", 10_000)
 	for _, n := range notes {
 		if !slices.Contains(c.r.Doors, n.Door) {
 			err = errors.Join(err, c.Told(n, "There is no such door any more."))

@@ -80,7 +80,7 @@ func TestConsent(t *testing.T) {
 		t.Error("the same is asked twice")
 	}
 	var notes []store.Note
-	if err := w.Store.Read(t.Context(), func(tx *store.Tx) (err error) { notes, err = tx.Notes(10); return err }); err != nil || len(notes) != 1 || notes[0].Approval != k.ID {
+	if err := w.Store.Read(t.Context(), func(tx *store.Tx) (err error) { notes, err = tx.Notes("", 10); return err }); err != nil || len(notes) != 1 || notes[0].Approval != k.ID {
 		t.Error(notes, err)
 	}
 	var no *registry.Refusal

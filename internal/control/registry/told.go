@@ -17,6 +17,12 @@ const ChainHeader = "Lanyard-Chain"
 // checkTold judges what an upstream is told of who is behind a request.
 func checkTold(u *policy.Upstream) error {
 	bad := func(field, text string) error { return &Invalid{"upstream " + u.Name, field, text} }
+	switch u.ChainHeader {
+	case "true":
+		u.ChainHeader = ChainHeader
+	case "false":
+		u.ChainHeader = ""
+	}
 	switch {
 	case u.Agent.Kind() == identity.Person:
 		return bad("agent", "a person is no agent")

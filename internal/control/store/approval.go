@@ -150,14 +150,18 @@ func (tx *Tx) DeleteNote(id string) error {
 	return err
 }
 
-// Notes lists what is still to be told, the oldest first, at most limit.
-func (tx *Tx) Notes(limit int) ([]Note, error) {
+// Notes lists what is still to be told through a door, if it is given, the oldest first, at most limit.
+func (tx *Tx) Notes(door string, limit int) ([]Note, error) {
+	query, args := "SELECT id, door, approval, made FROM outbox ORDER BY made, id LIMIT $1", []any{limit}
+	if door != "" {
+		query, args = "SELECT id, door, approval, made FROM outbox WHERE door = $1 ORDER BY made, id LIMIT $2", []any{door, limit}
+	}
 	return list(tx, func(row scanner) (n Note, err error) {
 		var made int64
 		err = row.Scan(&n.ID, &n.Door, &n.Approval, &made)
 		n.Made = at(made)
 		return n, err
-	}, "SELECT id, door, approval, made FROM outbox ORDER BY made, id LIMIT $1", limit)
+	}, query, args...)
 }
 
 // NextNote is closed when there is something more to be told.

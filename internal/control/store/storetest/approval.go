@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func approvals(t *testing.T, k kit) {
 			t.Errorf("shown of what has none: %v", err)
 		}
 		n, err3 := tx.CountWaiting(bot)
-		notes, err4 := tx.Notes(10)
+		notes, err4 := tx.Notes("", 10)
 		if n != 1 || len(notes) != 1 || notes[0] != (store.Note{ID: "n1", Door: "webhook", Approval: "appr_1", Made: Epoch}) {
 			t.Errorf("%d waiting, notes %v", n, notes)
 		}
@@ -81,7 +82,7 @@ func approvals(t *testing.T, k kit) {
 	})
 	k.read(db, func(tx *store.Tx) error {
 		all, err := tx.Approvals("", time.Time{}, 10)
-		notes, err2 := tx.Notes(10)
+		notes, err2 := tx.Notes("", 10)
 		if len(all) != 1 || all[0].ID != "appr_3" || len(notes) != 0 {
 			t.Errorf("after forgetting: %+v, notes %v", all, notes)
 		}
@@ -96,4 +97,26 @@ func approvals(t *testing.T, k kit) {
 	if err := db.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Shown("x"); return err }); err == nil {
 		t.Error("what was not sealed here opens")
 	}
+}
+
+// notes: what waits at one door does not stand before what waits at another.
+func notes(t *testing.T, k kit) {
+	db := k.open()
+	k.write(db, func(tx *store.Tx) error {
+		return errors.Join(tx.PutNote(store.Note{ID: "n3", Door: "webhook", Approval: "appr_1", Made: Epoch}), tx.PutNote(store.Note{ID: "n2", Door: "webhook", Approval: "appr_2", Made: Epoch.Add(time.Second)}),
+			tx.PutNote(store.Note{ID: "n1", Door: "mail", Approval: "appr_1", Made: Epoch.Add(time.Minute)}))
+	})
+	k.read(db, func(tx *store.Tx) (err error) {
+		for door, want := range map[string]string{"webhook": "n3 n2", "mail": "n1", "command": "", "": "n3 n2"} {
+			list, e := tx.Notes(door, 2)
+			got := make([]string, len(list))
+			for i, n := range list {
+				got[i] = n.ID
+			}
+			if err = errors.Join(err, e); strings.Join(got, " ") != want {
+				t.Errorf("notes of %q: %v", door, got)
+			}
+		}
+		return err
+	})
 }
