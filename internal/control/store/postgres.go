@@ -212,18 +212,17 @@ func (db *DB) hear(heard func()) error {
 	}
 }
 
-// wake returns when another node has committed, or nothing was heard for a while on a connection that still answers.
+// wake returns when another node has committed, or after a while on a connection that still answers, however much is committed here.
 func (db *DB) wake(conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(db.ctx, poll)
+	defer cancel()
 	for {
-		ctx, cancel := context.WithTimeout(db.ctx, poll)
 		n, err := conn.WaitForNotification(ctx)
-		quiet := ctx.Err() != nil
-		cancel()
 		switch {
 		case err == nil && n.Payload == db.node: // who committed has rung
 		case err == nil:
 			return nil
-		case !quiet || conn.IsClosed():
+		case ctx.Err() == nil || conn.IsClosed():
 			return err
 		default:
 			ctx, cancel := context.WithTimeout(db.ctx, poll)
