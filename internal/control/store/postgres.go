@@ -12,11 +12,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+	"golang.org/x/sys/unix"
 )
 
 // channel is where everyone who follows the database is told that something was committed.
@@ -96,6 +98,8 @@ func postgresConfig(database string) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	dialer := &net.Dialer{Control: unheard}
+	c.DialFunc = dialer.DialContext
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 5 * time.Second
 	}
@@ -107,6 +111,17 @@ func postgresConfig(database string) (*pgx.ConnConfig, error) {
 		}
 	}
 	return c, nil
+}
+
+// unheard has the kernel give a connection up on which nothing that was sent is acknowledged any more.
+func unheard(network, _ string, c syscall.RawConn) (err error) {
+	if !strings.HasPrefix(network, "tcp") {
+		return nil
+	}
+	if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 10_000) }); e != nil {
+		return e
+	}
+	return err
 }
 
 // local reports whether a database is reached without leaving this machine.
@@ -181,13 +196,15 @@ func (db *DB) hear(heard func()) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.ConnectConfig(db.ctx, config)
+	ctx, cancel := db.patient(db.ctx)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.Background())
 	for _, statement := range []string{"SET lock_timeout = 0", "SELECT pg_advisory_lock_shared(" + usingLock + ")", "LISTEN " + channel} {
-		if _, err := conn.Exec(db.ctx, statement); err != nil {
+		if _, err := conn.Exec(ctx, statement); err != nil {
 			return err
 		}
 	}
@@ -196,8 +213,8 @@ func (db *DB) hear(heard func()) error {
 	for {
 		db.bell.Ring()
 		if !db.leads.Load() {
-			var first bool
-			if err := conn.QueryRow(db.ctx, "SELECT pg_try_advisory_lock("+leadLock+")").Scan(&first); err != nil {
+			first, err := db.lead(conn)
+			if err != nil {
 				return err
 			}
 			db.leads.Store(first)
@@ -210,6 +227,13 @@ func (db *DB) hear(heard func()) error {
 			return err
 		}
 	}
+}
+
+// lead asks to be the one that leads.
+func (db *DB) lead(conn *pgx.Conn) (is bool, err error) {
+	ctx, cancel := db.patient(db.ctx)
+	defer cancel()
+	return is, conn.QueryRow(ctx, "SELECT pg_try_advisory_lock("+leadLock+")").Scan(&is)
 }
 
 // wake returns when another node has committed, or after a while on a connection that still answers, however much is committed here.

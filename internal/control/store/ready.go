@@ -18,7 +18,7 @@ func (db *DB) Probe(ctx context.Context) error {
 		return err
 	}
 	defer db.release()
-	err := db.inTx(ctx, func(tx *sql.Tx) error {
+	err := db.inTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('probe', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value", make([]byte, 64<<10))
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "UPDATE meta SET value = $1 WHERE name = 'probe'", []byte{})

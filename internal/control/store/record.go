@@ -186,9 +186,10 @@ func (db *DB) touchLoop() {
 
 // probe finds out whether there is space again, for those who wait for [DB.Ready] before they ask for anything.
 func (db *DB) probe() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	err := db.inTx(ctx, func(tx *sql.Tx) error { _, err := tx.Exec("UPDATE head SET size = size"); return err })
+	err := db.inTx(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE head SET size = size")
+		return err
+	})
 	if db.judge(err) == nil {
 		db.full.Store(false)
 	}
@@ -201,16 +202,14 @@ func (db *DB) flushTouched() error {
 	if len(last) == 0 && len(heard) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	return db.judge(db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.judge(db.inTx(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
 		for id, when := range last {
-			if _, err := tx.Exec("UPDATE credentials SET last_used = $1 WHERE id = $2 AND last_used < $1", when.UnixMicro(), id); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE credentials SET last_used = $1 WHERE id = $2 AND last_used < $1", when.UnixMicro(), id); err != nil {
 				return err
 			}
 		}
 		for name, when := range heard {
-			if _, err := tx.Exec("UPDATE gateways SET seen = $1 WHERE name = $2 AND seen < $1", when.UnixMicro(), name); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE gateways SET seen = $1 WHERE name = $2 AND seen < $1", when.UnixMicro(), name); err != nil {
 				return err
 			}
 		}

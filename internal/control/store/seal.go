@@ -97,8 +97,7 @@ func (db *DB) Reseal(ctx context.Context, n int) (done int, err error) {
 		return 0, err
 	}
 	defer db.release()
-	ctx = context.WithoutCancel(ctx)
-	err = db.inTx(ctx, func(stx *sql.Tx) error {
+	err = db.inTx(context.WithoutCancel(ctx), func(ctx context.Context, stx *sql.Tx) error {
 		tx := &Tx{db: db, ctx: ctx, sql: stx, now: db.now()}
 		if err := tx.current(); err != nil {
 			return err

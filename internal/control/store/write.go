@@ -96,11 +96,8 @@ func (db *DB) setAside() {
 }
 
 func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
-	if db.engine.shared {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	}
+	ctx, cancel := db.patient(ctx)
+	defer cancel()
 	stx, err := db.begin(ctx)
 	if err != nil {
 		return db.judge(err)
