@@ -75,7 +75,6 @@ func (db *DB) settle(event string, cause error) error {
 		cancel()
 		switch {
 		case one == 1: // the rest of that transaction changed nothing
-			db.bell.Ring()
 			return nil
 		case errors.Is(err, sql.ErrNoRows):
 			return db.judge(cause)

@@ -145,7 +145,7 @@ func TestUnanswered(t *testing.T) {
 	put := func(name identity.OwnerID) error {
 		_, err := db.Write(t.Context(), func(tx *store.Tx) error {
 			tx.Record(storetest.Event("test.put"))
-			return tx.PutOwner(identity.Owner{ID: name, Name: "x", State: identity.OwnerActive})
+			return errors.Join(tx.PutOwner(identity.Owner{ID: name, Name: "x", State: identity.OwnerActive}), tx.PutNote(store.Note{ID: string(name), Door: "mail"}))
 		})
 		return err
 	}
@@ -163,8 +163,14 @@ func TestUnanswered(t *testing.T) {
 	for round := range 5 {
 		n, size := owners(), db.Size()
 		w.cut.Store(after)
+		note := db.NextNote()
 		if err := put(identity.OwnerID(rune('a' + round))); err != nil {
 			t.Errorf("done, and not acknowledged: %v", err)
+		}
+		select {
+		case <-note:
+		default:
+			t.Error("done, and nobody hears that there is something to be told")
 		}
 		w.cut.Store(before)
 		if err := put("never"); !errors.Is(err, store.ErrUnavailable) {
