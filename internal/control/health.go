@@ -40,10 +40,7 @@ func (p *Plane) Health(ready func() error) http.Handler {
 func (p *Plane) health(mux *http.ServeMux, others ...func() error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		err := p.Store.Probe(r.Context())
-		if e := p.Ready(); e != nil {
-			err = e
-		}
+		err := p.Ready()
 		for _, other := range others {
 			if err == nil {
 				err = other()

@@ -161,37 +161,27 @@ func (db *DB) TouchCredential(id string, when time.Time) { db.touched.note(id, w
 
 func (db *DB) touchLoop() {
 	defer db.ended.Done()
-	tick := time.NewTicker(5 * time.Second)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		select {
 		case <-tick.C:
-			if db.acquire(db.ctx) != nil {
+			full := db.full.Load()
+			if !full && n%30 != 0 || db.acquire(db.ctx) != nil {
 				continue
 			}
-			if n%6 == 0 {
+			if n%30 == 0 {
 				_ = db.flushTouched() // what was not written is seen again with the next use
 			}
-			if db.full.Load() {
+			if full {
 				db.probe()
-			} else if n%12 == 0 {
+			} else if n%60 == 0 {
 				db.setAside()
 			}
 			db.release()
 		case <-db.ctx.Done():
 			return
 		}
-	}
-}
-
-// probe finds out whether there is space again, for those who wait for [DB.Ready] before they ask for anything.
-func (db *DB) probe() {
-	err := db.inTx(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE head SET size = size")
-		return err
-	})
-	if db.judge(err) == nil {
-		db.full.Store(false)
 	}
 }
 

@@ -81,10 +81,9 @@ type DB struct {
 	inserts  map[int]*sql.Stmt // events, by how many rows
 	verifier string            // of checkpoints
 	signed   atomic.Pointer[signed]
-	touched  touched     // credentials
-	heard    touched     // of gateways
-	full     atomic.Bool // the last write found the disk full
-	probed   atomic.Int64
+	touched  touched               // credentials
+	heard    touched               // of gateways
+	full     atomic.Bool           // the last write found the disk full
 	leads    atomic.Bool           // this is the node of several that does what is to be done once
 	down     atomic.Pointer[error] // why the database was not reached when it last was to be
 
