@@ -259,14 +259,14 @@ func (s *server) runGateway(ctx context.Context) (err error) {
 	go feed.Follow(background, client, view, func(err error) { s.log.Warn("the view fell behind", "error", err) })
 	go s.renew(background, m, client)
 	var draining atomic.Bool
-	ready := func(context.Context) error {
+	ready := func() error {
 		if draining.Load() {
 			return control.ErrDraining
 		}
 		return g.Ready()
 	}
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lanyard_ready", Help: "1 when requests are served."}, func() float64 {
-		if ready(background) != nil {
+		if ready() != nil {
 			return 0
 		}
 		return 1

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -30,19 +29,10 @@ func (p *Plane) Ready() error {
 // Drain has Ready refuse from now on. Everything else goes on.
 func (p *Plane) Drain() { p.draining.Store(true) }
 
-// probe is Ready, and looks at the store when it could not be written last.
-func (p *Plane) probe(ctx context.Context) error {
-	err := p.Store.Probe(ctx)
-	if e := p.Ready(); e != nil {
-		err = e
-	}
-	return err
-}
-
 // Health serves /healthz, /readyz and /metrics alone, for an address of their own; ready is what is asked beside the control plane.
 func (p *Plane) Health(ready func() error) http.Handler {
-	return Health(func(ctx context.Context) error {
-		if err := p.probe(ctx); err != nil {
+	return Health(func() error {
+		if err := p.Ready(); err != nil {
 			return err
 		}
 		return ready()
@@ -50,7 +40,7 @@ func (p *Plane) Health(ready func() error) http.Handler {
 }
 
 // Health serves /healthz, /readyz and /metrics alone, of whatever is ready when ready says so.
-func Health(ready func(context.Context) error, metrics prometheus.Gatherer) http.Handler {
+func Health(ready func() error, metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	health(mux, ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
@@ -58,10 +48,10 @@ func Health(ready func(context.Context) error, metrics prometheus.Gatherer) http
 }
 
 // health serves /healthz and /readyz.
-func health(mux *http.ServeMux, ready func(context.Context) error) {
+func health(mux *http.ServeMux, ready func() error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		err := ready(r.Context())
+		err := ready()
 		if err == nil {
 			io.WriteString(w, "ready\n")
 			return

@@ -31,7 +31,7 @@ func (p *Plane) Handler() (http.Handler, error) {
 		return nil, err
 	}
 	p.accounts(mux)
-	health(mux, p.probe)
+	health(mux, p.Ready)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Write([]byte("Lanyard " + p.Version + ", control plane.\n\n  " + p.URL + "/openapi.json                               the REST API\n  " +
@@ -44,7 +44,7 @@ func (p *Plane) Handler() (http.Handler, error) {
 // LocalHandler serves operators over the socket of [LocalListener].
 func (p *Plane) LocalHandler() http.Handler {
 	mux := http.NewServeMux()
-	health(mux, p.probe)
+	health(mux, p.Ready)
 	p.rest(mux, localOperator)
 	return hardened(mux, p.bodyTime)
 }

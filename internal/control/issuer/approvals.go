@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -181,10 +182,10 @@ func (i *Issuer) sealAnswer(approval, session string) (string, error) {
 }
 
 // unsealAnswer says what a form was made for, and how long ago. One that was sent already is not taken.
-func (i *Issuer) unsealAnswer(form, approval, session string) (looked time.Duration, err error) {
+func (i *Issuer) unsealAnswer(ctx context.Context, form, approval, session string) (looked time.Duration, err error) {
 	b, err := base64.RawURLEncoding.DecodeString(form)
 	if err == nil {
-		b, err = i.Registry.Store.Seal.Unseal(b, "approval/"+session)
+		b, err = i.Registry.Store.Unseal(ctx, b, "approval/"+session)
 	}
 	var f answerForm
 	if err == nil {
@@ -219,7 +220,7 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request) {
 		i.stranger(w, r, id)
 		return
 	}
-	looked, err := i.unsealAnswer(r.PostForm.Get("request"), id, session)
+	looked, err := i.unsealAnswer(r.Context(), r.PostForm.Get("request"), id, session)
 	if err != nil {
 		i.refused(w, r, person, session, id, err)
 		return

@@ -258,7 +258,7 @@ func (i *Issuer) consent(w http.ResponseWriter, r *http.Request) {
 		i.turnDown(w, r, person, nil, &lost{"The form could not be read."})
 		return
 	}
-	query, id, err := i.unseal(r.PostForm.Get("request"), session)
+	query, id, err := i.unseal(r.Context(), r.PostForm.Get("request"), session)
 	if err != nil {
 		i.turnDown(w, r, person, nil, &lost{"This form was not made for you, or is too old. Start again from the client."})
 		return

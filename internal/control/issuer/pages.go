@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -200,12 +201,12 @@ func (i *Issuer) seal(a *ask, session string) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(b), err
 }
 
-func (i *Issuer) unseal(form, session string) (query, id string, err error) {
+func (i *Issuer) unseal(ctx context.Context, form, session string) (query, id string, err error) {
 	b, err := base64.RawURLEncoding.DecodeString(form)
 	if err != nil {
 		return "", "", err
 	}
-	plain, err := i.Registry.Store.Seal.Unseal(b, "consent/"+session)
+	plain, err := i.Registry.Store.Unseal(ctx, b, "consent/"+session)
 	if err != nil {
 		return "", "", err
 	}

@@ -145,7 +145,7 @@ func (c *Change) TakeSignIn(state, session, upstream string, owner identity.Owne
 		b.Session = ""
 		return b, p, c.record("account.foreign", b.Upstream, string(b.Owner), "The answer to a sign-in came with another session, or to another place, than it was begun for; it was thrown away.", nil)
 	}
-	plain, err := c.r.Store.Seal.Unseal(b.Sealed, signInAt(b, state))
+	plain, err := c.Unseal(b.Sealed, signInAt(b, state))
 	if err == nil {
 		err = json.Unmarshal(plain, &p)
 	}

@@ -46,16 +46,16 @@ func (db *DB) NoteAcks(ctx context.Context, put, forget []Ack) error {
 		return err
 	}
 	defer db.release()
-	return db.judge(db.inTx(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
+	return db.judge(db.inTx(context.WithoutCancel(ctx), func(ctx context.Context, tx *sql.Tx) error {
 		for _, a := range put {
-			if _, err := tx.Exec(`INSERT INTO acks (gateway, epoch, seq, at, lease, turn) VALUES ($1, $2, $3, $4, $5, $6)
+			if _, err := tx.ExecContext(ctx, `INSERT INTO acks (gateway, epoch, seq, at, lease, turn) VALUES ($1, $2, $3, $4, $5, $6)
 				ON CONFLICT (gateway) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, at = excluded.at, lease = `+lease+`, turn = excluded.turn`,
 				a.Gateway, a.Cursor.Epoch, int64(a.Cursor.Seq), micros(a.At), a.Lease.Microseconds(), turn); err != nil {
 				return err
 			}
 		}
 		for _, a := range forget {
-			if _, err := tx.Exec("DELETE FROM acks WHERE gateway = $1 AND turn = $2", a.Gateway, a.Turn); err != nil {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM acks WHERE gateway = $1 AND turn = $2", a.Gateway, a.Turn); err != nil {
 				return err
 			}
 		}

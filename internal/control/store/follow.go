@@ -70,6 +70,8 @@ func (db *DB) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Chang
 
 // changes returns up to limit changes after at, or feed.ErrCompacted.
 func (db *DB) changes(ctx context.Context, at feed.Cursor, limit int) ([]feed.Change, error) {
+	ctx, cancel := db.patient(ctx)
+	defer cancel()
 	h, err := db.reached(ctx, at)
 	if err != nil {
 		return nil, err

@@ -114,12 +114,14 @@ func (db *DB) current(ctx context.Context) (*head, error) {
 	if !db.engine.shared {
 		return db.head.Load(), nil
 	}
+	ctx, cancel := db.patient(ctx)
+	defer cancel()
 	r, err := readHead(ctx, db.r, "")
 	if err != nil || r.is(db.head.Load()) {
 		return db.head.Load(), db.mapped(err)
 	}
 	if err := db.acquire(ctx); err != nil {
-		return nil, err
+		return nil, db.mapped(err)
 	}
 	defer db.release()
 	err = db.Read(ctx, func(tx *Tx) error {

@@ -16,11 +16,19 @@ var (
 	ErrUncertain = errors.New("the database did not say whether it was changed; look before trying again")
 )
 
-// patience is how long a write to a database elsewhere may take; unanswered is how long a commit without an answer is asked after.
+// patience is how long a write to a database elsewhere, or a look at how far it is, may take; unanswered is how long a commit without an answer is asked after.
 const (
 	patience   = 30 * time.Second
 	unanswered = 20 * time.Second
 )
+
+// patient bounds what is asked of a database elsewhere, which may never answer on a connection that stands.
+func (db *DB) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	if !db.engine.shared {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, db.UnsafePatience)
+}
 
 // begin begins a transaction of the one writer, with the head as the database has it. A connection that broke since
 // it was last used is replaced.
@@ -60,12 +68,13 @@ func (db *DB) settle(event string, cause error) error {
 	defer cancel()
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		var one int
-		err := db.inTx(ctx, func(tx *sql.Tx) error {
+		ctx1, cancel := context.WithTimeout(ctx, unanswered/4) // a connection that is silent must not be the only one asked
+		err := db.inTx(ctx1, func(ctx context.Context, tx *sql.Tx) error {
 			return tx.QueryRowContext(ctx, "SELECT 1 FROM events WHERE id = $1", event).Scan(&one)
 		})
+		cancel()
 		switch {
 		case one == 1: // the rest of that transaction changed nothing
-			db.bell.Ring()
 			return nil
 		case errors.Is(err, sql.ErrNoRows):
 			return db.judge(cause)

@@ -24,6 +24,7 @@ type wire struct {
 	dir, to string
 	cut     atomic.Int32
 	away    atomic.Bool // nobody gets through any more
+	mute    atomic.Bool // nothing gets through any more, in either direction, and nobody is told
 	mu      sync.Mutex
 	open    []net.Conn
 }
@@ -88,6 +89,9 @@ func (w *wire) carry(client net.Conn) {
 				return
 			default:
 			}
+			if w.mute.Load() {
+				continue
+			}
 			if _, err := client.Write(b[:n]); err != nil {
 				return
 			}
@@ -108,6 +112,9 @@ func (w *wire) carry(client net.Conn) {
 				server.Write(b[:n])
 				<-ended // in the other direction
 			}
+		}
+		if w.mute.Load() {
+			continue
 		}
 		if _, err := server.Write(b[:n]); err != nil {
 			return
@@ -138,7 +145,7 @@ func TestUnanswered(t *testing.T) {
 	put := func(name identity.OwnerID) error {
 		_, err := db.Write(t.Context(), func(tx *store.Tx) error {
 			tx.Record(storetest.Event("test.put"))
-			return tx.PutOwner(identity.Owner{ID: name, Name: "x", State: identity.OwnerActive})
+			return errors.Join(tx.PutOwner(identity.Owner{ID: name, Name: "x", State: identity.OwnerActive}), tx.PutNote(store.Note{ID: string(name), Door: "mail"}))
 		})
 		return err
 	}
@@ -156,8 +163,14 @@ func TestUnanswered(t *testing.T) {
 	for round := range 5 {
 		n, size := owners(), db.Size()
 		w.cut.Store(after)
+		note := db.NextNote()
 		if err := put(identity.OwnerID(rune('a' + round))); err != nil {
 			t.Errorf("done, and not acknowledged: %v", err)
+		}
+		select {
+		case <-note:
+		default:
+			t.Error("done, and nobody hears that there is something to be told")
 		}
 		w.cut.Store(before)
 		if err := put("never"); !errors.Is(err, store.ErrUnavailable) {
@@ -227,5 +240,90 @@ func TestUnanswered(t *testing.T) {
 	}
 	cancel()
 	for range heard {
+	}
+}
+
+// TestSilent: a database that says nothing more, on connections that stand, is not waited for without an end by whoever holds the
+// one writer, by who asks how far it is, and by who follows. When it speaks again, all goes on.
+func TestSilent(t *testing.T) {
+	c := storetest.Config(t)
+	w, database := through(t, pg.New(t))
+	c.Database, c.UnsafePatience = database, time.Second
+	db, err := store.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	write := func() error {
+		_, err := db.Write(t.Context(), func(tx *store.Tx) error {
+			tx.Record(storetest.Event("test.put"))
+			return tx.PutOwner(identity.Owner{ID: "maya", Name: "x", State: identity.OwnerActive})
+		})
+		return err
+	}
+	if err := write(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	heard := make(chan feed.Change, 100)
+	at := db.Head()
+	go func() {
+		defer close(heard)
+		for c, err := range db.Watch(ctx, at) {
+			if err != nil && ctx.Err() == nil {
+				t.Errorf("a follower is told %v", err)
+			}
+			heard <- c
+		}
+	}()
+	for _, ask := range []struct {
+		what string
+		f    func() error
+	}{
+		{"acks", func() error {
+			return db.NoteAcks(t.Context(), []store.Ack{{Gateway: "g", Cursor: at, At: storetest.Epoch}}, nil)
+		}},
+		{"sealing anew", func() error { _, err := db.Reseal(t.Context(), 10); return err }},
+		{"a write", write},
+		{"the latest", func() error { _, err := db.Latest(t.Context()); return err }},
+	} {
+		w.mute.Store(true)
+		ended := make(chan error, 1)
+		go func() { ended <- ask.f() }()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("%s: %v", ask.what, err)
+			}
+		case <-time.After(15 * time.Second):
+			t.Fatalf("%s waits for a database that is silent", ask.what)
+		}
+		w.mute.Store(false)
+		for begun := time.Now(); write() != nil || db.Ready() != nil; time.Sleep(10 * time.Millisecond) {
+			if time.Since(begun) > 20*time.Second {
+				t.Fatalf("after %s: %v", ask.what, db.Ready())
+			}
+		}
+	}
+	if _, err := db.Write(t.Context(), func(tx *store.Tx) error {
+		tx.Record(storetest.Event("test.put"))
+		return tx.PutOwner(identity.Owner{ID: "last", Name: "x", State: identity.OwnerActive})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for late := time.After(20 * time.Second); ; {
+		select {
+		case c := <-heard:
+			if c.Owner == nil || c.Owner.ID != "last" {
+				continue
+			}
+			cancel()
+			for range heard {
+			}
+			return
+		case <-late:
+			t.Fatal("a follower hears nothing more")
+		}
 	}
 }

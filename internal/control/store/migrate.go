@@ -95,14 +95,16 @@ func statements(script string) (list []string) {
 	return list
 }
 
-// inTx runs f as the one writer, with the head as the database has it.
-func (db *DB) inTx(ctx context.Context, f func(*sql.Tx) error) error {
+// inTx runs f as the one writer, with the head as the database has it. A database elsewhere has so long to do all of it.
+func (db *DB) inTx(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
+	ctx, cancel := db.patient(ctx)
+	defer cancel()
 	tx, err := db.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	if err := f(tx); err != nil {
+	if err := f(ctx, tx); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -303,11 +303,7 @@ func (tx *Tx) Secret(name string) ([]byte, error) {
 	if err := tx.row("SELECT sealed FROM secrets WHERE name = $1", []any{name}, &sealed); err != nil {
 		return nil, err
 	}
-	plain, err := tx.db.Seal.Unseal(sealed, name)
-	if err != nil && tx.current() == nil { // another node may have rotated the keys since
-		plain, err = tx.db.Seal.Unseal(sealed, name)
-	}
-	return plain, err
+	return tx.Unseal(sealed, name)
 }
 
 // DeleteSecret forgets a secret; that it was not there is no error.

@@ -12,11 +12,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+	"golang.org/x/sys/unix"
 )
 
 // channel is where everyone who follows the database is told that something was committed, and words what nodes tell each other.
@@ -99,6 +101,8 @@ func postgresConfig(database string) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	dialer := &net.Dialer{Control: unheard}
+	c.DialFunc = dialer.DialContext
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 5 * time.Second
 	}
@@ -110,6 +114,17 @@ func postgresConfig(database string) (*pgx.ConnConfig, error) {
 		}
 	}
 	return c, nil
+}
+
+// unheard has the kernel give a connection up on which nothing that was sent is acknowledged any more.
+func unheard(network, _ string, c syscall.RawConn) (err error) {
+	if !strings.HasPrefix(network, "tcp") {
+		return nil
+	}
+	if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 10_000) }); e != nil {
+		return e
+	}
+	return err
 }
 
 // local reports whether a database is reached without leaving this machine.
@@ -184,13 +199,15 @@ func (db *DB) hear(heard func()) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.ConnectConfig(db.ctx, config)
+	ctx, cancel := db.patient(db.ctx)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.Background())
 	for _, statement := range []string{"SET lock_timeout = 0", "SELECT pg_advisory_lock_shared(" + usingLock + ")", "LISTEN " + channel, "LISTEN " + words} {
-		if _, err := conn.Exec(db.ctx, statement); err != nil {
+		if _, err := conn.Exec(ctx, statement); err != nil {
 			return err
 		}
 	}
@@ -199,8 +216,8 @@ func (db *DB) hear(heard func()) error {
 	for {
 		db.bell.Ring()
 		if !db.leads.Load() {
-			var first bool
-			if err := conn.QueryRow(db.ctx, "SELECT pg_try_advisory_lock("+leadLock+")").Scan(&first); err != nil {
+			first, err := db.lead(conn)
+			if err != nil {
 				return err
 			}
 			db.leads.Store(first)
@@ -215,13 +232,19 @@ func (db *DB) hear(heard func()) error {
 	}
 }
 
-// wake returns when another node has committed, or nothing was heard for a while on a connection that still answers.
+// lead asks to be the one that leads.
+func (db *DB) lead(conn *pgx.Conn) (is bool, err error) {
+	ctx, cancel := db.patient(db.ctx)
+	defer cancel()
+	return is, conn.QueryRow(ctx, "SELECT pg_try_advisory_lock("+leadLock+")").Scan(&is)
+}
+
+// wake returns when another node has committed, or after a while on a connection that still answers, however much is committed here.
 func (db *DB) wake(conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(db.ctx, poll)
+	defer cancel()
 	for {
-		ctx, cancel := context.WithTimeout(db.ctx, poll)
 		n, err := conn.WaitForNotification(ctx)
-		quiet := ctx.Err() != nil
-		cancel()
 		switch {
 		case err == nil && n.Channel == words:
 			if from, word, _ := strings.Cut(n.Payload, " "); from != db.node {
@@ -232,7 +255,7 @@ func (db *DB) wake(conn *pgx.Conn) error {
 		case err == nil && n.Payload == db.node: // who committed has rung
 		case err == nil:
 			return nil
-		case !quiet || conn.IsClosed():
+		case ctx.Err() == nil || conn.IsClosed():
 			return err
 		default:
 			ctx, cancel := context.WithTimeout(db.ctx, poll)

@@ -3,33 +3,28 @@ package store
 import (
 	"context"
 	"database/sql"
+	"io"
 
 	"golang.org/x/sys/unix"
 )
 
-// Probe tries a write that changes nothing when the last one found the disk full, so that
-// a store nobody writes to any more finds out that there is space again.
-func (db *DB) Probe(ctx context.Context) error {
-	now, last := micros(db.now()), db.probed.Load()
-	if !db.full.Load() || now >= last && now-last < 1e6 || !db.probed.CompareAndSwap(last, now) { // once a second, whoever asks
-		return db.Ready()
-	}
-	if err := db.acquire(ctx); err != nil {
-		return err
-	}
-	defer db.release()
-	err := db.inTx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('probe', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value", make([]byte, 64<<10))
+// probe tries a write that changes nothing after one that found the disk full, so that a store nobody writes to any more,
+// because it is not ready, finds out that there is space again. The caller is the one writer.
+func (db *DB) probe() {
+	b := make([]byte, 64<<10) // more than is left in pages that are there
+	err := db.inTx(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
+		_, err := io.ReadFull(db.Rand, b) // zeros would be pressed together
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('probe', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value", b)
+		}
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "UPDATE meta SET value = $1 WHERE name = 'probe'", []byte{})
 		}
 		return err
 	})
-	if err != nil {
-		return db.judge(err)
+	if db.judge(err) == nil {
+		db.full.Store(false)
 	}
-	db.full.Store(false)
-	return db.Ready()
 }
 
 // Space is how much is left for what the store keeps in its folder, of how much; 0 when that is not known.

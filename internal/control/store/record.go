@@ -161,36 +161,27 @@ func (db *DB) TouchCredential(id string, when time.Time) { db.touched.note(id, w
 
 func (db *DB) touchLoop() {
 	defer db.ended.Done()
-	tick := time.NewTicker(5 * time.Second)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		select {
 		case <-tick.C:
-			if db.acquire(db.ctx) != nil {
+			full := db.full.Load()
+			if !full && n%30 != 0 || db.acquire(db.ctx) != nil {
 				continue
 			}
-			if n%6 == 0 {
+			if n%30 == 0 {
 				_ = db.flushTouched() // what was not written is seen again with the next use
 			}
-			if db.full.Load() {
+			if full {
 				db.probe()
-			} else if n%12 == 0 {
+			} else if n%60 == 0 {
 				db.setAside()
 			}
 			db.release()
 		case <-db.ctx.Done():
 			return
 		}
-	}
-}
-
-// probe finds out whether there is space again, for those who wait for [DB.Ready] before they ask for anything.
-func (db *DB) probe() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	err := db.inTx(ctx, func(tx *sql.Tx) error { _, err := tx.Exec("UPDATE head SET size = size"); return err })
-	if db.judge(err) == nil {
-		db.full.Store(false)
 	}
 }
 
@@ -201,16 +192,14 @@ func (db *DB) flushTouched() error {
 	if len(last) == 0 && len(heard) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	return db.judge(db.inTx(ctx, func(tx *sql.Tx) error {
+	return db.judge(db.inTx(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
 		for id, when := range last {
-			if _, err := tx.Exec("UPDATE credentials SET last_used = $1 WHERE id = $2 AND last_used < $1", when.UnixMicro(), id); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE credentials SET last_used = $1 WHERE id = $2 AND last_used < $1", when.UnixMicro(), id); err != nil {
 				return err
 			}
 		}
 		for name, when := range heard {
-			if _, err := tx.Exec("UPDATE gateways SET seen = $1 WHERE name = $2 AND seen < $1", when.UnixMicro(), name); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE gateways SET seen = $1 WHERE name = $2 AND seen < $1", when.UnixMicro(), name); err != nil {
 				return err
 			}
 		}

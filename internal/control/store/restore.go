@@ -24,7 +24,8 @@ type Restoring struct {
 	Force      bool   // over a store that is there, which then is gone
 	Checkpoint []byte // signed; the archive's ledger must contain it
 	Key        string // the verifier that the archive must be signed with; without it, the one in it is believed
-	same       bool   // it goes on where it was: the feed keeps its epoch
+
+	mark func() error // of a copy, which goes on where the store was and keeps the epoch of its feed: called before it is there
 }
 
 // Restore puts an archive in the place that c names, in one transaction: all of
@@ -50,8 +51,8 @@ func Restore(ctx context.Context, c Config, in io.Reader, o Restoring) (a Archiv
 		if err := db.verifyRestored(ctx, tx, r, a, o); err != nil {
 			return err
 		}
-		if o.same {
-			return nil
+		if o.mark != nil {
+			return o.mark()
 		}
 		return db.newEpoch(ctx, tx)
 	})
@@ -223,7 +224,7 @@ func pair(secret, verifier string) error {
 }
 
 // Copy puts all of one store into an empty place of another engine. The copy goes on where the store was: followers
-// resume at their cursor. The store itself gets another epoch, so that the two are never taken for one.
+// resume at their cursor. The store itself gets another epoch first, so that the two are never taken for one.
 func Copy(ctx context.Context, from, to Config) (a Archive, err error) {
 	if !Exists(from.Dir) {
 		return a, fmt.Errorf("there is no store in %s", from.Dir)
@@ -238,14 +239,14 @@ func Copy(ctx context.Context, from, to Config) (a Archive, err error) {
 		_, err := db.archive(ctx, out)
 		out.CloseWithError(err)
 	}()
-	if a, err = Restore(ctx, to, in, Restoring{same: true}); err != nil {
-		in.CloseWithError(err)
-		return a, err
-	}
-	if err := db.alone(ctx, func(tx *sql.Tx) error { return db.newEpoch(ctx, tx) }); err != nil {
-		return a, fmt.Errorf("the copy is made; never serve from %s again, it could not be marked: %w", from.Dir, err)
-	}
-	return a, nil
+	a, err = Restore(ctx, to, in, Restoring{mark: func() error {
+		if err := db.alone(ctx, func(tx *sql.Tx) error { return db.newEpoch(ctx, tx) }); err != nil {
+			return fmt.Errorf("nothing was copied, because the store in %s could not be marked as copied: %w", from.Dir, err)
+		}
+		return nil
+	}})
+	in.CloseWithError(err)
+	return a, err
 }
 
 // Schema is how many migrations a store has, and how many this program knows. None are of a store that is not there.

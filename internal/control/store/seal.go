@@ -71,6 +71,25 @@ func (tx *Tx) current() error {
 	return tx.db.Seal.Use(tx.ctx, kept)
 }
 
+// Unseal opens what was sealed here or on another node, which may have rotated the keys since this one looked.
+func (tx *Tx) Unseal(sealed []byte, place string) ([]byte, error) {
+	plain, err := tx.db.Seal.Unseal(sealed, place)
+	if err != nil && tx.current() == nil {
+		plain, err = tx.db.Seal.Unseal(sealed, place)
+	}
+	return plain, err
+}
+
+// Unseal is [Tx.Unseal] of what is in no transaction: a form, or a cookie. Only on a store that others have, too, is it looked for
+// newer keys.
+func (db *DB) Unseal(ctx context.Context, sealed []byte, place string) ([]byte, error) {
+	plain, err := db.Seal.Unseal(sealed, place)
+	if err != nil && db.engine.shared && db.RefreshSeal(ctx) == nil {
+		plain, err = db.Seal.Unseal(sealed, place)
+	}
+	return plain, err
+}
+
 // opened has the box use the seal keys that this transaction sees, or what the key file itself was for in a store from before
 // there were such keys.
 func (tx *Tx) opened() error {
@@ -97,8 +116,7 @@ func (db *DB) Reseal(ctx context.Context, n int) (done int, err error) {
 		return 0, err
 	}
 	defer db.release()
-	ctx = context.WithoutCancel(ctx)
-	err = db.inTx(ctx, func(stx *sql.Tx) error {
+	err = db.inTx(context.WithoutCancel(ctx), func(ctx context.Context, stx *sql.Tx) error {
 		tx := &Tx{db: db, ctx: ctx, sql: stx, now: db.now()}
 		if err := tx.current(); err != nil {
 			return err

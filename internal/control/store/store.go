@@ -59,7 +59,8 @@ type Config struct {
 	Keep     uint64      // changes kept for followers; default 100 000
 	Fatal    func(error) // called when a write may or may not be on disk (an I/O error): it must end the process
 
-	UnsafeSynchronous string // for tests alone: with NORMAL a power cut loses what was acknowledged; default FULL
+	UnsafePatience    time.Duration // for tests alone: how long a database elsewhere has to answer; default 30 s
+	UnsafeSynchronous string        // for tests alone: with NORMAL a power cut loses what was acknowledged; default FULL
 }
 
 // DB is the store. It is safe for concurrent use.
@@ -80,10 +81,9 @@ type DB struct {
 	inserts  map[int]*sql.Stmt // events, by how many rows
 	verifier string            // of checkpoints
 	signed   atomic.Pointer[signed]
-	touched  touched     // credentials
-	heard    touched     // of gateways
-	full     atomic.Bool // the last write found the disk full
-	probed   atomic.Int64
+	touched  touched                      // credentials
+	heard    touched                      // of gateways
+	full     atomic.Bool                  // the last write found the disk full
 	leads    atomic.Bool                  // this is the node of several that does what is to be done once
 	take     atomic.Pointer[func(string)] // what other nodes tell
 	down     atomic.Pointer[error]        // why the database was not reached when it last was to be
@@ -157,6 +157,9 @@ func newDB(c Config) *DB {
 	}
 	if c.UnsafeSynchronous == "" {
 		c.UnsafeSynchronous = "FULL"
+	}
+	if c.UnsafePatience == 0 {
+		c.UnsafePatience = patience
 	}
 	db := &DB{Config: c, engine: sqlite, writing: make(chan struct{}, 1), queue: make(chan *batch, queued), recorded: make(chan struct{}),
 		inserts: map[int]*sql.Stmt{}}

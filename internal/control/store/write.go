@@ -96,11 +96,8 @@ func (db *DB) setAside() {
 }
 
 func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
-	if db.engine.shared {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	}
+	ctx, cancel := db.patient(ctx)
+	defer cancel()
 	stx, err := db.begin(ctx)
 	if err != nil {
 		return db.judge(err)
@@ -121,13 +118,16 @@ func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
 		return db.judge(err)
 	}
 	if err := stx.Commit(); err != nil {
-		if db.engine.shared {
-			return db.settle(tx.events[0].ID, err)
+		if !db.engine.shared {
+			return db.judge(err)
 		}
-		return db.judge(err)
+		if err := db.settle(tx.events[0].ID, err); err != nil { // after it the head is what the database has, which others may have moved on
+			return err
+		}
+	} else {
+		db.head.Store(&next)
 	}
 	db.full.Store(false)
-	db.head.Store(&next)
 	db.bell.Ring()
 	if tx.noted {
 		db.noted.Ring()

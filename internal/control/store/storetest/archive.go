@@ -162,6 +162,13 @@ func Moved(t *testing.T, from, to func(*testing.T, *store.Config)) {
 	if _, err := store.Copy(t.Context(), c, d); err == nil || !strings.Contains(err.Error(), "in use by process") {
 		t.Errorf("copied while it is in use: %v", err)
 	}
+	k.must(db.UnsafeExec("CREATE TRIGGER unmarked BEFORE UPDATE OF epoch ON head BEGIN SELECT RAISE(ABORT, 'no'); END"))
+	k.must(db.Close())
+	if _, err := store.Copy(t.Context(), c, d); err == nil || !strings.Contains(err.Error(), "nothing was copied") {
+		t.Errorf("copied, and what was copied goes on as the same: %v", err)
+	}
+	db = k.open()
+	k.must(db.UnsafeExec("DROP TRIGGER unmarked"))
 	k.must(db.Close())
 	if _, err := store.Copy(t.Context(), c, d); err != nil {
 		t.Fatal(err)

@@ -129,7 +129,43 @@ func shared(t *testing.T, k kit) {
 				t.Fatalf("of %d nodes none leads", len(list))
 			}
 		}
-		k.must(list[leader].Close())
+		ended := list[leader]
 		list = append(list[:leader], list[leader+1:]...)
+		idle := busy(k, list)
+		k.must(ended.Close())
+		if len(list) == 1 {
+			succeeds(k, list[0])
+		}
+		idle()
+	}
+}
+
+// busy has the first node record all the time, until the function it returns is called.
+func busy(k kit, list []*store.DB) (idle func()) {
+	if len(list) == 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(k.Context())
+	var one sync.WaitGroup
+	one.Go(func() {
+		for ctx.Err() == nil {
+			if err := list[0].Record(ctx, []ledger.Event{Event("busy")}); err != nil && ctx.Err() == nil {
+				k.T.Error(err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	})
+	return func() { cancel(); one.Wait() }
+}
+
+// succeeds: a node leads soon after the one that did has ended, whatever it has to do itself.
+func succeeds(k kit, db *store.DB) {
+	for begun := time.Now(); !db.Leads(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > 20*time.Second {
+			k.T.Fatal("a busy node does not lead")
+		}
 	}
 }
