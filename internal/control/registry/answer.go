@@ -165,7 +165,7 @@ func (c *Change) deny(a store.Approval, v store.Verdict, kill bool) (store.Appro
 		}
 		detail["kill"] = k.ID
 	}
-	return a, errors.Join(c.PutApproval(a), c.told("approval.deny", a, v.Note, detail))
+	return a, errors.Join(c.ungrant(a, "The yes that it came of was taken back."), c.PutApproval(a), c.told("approval.deny", a, v.Note, detail))
 }
 
 // scope is for what a yes is, as it was said, or why it cannot be.

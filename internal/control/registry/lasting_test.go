@@ -8,6 +8,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -117,5 +118,79 @@ func TestLastingRenewed(t *testing.T) {
 	i, _, _ := w.identity("bot")
 	if g := w.granted(); len(g) != 1 || g[0].Until.After(w.now.Add(100*day)) || !i.Expires.Equal(w.now.Add(200*day)) {
 		t.Errorf("%+v of %+v", g, i)
+	}
+}
+
+// TestLastingTakenBack: what somebody's lasting yes became goes with that somebody, and an approval is kept for as long as what it became.
+func TestLastingTakenBack(t *testing.T) {
+	for name, stop := range map[string]func(*world){
+		"stopped": func(w *world) { w.kill(registry.Aim{Owner: "ben"}) },
+		"left": func(w *world) {
+			w.do(func(c *registry.Change) error {
+				_, err := c.PutOwner(identity.Owner{ID: "ben", Name: "Ben Okafor", Email: "ben@example.com", State: identity.OwnerGone})
+				_, err2 := c.PutOwner(identity.Owner{ID: "maya", Name: "Maya Lind", Email: "maya@example.com"})
+				return errors.Join(err, err2)
+			})
+		},
+		"denied": nil,
+	} {
+		w := open(t)
+		asks := w.sends("send", policy.Grant{Approve: "maya ben"}, registry.End{})
+		bens, mayas := w.question("a", asks), w.question("b", asks)
+		both := w.question("c", asks, policy.Approve{Policy: "rail", Guardrail: true, Need: 1, Words: []string{"operator", "ben"}})
+		ben := w.session("ben")
+		for who, a := range map[string]store.Approval{ben: bens, w.session("maya"): mayas} {
+			if _, err := w.yes(who, a, registry.For(85*day)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		both, err := w.yes(ben, both, registry.For(85*day))
+		if err != nil || both.State != feed.Standing || len(w.granted()) != 3 {
+			t.Fatalf("%v %+v %+v", err, both, w.granted())
+		}
+		want := []string{"bot/approved-" + mayas.ID[len("appr_"):]}
+		if name == "denied" {
+			if _, _, err := w.Answer(t.Context(), registry.Approver{Operator: "operator:maya"}, "", registry.Answer{Approval: both.ID}); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, "bot/approved-"+bens.ID[len("appr_"):])
+		} else {
+			stop(w)
+		}
+		var got []string
+		for _, g := range w.granted() {
+			got = append(got, g.ID)
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v is left, want %v", name, got, want)
+		}
+	}
+	w := open(t)
+	x := bot("bot")
+	x.Expires = registry.For(300 * day)
+	w.do(func(c *registry.Change) error { _, _, err := c.PutIdentity(x); return err })
+	a := w.question("a", w.sends("send", policy.Grant{Approve: "ben"}, registry.End{}))
+	if _, err := w.yes(w.session("ben"), a, registry.For(200*day)); err != nil {
+		t.Fatal(err)
+	}
+	forget := func() error {
+		w.do(func(c *registry.Change) error {
+			c.Record(storetest.Event("test"))
+			return c.ForgetApprovals(c.Now().Add(-90 * day))
+		})
+		return w.Store.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Approval(a.ID); return err })
+	}
+	w.now = w.now.Add(100 * day)
+	if err := forget(); err != nil {
+		t.Errorf("forgotten while its grant lives: %v", err)
+	}
+	w.kill(registry.Aim{Owner: "ben"})
+	if g := w.granted(); len(g) != 0 {
+		t.Errorf("after a hundred days: %+v", g)
+	}
+	if err := forget(); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("kept though its grant is gone: %v", err)
 	}
 }

@@ -134,7 +134,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err := errors.Join(err, c.EndSessions(o.ID), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
+	if err := errors.Join(err, c.EndSessions(o.ID), c.takeBack(o.ID, o.Name+" has left."), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
 		return err
 	}
 	for _, i := range list {
