@@ -43,7 +43,10 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	}
 	old, err := c.Owner(o.ID)
 	created := errors.Is(err, store.ErrNotFound)
-	if err != nil && !created {
+	if created { // what was done for somebody else of that name is not theirs
+		old, err = c.Former(o.ID)
+	}
+	if err != nil {
 		return Outcome{}, err
 	}
 	if o.Generation, o.Stopped = old.Generation, old.Stopped; old.State == identity.OwnerActive && o.State == identity.OwnerGone {
