@@ -116,7 +116,7 @@ func (i *Issuer) vouched(ctx context.Context, q *issue, v token.Voucher, p ident
 	}
 	q.given = &given{client: q.claimed, upstream: name, scope: scope, jkt: v.JKT, anyKey: v.JKT == "", provider: p.Name}
 	q.given.use = func(c *registry.Change) (identity.Credential, string, error) {
-		k, err := c.Vouch(registry.Vouched{Provider: p.Name, Key: v.Key(), Ends: v.Expires, Client: client, Upstream: name})
+		k, err := c.Vouch(registry.Vouched{Provider: p, Key: v.Key(), Ends: v.Expires, Client: client, Upstream: name})
 		return k, "", err
 	}
 	return nil
