@@ -92,11 +92,10 @@ func (i *Issuer) vouched(ctx context.Context, q *issue, v token.Voucher, p ident
 	}
 	var a registry.Allowance
 	err := i.Registry.Store.Read(ctx, func(tx *store.Tx) error {
-		owners, err := tx.Owners()
+		person, why, err := owner(tx, p, identity.Word{Subject: v.Subject, Email: v.Email, Verified: v.Verified, Denied: v.Denied, Claim: v.Claim})
 		if err != nil {
 			return err
 		}
-		person, why := p.Owner(identity.Word{Subject: v.Subject, Email: v.Email, Verified: v.Verified, Denied: v.Denied, Claim: v.Claim}, owners)
 		if why != "" {
 			return &registry.Untrusted{Text: why}
 		}
