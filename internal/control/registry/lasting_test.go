@@ -186,8 +186,16 @@ func TestLastingTakenBack(t *testing.T) {
 	if err := forget(); err != nil {
 		t.Errorf("forgotten while its grant lives: %v", err)
 	}
+	over := w.question("b", w.sends("more", policy.Grant{Approve: "ben"}, registry.End{}))
+	if _, err := w.yes(w.session("ben"), over, registry.For(10*day)); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(95 * day)
+	if forget(); w.Store.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Approval(over.ID); return err }) == nil {
+		t.Error("kept though its grant has ended")
+	}
 	w.kill(registry.Aim{Owner: "ben"})
-	if g := w.granted(); len(g) != 0 {
+	if g := w.granted(); slices.ContainsFunc(g, func(g policy.Grant) bool { return !g.Ended(w.now) }) {
 		t.Errorf("after a hundred days: %+v", g)
 	}
 	if err := forget(); !errors.Is(err, store.ErrNotFound) {

@@ -154,11 +154,11 @@ func (tx *Tx) NextApprovalEnd() (time.Time, error) {
 	return at(*next), nil
 }
 
-// ForgetApprovals drops what ended, and was asked before then; not what became a grant that is there yet.
+// ForgetApprovals drops what ended, and was asked before then; not what became a grant that is there and goes on.
 func (tx *Tx) ForgetApprovals(before time.Time) error {
 	old, err := list(tx, func(row scanner) (id string, err error) { return id, row.Scan(&id) },
 		`SELECT id FROM approvals a WHERE asked < $1 AND state IN ('used', 'expired')
-			AND NOT EXISTS (SELECT 1 FROM yeses y JOIN grants g ON g.id = y.given WHERE y.approval = a.id) LIMIT 1000`, micros(before))
+			AND (expires <= $2 OR NOT EXISTS (SELECT 1 FROM yeses y JOIN grants g ON g.id = y.given WHERE y.approval = a.id)) LIMIT 1000`, micros(before), micros(tx.now))
 	for _, id := range old {
 		if err == nil {
 			err = tx.DeleteSecret(shownSecret(id))
