@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html"
 	"io"
 	"net/http"
@@ -155,6 +156,20 @@ func (p *plane) refusedFor(reason string) bool {
 	return e.Type == "approval.answer" && e.Outcome == ledger.Refused && strings.Contains(e.Reason, reason)
 }
 
+// TestApprovalEncoded: who decides is told when not all that is encoded is shown.
+func TestApprovalEncoded(t *testing.T) {
+	p := start(t)
+	ask := p.asks("owner", 0)
+	maya := p.signIn("maya")
+	for n, more := range map[int]bool{20: false, 21: true} {
+		q := ask(fmt.Sprint(n))
+		q.Shown.Body = `["` + strings.Repeat(`U3ViamVjdDogSGVsbG8KCllvdXJzLCB0aGUgYm90","`, n) + `"]`
+		if _, page := maya.open("/approvals/" + p.put(q).ID); strings.Count(page, "is encoded; it says") != 20 || strings.Contains(page, "There is more that is encoded and is not shown.") != more {
+			t.Errorf("%d:\n%s", n, page)
+		}
+	}
+}
+
 // TestApproval: a person sees exactly what would be done, says yes, and it can be done once.
 func TestApproval(t *testing.T) {
 	p := start(t)
@@ -304,7 +319,7 @@ func TestApprovalHostile(t *testing.T) {
 	if status, page := ben.send("/approvals/"+a.ID, bens); status != 403 || !p.refusedFor("has left") {
 		t.Errorf("ben has left: %d\n%s", status, page)
 	}
-	if err := p.Desk().Use(t.Context(), b.ID, b.Hash, "r"); !errors.Is(err, feed.ErrUsed) || p.last().Type != "approval.expire" || p.state(b.ID).State != feed.Expired {
+	if err := p.Desk().Use(t.Context(), b.ID, b.Hash, "r"); !errors.Is(err, feed.ErrUsed) || p.state(b.ID).State != feed.Expired {
 		t.Errorf("what ben approved, who has left: %v, %+v", err, p.last())
 	}
 	if again := p.put(ask("c")); again.ID == c.ID || again.State != feed.Waiting || p.state(c.ID).State != feed.Expired {

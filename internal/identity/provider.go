@@ -60,32 +60,41 @@ type Word struct {
 	Claim    func(name string) string
 }
 
-// Owner finds the one of the owners that p means, or says, for the record, why there is none.
-func (p Provider) Owner(w Word, owners []Owner) (found Owner, why string) {
-	var is func(Owner) bool
+// Named is the name of the owner that p means, "" if it is missing, where it says a name and no email address.
+func (p Provider) Named(w Word) (name string, named bool) {
 	pinned, known := p.People[w.Subject]
+	switch {
+	case known:
+		return string(pinned), true
+	case p.Claim == "email":
+		return "", false
+	case p.Claim == "sub":
+		return w.Subject, true
+	}
+	return w.Claim(p.Claim), true
+}
+
+// Owner finds the one of the owners that p means, or says, for the record, why there is none. Where p has it [Provider.Named], others
+// need not be among them.
+func (p Provider) Owner(w Word, owners []Owner) (found Owner, why string) {
+	name, named := p.Named(w)
+	is := func(o Owner) bool { return string(o.ID) == name }
+	_, pinned := p.People[w.Subject]
 	switch {
 	case w.Subject == "":
 		return found, "it does not say who (sub)"
-	case known:
-		is = func(o Owner) bool { return o.ID == pinned }
-		why = "people has " + string(pinned) + " for this sub, and there is no such owner"
-	case p.Claim == "email":
+	case pinned:
+		why = "people has " + name + " for this sub, and there is no such owner"
+	case !named:
 		if why = p.email(w); why != "" {
 			return found, why
 		}
 		is = func(o Owner) bool { return strings.EqualFold(o.Email, w.Email) } // in ASCII: see email
 		why = "no owner has the email address " + w.Email
+	case name == "":
+		return found, "the claim " + p.Claim + " is missing or no text"
 	default:
-		value := w.Subject
-		if p.Claim != "sub" {
-			value = w.Claim(p.Claim)
-		}
-		if value == "" {
-			return found, "the claim " + p.Claim + " is missing or no text"
-		}
-		is = func(o Owner) bool { return string(o.ID) == value }
-		why = "there is no owner " + value
+		why = "there is no owner " + name
 	}
 	n := 0
 	for _, o := range owners {

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,6 +49,14 @@ func TestProviderOwner(t *testing.T) {
 		o, why := c.p.Owner(c.w, owners)
 		if o.ID != c.want || (why == "") != (c.why == "") || !strings.Contains(why, c.why) {
 			t.Errorf("%s: %q, %q", what, o.ID, why)
+		}
+		if name, named := c.p.Named(c.w); named { // then the others make no difference
+			few := slices.DeleteFunc(slices.Clone(owners), func(o Owner) bool { return string(o.ID) != name })
+			if o, why := c.p.Owner(c.w, few); o.ID != c.want || (why == "") != (c.why == "") || !strings.Contains(why, c.why) {
+				t.Errorf("%s, of %d: %q, %q", what, len(few), o.ID, why)
+			}
+		} else if c.p.Claim != "email" {
+			t.Errorf("%s: all are looked at", what)
 		}
 	}
 }

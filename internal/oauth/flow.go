@@ -14,7 +14,7 @@ import (
 
 const (
 	grantJWT      = token.GrantJWT
-	grantExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grantExchange = token.GrantExchange
 	tokenIDJAG    = "urn:ietf:params:oauth:token-type:id-jag"
 )
 

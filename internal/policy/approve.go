@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
@@ -268,6 +269,45 @@ func (g *Grant) Asks() ([]Approve, error) {
 		list = append(list, *plain)
 	}
 	return list, err
+}
+
+// Wants reports whether the grant asks a of such a call, whatever its arguments, when its identity makes it for itself.
+func (g *Grant) Wants(a Approve, c Call) (bool, error) {
+	list, err := compileText(g.Cedar, cedar.Permit)
+	if err != nil {
+		return false, err
+	}
+	plain, err := g.approve()
+	if err != nil || g.Upstream != c.Upstream || g.ForOthers || !g.reaches(c.Resource) {
+		return false, err
+	}
+	q, err := (&Set{principal: types.NewEntityUID(principalType(g.Identity.Kind()), types.String(g.Identity.String()))}).question(&Request{Call: c})
+	if err != nil {
+		return false, err
+	}
+	for _, p := range list {
+		r := rule{program: p, key: cedar.PolicyID(g.ID), grant: g, plain: plain}
+		if r.concerns(&q) {
+			if asks := r.asks(); asks != nil && slices.ContainsFunc(asks.Of, a.same) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// reaches reports whether a resource is one of those that a plain grant is for.
+func (g *Grant) reaches(resource string) bool {
+	return len(g.Resources) == 0 || slices.ContainsFunc(g.Resources, func(r string) bool {
+		var like []any
+		for i, part := range strings.Split(r, "*") {
+			if i > 0 {
+				like = append(like, types.Wildcard{})
+			}
+			like = append(like, part)
+		}
+		return types.NewPattern(like...).Match(types.String(resource))
+	})
 }
 
 // Exactly is the Cedar of a grant for one action on one resource, whatever the arguments,

@@ -254,12 +254,32 @@ func (q *question) inexact() (names []string) {
 	return names
 }
 
-// looks reports whether the conditions of a policy speak of the value of one of these arguments.
-func (c *program) looks(arguments []string) bool {
-	text := string(c.conditions.MarshalCedar())
-	return slices.ContainsFunc(arguments, func(name string) bool {
-		return strings.Contains(text, "args["+quote(name)+"]") || strings.Contains(text, "args."+name)
-	})
+// looks reports whether the conditions of a policy speak of the value of one of these arguments, or of all at once.
+func (c *program) looks(arguments []string) (found bool) {
+	for _, k := range (*xast.Policy)(c.conditions.AST()).Conditions {
+		xast.Inspect(xast.NewNode(k.Body), func(n xast.IsNode) bool {
+			of := n
+			switch n := n.(type) {
+			case xast.NodeTypeAccess:
+				of = n.Arg
+				found = found || isArgs(n) || isArgs(of) && slices.Contains(arguments, string(n.Value))
+			case xast.NodeTypeHas:
+				of = n.Arg
+			case xast.NodeTypeVariable:
+				found = found || n.Name == "context"
+			}
+			_, variable := of.(xast.NodeTypeVariable)
+			return !found && !variable && !isArgs(of)
+		})
+	}
+	return found
+}
+
+// isArgs reports whether n is context.args.
+func isArgs(n xast.IsNode) bool {
+	a, ok := n.(xast.NodeTypeAccess)
+	v, variable := a.Arg.(xast.NodeTypeVariable)
+	return ok && variable && v.Name == "context" && a.Value == "args"
 }
 
 // question is one request in the words of Cedar. What Cedar may not ask for is made when it asks.

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,31 +16,32 @@ type decoded struct{ Where, Text string }
 
 const maxDecoded = 20
 
-// decodedTexts finds in JSON what is base64 of a text, as mails in requests to Gmail are.
-func decodedTexts(body string) (list []decoded) {
+// decodedTexts finds in JSON what is base64 of a text, as mails in requests to Gmail are. more: there is more of it.
+func decodedTexts(body string) (list []decoded, more bool) {
 	var v any
 	if json.Unmarshal([]byte(body), &v) != nil {
-		return nil
+		return nil, false
 	}
 	var walk func(where string, v any)
 	walk = func(where string, v any) {
 		switch v := v.(type) {
 		case map[string]any:
-			for name, inner := range v {
-				walk(strings.TrimPrefix(where+"."+name, "."), inner)
+			for _, name := range slices.Sorted(maps.Keys(v)) { // each time the same, and the same first
+				walk(strings.TrimPrefix(where+"."+name, "."), v[name])
 			}
 		case []any:
 			for n, inner := range v {
 				walk(fmt.Sprintf("%s[%d]", where, n), inner)
 			}
 		case string:
-			if text, ok := decode(v); ok && len(list) < maxDecoded {
+			text, ok := decode(v)
+			if more = more || ok && len(list) == maxDecoded; ok && !more {
 				list = append(list, decoded{where, text})
 			}
 		}
 	}
 	walk("", v)
-	return list
+	return list, more
 }
 
 // decode reads base64 in either alphabet, when it is long enough to be no accident and holds a text.

@@ -140,7 +140,7 @@ func (i *Issuer) caller(w http.ResponseWriter, r *http.Request, now time.Time) (
 		}
 	}
 	if c, _, err = i.authenticate(r, form, now); err == nil {
-		err = i.onceAssertion(c, now)
+		err = i.onceAssertion(r.Context(), c, now)
 	}
 	if c.subject != nil {
 		actor = c.subject.Identity.ID.String()

@@ -76,6 +76,23 @@ func (i *Issuer) provider(ctx context.Context, issuer string, use identity.Provi
 	return p, err
 }
 
+// owner finds the owner that a provider means; why there is none is for the record. All are read only where it says an email address.
+func owner(tx *store.Tx, p identity.Provider, w identity.Word) (o identity.Owner, why string, err error) {
+	var owners []identity.Owner
+	name, named := p.Named(w)
+	if !named {
+		owners, err = tx.Owners()
+	} else if identity.ValidName(name) {
+		if o, err = tx.Owner(identity.OwnerID(name)); err == nil {
+			owners = []identity.Owner{o}
+		} else if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+	}
+	o, why = p.Owner(w, owners)
+	return o, why, err
+}
+
 // vouching reports whether any provider is trusted to say whose a client is.
 func (i *Issuer) vouching(ctx context.Context) bool {
 	var all []identity.Provider

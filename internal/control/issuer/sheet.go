@@ -24,6 +24,7 @@ type sheet struct {
 	Shown     feed.Shown
 	Gone      bool // what was shown is not kept any more
 	Decoded   []decoded
+	More      bool // is encoded than is in Decoded
 	Policies  []asked
 	Alike     int  // questions like this one in a day
 	Many      int  // times this person said yes in an hour, when that is many
@@ -86,7 +87,7 @@ func (s *sheet) read(tx *store.Tx, id string, person identity.Owner) error {
 	} else if err != nil {
 		return err
 	}
-	s.Decoded = decodedTexts(s.Shown.Body)
+	s.Decoded, s.More = decodedTexts(s.Shown.Body)
 	grants := true
 	for _, one := range a.Of {
 		p := asked{Approve: one}

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
@@ -184,15 +186,27 @@ func (i *Issuer) bind(r *http.Request, q *issue) error {
 }
 
 // once refuses an assertion or a proof that was used before.
-func (i *Issuer) once(_ *http.Request, q *issue) error {
+func (i *Issuer) once(r *http.Request, q *issue) error {
 	if q.proof != nil && i.proofs.Seen(q.proof.Key(), q.now) {
 		return &token.Error{Code: token.InvalidProof, Text: "The DPoP proof was used before; make a new one for each request."}
 	}
-	return i.onceAssertion(q.client, q.now)
+	return i.onceAssertion(r.Context(), q.client, q.now)
 }
 
-func (i *Issuer) onceAssertion(c client, now time.Time) error {
-	if c.assertion != nil && i.assertions.Seen(c.assertion.Key(), now) {
+// onceAssertion asks the other control nodes too, where there can be some. A proof has a nonce, which is good at the one that made it.
+func (i *Issuer) onceAssertion(ctx context.Context, c client, now time.Time) error {
+	if c.assertion == nil {
+		return nil
+	}
+	used := i.assertions.Seen(c.assertion.Key(), now)
+	if !used && i.Registry != nil && i.Registry.Store.Shared() {
+		first, err := i.Registry.Store.Once(ctx, store.ClientAssertion, c.assertion.Key(), c.assertion.Expires.Add(token.Skew))
+		if err != nil {
+			return err
+		}
+		used = !first
+	}
+	if used {
 		return refuse("invalid_client", "The client assertion was used before; make a new one for each request.")
 	}
 	return nil

@@ -38,11 +38,15 @@ func (i *Issuer) user(ctx context.Context, q *issue, raw, kind string, actor ide
 	if err := t.Judge(p.Audience, actor, q.now); err != nil {
 		return who, b, asGrant(err)
 	}
-	var owners []identity.Owner
-	if err := i.Registry.Store.Read(ctx, func(tx *store.Tx) (err error) { owners, err = tx.Owners(); return err }); err != nil {
+	var o identity.Owner
+	var why string
+	err = i.Registry.Store.Read(ctx, func(tx *store.Tx) (err error) {
+		o, why, err = owner(tx, p, identity.Word{Subject: t.Subject, Email: t.Email, Verified: t.Verified, Denied: t.Denied, Claim: t.Claim})
+		return err
+	})
+	if err != nil {
 		return who, b, err
 	}
-	o, why := p.Owner(identity.Word{Subject: t.Subject, Email: t.Email, Verified: t.Verified, Denied: t.Denied, Claim: t.Claim}, owners)
 	if why != "" {
 		return who, b, mistrust(why)
 	}

@@ -92,11 +92,10 @@ func (i *Issuer) vouched(ctx context.Context, q *issue, v token.Voucher, p ident
 	}
 	var a registry.Allowance
 	err := i.Registry.Store.Read(ctx, func(tx *store.Tx) error {
-		owners, err := tx.Owners()
+		person, why, err := owner(tx, p, identity.Word{Subject: v.Subject, Email: v.Email, Verified: v.Verified, Denied: v.Denied, Claim: v.Claim})
 		if err != nil {
 			return err
 		}
-		person, why := p.Owner(identity.Word{Subject: v.Subject, Email: v.Email, Verified: v.Verified, Denied: v.Denied, Claim: v.Claim}, owners)
 		if why != "" {
 			return &registry.Untrusted{Text: why}
 		}
@@ -116,7 +115,7 @@ func (i *Issuer) vouched(ctx context.Context, q *issue, v token.Voucher, p ident
 	}
 	q.given = &given{client: q.claimed, upstream: name, scope: scope, jkt: v.JKT, anyKey: v.JKT == "", provider: p.Name}
 	q.given.use = func(c *registry.Change) (identity.Credential, string, error) {
-		k, err := c.Vouch(registry.Vouched{Provider: p.Name, Key: v.Key(), Ends: v.Expires, Client: client, Upstream: name})
+		k, err := c.Vouch(registry.Vouched{Provider: p, Key: v.Key(), Ends: v.Expires, Client: client, Upstream: name})
 		return k, "", err
 	}
 	return nil

@@ -58,17 +58,8 @@ func MayConnect(tx *store.Tx, u policy.Upstream, o identity.OwnerID) (bool, erro
 	case len(u.Limit(o)) > 0:
 		return true, nil
 	}
-	mine, err := tx.Identities(store.Filter{Owner: o})
-	for _, i := range mine {
-		grants, err := tx.Grants(i.ID)
-		if err != nil {
-			return false, err
-		}
-		if i.State != identity.Retired && slices.ContainsFunc(grants, func(g policy.Grant) bool { return g.Upstream == u.Name && !g.Ended(tx.Now()) }) {
-			return true, nil
-		}
-	}
-	return false, err
+	mine, err := tx.GrantsOf(o, u.Name)
+	return slices.ContainsFunc(mine, func(g policy.Grant) bool { return !g.Ended(tx.Now()) }), err
 }
 
 // Begun is a sign-in at an upstream that its owner's browser is sent to. It is of the session it was begun in.

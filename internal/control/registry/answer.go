@@ -165,7 +165,7 @@ func (c *Change) deny(a store.Approval, v store.Verdict, kill bool) (store.Appro
 		}
 		detail["kill"] = k.ID
 	}
-	return a, errors.Join(c.PutApproval(a), c.told("approval.deny", a, v.Note, detail))
+	return a, errors.Join(c.ungrant(a, "The yes that it came of was taken back."), c.PutApproval(a), c.told("approval.deny", a, v.Note, detail))
 }
 
 // scope is for what a yes is, as it was said, or why it cannot be.
@@ -180,7 +180,7 @@ func (c *Change) scope(a store.Approval, w Answer) (store.Scope, time.Time, erro
 		}
 		return store.ForTask, none, nil
 	case store.Lasting:
-		i, err := c.Identity(a.Identity)
+		latest, err := c.latest(a)
 		if err != nil {
 			return "", none, err
 		}
@@ -188,8 +188,8 @@ func (c *Change) scope(a store.Approval, w Answer) (store.Scope, time.Time, erro
 			return "", none, &Refusal{"say until when"}
 		}
 		until := w.Until.From(c.Now())
-		if until.After(i.Expires) {
-			until = i.Expires
+		if until.After(latest) {
+			until = latest
 		}
 		if longest := c.Now().Add(c.r.maxExpiry()); !until.After(c.Now()) || until.After(longest) {
 			return "", none, &Refusal{fmt.Sprintf("it is to end between now and %s", longest.Format(time.DateOnly))}
@@ -197,6 +197,37 @@ func (c *Change) scope(a store.Approval, w Answer) (store.Scope, time.Time, erro
 		return store.Lasting, until, nil
 	}
 	return "", none, &Refusal{fmt.Sprintf("%q: approve it once, for the task, or as lasting", w.Scope)}
+}
+
+// latest is how long a yes can last: no longer than who asked, and than every grant that asks, which has to ask it still.
+func (c *Change) latest(a store.Approval) (time.Time, error) {
+	i, err := c.Identity(a.Identity)
+	end, q := i.Expires.Add(-time.Second), a.Question // what ends with the identity is renewed with it, and nobody said yes to that
+	if err != nil || len(q.Chain) > 1 {               // then nothing is granted: what stands is asked of the policies each time
+		return end, err
+	}
+	for _, one := range a.Of {
+		if one.Guardrail {
+			continue
+		}
+		g, err := c.Grant(one.Policy)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return end, err
+		}
+		wants := false
+		if err == nil && !g.Ended(c.Now()) {
+			if wants, err = g.Wants(one, policy.Call{Upstream: q.Upstream, Action: q.Action, Class: q.Class, Resource: q.Resource}); err != nil {
+				return end, err
+			}
+		}
+		if !wants {
+			return end, &Conflict{"the grant " + one.Policy + ", which asked, is no more or asks this no more, so there is nothing to approve that would last"}
+		}
+		if g.Until.Before(end) {
+			end = g.Until
+		}
+	}
+	return end, nil
 }
 
 // approve gives what all who said yes agreed to: the least of what each of them said.
@@ -227,6 +258,13 @@ func (c *Change) approve(a store.Approval) (store.Approval, error) {
 		}
 		a.State, a.Key, a.Expires = feed.Standing, a.Question.Keys.Task, t.Until
 	case store.Lasting:
+		latest, err := c.latest(a)
+		if err != nil {
+			return a, err
+		}
+		if until.After(latest) {
+			until = latest
+		}
 		a.State, a.Key, a.Expires = feed.Standing, a.Question.Keys.Resource, until
 		detail["until"] = until.Format(time.RFC3339)
 		if err := c.lasting(&a, until); err != nil {
@@ -247,13 +285,11 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 		return nil
 	}
 	rails := false
-	done := map[string]bool{}
 	for _, one := range a.Of {
-		name, _, _ := strings.Cut(one.Policy, "/")
-		if rails = rails || one.Guardrail; one.Guardrail || done[name] {
+		if rails = rails || one.Guardrail; one.Guardrail || a.Grant != "" { // all that ask are of the one who acts
 			continue
 		}
-		done[name] = true
+		name, _, _ := strings.Cut(one.Policy, "/")
 		q := a.Question
 		text, err := policy.Exactly(q.Upstream, q.Action, q.Resource)
 		if err != nil {

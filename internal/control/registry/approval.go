@@ -200,23 +200,32 @@ const notAnyMore = "Who approved it may not do so any more."
 // lapse ends what was approved by who may not do so any more.
 func (c *Change) lapse(a store.Approval, reason string) error {
 	a.Ended, a.State = c.Now(), feed.Expired
-	return errors.Join(c.PutApproval(a), c.told("approval.expire", a, reason, nil))
+	return errors.Join(c.ungrant(a, reason), c.PutApproval(a), c.told("approval.expire", a, reason, nil))
+}
+
+// ungrant takes away the grant that an approval became, if it is there yet.
+func (c *Change) ungrant(a store.Approval, reason string) error {
+	if a.Grant == "" {
+		return nil
+	}
+	if err := c.RevokeGrant(a.Grant, reason); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // takeBack ends what somebody said yes to, and what is not done yet: it may not have been that person.
+// Of what became a grant, which counts as done, the grant ends.
 func (c *Change) takeBack(by identity.OwnerID, reason string) error {
-	for _, state := range []feed.ApprovalState{feed.Waiting, feed.Approved, feed.Standing} {
-		list, err := c.Approvals(state, time.Time{}, 1<<30)
-		for _, a := range list {
-			if slices.ContainsFunc(a.Decisions, func(v store.Verdict) bool { return v.Yes && v.By == by }) {
-				err = errors.Join(err, c.lapse(a, reason))
-			}
-		}
-		if err != nil {
-			return err
+	list, err := c.Yeses(by)
+	for _, a := range list {
+		if a.State == feed.Used {
+			err = errors.Join(err, c.ungrant(a, reason))
+		} else {
+			err = errors.Join(err, c.lapse(a, reason))
 		}
 	}
-	return nil
+	return err
 }
 
 // ExpireApprovals ends the questions whose time has come, and forgets old ones. It returns

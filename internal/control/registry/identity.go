@@ -294,7 +294,6 @@ func (r *Registry) expire(ctx context.Context) (next time.Time, more bool, err e
 		if err != nil {
 			return err
 		}
-		more = len(list) == tidied
 		for _, i := range list {
 			if i, err = i.Transition(identity.Expired, identity.Owner{}, c.Now()); err != nil {
 				return err
@@ -304,9 +303,10 @@ func (r *Registry) expire(ctx context.Context) (next time.Time, more bool, err e
 				return err
 			}
 		}
-		if err := c.endTasks(); err != nil {
+		if more, err = c.endTasks(); err != nil {
 			return err
 		}
+		more = more || len(list) == tidied
 		for _, first := range []func() (int64, error){c.NextExpiry, c.NextTaskEnd} {
 			at, err := first()
 			if err != nil && !errors.Is(err, store.ErrNotFound) {

@@ -43,7 +43,10 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	}
 	old, err := c.Owner(o.ID)
 	created := errors.Is(err, store.ErrNotFound)
-	if err != nil && !created {
+	if created { // what was done for somebody else of that name is not theirs
+		old, err = c.Former(o.ID)
+	}
+	if err != nil {
 		return Outcome{}, err
 	}
 	if o.Generation, o.Stopped = old.Generation, old.Stopped; old.State == identity.OwnerActive && o.State == identity.OwnerGone {
@@ -134,7 +137,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err := errors.Join(err, c.EndSessions(o.ID), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
+	if err := errors.Join(err, c.EndSessions(o.ID), c.takeBack(o.ID, o.Name+" has left."), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
 		return err
 	}
 	for _, i := range list {

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
@@ -82,4 +83,37 @@ func TestUpstreamOfGone(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestNameGivenAgain: nothing that was done for a removed owner is good for who gets the name.
+func TestNameGivenAgain(t *testing.T) {
+	w := open(t)
+	zoe := identity.Owner{ID: "zoe", Name: "Zoe Berg", Email: "zoe@example.com"}
+	put := func() (o identity.Owner) {
+		w.do(func(c *registry.Change) (err error) {
+			_, err = c.PutOwner(zoe)
+			o, _ = c.Owner("zoe")
+			return err
+		})
+		return o
+	}
+	seen := map[uint64]bool{}
+	for range 3 {
+		w.now = w.now.Add(time.Hour)
+		o := put()
+		if seen[o.Generation] {
+			t.Errorf("generation %d was another's", o.Generation)
+		}
+		seen[o.Generation] = true
+		if len(seen) > 1 && !o.Stopped.Equal(w.now.Add(-time.Hour)) {
+			t.Errorf("what is from before %v is not hers", o.Stopped)
+		}
+		w.kill(registry.Aim{Owner: "zoe"})
+		w.leave("zoe")
+		if o = put(); seen[o.Generation] {
+			t.Errorf("back: generation %d", o.Generation)
+		}
+		seen[o.Generation] = true
+		w.do(func(c *registry.Change) error { return c.RemoveOwner("zoe") })
+	}
 }

@@ -254,23 +254,19 @@ func (c *Change) closeTask(t policy.Task, reason string) error {
 	return errors.Join(c.PutTask(t), c.record("task.close", t.Identity.String(), string(i.Owner), reason, detail))
 }
 
-// endTasks closes those whose end has come.
-func (c *Change) endTasks() error {
-	for {
-		list, err := c.EndingTasks(100)
-		if err != nil || len(list) == 0 {
-			return err
+// endTasks closes those whose end has come, as many as others should have to wait for; more may be left.
+func (c *Change) endTasks() (more bool, err error) {
+	list, err := c.EndingTasks(tidied)
+	for _, t := range list {
+		reason := "Its end has come."
+		if t.State == policy.TaskWaiting {
+			reason = fmt.Sprintf("%s did not answer in time.", t.On)
 		}
-		for _, t := range list {
-			reason := "Its end has come."
-			if t.State == policy.TaskWaiting {
-				reason = fmt.Sprintf("%s did not answer in time.", t.On)
-			}
-			if err := c.closeTask(t, reason); err != nil {
-				return err
-			}
+		if err := c.closeTask(t, reason); err != nil {
+			return false, err
 		}
 	}
+	return len(list) == tidied, err
 }
 
 // DrawBudget takes of a task's budget, for a gateway, at least what it wants of each

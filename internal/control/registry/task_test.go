@@ -1,6 +1,8 @@
 package registry_test
 
 import (
+	"crypto/rand"
+	"errors"
 	"testing"
 	"time"
 
@@ -105,4 +107,38 @@ func TestTasksRequired(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// sizes counts what is made while the ledger has each size: how much one transaction does.
+type sizes struct {
+	*world
+	made map[int64]int
+}
+
+func (s sizes) Read(b []byte) (int, error) {
+	s.made[s.Store.Size()]++
+	return rand.Read(b)
+}
+
+// TestManyTasksEnd: however many end at one moment, others need not wait for all of them.
+func TestManyTasksEnd(t *testing.T) {
+	w := open(t)
+	const many = 700
+	w.do(func(c *registry.Change) (err error) {
+		for range many {
+			_, err2 := c.OpenTask(work("bot", time.Hour))
+			err = errors.Join(err, err2)
+		}
+		return err
+	})
+	w.now = w.now.Add(2 * time.Hour)
+	s := sizes{w, map[int64]int{}}
+	w.Rand = s
+	before := w.Store.Size()
+	if next, err := w.Expire(t.Context()); err != nil || w.Store.Size() != before+many {
+		t.Errorf("%v, %v, %d of %d", next, err, w.Store.Size()-before, many)
+	}
+	if len(s.made) != 2 {
+		t.Errorf("in one transaction: %v", s.made)
+	}
 }

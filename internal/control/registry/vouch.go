@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 
 // Vouched is what a provider said, when it is certain that it did.
 type Vouched struct {
-	Provider string
-	Key      string // what the assertion is known by, which is good once
+	Provider identity.Provider // as it was when its word was judged
+	Key      string            // what the assertion is known by, which is good once
 	Ends     time.Time
 	Client   identity.Client
 	Upstream string
@@ -92,11 +93,14 @@ func (r *Registry) Allowance(tx *store.Tx, p identity.Provider, person identity.
 // that stands on the word. One that was used before is an *Untrusted.
 func (c *Change) Vouch(v Vouched) (identity.Credential, error) {
 	none := identity.Credential{}
-	p, err := c.Provider(v.Provider)
+	p, err := c.Provider(v.Provider.Name)
 	if errors.Is(err, store.ErrNotFound) || err == nil && !p.May(identity.IDJAG) {
-		return none, &Untrusted{fmt.Sprintf("the provider %s is removed or disabled", v.Provider)}
+		return none, &Untrusted{fmt.Sprintf("the provider %s is removed or disabled", v.Provider.Name)}
 	} else if err != nil {
 		return none, err
+	}
+	if !reflect.DeepEqual(p, v.Provider) { // whose keys, and whom it may speak of
+		return none, &Untrusted{fmt.Sprintf("the provider %s has changed since its word was judged", p.Name)}
 	}
 	if !c.Now().Before(v.Ends) { // what is used up is remembered no longer than this
 		return none, &Untrusted{"the assertion has expired"}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -17,15 +18,24 @@ var acme = identity.Provider{Name: "acme", Issuer: "https://acme.example", Uses:
 // vouch shows the word number n of acme, for maya's scribe on her mail.
 func (w *world) vouch(n int) (k identity.Credential) {
 	w.Helper()
+	v := word(w, n)
 	w.do(func(c *registry.Change) (err error) {
-		k, err = c.Vouch(word(w, n))
+		k, err = c.Vouch(v)
 		return err
 	})
 	return k
 }
 
+// word is one that was judged by what acme is now.
 func word(w *world, n int) registry.Vouched {
-	return registry.Vouched{Provider: "acme", Key: fmt.Sprint("word ", n), Ends: w.now.Add(5 * time.Minute), Client: scribe, Upstream: "mail"}
+	p := identity.Provider{Name: "acme"}
+	w.Store.Read(w.Context(), func(tx *store.Tx) error {
+		if now, err := tx.Provider("acme"); err == nil {
+			p = now
+		}
+		return nil
+	})
+	return registry.Vouched{Provider: p, Key: fmt.Sprint("word ", n), Ends: w.now.Add(5 * time.Minute), Client: scribe, Upstream: "mail"}
 }
 
 func (w *world) trust(p identity.Provider) {
@@ -98,7 +108,7 @@ func TestVouchRefused(t *testing.T) {
 	elsewhere, unknown, ben, late := word(w, 2), word(w, 2), word(w, 2), word(w, 2)
 	late.Ends = w.now
 	refused("has expired", late)
-	elsewhere.Upstream, unknown.Provider, ben.Client.Person = "drive", "okta", "ben"
+	elsewhere.Upstream, unknown.Provider.Name, ben.Client.Person = "drive", "okta", "ben"
 	refused("there is no upstream", elsewhere)
 	refused("removed or disabled", unknown)
 	refused("ben may not connect a client to mail", ben)
@@ -138,5 +148,49 @@ func TestProviderChanged(t *testing.T) {
 			}
 		}
 		w.trust(acme)
+	}
+}
+
+// TestVouchMeanwhile: a word that was judged by what the provider's entry said before counts for nothing by what it says now.
+func TestVouchMeanwhile(t *testing.T) {
+	for what, change := range map[string]func(*registry.Change) error{
+		"its keys": func(c *registry.Change) error {
+			p := acme
+			p.JWKS = []byte(`{"keys":[` + key + `]}`)
+			_, err := c.PutProvider(p)
+			return err
+		},
+		"its people": func(c *registry.Change) error {
+			p := acme
+			p.People = map[string]identity.OwnerID{"u1": "ben"}
+			_, err := c.PutProvider(p)
+			return err
+		},
+		"another of the same name": func(c *registry.Change) error {
+			p := acme
+			p.Issuer = "https://other.example"
+			_, err := c.PutProvider(p)
+			return err
+		},
+		"another of the same name and version": func(c *registry.Change) error {
+			p := acme
+			p.Issuer = "https://other.example"
+			err := c.RemoveProvider("acme")
+			_, err2 := c.PutProvider(p)
+			return errors.Join(err, err2)
+		},
+	} {
+		w := open(t)
+		w.trust(acme)
+		v := word(w, 1)
+		w.do(change)
+		var untrusted *registry.Untrusted
+		w.fails("has changed since", func(c *registry.Change) error {
+			_, err := c.Vouch(v)
+			if !errors.As(err, &untrusted) {
+				t.Errorf("%s: %v", what, err)
+			}
+			return err
+		})
 	}
 }

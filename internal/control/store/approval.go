@@ -1,8 +1,12 @@
 package store
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -48,6 +52,60 @@ func (tx *Tx) PutApproval(a Approval) error {
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, expires = excluded.expires, doc = excluded.doc`,
 		a.ID, a.Hash, a.Identity.String(), string(a.State), micros(a.Asked), micros(a.Expires), encode(a))
 	tx.change(feed.Change{Approval: &a.Approval})
+	if err == nil {
+		_, err = tx.exec("DELETE FROM yeses WHERE approval = $1", a.ID)
+	}
+	for _, owner := range a.yeses() {
+		if err == nil {
+			_, err = tx.exec(insertYes, owner, a.ID, a.Grant)
+		}
+	}
+	return err
+}
+
+const insertYes = "INSERT INTO yeses (owner, approval, given) VALUES ($1, $2, $3)"
+
+// yeses are those who said yes to what is not over, each once: it is not while it can be used, stands, or is a grant.
+func (a Approval) yeses() (by []string) {
+	if !a.State.Open() && (a.State != feed.Used || a.Grant == "") {
+		return nil
+	}
+	for _, v := range a.Decisions {
+		if v.Yes && a.State != feed.Denied && !slices.Contains(by, string(v.By)) {
+			by = append(by, string(v.By))
+		}
+	}
+	return by
+}
+
+// Yeses lists what somebody said yes to, and what can still be taken back.
+func (tx *Tx) Yeses(by identity.OwnerID) ([]Approval, error) {
+	return list(tx, doc[Approval], "SELECT a.doc FROM yeses y JOIN approvals a ON a.id = y.approval WHERE y.owner = $1 ORDER BY a.id", string(by))
+}
+
+// fillYeses is the part of a migration that no SQL of both engines could do.
+func fillYeses(ctx context.Context, tx *sql.Tx) error {
+	r, err := tx.QueryContext(ctx, "SELECT doc FROM approvals")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	var all [][]any
+	for r.Next() {
+		a, err := doc[Approval](r)
+		if err != nil {
+			return err
+		}
+		for _, owner := range a.yeses() {
+			all = append(all, []any{owner, a.ID, a.Grant})
+		}
+	}
+	err = errors.Join(r.Err(), r.Close())
+	for _, args := range all {
+		if err == nil {
+			_, err = tx.ExecContext(ctx, insertYes, args...)
+		}
+	}
 	return err
 }
 
@@ -96,13 +154,17 @@ func (tx *Tx) NextApprovalEnd() (time.Time, error) {
 	return at(*next), nil
 }
 
-// ForgetApprovals drops what ended, and was asked before then.
+// ForgetApprovals drops what ended, and was asked before then; not what became a grant that is there and goes on.
 func (tx *Tx) ForgetApprovals(before time.Time) error {
 	old, err := list(tx, func(row scanner) (id string, err error) { return id, row.Scan(&id) },
-		"SELECT id FROM approvals WHERE asked < $1 AND state IN ('used', 'expired') LIMIT 1000", micros(before))
+		`SELECT id FROM approvals a WHERE asked < $1 AND state IN ('used', 'expired')
+			AND (expires <= $2 OR NOT EXISTS (SELECT 1 FROM yeses y JOIN grants g ON g.id = y.given WHERE y.approval = a.id)) LIMIT 1000`, micros(before), micros(tx.now))
 	for _, id := range old {
 		if err == nil {
 			err = tx.DeleteSecret(shownSecret(id))
+		}
+		if err == nil {
+			_, err = tx.exec("DELETE FROM yeses WHERE approval = $1", id)
 		}
 		if err == nil {
 			_, err = tx.exec("DELETE FROM approvals WHERE id = $1", id)

@@ -103,6 +103,12 @@ func (tx *Tx) GrantsOn(upstream string) ([]policy.Grant, error) {
 	return list(tx, doc[policy.Grant], "SELECT doc FROM grants WHERE upstream = $1 ORDER BY id", upstream)
 }
 
+// GrantsOf lists the grants on an upstream of an owner's identities that are not retired, by id.
+func (tx *Tx) GrantsOf(owner identity.OwnerID, upstream string) ([]policy.Grant, error) {
+	return list(tx, doc[policy.Grant], `SELECT g.doc FROM grants g JOIN identities i ON i.id = g.identity
+		WHERE g.upstream = $1 AND i.owner = $2 AND i.state <> 'retired' ORDER BY g.id`, upstream, string(owner))
+}
+
 // Filter selects identities. Empty fields select all.
 type Filter struct {
 	Owner identity.OwnerID

@@ -75,9 +75,30 @@ func (tx *Tx) Owner(id identity.OwnerID) (identity.Owner, error) {
 	return one(tx, "SELECT doc FROM owners WHERE id = $1", string(id), none[identity.Owner], nil)
 }
 
-// DeleteOwner removes an owner that nothing refers to; else it returns ErrInUse.
+// DeleteOwner removes an owner that nothing refers to; else it returns ErrInUse. Its generation is kept ([Tx.Former]).
 func (tx *Tx) DeleteOwner(id identity.OwnerID) error {
-	return tx.delete("DELETE FROM owners WHERE id = $1", string(id), feed.Change{Owner: &identity.Owner{ID: id}})
+	o, err := tx.Owner(id)
+	if err != nil {
+		return err
+	}
+	if err := tx.delete("DELETE FROM owners WHERE id = $1", string(id), feed.Change{Owner: &identity.Owner{ID: id}}); err != nil {
+		return err
+	}
+	_, err = tx.exec("INSERT INTO former_owners (id, generation, stopped) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET generation = excluded.generation, stopped = excluded.stopped",
+		string(id), o.Generation+1, micros(tx.now))
+	return err
+}
+
+// Former is what is left of an owner that was removed: the generation and the time from which on things are those of
+// who gets the same name. Nothing when nobody had it.
+func (tx *Tx) Former(id identity.OwnerID) (o identity.Owner, err error) {
+	var stopped int64
+	err = tx.row("SELECT generation, stopped FROM former_owners WHERE id = $1", []any{string(id)}, &o.Generation, &stopped)
+	if errors.Is(err, ErrNotFound) {
+		return o, nil
+	}
+	o.Stopped = at(stopped)
+	return o, err
 }
 
 func (tx *Tx) delete(query, key string, c feed.Change) error {

@@ -185,7 +185,7 @@ func (db *DB) touchLoop() {
 	}
 }
 
-// flushTouched writes when credentials were last used, and gateways heard of. That is no change of
+// flushTouched writes when credentials were last used, and gateways heard of, and drops clients' assertions that are over. That is no change of
 // state and has no event of its own: what they were used for has.
 func (db *DB) flushTouched() error {
 	last, heard := db.touched.take(), db.heard.take()
@@ -197,6 +197,9 @@ func (db *DB) flushTouched() error {
 			if _, err := tx.ExecContext(ctx, "UPDATE credentials SET last_used = $1 WHERE id = $2 AND last_used < $1", when.UnixMicro(), id); err != nil {
 				return err
 			}
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM tickets WHERE kind = $1 AND expires < $2", string(ClientAssertion), micros(db.now())); err != nil {
+			return err
 		}
 		for name, when := range heard {
 			if _, err := tx.ExecContext(ctx, "UPDATE gateways SET seen = $1 WHERE name = $2 AND seen < $1", when.UnixMicro(), name); err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -22,6 +23,7 @@ const (
 	UsedAssertion     TicketKind = "assertion" // of a provider; by iss and jti
 	UpstreamSignIn    TicketKind = "upstream sign-in"
 	GatewayJoin       TicketKind = "gateway join"
+	ClientAssertion   TicketKind = "client assertion" // that a client proved itself with; by who made it and jti
 )
 
 // TicketHash is what is kept of the text of a ticket: its entropy makes a slow hash needless.
@@ -78,4 +80,19 @@ func (tx *Tx) EndSessions(owner identity.OwnerID) error {
 // CountTickets counts those of a kind that have not expired.
 func (tx *Tx) CountTickets(kind TicketKind) (n int, err error) {
 	return n, tx.row("SELECT COUNT(*) FROM tickets WHERE kind = $1 AND expires >= $2", []any{string(kind), micros(tx.now)}, &n)
+}
+
+// Once reports whether a text of a kind has not been shown before, until then, to any of the nodes that share the store. It
+// is not in the one order of what is written, or they would wait for each other; like [DB.NoteAcks] it has no event: what
+// the text was shown for has.
+func (db *DB) Once(ctx context.Context, kind TicketKind, text string, until time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	res, err := db.r.ExecContext(ctx, `INSERT INTO tickets (kind, hash, expires, doc) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (kind, hash) DO UPDATE SET expires = excluded.expires WHERE tickets.expires < $5`, string(kind), TicketHash(text), micros(until), encode(true), micros(db.now()))
+	if err != nil {
+		return false, db.mapped(err)
+	}
+	n, err := res.RowsAffected()
+	return n == 1, err
 }

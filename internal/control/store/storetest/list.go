@@ -51,6 +51,39 @@ func lists(t *testing.T, k kit) {
 	})
 }
 
+// grantsOf: one owner's, on one upstream, but of nobody who is retired.
+func grantsOf(t *testing.T, k kit) {
+	db := k.open()
+	k.write(db, world)
+	k.write(db, func(tx *store.Tx) error {
+		ben, drive := maya, mail
+		ben.ID, drive.Name = "ben", "drive"
+		err := errors.Join(tx.PutOwner(ben), tx.PutUpstream(drive))
+		for n, change := range []func(*identity.Identity){func(i *identity.Identity) {}, func(i *identity.Identity) { i.State = identity.Retired }, func(i *identity.Identity) { i.Owner = "ben" }, func(i *identity.Identity) { i.State = identity.Suspended }} {
+			i, g, other := agent, grant, grant
+			i.ID = identity.MustID(fmt.Sprintf("spiffe://lanyard.local/agent/a%d", n))
+			change(&i)
+			g.Identity, g.ID = i.ID, i.ID.Name()+"/read"
+			other.Identity, other.ID, other.Upstream = i.ID, i.ID.Name()+"/other", "drive"
+			err = errors.Join(err, tx.PutIdentity(i), tx.PutGrant(g), tx.PutGrant(other))
+		}
+		return err
+	})
+	k.read(db, func(tx *store.Tx) error {
+		for owner, want := range map[identity.OwnerID]string{"maya": "a0/read a3/read bot/read ", "ben": "a2/read ", "kim": ""} {
+			list, err := tx.GrantsOf(owner, "mail")
+			got := ""
+			for _, g := range list {
+				got += g.ID + " "
+			}
+			if err != nil || got != want {
+				t.Errorf("%s: %v %s, want %s", owner, err, got, want)
+			}
+		}
+		return nil
+	})
+}
+
 // touchedLater: when a credential was last used is kept, at the latest when the store closes.
 func touchedLater(t *testing.T, k kit) {
 	db := k.open()

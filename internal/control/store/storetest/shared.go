@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,6 +113,49 @@ func shared(t *testing.T, k kit) {
 	if list[2].Size() != size+1 {
 		t.Errorf("%d events after %d", list[2].Size(), size)
 	}
+
+	// What is good once is good once at all of them together, and again when its time is over.
+	over := Epoch.Add(-time.Minute)
+	var first atomic.Int32
+	once := func(db *store.DB) {
+		is, err := db.Once(t.Context(), store.ClientAssertion, "bot 1", Epoch.Add(time.Minute))
+		if err != nil {
+			t.Error(err)
+		} else if is {
+			first.Add(1)
+		}
+	}
+	for n := range 4 * nodes {
+		all.Go(func() { once(list[n%nodes]) })
+	}
+	if all.Wait(); first.Load() != 1 {
+		t.Errorf("shown for the first time %d times", first.Load())
+	}
+	if is, err := list[0].Once(t.Context(), store.ClientAssertion, "bot 2", over); err != nil || !is {
+		t.Error(is, err)
+	}
+	if is, err := list[1].Once(t.Context(), store.ClientAssertion, "bot 2", over); err != nil || !is {
+		t.Error("what was shown when it was over: ", is, err)
+	}
+
+	left := func(want int) {
+		t.Helper()
+		k.read(list[0], func(tx *store.Tx) error {
+			n, err := tx.CountTickets(store.ClientAssertion)
+			if n != want {
+				t.Errorf("%d assertions are kept, want %d", n, want)
+			}
+			return err
+		})
+	}
+	left(1)
+	later := k.Config
+	later.Now = func() time.Time { return Epoch.Add(10 * time.Minute) }
+	db, err := store.Open(t.Context(), later)
+	k.must(err)
+	db.TouchCredential("cred_1", later.Now())
+	k.must(db.Close())
+	left(0)
 
 	// One of them leads, and when it ends another one does.
 	for len(list) > 0 {

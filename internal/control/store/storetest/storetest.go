@@ -40,7 +40,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
 		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "children": children, "loops": loops, "compacted": compacted,
-		"ledger": events, "damage": damage, "secrets": secrets, "resealed": resealed, "otherNode": otherNode, "before": before, "interrupted": interrupted, "second": second, "closed": closed, "lists": lists, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "tasks": tasks, "approvals": approvals, "notes": notes, "acks": acks, "gateways": gateways, "migrated": migrated,
+		"ledger": events, "damage": damage, "secrets": secrets, "resealed": resealed, "otherNode": otherNode, "before": before, "interrupted": interrupted, "second": second, "closed": closed, "lists": lists, "grantsOf": grantsOf, "touched": touchedLater, "tickets": tickets, "providers": providers, "accounts": accounts, "tasks": tasks, "approvals": approvals, "yeses": yeses, "former": former, "notes": notes, "acks": acks, "gateways": gateways, "migrated": migrated,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config(t)
@@ -196,6 +196,35 @@ func objects(t *testing.T, k kit) {
 		}
 		return nil
 	})
+}
+
+// former: of an owner that was removed the generation is left, whoever had the name before.
+func former(t *testing.T, k kit) {
+	db := k.open()
+	k.write(db, world)
+	left := func(want string) {
+		t.Helper()
+		k.read(db, func(tx *store.Tx) error {
+			o, err := tx.Former("zoe")
+			if got := fmt.Sprint(o.Generation, " ", o.Stopped.Equal(Epoch), " ", o.ID); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+			return err
+		})
+	}
+	left("0 false ")
+	for n := range uint64(3) {
+		k.write(db, func(tx *store.Tx) error { return tx.PutOwner(identity.Owner{ID: "zoe", Generation: 7 * n}) })
+		k.write(db, func(tx *store.Tx) error { return tx.DeleteOwner("zoe") })
+		left(fmt.Sprint(7*n+1, " true "))
+	}
+	k.must(db.Close())
+	db = k.open()
+	left("15 true ")
+	_, err := db.Write(t.Context(), func(tx *store.Tx) error { tx.Record(Event("x")); return tx.DeleteOwner("zoe") })
+	if !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("removed again: %v", err)
+	}
 }
 
 func errOf[T any](_ T, err error) error { return err }
