@@ -76,7 +76,7 @@ func start(t *testing.T) *plane {
 		})
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	for view.Live(c.Now()) != nil {
+	for view.Live() != nil {
 		time.Sleep(time.Millisecond)
 	}
 	p.bodyTime = bodyTimeInTests
