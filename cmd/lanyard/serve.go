@@ -271,7 +271,7 @@ func (s *server) run(ctx context.Context, errs io.Writer) (err error) {
 	defer cancel()
 	go feed.Follow(background, plane.Source(name), view, func(err error) { s.log.Warn("the view fell behind", "error", err) })
 	go plane.Run(background)
-	for view.Live(time.Now()) != nil {
+	for view.Live() != nil {
 		select {
 		case <-ctx.Done():
 			return nil

@@ -80,7 +80,7 @@ func node(t *testing.T, c store.Config, set ...func(*Plane)) *plane {
 		})
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	for view.Live(c.Now()) != nil {
+	for view.Live() != nil {
 		time.Sleep(time.Millisecond)
 	}
 	for _, f := range set {

@@ -23,7 +23,7 @@ func (p *Plane) Ready() error {
 	if err := p.Store.Ready(); err != nil {
 		return err
 	}
-	return p.View.Live(p.Now())
+	return p.View.Live()
 }
 
 // Drain has Ready refuse from now on. Everything else goes on.

@@ -98,7 +98,7 @@ func TestApprovals(t *testing.T) {
 	default:
 		t.Error("who waits is not told of a new snapshot")
 	}
-	if v.Apply(Change{Approval: &Approval{ID: "x"}}) == nil || v.Live(now) == nil {
+	if v.Apply(Change{Approval: &Approval{ID: "x"}}) == nil || v.Live() == nil {
 		t.Error("an approval of nobody's is taken")
 	}
 }

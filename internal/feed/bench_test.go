@@ -120,7 +120,7 @@ func BenchmarkLive(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if v.Live(time.Time{}) != nil {
+		if v.Live() != nil {
 			b.Fatal("it has ended")
 		}
 	}

@@ -158,8 +158,8 @@ func TestHostileFeed(t *testing.T) {
 				t.Errorf("told %v, want %q", err, c.says)
 			}
 			<-second
-			if live := view.Live(time.Now()) == nil; live != c.live {
-				t.Errorf("live is %v: %v", live, view.Live(time.Now()))
+			if live := view.Live() == nil; live != c.live {
+				t.Errorf("live is %v: %v", live, view.Live())
 			}
 			if _, known := view.Subject(agent("a").Identity.ID); !known {
 				t.Error("what it knew is gone")
@@ -180,7 +180,7 @@ func TestNeverWhole(t *testing.T) {
 			view, errs := followed(t, a.client(s.URL))
 			<-errs
 			<-errs
-			if view.Live(time.Now()) == nil && name != "an end without a cursor" {
+			if view.Live() == nil && name != "an end without a cursor" {
 				t.Error("the view is live")
 			}
 		})

@@ -77,7 +77,7 @@ func wait(t *testing.T, what string, ok func() bool) {
 
 func knows(v *feed.View, name string) bool {
 	_, ok := v.Subject(agent(name).Identity.ID)
-	return ok && v.Live(time.Now()) == nil
+	return ok && v.Live() == nil
 }
 
 // TestFollowFlaky: a feed that breaks after every few changes loses none, and none is acknowledged unapplied.
@@ -198,13 +198,13 @@ func TestFollowEvicted(t *testing.T) {
 	src := &deaf{Memory: feedtest.NewMemory("e1")}
 	src.Put(agent("a"))
 	view, _ := followed(t, src)
-	wait(t, "the snapshot", func() bool { return view.Live(time.Now()) == nil })
+	wait(t, "the snapshot", func() bool { return view.Live() == nil })
 	err := error(feed.ErrEvicted)
 	src.refuse.Store(&err)
 	src.Put(agent("b"))
-	wait(t, "the end", func() bool { return errors.Is(view.Live(time.Now()), feed.ErrEvicted) })
+	wait(t, "the end", func() bool { return errors.Is(view.Live(), feed.ErrEvicted) })
 	src.refuse.Store(nil)
-	wait(t, "another beginning", func() bool { return view.Live(time.Now()) == nil && knows(view, "b") })
+	wait(t, "another beginning", func() bool { return view.Live() == nil && knows(view, "b") })
 }
 
 // TestFollowAtOnce: of an order that cannot be the view is over in the same moment, and not when the next snapshot comes.
@@ -224,14 +224,14 @@ func TestFollowAtOnce(t *testing.T) {
 	spoil.Store(true)
 	src.Put(agent("b"))
 	<-errs
-	if s := <-stopped; view.Live(time.Now()) == nil || !s.Everything {
+	if s := <-stopped; view.Live() == nil || !s.Everything {
 		t.Errorf("the view is live, and what stopped is %+v", s)
 	}
 }
 
 func TestClosed(t *testing.T) {
 	view, errs := followed(t, feed.Closed{})
-	if <-errs == nil || view.Live(time.Now()) == nil {
+	if <-errs == nil || view.Live() == nil {
 		t.Error("a view of no control plane is live")
 	}
 }

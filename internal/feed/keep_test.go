@@ -105,15 +105,15 @@ func told(v *View) (list []string) {
 func TestKept(t *testing.T) {
 	k := newKeeping(t)
 	v, keep, err := k.begin("boot")
-	if !errors.Is(err, os.ErrNotExist) || v.Live(time.Now()) == nil {
+	if !errors.Is(err, os.ErrNotExist) || v.Live() == nil {
 		t.Fatal(err)
 	}
 	k.enforce(v, keep, Cursor{"e", 7}, everything(time.Now().Add(time.Hour).UTC())...)
 	count := len(told(v))
 	k.now = k.now.Add(6 * time.Second)
 	v, keep, err = k.begin("boot")
-	if err != nil || v.Live(time.Now()) != nil || v.Enforced() != (Cursor{"e", 7}) || len(told(v)) != count || count != 10 || !v.TokenRevoked("tok_gone") {
-		t.Fatal(err, v.Live(time.Now()), v.Enforced(), count, len(told(v)))
+	if err != nil || v.Live() != nil || v.Enforced() != (Cursor{"e", 7}) || len(told(v)) != count || count != 10 || !v.TokenRevoked("tok_gone") {
+		t.Fatal(err, v.Live(), v.Enforced(), count, len(told(v)))
 	}
 	s, ok := v.Subject(identity.MustID("spiffe://lanyard.local/agent/bot"))
 	if !ok || s.Identity.Generation != 3 || len(s.Credentials) != 1 || len(s.Grants) != 1 {
@@ -126,7 +126,7 @@ func TestKept(t *testing.T) {
 		t.Error("the approval is gone")
 	}
 	k.now = k.now.Add(4 * time.Second)
-	if !errors.Is(v.Live(time.Now()), ErrLapsed) {
+	if !errors.Is(v.Live(), ErrLapsed) {
 		t.Error("what was left is over, and it is live")
 	}
 	k.acked(v, keep, Cursor{"e", 7})
@@ -135,8 +135,8 @@ func TestKept(t *testing.T) {
 		"which start it is is not known": func() (*View, *Keep, error) { return k.begin("") },
 	} {
 		v, _, err = begin()
-		if err != nil || !errors.Is(v.Live(time.Now()), ErrLapsed) || v.Enforced() != (Cursor{"e", 7}) {
-			t.Errorf("%s: %v, %v at %v", name, err, v.Live(time.Now()), v.Enforced())
+		if err != nil || !errors.Is(v.Live(), ErrLapsed) || v.Enforced() != (Cursor{"e", 7}) {
+			t.Errorf("%s: %v, %v at %v", name, err, v.Live(), v.Enforced())
 		}
 	}
 }
@@ -150,21 +150,21 @@ func TestKeptNeverTakesBack(t *testing.T) {
 	if err := v.Apply(Change{Cursor: Cursor{"e", 2}, Kill: &Kill{ID: "kill_1", Identities: []identity.ID{bot}}}); err != nil {
 		t.Fatal(err)
 	}
-	if old, _, err := k.begin("boot"); err != nil || old.Live(time.Now()) != nil { // not acknowledged: its receipt waits for the lease
-		t.Fatal(err, old.Live(time.Now()))
+	if old, _, err := k.begin("boot"); err != nil || old.Live() != nil { // not acknowledged: its receipt waits for the lease
+		t.Fatal(err, old.Live())
 	}
 	v.Keep = keep
 	keep.lease = Cursor{"e", 1}
 	if err := keep.before(Cursor{"e", 2}); err != nil {
 		t.Fatal(err)
 	}
-	if old, _, err := k.begin("boot"); err != nil || old.Live(time.Now()) == nil || old.Enforced() != (Cursor{"e", 1}) {
+	if old, _, err := k.begin("boot"); err != nil || old.Live() == nil || old.Enforced() != (Cursor{"e", 1}) {
 		t.Error("what was acknowledged is taken back", err)
 	}
 	k.acked(v, keep, Cursor{"e", 2})
 	now, _, err := k.begin("boot")
-	if s, _ := now.Subject(bot); err != nil || now.Live(time.Now()) != nil || s.Identity.State != identity.Killed {
-		t.Error("the later view is not kept", err, now.Live(time.Now()))
+	if s, _ := now.Subject(bot); err != nil || now.Live() != nil || s.Identity.State != identity.Killed {
+		t.Error("the later view is not kept", err, now.Live())
 	}
 }
 
@@ -218,7 +218,7 @@ func TestKeptReplayed(t *testing.T) {
 	}
 	k.acked(v, keep, Cursor{"e", 2})
 	put(viewFile)
-	if v, _, err := k.begin("boot"); err != nil || v.Live(time.Now()) == nil {
+	if v, _, err := k.begin("boot"); err != nil || v.Live() == nil {
 		t.Error("the old view with the new lease serves", err)
 	}
 	put(viewFile, leaseFile)
@@ -228,7 +228,7 @@ func TestKeptReplayed(t *testing.T) {
 	}
 	k.now = k.now.Add(5 * time.Second)
 	put(viewFile, leaseFile)
-	if v, _, err := k.begin("boot"); err != nil || v.Live(time.Now()) == nil {
+	if v, _, err := k.begin("boot"); err != nil || v.Live() == nil {
 		t.Error("both, when the lease is over, serve", err)
 	}
 }
@@ -253,8 +253,8 @@ func TestKeptDamaged(t *testing.T) {
 			if err := os.WriteFile(path, bad, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if v, _, err := k.begin("boot"); err == nil || v.Live(time.Now()) == nil {
-				t.Errorf("%s, %s: %v, live %v", name, what, err, v.Live(time.Now()))
+			if v, _, err := k.begin("boot"); err == nil || v.Live() == nil {
+				t.Errorf("%s, %s: %v, live %v", name, what, err, v.Live())
 			}
 		}
 		_ = os.WriteFile(path, good, 0o600)
@@ -264,7 +264,7 @@ func TestKeptDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := NewView(); other.Load(v) == nil || v.Live(time.Now()) == nil {
+	if v := NewView(); other.Load(v) == nil || v.Live() == nil {
 		t.Error("the view of another gateway is taken")
 	}
 }

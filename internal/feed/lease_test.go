@@ -113,22 +113,22 @@ func TestFollowRenews(t *testing.T) {
 	src.lease.Store(int64(300 * time.Millisecond))
 	src.Put(agent("a"))
 	view, errs := following(t, src)
-	wait(t, "a lease", func() bool { return view.Live(time.Now()) == nil })
+	wait(t, "a lease", func() bool { return view.Live() == nil })
 	n := src.acks.Load()
 	wait(t, "renewals", func() bool { return src.acks.Load() >= n+5 })
 	src.fails.Store(true)
-	wait(t, "the end of the lease", func() bool { return errors.Is(view.Live(time.Now()), feed.ErrLapsed) })
+	wait(t, "the end of the lease", func() bool { return errors.Is(view.Live(), feed.ErrLapsed) })
 	if errs.Load() == 0 {
 		t.Error("nobody was told why")
 	}
 	src.fails.Store(false)
-	wait(t, "another lease", func() bool { return view.Live(time.Now()) == nil })
+	wait(t, "another lease", func() bool { return view.Live() == nil })
 	src.lease.Store(0)
-	wait(t, "the end of the lease", func() bool { return view.Live(time.Now()) != nil })
+	wait(t, "the end of the lease", func() bool { return view.Live() != nil })
 	src.lease.Store(int64(time.Hour)) // longer than any: no lease at all
 	n = src.acks.Load()
 	wait(t, "more acknowledgements", func() bool { return src.acks.Load() >= n+2 })
-	if view.Live(time.Now()) == nil {
+	if view.Live() == nil {
 		t.Error("an hour was taken")
 	}
 }

@@ -93,9 +93,8 @@ func (v *View) OnStop(f func(Stop)) {
 // Changed is closed with the next change of what is read.
 func (v *View) Changed() <-chan struct{} { return v.changes.Listen() }
 
-// Live returns nil when decisions may be made from v, else why not. What the wall clock
-// says is asked for by those who decide, and changes nothing here.
-func (v *View) Live(_ time.Time) error {
+// Live returns nil when decisions may be made from v, else why not. The wall clock changes nothing of it.
+func (v *View) Live() error {
 	if err := v.trouble.Load(); err != nil {
 		return *err
 	}

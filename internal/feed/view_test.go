@@ -329,22 +329,22 @@ func TestInvalid(t *testing.T) {
 				told++
 			}
 		})
-		if v.Apply(c) == nil || v.Live(now) == nil || told != 1 {
-			t.Errorf("%s: live %v, told %d times", name, v.Live(now), told)
+		if v.Apply(c) == nil || v.Live() == nil || told != 1 {
+			t.Errorf("%s: live %v, told %d times", name, v.Live(), told)
 		}
 		if strings.HasPrefix(name, "kill of an") && v.Check(claims("bot"), now) == nil {
 			t.Error("one unknown identity saved another from a kill")
 		}
-		if v.Apply(Change{Synced: true}) == nil || v.Live(now) == nil {
+		if v.Apply(Change{Synced: true}) == nil || v.Live() == nil {
 			t.Errorf("%s: forgotten by the mere end of a snapshot", name)
 		}
 		v.Restart()
 		apply(t, v, append(enrolled("bot"), Change{Synced: true})...)
-		if v.Live(now) != nil || v.Check(claims("bot"), now) != nil {
-			t.Errorf("%s: a new snapshot does not make it good: %v", name, v.Live(now))
+		if v.Live() != nil || v.Check(claims("bot"), now) != nil {
+			t.Errorf("%s: a new snapshot does not make it good: %v", name, v.Live())
 		}
 	}
-	if errors.Is(NewView().Live(now), nil) {
+	if errors.Is(NewView().Live(), nil) {
 		t.Error("a view that knows nothing is live")
 	}
 }
@@ -355,7 +355,7 @@ func TestRestart(t *testing.T) {
 	v.Restart()
 	apply(t, v, Change{Upstream: mail})
 	apply(t, v, enrolled("other")...)
-	if v.Live(now) != nil || v.Check(claims("bot"), now) != nil {
+	if v.Live() != nil || v.Check(claims("bot"), now) != nil {
 		t.Error("half a snapshot is read")
 	}
 	apply(t, v, Change{Synced: true})

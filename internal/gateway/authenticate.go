@@ -18,7 +18,7 @@ func (g *Gateway) authenticate(r *request, from *caller) error {
 	if from != nil {
 		return g.vouched(r, from)
 	}
-	if err := g.live(r.start); err != nil {
+	if err := g.live(); err != nil {
 		return err
 	}
 	if !identity.ValidName(r.name) {

@@ -59,7 +59,7 @@ func (g *Gateway) forward(r *request) error {
 // nothing of r, because a stop asks it too, from its own goroutine.
 func (g *Gateway) still(r *request) error {
 	now := g.Now()
-	if err := g.live(now); err != nil {
+	if err := g.live(); err != nil {
 		return err
 	}
 	if err := g.View.Check(*r.claims, now); err != nil {

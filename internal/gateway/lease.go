@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
 )
@@ -20,8 +19,8 @@ import (
 var errLapsed = &problem{status: http.StatusServiceUnavailable, kind: "lease", detail: "This gateway has not heard from its control plane for longer than its lease, so nothing may pass until it does."}
 
 // live says why nothing may be decided from the view.
-func (g *Gateway) live(now time.Time) error {
-	switch err := g.View.Live(now); {
+func (g *Gateway) live() error {
+	switch err := g.View.Live(); {
 	case errors.Is(err, feed.ErrLapsed):
 		return errLapsed
 	case err != nil:

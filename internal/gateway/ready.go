@@ -12,5 +12,5 @@ func (g *Gateway) Ready() error {
 	case g.recorder.held.Load() >= int64(g.Limits.Events):
 		return errors.New("too many events are not in the ledger yet")
 	}
-	return g.View.Live(g.Now())
+	return g.View.Live()
 }

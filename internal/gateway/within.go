@@ -124,7 +124,7 @@ type caller struct {
 
 // vouched takes a caller; what may have changed since it was authenticated is asked again.
 func (g *Gateway) vouched(r *request, c *caller) error {
-	if err := g.live(r.start); err != nil {
+	if err := g.live(); err != nil {
 		return err
 	}
 	r.claims, r.access, r.source = c.claims, c.access, c.source

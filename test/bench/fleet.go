@@ -108,7 +108,7 @@ func (s *served) follow(ctx context.Context, name, feedAt string) error {
 	}
 	view := feed.NewView()
 	go feed.Follow(ctx, c, view, func(err error) { log.Print(name, ": ", err) })
-	for begun := time.Now(); view.Live(time.Now()) != nil; time.Sleep(5 * time.Millisecond) {
+	for begun := time.Now(); view.Live() != nil; time.Sleep(5 * time.Millisecond) {
 		if time.Since(begun) > 20*time.Second {
 			return errors.New(name + " does not follow")
 		}

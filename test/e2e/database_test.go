@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -64,7 +65,7 @@ func (h *house) copyKey(data string) {
 // TestPostgres: all of it on PostgreSQL, on two nodes, and the cord pulled at one of them is in force behind the other.
 func TestPostgres(t *testing.T) {
 	file, _ := postgres(t)
-	h := build(t, "--database-file", file)
+	h := build(t, "--database-file", file, "--feed-listen", "127.0.0.1:0")
 	h.settle()
 	h.do(h.asReader("GET", profile)...)
 	if _, err := os.Stat(filepath.Join(h.data, "lanyard.db")); err == nil {
@@ -92,6 +93,16 @@ func TestPostgres(t *testing.T) {
 	for n, node := range []*house{h, other} {
 		node.do("keys", "rotate")
 		h.eventually("both have the same keys", func() bool { return keys(h) == keys(other) && strings.Count(keys(h), "\n") == n+2 })
+	}
+	// Nor does the fleet have two authorities.
+	for n, node := range []*house{h, other} {
+		node.do("gateway", "ca", "rotate")
+		h.eventually("both have the same authorities", func() bool {
+			var one, two struct{ Items []struct{ ID, State string } }
+			h.json(&one, "gateway", "ca", "list")
+			other.json(&two, "gateway", "ca", "list")
+			return reflect.DeepEqual(one, two) && len(one.Items) == n+2 && one.Items[0].State == "issues"
+		})
 	}
 	h.do(h.asReader("GET", profile)...)
 	other.do(other.asReader("GET", profile)...)

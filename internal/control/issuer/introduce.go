@@ -25,7 +25,7 @@ func (i *Issuer) Introduce(ctx context.Context, upstream, access, gateway string
 	none := feed.Introduction{}
 	c, err := i.Ring.Verifier().Verify(access, i.URL, "", now)
 	if err == nil {
-		err = errors.Join(i.View.Live(now), i.View.Check(c, now))
+		err = errors.Join(i.View.Live(), i.View.Check(c, now))
 	}
 	if err != nil {
 		return none, fmt.Errorf("introduce who calls %s: %w", upstream, err)

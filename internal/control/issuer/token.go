@@ -71,7 +71,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 }
 
 func (i *Issuer) issue(w http.ResponseWriter, r *http.Request, q *issue) (raw string, err error) {
-	if err := i.View.Live(q.now); err != nil {
+	if err := i.View.Live(); err != nil {
 		return "", refuse("temporarily_unavailable", "The server is starting; try again.")
 	}
 	if q.form, err = readForm(w, r); err != nil {

@@ -315,7 +315,7 @@ func follow(t *testing.T, k Kit) {
 	defer func() { cancel(); <-done }()
 	k.Put(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: []identity.ID{bot}, At: epoch.Add(time.Hour)}})
 	for deadline := time.After(patience); ; {
-		if s, ok := view.Subject(bot); ok && view.Live(epoch) == nil && s.Identity.State == identity.Killed && s.Identity.Generation == 1 &&
+		if s, ok := view.Subject(bot); ok && view.Live() == nil && s.Identity.State == identity.Killed && s.Identity.Generation == 1 &&
 			len(s.Credentials) == 1 && !s.Credentials[0].Revoked.IsZero() {
 			return
 		}
