@@ -20,6 +20,7 @@ const (
 	respite   = 3 * time.Second  // after a renewal that had no answer, nobody asks again
 	settling  = 10 * time.Second // a token that is refused so soon after it was got is not renewed: the next would be refused, too
 	spare     = 15 * time.Second // a token is not handed out in its last seconds, or the last half of a short life
+	claim     = time.Minute      // another control node renews what one that crashed was renewing
 	unlimited = time.Hour        // a gateway asks again for what its server gave no end
 )
 
@@ -84,7 +85,7 @@ type renewal struct {
 	until time.Time // it stands; zero while it is under way
 }
 
-// renew shows a refresh token to its server, at most one at a time of each account: one that
+// renew shows a refresh token to its server, at most one at a time of each account, whichever control node it is on: one that
 // is shown twice looks stolen to a server that rotates them. It goes on when ctx ends.
 func (b *Broker) renew(ctx context.Context, a stale) error {
 	key := a.Upstream + "/" + string(a.Owner)
@@ -126,11 +127,40 @@ func (b *Broker) renew(ctx context.Context, a stale) error {
 	}
 }
 
+// claimed waits while another control node renews an account.
+func (b *Broker) claimed(ctx context.Context, account string) (free func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		free, err := b.Registry.Store.Claim(ctx, "account/"+account, claim)
+		if free != nil || err != nil {
+			return free, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.New("another control node renews the token, and takes long")
+		case <-time.After(wait):
+		}
+	}
+}
+
 // refresh renews what is kept of a, unless that is another token by now, and returns once
 // that is durable.
 func (b *Broker) refresh(ctx context.Context, a stale) error {
+	free, err := b.claimed(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		b.mu.Lock()
+		_, only := b.unsaved[a.ID]
+		b.mu.Unlock()
+		if !only { // else what other nodes could show is spent
+			free()
+		}
+	}()
 	var same bool
-	err := b.Registry.Store.Read(ctx, func(tx *store.Tx) error {
+	err = b.Registry.Store.Read(ctx, func(tx *store.Tx) error {
 		now, err := registry.FindAccount(tx, a.upstream, a.Owner)
 		same = err == nil && now.ID == a.ID && now.Token.Access == a.Token.Access && now.Lapsed == ""
 		return err

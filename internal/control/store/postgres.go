@@ -127,8 +127,11 @@ func unheard(network, _ string, c syscall.RawConn) (err error) {
 	return err
 }
 
-// local reports whether a database is reached without leaving this machine.
+// local reports whether a database is reached without leaving this machine. Where a service file says which, it is not believed to be.
 func local(u *url.URL) bool {
+	if u.Query().Has("service") || os.Getenv("PGSERVICE") != "" {
+		return false
+	}
 	host := u.Hostname()
 	if h := u.Query().Get("host"); h != "" {
 		host = h

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +36,20 @@ func TestPostgresConfig(t *testing.T) {
 			t.Errorf("%s: it may wait for ever: %v", database, c.RuntimeParams)
 		}
 	}
+	// A service file says where the database is, which is not in the URL.
+	services := filepath.Join(t.TempDir(), "services")
+	if err := os.WriteFile(services, []byte("[far]\nhost=db.example.com\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PGSERVICEFILE", services)
+	for _, service := range []string{"", "far"} {
+		t.Setenv("PGSERVICE", service)
+		c, err := postgresConfig("postgres:///lanyard" + map[bool]string{true: "?service=far"}[service == ""])
+		if err != nil || c.Host != "db.example.com" || c.TLSConfig == nil || c.TLSConfig.InsecureSkipVerify || len(c.Fallbacks) > 0 {
+			t.Errorf("of a service: %+v %v", c, err)
+		}
+	}
+	t.Setenv("PGSERVICE", "")
 	for _, database := range []string{"postgres://lanyard:hush@db:x:y/z", "mysql://lanyard:hush@db/z", "lanyard:hush@db", "postgres://lanyard:hush@db/z?sslmode=sure", "postgres://lanyard:hush@db/%zz"} {
 		if _, err := postgresConfig(database); err == nil || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: %v", database, err)

@@ -157,6 +157,8 @@ func shared(t *testing.T, k kit) {
 	k.must(db.Close())
 	left(0)
 
+	claims(k, list)
+
 	// One of them leads, and when it ends another one does.
 	for len(list) > 0 {
 		leader := -1
@@ -181,6 +183,40 @@ func shared(t *testing.T, k kit) {
 			succeeds(k, list[0])
 		}
 		idle()
+	}
+}
+
+// claims: of all nodes one has what it claimed, until it gives that back or its life is over; and that is no change.
+func claims(k kit, list []*store.DB) {
+	claim := func(db *store.DB, what string, life time.Duration) (free func()) {
+		k.T.Helper()
+		free, err := db.Claim(k.Context(), what, life)
+		k.must(err)
+		return free
+	}
+	_, err := list[0].Latest(k.Context())
+	k.must(err)
+	size := list[0].Size()
+	free := claim(list[0], "a", time.Hour)
+	if free == nil || claim(list[1], "a", time.Hour) != nil {
+		k.T.Error("claimed by none, or by two")
+	}
+	if claim(list[1], "b", time.Hour) == nil || claim(list[0], "a", time.Hour) == nil {
+		k.T.Error("another thing, or one's own, cannot be claimed")
+	}
+	free()
+	if claim(list[1], "a", -time.Second) == nil {
+		k.T.Error("what was given back cannot be claimed")
+	}
+	if claim(list[2], "a", time.Hour) == nil {
+		k.T.Error("what a node had too long cannot be claimed")
+	}
+	free() // of one that lost it
+	if claim(list[1], "a", time.Hour) != nil {
+		k.T.Error("given back by a node that had it no more")
+	}
+	if list[0].Size() != size {
+		k.T.Error("a claim is recorded")
 	}
 }
 
