@@ -19,7 +19,8 @@ import (
 const (
 	firstRetry = 2 * time.Second
 	lastRetry  = 5 * time.Minute
-	maxNotes   = 1000 // of a door, looked at together
+	elsewhere  = 5 * time.Second // how long a note of another node may lie unseen
+	maxNotes   = 1000            // of a door, looked at together
 )
 
 // notify has every door told what is in the outbox, each at its own pace, until ctx ends.
@@ -42,13 +43,14 @@ func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
 	for ctx.Err() == nil {
 		more := p.Store.NextNote() // before the look, so that nothing falls between
 		wait := time.Minute
+		if p.Store.Shared() { // what other nodes note does not ring here, and should the one that tells end, this one will
+			wait = elsewhere
+		}
 		var notes []store.Note
 		var err error
 		leads := p.Store.Leads()
 		if leads {
 			err = p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(d.Name, maxNotes); return err })
-		} else {
-			wait = 5 * time.Second // another node tells; should it end, this one will
 		}
 		if leads && err == nil { // what is there no more needs no remembering
 			still := map[string]attempt{}

@@ -56,6 +56,38 @@ func TestBrokenDoor(t *testing.T) {
 	}
 }
 
+// TestNotedElsewhere: what another control node noted is told soon, though nothing rings here.
+func TestNotedElsewhere(t *testing.T) {
+	p := start(t)
+	if !p.Store.Shared() {
+		t.Skip("not run: the store is for one node; test/pg has one for several")
+	}
+	a := p.put(p.asks("maya", 0)("x"))
+	told := make(chan notify.Message, 10)
+	p.note("mail", a.ID, 1)
+	p.telling(notify.Door{Name: "mail", Send: func(_ context.Context, m notify.Message) error { told <- m; return nil }})
+	<-told // it leads, and has told what was there
+	other, err := store.Open(t.Context(), p.Store.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := other.Write(t.Context(), func(tx *store.Tx) error {
+		tx.Record(event(t, "gw"))
+		return tx.PutNote(store.Note{ID: "note_elsewhere", Door: "mail", Approval: a.ID, Made: p.Now()})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case m := <-told:
+		if m.ID != "note_elsewhere" {
+			t.Errorf("%+v", m)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("nobody was told")
+	}
+}
+
 // TestToldTooLate: what is not told any more is on record as what it is.
 func TestToldTooLate(t *testing.T) {
 	p := start(t)
