@@ -142,7 +142,7 @@ func (p *Plane) acknowledged(ctx context.Context, gateway string, at feed.Cursor
 		return 0, nil
 	}
 	from, ok := a.current(at.Seq)
-	if !ok || left(k.row.since, from) > 0 {
+	if !ok || left(k.row.since, from) > 0 || a.nodes.shared && left(k.row.right, now) <= 0 {
 		return 0, nil
 	}
 	lease := p.Lease - now.Since(from)
@@ -315,7 +315,7 @@ func (a *acks) fill(r *feed.Receipt, now feed.Instant, wall time.Time) (more <-c
 		until := k.until
 		switch {
 		case a.nodes.shared && !strings.HasSuffix(name, evicted):
-			until = sooner(k.row.stopped(k.lease), a.nodes.known(r.Cursor.Seq, now).Add(k.lease), now)
+			until = sooner(k.row.stopped(k.lease), a.nodes.known(r.Cursor, now).Add(k.lease), now)
 		case r.Cursor.Seq > k.limit.seq:
 			k.limit = limit{r.Cursor.Seq, k.until}
 		}

@@ -55,7 +55,8 @@ func sooner(a, b, now feed.Instant) feed.Instant {
 // nodes is what concerns the other control nodes on the store.
 type nodes struct {
 	shared bool
-	first  []sight         // when this node first knew that there was a change, the oldest first
+	epoch  string
+	first  []sight         // when this node first knew that there was a change of that epoch, the oldest first
 	until  feed.Instant    // somebody waits for acknowledgements
 	news   map[string]bool // gateways to tell of
 	tell   chan struct{}   // has a value when there are some
@@ -66,16 +67,19 @@ func newNodes(shared bool) nodes {
 }
 
 // known is a moment at which there was a change already: the first such one of this node, or a later one.
-func (n *nodes) known(seq uint64, now feed.Instant) feed.Instant {
+func (n *nodes) known(at feed.Cursor, now feed.Instant) feed.Instant {
+	if at.Epoch != n.epoch {
+		n.epoch, n.first = at.Epoch, nil
+	}
 	for _, s := range n.first {
-		if s.seq >= seq {
+		if s.seq >= at.Seq {
 			return s.at
 		}
 	}
 	if len(n.first) == maxSights {
 		n.first = append(n.first[:0], n.first[maxSights/2:]...)
 	}
-	n.first = append(n.first, sight{now, seq})
+	n.first = append(n.first, sight{now, at.Seq})
 	return now
 }
 
@@ -247,7 +251,7 @@ const others = "others (the database does not say which)"
 func (a *acks) unknown(r *feed.Receipt, now feed.Instant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	stops := r.AsOf.Add(surely(a.nodes.known(r.Cursor.Seq, now).Add(feed.MaxLease), now))
+	stops := r.AsOf.Add(surely(a.nodes.known(r.Cursor, now).Add(feed.MaxLease), now))
 	if r.Waiting[others] = stops; stops.After(r.Bound) {
 		r.Bound = stops
 	}

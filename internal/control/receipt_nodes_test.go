@@ -16,8 +16,8 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
-// nodesOn are several control nodes on one database.
-func nodesOn(t *testing.T, n int) (list []*plane) {
+// nodesOn are several control nodes on one database, and where gateways join the last one.
+func nodesOn(t *testing.T, n int) (list []*plane, at string) {
 	t.Helper()
 	var shared pgserver.Shared
 	t.Cleanup(shared.End)
@@ -25,6 +25,7 @@ func nodesOn(t *testing.T, n int) (list []*plane) {
 	c.Database = shared.New(t)
 	for range n {
 		p := node(t, c)
+		at = p.abroad()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); p.tellAcks(ctx) }()
@@ -35,7 +36,7 @@ func nodesOn(t *testing.T, n int) (list []*plane) {
 		p.token = list[n-1].token
 	}
 	list[0].settle()
-	return list
+	return list, at
 }
 
 // stops is by when a receipt says that a gateway has stopped; 0: it does not wait for it.
@@ -49,9 +50,8 @@ func stops(r feed.Receipt, gateway string) time.Duration {
 // TestReceiptOfNodes: a receipt of one control node names the gateways that follow another, confirmed as soon as that one hears it,
 // and those that say nothing with a bound that holds for whatever lease they were given there.
 func TestReceiptOfNodes(t *testing.T) {
-	nodes := nodesOn(t, 2)
+	nodes, at := nodesOn(t, 2)
 	a, b := nodes[0], nodes[1]
-	at := b.abroad()
 	good, deaf := b.joined(at, "good", `{}`), b.joined(at, "deaf", `{}`)
 	for _, g := range []*far{good, deaf} {
 		if lease, err := g.Ack(t.Context(), errFree(b.Store.Latest(t.Context()))); err != nil || lease <= 0 {
@@ -94,9 +94,8 @@ func TestReceiptOfNodes(t *testing.T) {
 
 // TestEvictedAtAnotherNode: who is evicted at one node is cut off at the other at once, gets no lease there, and is waited for until it has none.
 func TestEvictedAtAnotherNode(t *testing.T) {
-	nodes := nodesOn(t, 2)
+	nodes, at := nodesOn(t, 2)
 	a, b := nodes[0], nodes[1]
-	at := b.abroad()
 	b.fleet.alive = time.Hour // it does not look by itself
 	g := b.joined(at, "gw-1", `{}`)
 	if lease, err := g.Ack(t.Context(), errFree(b.Store.Latest(t.Context()))); err != nil || lease <= 0 {
@@ -142,7 +141,7 @@ func TestEvictedAtAnotherNode(t *testing.T) {
 
 // TestStoppedNode: what ran at a node that ended is waited for no more; of one that crashed, as long as it takes to be sure.
 func TestStoppedNode(t *testing.T) {
-	nodes := nodesOn(t, 3)
+	nodes, _ := nodesOn(t, 3)
 	a, crashed, ended := nodes[0], nodes[1], nodes[2]
 	change := errFree(a.Store.Latest(t.Context()))
 	waits := func() feed.Receipt {
@@ -219,12 +218,40 @@ func TestFirstLease(t *testing.T) {
 
 // TestUnknownGateways: a receipt is not settled while the database does not say who there is.
 func TestUnknownGateways(t *testing.T) {
-	a := nodesOn(t, 1)[0]
+	nodes, _ := nodesOn(t, 1)
+	a := nodes[0]
 	r := feed.Receipt{Cursor: a.Store.Head()}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // nothing is read under it
 	a.await(ctx, &r, 50*time.Millisecond, func() bool { return r.Settled() })
 	if d := stops(r, others); d <= a.Lease || r.Settled() {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestRowOver: a node that stood still between looking at a row and giving a lease on it gives none.
+func TestRowOver(t *testing.T) {
+	nodes, _ := nodesOn(t, 1)
+	a := nodes[0]
+	clock := &ticker{}
+	if _, err := a.Source("far").Ack(t.Context(), a.Store.Head()); err != nil {
+		t.Fatal(err)
+	}
+	a.Clock = clock.now
+	if err := a.recall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if lease, err := a.acknowledged(t.Context(), a.here("far"), errFree(a.Store.Latest(t.Context()))); err != nil || lease != a.Lease {
+		t.Fatalf("%s %v", lease, err)
+	}
+	looks := 0
+	a.Clock = func() feed.Instant { // the second is the moment that leases are counted from
+		if looks++; looks == 2 {
+			clock.pass(right)
+		}
+		return clock.now()
+	}
+	if lease, err := a.acknowledged(t.Context(), a.here("far"), errFree(a.Store.Latest(t.Context()))); err != nil || lease != 0 || looks < 2 {
+		t.Errorf("a lease of %s: %v", lease, err)
 	}
 }
