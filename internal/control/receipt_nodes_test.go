@@ -142,7 +142,13 @@ func TestEvictedAtAnotherNode(t *testing.T) {
 // TestStoppedNode: what ran at a node that ended is waited for no more; of one that crashed, as long as it takes to be sure.
 func TestStoppedNode(t *testing.T) {
 	nodes, _ := nodesOn(t, 3)
-	a, crashed, ended := nodes[0], nodes[1], nodes[2]
+	crashed, ended, clock := nodes[1], nodes[2], &ticker{}
+	c := nodes[0].Config
+	c.Metrics, c.Fleet, c.Clock = newMetrics(), false, clock.now
+	a, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
 	change := errFree(a.Store.Latest(t.Context()))
 	waits := func() feed.Receipt {
 		t.Helper()
@@ -162,8 +168,6 @@ func TestStoppedNode(t *testing.T) {
 	if err := ended.leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	clock := &ticker{}
-	a.Clock = clock.now
 	if err := a.recall(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -232,26 +236,26 @@ func TestUnknownGateways(t *testing.T) {
 // TestRowOver: a node that stood still between looking at a row and giving a lease on it gives none.
 func TestRowOver(t *testing.T) {
 	nodes, _ := nodesOn(t, 1)
-	a := nodes[0]
-	clock := &ticker{}
-	if _, err := a.Source("far").Ack(t.Context(), a.Store.Head()); err != nil {
-		t.Fatal(err)
-	}
-	a.Clock = clock.now
-	if err := a.recall(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if lease, err := a.acknowledged(t.Context(), a.here("far"), errFree(a.Store.Latest(t.Context()))); err != nil || lease != a.Lease {
-		t.Fatalf("%s %v", lease, err)
-	}
-	looks := 0
-	a.Clock = func() feed.Instant { // the second is the moment that leases are counted from
+	clock, looks := &ticker{}, 0
+	c := nodes[0].Config
+	c.Metrics, c.Fleet = newMetrics(), false
+	c.Clock = func() feed.Instant { // the second look of an acknowledgement is the moment that leases are counted from
 		if looks++; looks == 2 {
 			clock.pass(right)
 		}
 		return clock.now()
 	}
-	if lease, err := a.acknowledged(t.Context(), a.here("far"), errFree(a.Store.Latest(t.Context()))); err != nil || lease != 0 || looks < 2 {
-		t.Errorf("a lease of %s: %v", lease, err)
+	p, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stood := range []bool{false, false, true} {
+		if looks = 10; stood {
+			looks = 0
+		}
+		lease, err := p.acknowledged(t.Context(), "far", errFree(p.Store.Latest(t.Context())))
+		if err != nil || (lease == 0) != stood {
+			t.Errorf("stood still %v: a lease of %s: %v", stood, lease, err)
+		}
 	}
 }
