@@ -100,7 +100,7 @@ func (a *acks) behind(head feed.Cursor, now feed.Instant) (gateways int, most ui
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, k := range a.of {
-		if strings.HasSuffix(name, evicted) {
+		if strings.HasSuffix(name, evicted) || k.row.none {
 			continue
 		}
 		gateways++

@@ -201,6 +201,11 @@ func (p *Plane) evict(ctx context.Context, gateway string) {
 		}
 	}
 	k := p.acks.evict(gateway, p.Clock())
+	if p.acks.nodes.shared {
+		if err := p.meet(ctx); err != nil {
+			p.Log.Warn("looking for who has the name of a gateway that was evicted", "gateway", gateway, "error", err)
+		}
+	}
 	if k.lease == 0 {
 		return
 	}
@@ -305,7 +310,7 @@ func (a *acks) fill(r *feed.Receipt, now feed.Instant, wall time.Time) (more <-c
 	r.AsOf, r.Bound = wall.UTC(), time.Time{}
 	r.Confirmed, r.Waiting = map[string]time.Time{}, map[string]time.Time{}
 	for name, k := range a.of {
-		if over(name, k, now) {
+		if over(name, k, now) || k.row.none {
 			continue
 		}
 		if k.cursor.Epoch == r.Cursor.Epoch && k.cursor.Seq >= r.Cursor.Seq {

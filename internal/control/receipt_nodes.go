@@ -40,6 +40,7 @@ type ackRow struct {
 	right feed.Instant // until when this node gives leases on it
 	here  bool         // the gateway was heard of at this node since it was last put
 	left  bool         // who had the name was evicted
+	none  bool         // and nobody has joined by it since: so nobody has a lease on this row
 }
 
 // stopped is by when a gateway has stopped if its row is not put again.
@@ -125,8 +126,17 @@ func (a *acks) mayGive(list []store.Ack, asked feed.Instant) {
 
 // meet takes in which gateways there are by the store.
 func (p *Plane) meet(ctx context.Context) error {
-	rows, err := read(ctx, p, func(tx *store.Tx) ([]store.Ack, error) { return tx.Acks() })
-	if err != nil {
+	var rows []store.Ack
+	joined := map[string]bool{}
+	if err := p.Store.Read(ctx, func(tx *store.Tx) error {
+		gateways, err := tx.Gateways()
+		for _, g := range gateways {
+			joined[g.Name] = g.State == store.GatewayJoined
+		}
+		var err2 error
+		rows, err2 = tx.Acks()
+		return errors.Join(err, err2)
+	}); err != nil {
 		return err
 	}
 	now, a := p.Clock(), &p.acks
@@ -143,6 +153,7 @@ func (p *Plane) meet(ctx context.Context) error {
 		if k.row.turn != r.Turn || k.row.seen == (feed.Instant{}) {
 			k.row.turn, k.row.seen = r.Turn, now
 		}
+		k.row.none = k.row.left && !joined[r.Gateway]
 		if a.nodes.shared {
 			k.lease = max(k.lease, r.Lease)
 			k.confirm(r.Cursor, r.At)

@@ -56,7 +56,7 @@ func (p *Plane) status(ctx context.Context) (Status, error) {
 	now := p.Clock()
 	p.acks.mu.Lock()
 	for name, a := range p.acks.of {
-		if over(name, a, now) {
+		if over(name, a, now) || a.row.none {
 			continue
 		}
 		s.Gateways = append(s.Gateways, GatewayStatus{Name: name, Cursor: a.cursor, At: a.at.UTC(), Stops: p.Now().UTC().Add(surely(p.acks.end(a), now)), Behind: p.acks.lag(a, s.Cursor, now)})
