@@ -52,6 +52,28 @@ plane, so that nobody in between can take it for themselves.`,
 		}}
 	token.Flags().StringSliceVar(&in.Upstreams, "upstream", nil, "that it is for: nothing is given out to it for others (default all); can be given again")
 	token.Flags().BoolVar(&in.Replace, "replace", false, "the gateway that has this name is evicted when this one joins")
+	var who control.GatewayAdmit
+	admit := &cobra.Command{Use: "admit NAME --provider PROVIDER --subject SUBJECT", Short: "Let a workload that a provider attests join as that gateway", Args: cobra.ExactArgs(1),
+		Long: `Let the workload that a provider attests join as that gateway, whenever it comes,
+until it is evicted. The provider is trusted for it (lanyard provider put --use
+attest): the issuer of a Kubernetes cluster's service account tokens, or of a cloud's
+workload identities. Its token has to be for this control plane alone, and is good once. A
+gateway that lost its folder takes the place of the one before.`,
+		Example: `  lanyard gateway admit gw-fra --provider cluster --subject system:serviceaccount:edge:lanyard`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			g, err := ask[control.GatewayAdmitted](cmd.Context(), a, "PUT", pathOf("gateways", args[0], "admission"), who)
+			if err != nil {
+				return err
+			}
+			return a.show(g, func(w io.Writer) {
+				fmt.Fprintf(w, "%s may join with a token of %s for %s, as\n  lanyard serve --role gateway --control https://HOST:8443 --name %s --attested-by FILE --authority %s\n", g.Name, who.Provider, g.Audience, g.Name, g.Fingerprint)
+			})
+		}}
+	admit.Flags().StringVar(&who.Provider, "provider", "", "that is trusted to attest")
+	admit.Flags().StringVar(&who.Subject, "subject", "", "which workload it is: exactly sub of what the provider signs")
+	admit.Flags().StringSliceVar(&who.Upstreams, "upstream", nil, "that it is for: nothing is given out to it for others (default all); can be given again")
+	_ = admit.MarkFlagRequired("provider")
+	_ = admit.MarkFlagRequired("subject")
 	var why control.ReasonInput
 	evict := &cobra.Command{Use: "evict NAME --reason TEXT", Short: "Evict a gateway: it has to stop serving, and is answered no more", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		g, err := ask[control.GatewayView](cmd.Context(), a, "POST", pathOf("gateways", args[0], "evict"), why)
@@ -80,7 +102,7 @@ plane, so that nobody in between can take it for themselves.`,
 	ca := noun("ca", "The authority that gateways' certificates come from",
 		&cobra.Command{Use: "list", Short: "The authorities that are trusted", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return authorities(cmd, "GET", "/v1/ca") }},
 		&cobra.Command{Use: "rotate", Short: "Make a new authority; the one before stays trusted for 30 days", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return authorities(cmd, "POST", "/v1/ca/rotate") }})
-	return noun("gateway", "Gateways away from the control plane", token, list, show, evict, ca)
+	return noun("gateway", "Gateways away from the control plane", token, admit, list, show, evict, ca)
 }
 
 func date(t time.Time) string {
@@ -104,6 +126,12 @@ func gatewayLines(w io.Writer, g control.GatewayView) {
 	line("upstreams", or(strings.Join(g.Upstreams, ", "), "all"))
 	line("enforces", fmt.Sprintf("changes up to %d; %d behind", g.Cursor.Seq, g.Behind))
 	if g.State == "local" {
+		return
+	}
+	if g.Provider != "" {
+		line("attested by", g.Provider+" as "+g.Subject)
+	}
+	if g.State == "admitted" {
 		return
 	}
 	line("joined", date(g.Joined)+" from "+g.From)

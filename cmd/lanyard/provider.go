@@ -72,9 +72,12 @@ func (a *app) provider() *cobra.Command {
 Assertion JWT Authorization Grant, "enterprise-managed authorization" in MCP). How
 far is what the upstream lets that person give, and --scope, whichever is less. With
 --use on_behalf, agents act on behalf of people by the tokens that it gave to one of
-the applications named with --audience (token exchange, RFC 8693).`,
+the applications named with --audience (token exchange, RFC 8693). With --use attest,
+gateways join by the tokens that it gave the workloads that they are, as Kubernetes
+and clouds do (lanyard gateway admit).`,
 		Example: `  lanyard provider put okta --issuer https://acme.okta.com --use id_jag --domain acme.example --scope read,write
-  lanyard provider put keycloak --issuer https://id.internal/realms/acme --use id_jag --claim preferred_username --jwks keys.json`,
+  lanyard provider put keycloak --issuer https://id.internal/realms/acme --use id_jag --claim preferred_username --jwks keys.json
+  lanyard provider put cluster --issuer https://kubernetes.default.svc.cluster.local --use attest --jwks cluster-keys.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, p := range people {
 				sub, owner, ok := strings.Cut(p, "=")
@@ -97,7 +100,7 @@ the applications named with --audience (token exchange, RFC 8693).`,
 		}}
 	f := put.Flags()
 	f.StringVar(&in.Issuer, "issuer", "", "exactly what the provider writes in iss")
-	f.StringSliceVar(&in.Uses, "use", nil, "what it is trusted for: id_jag, on_behalf")
+	f.StringSliceVar(&in.Uses, "use", nil, "what it is trusted for: id_jag, on_behalf, attest")
 	f.StringVar(&in.Claim, "claim", "", "how the owner is found: email, or the claim that holds an owner's name (default email)")
 	f.StringSliceVar(&in.Domains, "domain", nil, "domains of email that it answers for (default: any address that it says is verified)")
 	f.StringArrayVar(&people, "person", nil, "SUB=OWNER: who is meant, whatever else is said; can be given again")

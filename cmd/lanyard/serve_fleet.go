@@ -32,6 +32,9 @@ type fleet struct {
 	ttl       time.Duration
 	controls  []string
 	joinToken string
+	name      string
+	attest    string
+	authority string
 	feedL     net.Listener
 }
 
@@ -41,6 +44,9 @@ func (f *fleet) flags(p *pflag.FlagSet) {
 	p.DurationVar(&f.ttl, "gateway-certificate-ttl", 24*time.Hour, "for how long a gateway's certificate is good; it is renewed when half of that is over")
 	p.StringSliceVar(&f.controls, "control", nil, "with --role gateway: https://host:port where control planes have --feed-listen, tried in turn; can be given again")
 	p.StringVar(&f.joinToken, "join-token", "", "with --role gateway: what lanyard gateway token printed, for the first start (better in LANYARD_JOIN_TOKEN)")
+	p.StringVar(&f.attest, "attested-by", "", "with --role gateway, instead of a join token: file with a token of the provider that lanyard gateway admit names")
+	p.StringVar(&f.name, "name", "", "with --attested-by: the gateway's name, as it is admitted")
+	p.StringVar(&f.authority, "authority", "", "with --attested-by: fingerprint of the authority by which the control plane is known, as lanyard gateway admit prints it")
 }
 
 func (f *fleet) check(sealed bool) error {
@@ -57,8 +63,12 @@ func (f *fleet) check(sealed bool) error {
 		return usage("--feed-listen is the control plane's; a gateway has --control")
 	case f.role == roleGateway && sealed:
 		return usage("--seal is the control plane's; a gateway seals with seal.key in its folder")
-	case f.role != roleGateway && (len(f.controls) > 0 || f.joinToken != ""):
-		return usage("--control and --join-token are for --role gateway")
+	case f.role != roleGateway && (len(f.controls) > 0 || f.joinToken+f.name+f.attest+f.authority != ""):
+		return usage("--control, --join-token, --attested-by, --name and --authority are for --role gateway")
+	case f.attest != "" && f.joinToken != "":
+		return usage("a gateway joins with --join-token or with --attested-by, and not with both")
+	case (f.attest != "") != (f.name != "") || (f.attest != "") != (f.authority != ""):
+		return usage("--attested-by, --name and --authority go together")
 	case f.ttl < 10*time.Second || f.ttl > 24*time.Hour:
 		return usage("--gateway-certificate-ttl %s: from 10s to 24h", f.ttl)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,28 +86,51 @@ func (s *server) openMember(ctx context.Context) (*member, error) {
 		}
 	case !errors.Is(err, os.ErrNotExist):
 		return nil, err
-	case s.fleet.joinToken == "":
+	case s.fleet.joinToken == "" && s.fleet.attest == "":
 		return nil, fmt.Errorf("this gateway has not joined yet: lanyard gateway token NAME, where the control plane is, prints what to start it with in LANYARD_JOIN_TOKEN")
 	}
-	if s.fleet.joinToken == "" {
-		m.now.Store(&kept)
-		return m, nil
-	}
-	t, err := feed.ParseJoinToken(s.fleet.joinToken)
+	name, join, err := s.joining()
 	if err != nil {
-		return nil, exit{exitUsage, err}
+		return nil, err
 	}
-	if kept.Name == t.Name && s.good(ctx, &kept) {
-		s.log.Info("this gateway has joined already; the join token is not used", "gateway", kept.Name)
+	if join == nil {
 		m.now.Store(&kept)
 		return m, nil
 	}
-	joined, err := feed.Join(ctx, s.fleet.controls, t, time.Now, rand.Reader)
+	if kept.Name == name && s.good(ctx, &kept) {
+		s.log.Info("this gateway has joined already, and need not do so again", "gateway", kept.Name)
+		m.now.Store(&kept)
+		return m, nil
+	}
+	joined, err := join(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.log.Info("joined", "gateway", joined.Name)
 	return m, m.put(joined)
+}
+
+// joining is by which name the gateway joins, and how; nil: it does not.
+func (s *server) joining() (name string, join func(context.Context) (*feed.Member, error), err error) {
+	switch f := s.fleet; {
+	case f.attest != "":
+		return f.name, func(ctx context.Context) (*feed.Member, error) {
+			b, err := os.ReadFile(f.attest)
+			if err != nil {
+				return nil, fmt.Errorf("--attested-by: %w", err)
+			}
+			return feed.JoinAttested(ctx, f.controls, f.authority, f.name, strings.TrimSpace(string(b)), time.Now, rand.Reader)
+		}, nil
+	case f.joinToken != "":
+		t, err := feed.ParseJoinToken(f.joinToken)
+		if err != nil {
+			return "", nil, exit{exitUsage, err}
+		}
+		return t.Name, func(ctx context.Context) (*feed.Member, error) {
+			return feed.Join(ctx, f.controls, t, time.Now, rand.Reader)
+		}, nil
+	}
+	return "", nil, nil
 }
 
 // good asks whether the control plane still takes a certificate that was kept. Where it cannot be asked, it may.

@@ -177,7 +177,7 @@ type SignInCode struct {
 // ProviderInput is PUT /v1/providers/{provider}.
 type ProviderInput struct {
 	Issuer   string            `json:"issuer" doc:"Exactly as the provider writes it in iss" example:"https://login.example.com" minLength:"1" maxLength:"512"`
-	Uses     []string          `json:"uses" doc:"What it is trusted for; id_jag: clients act for people on its word (ID-JAG); on_behalf: agents act for people by the tokens it gave them (RFC 8693)" enum:"id_jag,on_behalf" minItems:"1" maxItems:"8"`
+	Uses     []string          `json:"uses" doc:"What it is trusted for; id_jag: clients act for people on its word (ID-JAG); on_behalf: agents act for people by the tokens it gave them (RFC 8693); attest: gateways join by the tokens it gave the workloads that they are" enum:"id_jag,on_behalf,attest" minItems:"1" maxItems:"8"`
 	Claim    string            `json:"claim,omitempty" doc:"How the owner is found: email (the default), or the claim that holds an owner's name, as in sub or preferred_username" maxLength:"128"`
 	Domains  []string          `json:"domains,omitempty" doc:"Domains of email that it answers for; left out, any address that it says is verified counts" maxItems:"100"`
 	People   map[string]string `json:"people,omitempty" doc:"From sub to the name of an owner; who is here is found by nothing else"`

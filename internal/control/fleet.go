@@ -350,6 +350,9 @@ func (f *fleet) fault(err error) (*feed.Fault, int) {
 		return told, status
 	}
 	switch {
+	case errors.Is(err, registry.ErrAttestation): // why is for the log alone
+		f.p.Log.Warn("a gateway was not let in", "why", err)
+		return &feed.Fault{Code: feed.FaultRefused, Text: registry.ErrAttestation.Error()}, http.StatusForbidden
 	case errors.Is(err, errBody):
 		return &feed.Fault{Code: feed.FaultInvalid, Text: err.Error()}, http.StatusBadRequest
 	case errors.As(err, &invalid), errors.As(err, &conflict), errors.Is(err, store.ErrNotFound), errors.Is(err, registry.ErrToken):

@@ -179,9 +179,22 @@ func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membershi
 	if err := body1(w, r, 16<<10, &in); err != nil {
 		return m, err
 	}
-	ctx := r.Context()
+	ctx, der := r.Context(), []byte(nil)
+	certify := func(name string) (made store.GatewayCertificate, err error) {
+		der, made, err = f.certify(in.Request, name)
+		return made, err
+	}
 	// Whoever guesses does not hold up those who write.
-	if _, err := read(ctx, f.p, func(tx *store.Tx) (any, error) {
+	enter := func(c *registry.Change) (store.Gateway, bool, error) {
+		return c.JoinGateway(in.Name, in.Secret, certify)
+	}
+	if in.Attest != "" {
+		a, err := f.p.issuer.Attested(ctx, in.Attest)
+		if err != nil {
+			return m, err
+		}
+		enter = func(c *registry.Change) (store.Gateway, bool, error) { return c.JoinAttested(in.Name, a, certify) }
+	} else if _, err := read(ctx, f.p, func(tx *store.Tx) (any, error) {
 		var v any
 		_, err := tx.Ticket(store.GatewayJoin, in.Secret, &v)
 		return v, err
@@ -191,13 +204,9 @@ func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membershi
 		}
 		return m, err
 	}
-	var der []byte
 	var g store.Gateway
 	if _, err := f.p.registry.Do(ctx, registry.Actor{Name: "gateway:", Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
-		g, _, err = c.JoinGateway(in.Name, in.Secret, func(name string) (made store.GatewayCertificate, err error) {
-			der, made, err = f.certify(in.Request, name)
-			return made, err
-		})
+		g, _, err = enter(c)
 		return err
 	}); err != nil {
 		return m, err

@@ -19,7 +19,7 @@ import (
 // GatewayView is a gateway and how far it has come.
 type GatewayView struct {
 	Name      string      `json:"name"`
-	State     string      `json:"state" enum:"joined,evicted,local" doc:"local: it runs in the control plane's own process"`
+	State     string      `json:"state" enum:"joined,evicted,admitted,local" doc:"admitted: it may join as soon as it is attested; local: it runs in the control plane's own process"`
 	Following bool        `json:"following" doc:"It follows the feed at this moment"`
 	Upstreams []string    `json:"upstreams,omitempty" doc:"That it is for; none: all"`
 	Serial    string      `json:"serial,omitempty" doc:"Of its certificate"`
@@ -30,6 +30,8 @@ type GatewayView struct {
 	Evicted   time.Time   `json:"evicted,omitzero"`
 	Reason    string      `json:"reason,omitempty" doc:"Of the eviction"`
 	Stops     time.Time   `json:"stops,omitzero" doc:"It has stopped by then, if it is not heard of"`
+	Provider  string      `json:"provider,omitempty" doc:"Who attests it whenever it joins; none: it joins by join tokens alone"`
+	Subject   string      `json:"subject,omitempty" doc:"Which workload it is, in the provider's words"`
 	Cursor    feed.Cursor `json:"cursor" doc:"It enforces everything up to here"`
 	Behind    uint64      `json:"behind" doc:"Changes it has not confirmed"`
 }
@@ -47,10 +49,26 @@ type GatewayToken struct {
 	Expires time.Time `json:"expires"`
 }
 
+// GatewayAdmit is PUT /v1/gateways/{name}/admission.
+type GatewayAdmit struct {
+	Provider  string   `json:"provider" doc:"That is trusted to attest" maxLength:"64"`
+	Subject   string   `json:"subject" doc:"Which workload it is: exactly sub of what the provider signs" maxLength:"512" example:"system:serviceaccount:edge:lanyard"`
+	Upstreams []string `json:"upstreams,omitempty" doc:"That it is for; none: all" maxItems:"500"`
+}
+
+// GatewayAdmitted is the answer to it: what such a gateway is started with.
+type GatewayAdmitted struct {
+	Name        string `json:"name"`
+	Fingerprint string `json:"fingerprint" doc:"Of the authority by which the gateway knows the control plane"`
+	Audience    string `json:"audience" doc:"Whom the provider's token has to be for, alone"`
+}
+
 // AuthorityList is GET /v1/ca.
 type AuthorityList struct {
 	Items []ca.Info `json:"items"`
 }
+
+const noFleet = "This control plane takes no gateways in: it was started without --feed-listen."
 
 func (p *Plane) fleetRoutes(api door) {
 	const tag = "gateways"
@@ -76,7 +94,7 @@ func (p *Plane) fleetRoutes(api door) {
 	handle(api, "GET", "/gateways/{name}", "get-gateway", tag, "A gateway", func(ctx context.Context, in *byName) (GatewayView, error) { return one(ctx, in.Name) })
 	handle(api, "POST", "/gateways/{name}/token", "invite-gateway", tag, "Make a token with which a gateway joins by that name, once, within 15 minutes", func(ctx context.Context, in *namedBody[GatewayInvite]) (GatewayToken, error) {
 		if p.fleet == nil {
-			return GatewayToken{}, refusal(http.StatusConflict, "This control plane takes no gateways in: it was started without --feed-listen.")
+			return GatewayToken{}, refusal(http.StatusConflict, noFleet)
 		}
 		var b [32]byte
 		if _, err := io.ReadFull(p.Rand, b[:]); err != nil {
@@ -87,6 +105,15 @@ func (p *Plane) fleetRoutes(api door) {
 			return c.InviteGateway(in.Name, in.Body.Upstreams, in.Body.Replace, t.Secret)
 		})
 		return GatewayToken{in.Name, t.UnsafeText(), p.Now().Add(registry.JoinLife).UTC()}, err
+	})
+	handle(api, "PUT", "/gateways/{name}/admission", "admit-gateway", tag, "Let the workload that a provider attests join as that gateway, whenever it comes, until it is evicted", func(ctx context.Context, in *namedBody[GatewayAdmit]) (GatewayAdmitted, error) {
+		if p.fleet == nil {
+			return GatewayAdmitted{}, refusal(http.StatusConflict, noFleet)
+		}
+		_, err := p.do(ctx, in.actor(), func(c *registry.Change) error {
+			return c.AdmitGateway(in.Name, store.Admission{Provider: in.Body.Provider, Subject: in.Body.Subject, Upstreams: in.Body.Upstreams})
+		})
+		return GatewayAdmitted{in.Name, p.fleet.ca.List()[0].Fingerprint, p.URL}, err
 	})
 	handle(api, "POST", "/gateways/{name}/evict", "evict-gateway", tag, "Evict a gateway: its connections end, and nothing it asks for is answered any more", func(ctx context.Context, in *namedBody[ReasonInput]) (GatewayView, error) {
 		if slices.Contains(p.Local, in.Name) {
@@ -121,6 +148,9 @@ func (p *Plane) fleetRoutes(api door) {
 func (p *Plane) gatewayView(g store.Gateway) GatewayView {
 	v := GatewayView{Name: g.Name, State: string(g.State), Following: g.State == "local", Upstreams: g.Upstreams, Serial: g.Current.Serial, Expires: g.Current.Expires,
 		Joined: g.Joined, From: g.From, Seen: g.Seen, Evicted: g.Evicted, Reason: g.Reason}
+	if g.Admit != nil {
+		v.Provider, v.Subject = g.Admit.Provider, g.Admit.Subject
+	}
 	if p.fleet != nil && p.fleet.watching()[g.Name] {
 		v.Following = true
 	}

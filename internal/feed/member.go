@@ -71,21 +71,30 @@ func Fingerprint(authority *x509.Certificate) string {
 // Join makes a key and has the control plane at one of the addresses take the gateway into its
 // fleet. The control plane is known by the fingerprint in the token.
 func Join(ctx context.Context, addresses []string, t JoinToken, now func() time.Time, rand io.Reader) (*Member, error) {
+	return join(ctx, addresses, t.Fingerprint, JoinCall{Name: t.Name, Secret: t.Secret}, now, rand)
+}
+
+// JoinAttested is Join by the word of who attests that this is the gateway of that name: a JWT.
+func JoinAttested(ctx context.Context, addresses []string, fingerprint, name, attest string, now func() time.Time, rand io.Reader) (*Member, error) {
+	return join(ctx, addresses, fingerprint, JoinCall{Name: name, Attest: attest}, now, rand)
+}
+
+func join(ctx context.Context, addresses []string, fingerprint string, in JoinCall, now func() time.Time, rand io.Reader) (*Member, error) {
 	c, err := NewClient(addresses, &tls.Config{MinVersion: tls.VersionTLS13, Time: now, InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {
 		for _, authority := range s.PeerCertificates[1:] {
-			if subtle.ConstantTimeCompare([]byte(Fingerprint(authority)), []byte(t.Fingerprint)) == 1 && authority.IsCA {
+			if subtle.ConstantTimeCompare([]byte(Fingerprint(authority)), []byte(fingerprint)) == 1 && authority.IsCA {
 				return isControl(s, []*x509.Certificate{authority}, "", now())
 			}
 		}
-		return errors.New("this is not the control plane that made the join token: its certificate comes from another authority")
+		return errors.New("this is not the control plane that the gateway is to join: its certificate comes from another authority")
 	}})
 	if err != nil {
 		return nil, err
 	}
 	defer c.Forget()
-	m, err := c.certified(ctx, PathJoin, JoinCall{Name: t.Name, Secret: t.Secret}, t.Name, rand)
+	m, err := c.certified(ctx, PathJoin, in, in.Name, rand)
 	if err != nil {
-		return nil, fmt.Errorf("joining as %s: %w", t.Name, err)
+		return nil, fmt.Errorf("joining as %s: %w", in.Name, err)
 	}
 	return m, nil
 }

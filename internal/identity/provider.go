@@ -17,8 +17,12 @@ const IDJAG ProviderUse = "id_jag"
 // application of the organisation (RFC 8693).
 const OnBehalf ProviderUse = "on_behalf"
 
+// Attest lets gateways join by tokens that the provider gave to the workloads that they are, as Kubernetes
+// and clouds do.
+const Attest ProviderUse = "attest"
+
 // ProviderUses are all that there are.
-var ProviderUses = []ProviderUse{IDJAG, OnBehalf}
+var ProviderUses = []ProviderUse{IDJAG, OnBehalf, Attest}
 
 // Provider is an identity provider of people that the organisation trusts to say
 // who somebody is. It speaks of people in its own words; the owner who is meant is

@@ -2,6 +2,7 @@ package token
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -122,6 +123,19 @@ func (p PersonToken) Judge(audience []string, actor identity.ID, now time.Time) 
 	}
 	return nil
 }
+
+// JudgeWorkload returns nil if p, once SignedBy has said whose it is, was made for audience and for nobody else, and now is
+// within its time. What p is about is then a workload, and not a person. The error is for the log.
+func (p PersonToken) JudgeWorkload(audience string, now time.Time) error {
+	if len(p.audience) != 1 || p.audience[0] != audience {
+		return fmt.Errorf("it is for %q, and is to be for %q alone", p.audience, audience)
+	}
+	p.parties = nil // which of its clients asked for it says nothing here
+	return p.Judge([]string{audience}, identity.ID{}, now)
+}
+
+// Hash names p where it is good once.
+func (p PersonToken) Hash() string { return TokenHash(p.jws.signed) }
 
 // Claim is one more of its claims, "" if it is not there or no text.
 func (p PersonToken) Claim(name string) string {

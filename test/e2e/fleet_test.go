@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/lanyard-dev/lanyard/internal/control"
 	"github.com/lanyard-dev/lanyard/test/port"
 )
 
@@ -319,4 +326,66 @@ func TestFleetStrangers(t *testing.T) {
 	}
 	a.kill(syscall.SIGTERM)
 	a.started(h.joinToken("gw-a", "--replace"))
+}
+
+// TestAttestedGateway: a gateway joins by the token that its cluster gave it, and again with another when its folder is lost.
+func TestAttestedGateway(t *testing.T) {
+	t.Parallel()
+	feed := port.Free()
+	h := build(t, "--role", "control", "--feed-listen", feed, "--allow-bearer")
+	h.settle()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, b []byte) string {
+		path := filepath.Join(h.dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "c1", Algorithm: "ES256", Use: "sig"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "c1"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const issuer, subject = "https://kubernetes.default.svc.cluster.local", "system:serviceaccount:edge:lanyard"
+	given := func() string { // as the cluster does
+		now := time.Now().Unix()
+		claims, _ := json.Marshal(map[string]any{"iss": issuer, "sub": subject, "aud": []string{h.control}, "iat": now, "nbf": now, "exp": now + 3600, "jti": rand.Text()})
+		j, err := signer.Sign(claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, _ := j.CompactSerialize()
+		return write("token", []byte(raw+"\n"))
+	}
+	h.do("provider", "put", "cluster", "--issuer", issuer, "--use", "attest", "--jwks", write("keys.json", keys))
+	var admitted control.GatewayAdmitted
+	h.json(&admitted, "gateway", "admit", "gw-a", "--provider", "cluster", "--subject", subject)
+	flags := []string{"--name", "gw-a", "--attested-by", given(), "--authority", admitted.Fingerprint}
+	o := h.outpost("gw-a", h.gateA, feed)
+	o.started("", flags...)
+	if out := h.do(h.asReader("GET", profile)...); !strings.Contains(out, "maya@example.com") {
+		t.Errorf("through it: %s", out)
+	}
+	o.kill(syscall.SIGTERM)
+	o.started("", flags...) // it has joined already
+	o.kill(syscall.SIGKILL)
+	if err := os.RemoveAll(o.data); err != nil {
+		t.Fatal(err)
+	}
+	o.start("", flags...)
+	if code := o.ended(); code != 1 || !strings.Contains(o.log.String(), "what attests this gateway is not accepted") {
+		t.Errorf("with a token that was used: %d\n%s", code, o.log)
+	}
+	given()
+	o.started("", flags...)
+	h.do("gateway", "evict", "gw-a", "--reason", "test")
+	h.eventually("it hears of it", func() bool { return !o.ready() })
+	h.fails(64, "go together", "serve", "--role", "gateway", "--control", "https://"+feed, "--attested-by", "x")
 }

@@ -3,6 +3,8 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -30,14 +32,22 @@ func (c *Change) InviteGateway(name string, upstreams []string, replace bool, se
 	if err := c.nameFree(name, replace); err != nil {
 		return err
 	}
-	upstreams = slices.Compact(slices.Sorted(slices.Values(upstreams)))
-	for _, u := range upstreams {
-		if _, err := c.Upstream(u); err != nil {
-			return missing(err, "upstream", u)
-		}
+	upstreams, err := c.ofUpstreams(upstreams)
+	if err != nil {
+		return err
 	}
 	return errors.Join(c.PutTicket(store.GatewayJoin, secret, c.Now().Add(JoinLife), invitation{name, upstreams, replace}),
 		c.record("gateway.invite", name, "", "", upstreamDetail(upstreams)))
+}
+
+func (c *Change) ofUpstreams(names []string) ([]string, error) {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	for _, u := range names {
+		if _, err := c.Upstream(u); err != nil {
+			return nil, missing(err, "upstream", u)
+		}
+	}
+	return names, nil
 }
 
 func upstreamDetail(upstreams []string) map[string]string {
@@ -77,26 +87,109 @@ func (c *Change) JoinGateway(name, secret string, certify func(name string) (sto
 	if in.Name != name {
 		return g, false, &Conflict{"this join token is for a gateway of another name"}
 	}
-	c.by = Actor{Name: "gateway:" + in.Name, Source: c.by.Source}
 	if err := c.nameFree(in.Name, in.Replace); err != nil {
 		return g, false, err
 	}
-	old, err := c.Gateway(in.Name)
+	g, replaced, err = c.enter(store.Gateway{Name: in.Name, Upstreams: in.Upstreams}, map[string]string{}, certify)
+	return g, replaced, errors.Join(err, c.DeleteTicket(store.GatewayJoin, secret))
+}
+
+// enter makes g one of the fleet, in the place of who has its name.
+func (c *Change) enter(g store.Gateway, detail map[string]string, certify func(name string) (store.GatewayCertificate, error)) (_ store.Gateway, replaced bool, err error) {
+	c.by = Actor{Name: "gateway:" + g.Name, Source: c.by.Source}
+	old, err := c.Gateway(g.Name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return g, false, err
 	}
 	if replaced = err == nil && old.State == store.GatewayJoined; replaced {
-		if err := c.record("gateway.evict", in.Name, "", "Another took its place.", map[string]string{"serial": old.Current.Serial}); err != nil {
+		if err := c.record("gateway.evict", g.Name, "", "Another took its place.", map[string]string{"serial": old.Current.Serial}); err != nil {
 			return g, false, err
 		}
 	}
-	g = store.Gateway{Name: in.Name, State: store.GatewayJoined, Upstreams: in.Upstreams, Joined: c.Now(), From: c.by.Source, Seen: c.Now()}
-	if g.Current, err = certify(in.Name); err != nil {
+	g.State, g.Joined, g.From, g.Seen = store.GatewayJoined, c.Now(), c.by.Source, c.Now()
+	if g.Current, err = certify(g.Name); err != nil {
 		return g, false, err
 	}
-	detail := upstreamDetail(g.Upstreams)
+	maps.Copy(detail, upstreamDetail(g.Upstreams))
 	detail["serial"] = g.Current.Serial
-	return g, replaced, errors.Join(c.DeleteTicket(store.GatewayJoin, secret), c.PutGateway(g), c.record("gateway.join", g.Name, "", "", detail))
+	return g, replaced, errors.Join(c.PutGateway(g), c.record("gateway.join", g.Name, "", "", detail))
+}
+
+// AdmitGateway lets the workload that a provider attests to be subject join as the gateway of that name, whenever it
+// comes, until it is evicted. One that is joined goes on.
+func (c *Change) AdmitGateway(name string, a store.Admission) error {
+	bad := func(field, text string) error { return &Invalid{"gateway " + name, field, text} }
+	switch {
+	case !identity.ValidName(name):
+		return bad("", "a name is 1 to 64 of a-z 0-9 . _ -, beginning and ending with a letter or digit")
+	case a.Subject == "" || len(a.Subject) > 512:
+		return bad("subject", "it is to be exactly what the provider writes in sub, as system:serviceaccount:edge:lanyard")
+	}
+	if err := c.nameFree(name, true); err != nil {
+		return err
+	}
+	p, err := c.Provider(a.Provider)
+	if err != nil {
+		return missing(err, "provider", a.Provider)
+	}
+	if !slices.Contains(p.Uses, identity.Attest) {
+		return bad("provider", a.Provider+" is not trusted for attest: lanyard provider put")
+	}
+	if a.Upstreams, err = c.ofUpstreams(a.Upstreams); err != nil {
+		return err
+	}
+	g, err := c.Gateway(name)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if g.State != store.GatewayJoined {
+		g = store.Gateway{Name: name, State: store.GatewayAdmitted, Seen: g.Seen}
+	}
+	g.Admit = &a
+	detail := upstreamDetail(a.Upstreams)
+	detail["provider"], detail["subject"] = a.Provider, a.Subject
+	return errors.Join(c.PutGateway(g), c.record("gateway.admit", name, "", "", detail))
+}
+
+// ErrAttestation means that what attests a gateway is not, or no more, good for that name.
+var ErrAttestation = errors.New("what attests this gateway is not accepted: see the log of the control plane, and lanyard gateway admit")
+
+// Attested is what a provider said of a workload.
+type Attested struct {
+	Provider identity.Provider // as its word was judged
+	Subject  string
+	Key      string    // of that word: it is good once
+	Ends     time.Time // of that word
+}
+
+// JoinAttested takes a gateway into the fleet by a provider's word, which is used up, in the place of the one that
+// had its name. Like [Change.JoinGateway] otherwise. The error is an ErrAttestation with why, for the log.
+func (c *Change) JoinAttested(name string, a Attested, certify func(name string) (store.GatewayCertificate, error)) (g store.Gateway, replaced bool, err error) {
+	no := func(why string) error { return fmt.Errorf("%w (%s)", ErrAttestation, why) }
+	old, err := c.Gateway(name)
+	if errors.Is(err, store.ErrNotFound) || err == nil && old.Admit == nil {
+		return g, false, no("no gateway of that name is admitted")
+	} else if err != nil {
+		return g, false, err
+	}
+	p, err := c.Provider(a.Provider.Name)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return g, false, err
+	}
+	var used bool
+	switch {
+	case err != nil || !reflect.DeepEqual(p, a.Provider) || !p.May(identity.Attest):
+		return g, false, no("the provider was changed meanwhile")
+	case old.Admit.Provider != p.Name || old.Admit.Subject != a.Subject:
+		return g, false, no(fmt.Sprintf("the gateway %s is another workload than %q of %s", name, a.Subject, p.Name))
+	}
+	if _, err := c.Ticket(store.UsedAssertion, a.Key, &used); err == nil {
+		return g, false, no("it was used before")
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return g, false, err
+	}
+	g, replaced, err = c.enter(store.Gateway{Name: name, Upstreams: old.Admit.Upstreams, Admit: old.Admit}, map[string]string{"provider": p.Name, "subject": a.Subject}, certify)
+	return g, replaced, errors.Join(err, c.PutTicket(store.UsedAssertion, a.Key, a.Ends, true))
 }
 
 // RotateGateway gives a gateway another certificate, which is the current one from when it is first shown.
@@ -131,7 +224,10 @@ func (c *Change) EvictGateway(name, reason string) error {
 	if g.State == store.GatewayEvicted {
 		return &Conflict{"gateway " + name + " is evicted already"}
 	}
-	serial := g.Current.Serial
-	g.State, g.Evicted, g.Reason = store.GatewayEvicted, c.Now(), reason
-	return errors.Join(c.PutGateway(g), c.record("gateway.evict", name, "", reason, map[string]string{"serial": serial}))
+	detail := map[string]string{}
+	if g.Current.Serial != "" {
+		detail["serial"] = g.Current.Serial
+	}
+	g.State, g.Evicted, g.Reason, g.Admit = store.GatewayEvicted, c.Now(), reason, nil // it is to be admitted anew
+	return errors.Join(c.PutGateway(g), c.record("gateway.evict", name, "", reason, detail))
 }

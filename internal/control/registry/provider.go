@@ -72,11 +72,11 @@ func (c *Change) checkProvider(p identity.Provider) error {
 		}
 	}
 	if len(p.Uses) == 0 {
-		bad("uses", "say what it is trusted for: id_jag, on_behalf")
+		bad("uses", "say what it is trusted for: id_jag, on_behalf, attest")
 	}
 	for _, use := range p.Uses {
 		if !slices.Contains(identity.ProviderUses, use) {
-			bad("uses", fmt.Sprintf("%q is nothing that a provider can be trusted for; there is id_jag and on_behalf", use))
+			bad("uses", fmt.Sprintf("%q is nothing that a provider can be trusted for; there is id_jag, on_behalf and attest", use))
 		}
 	}
 	if uses := slices.Contains(p.Uses, identity.OnBehalf); uses && len(p.Audience) == 0 {

@@ -9,8 +9,9 @@ import (
 type GatewayState string
 
 const (
-	GatewayJoined  GatewayState = "joined"
-	GatewayEvicted GatewayState = "evicted" // until another joins by its name
+	GatewayJoined   GatewayState = "joined"
+	GatewayEvicted  GatewayState = "evicted"  // until another joins by its name
+	GatewayAdmitted GatewayState = "admitted" // it may join as soon as it is attested
 )
 
 // Gateway is a gateway that joined from elsewhere.
@@ -25,7 +26,15 @@ type Gateway struct {
 	From      string             `json:"from,omitempty"` // peer address that it joined from
 	Evicted   time.Time          `json:"evicted,omitzero"`
 	Reason    string             `json:"reason,omitempty"` // of the eviction
+	Admit     *Admission         `json:"admit,omitempty"`  // by whose word it may join, again and again; nil: by join tokens alone
 	Seen      time.Time          `json:"-"`                // when it was last heard of, as far as that is written down
+}
+
+// Admission says which workload a gateway is, by whose word.
+type Admission struct {
+	Provider  string   `json:"provider"` // that is trusted to attest
+	Subject   string   `json:"subject"`  // in the provider's words
+	Upstreams []string `json:"upstreams,omitempty"`
 }
 
 // GatewayCertificate is one certificate of a gateway.
