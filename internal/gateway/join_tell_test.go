@@ -207,8 +207,11 @@ func TestNews(t *testing.T) {
 				other.mu.Lock()
 				other.heard = nil
 				other.mu.Unlock()
-				server.RemoveTools("new")
-				eventually(t, "the other is told", func() bool { return other.has("tools") })
+				eventually(t, "the other is told", func() bool { // what a server says while its stream is being made anew, nobody hears
+					server.AddTool(&sdk.Tool{Name: "newer", InputSchema: json.RawMessage(`{"type":"object"}`)}, nil)
+					server.RemoveTools("new", "newer")
+					return other.has("tools")
+				})
 				e.mu.Lock()
 				defer e.mu.Unlock()
 				if len(e.heard) > 0 {
