@@ -42,6 +42,13 @@ func TestLinks(t *testing.T) {
 	w.judge()
 }
 
+func TestX(t *testing.T) {
+	w := newWorld(t, setup{})
+	n := w.net
+	w.fault("c1 is cut off from the database", touch("gw-a", "gw-b", "gw-c"), func() func() { return n.cut("c1", "db1") }, 20*time.Second)
+	w.judge()
+}
+
 // TestDatabaseLinks: what the network does between control nodes and their database.
 func TestDatabaseLinks(t *testing.T) {
 	w := newWorld(t, setup{})

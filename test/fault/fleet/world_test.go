@@ -264,7 +264,7 @@ func (w *world) upstream() {
 }
 
 func (w *world) machine(name string, s setup) *machine {
-	m := &machine{w: w, name: name, at: w.net.spaces[name], data: filepath.Join(w.dir, name), bin: s.bin(name), log: filepath.Join(w.dir, name+".log")}
+	m := &machine{w: w, name: name, at: w.net.spaces[name], data: filepath.Join(w.dir, name), bin: s.bin(name), log: strings.TrimSuffix(w.file, ".jsonl") + "-" + name + ".log"}
 	if s.env != nil {
 		m.env = s.env(name)
 	}
