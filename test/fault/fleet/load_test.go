@@ -218,7 +218,7 @@ func (w *world) maker(m *machine) {
 	for n := 0; !w.load.stopped(time.Duration(150+mathrand.IntN(200)) * time.Millisecond); n++ {
 		name := fmt.Sprintf("o-%s-%d", m.name, n)
 		line := history.Line{Kind: history.Make, Who: m.name, What: name, Began: boot()}
-		err := m.ask("PUT", "owners/"+name, map[string]any{"name": name, "email": name + "@example.com"}, nil)
+		err := m.await(55*time.Second, "PUT", "owners/"+name, map[string]any{"name": name, "email": name + "@example.com"}, nil)
 		line.Ended, line.Result = boot(), result(err)
 		if err != nil {
 			line.Text = err.Error()

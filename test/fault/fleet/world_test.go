@@ -32,12 +32,12 @@ import (
 const (
 	lease  = 3 * time.Second
 	heal   = 60 * time.Second
-	gap    = 15 * time.Second
+	gap    = 10 * time.Second
 	flight = time.Second
 )
 
 // More time than this is taken by nothing that works.
-const patience = 15 * time.Second
+const patience = 60 * time.Second
 
 var built struct {
 	sync.Once
@@ -172,7 +172,7 @@ func newWorld(t *testing.T, s setup) *world {
 		m.args = []string{"serve", "--role", "control", "--data", m.data, "--database", w.url(s), "--seal", "file:" + filepath.Join(w.dir, "seal.key"), "--allow-bearer",
 			"--lease", lease.String(), "--token-ttl", "15m", "--listen", "127.0.0.1:8440", "--url", "http://127.0.0.1:8440", "--gateway-url", "http://127.0.0.1:8441",
 			"--feed-listen", m.at.ip + ":8443", "--drain", "5s"}
-		m.client = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		m.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(m.data, "lanyard.sock"))
 		}}}
 		feeds = append(feeds, "https://"+m.at.ip+":8443")
@@ -325,8 +325,14 @@ type failed struct {
 
 func (f *failed) Error() string { return fmt.Sprintf("%d %s", f.status, f.text) }
 
-// ask sends one request to a control node, as an operator on its machine.
+// ask sends one request to a control node, as an operator on its machine who waits for 20 seconds.
 func (m *machine) ask(method, path string, in, out any) error {
+	return m.await(20*time.Second, method, path, in, out)
+}
+
+func (m *machine) await(wait time.Duration, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -335,7 +341,7 @@ func (m *machine) ask(method, path string, in, out any) error {
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequest(method, "http://lanyard/v1/"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://lanyard/v1/"+path, body)
 	if err != nil {
 		return err
 	}
