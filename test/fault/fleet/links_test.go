@@ -21,6 +21,7 @@ const long = lease + 2*time.Second
 
 // TestLinks: what the network does to a fleet.
 func TestLinks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, setup{})
 	n := w.net
 	both := func(do func(from, to string) func(), g string) func() { return together(do(g, "c1"), do(g, "c2")) }
@@ -47,6 +48,7 @@ func TestLinks(t *testing.T) {
 
 // TestDatabaseLinks: what the network does between control nodes and their database.
 func TestDatabaseLinks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, setup{})
 	n := w.net
 	w.fault("c1 is cut off from the database", nobody, func() func() { return n.cut("c1", "db1") }, 20*time.Second)

@@ -189,7 +189,7 @@ func (w *world) send(g *machine, s *subject) (status int) {
 }
 
 func (w *world) agent(g *machine) {
-	for i := mathrand.IntN(100); !w.load.stopped(time.Duration(5+mathrand.IntN(30)) * time.Millisecond); i++ {
+	for i := mathrand.IntN(100); !w.load.stopped(time.Duration(20+mathrand.IntN(80)) * time.Millisecond); i++ {
 		list := w.load.all()
 		s := list[0]
 		if i%3 > 0 {
@@ -264,7 +264,8 @@ func told(r *feed.Receipt) *history.Told {
 		t.Confirmed = append(t.Confirmed, name)
 	}
 	for name, stops := range r.Waiting {
-		t.Waiting[name] = int64(stops.Sub(r.AsOf))
+		name = strings.TrimSuffix(name, " (evicted)") // it serves under its name
+		t.Waiting[name] = max(t.Waiting[name], int64(stops.Sub(r.AsOf)))
 	}
 	return t
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -55,10 +56,11 @@ func needNetwork(t *testing.T) {
 			cannot(t, fmt.Errorf("no %s here (Debian: iproute2)", program))
 		}
 	}
-	if out, err := exec.Command("ip", "netns", "add", namespaces+"probe").CombinedOutput(); err != nil {
+	probe := fmt.Sprintf("%s%d-probe-%d", namespaces, os.Getpid(), networks.Add(1))
+	if out, err := exec.Command("ip", "netns", "add", probe).CombinedOutput(); err != nil {
 		cannot(t, fmt.Errorf("no network namespaces here: %s", out))
 	}
-	run(t, "ip", "netns", "del", namespaces+"probe")
+	run(t, "ip", "netns", "del", probe)
 }
 
 // namespaces is how the names of all of them begin; the process that made them follows.
@@ -86,11 +88,10 @@ func run(t *testing.T, args ...string) {
 	}
 }
 
-var networks int
+var networks atomic.Int64
 
 func newNetwork(t *testing.T, machines ...string) *network {
-	networks++
-	n := &network{t: t, prefix: fmt.Sprintf("%s%d-%d-", namespaces, os.Getpid(), networks), spaces: map[string]*space{}, rules: 100}
+	n := &network{t: t, prefix: fmt.Sprintf("%s%d-%d-", namespaces, os.Getpid(), networks.Add(1)), spaces: map[string]*space{}, rules: 100}
 	n.router = n.space("router")
 	for _, set := range []string{"net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0", "net.ipv4.conf.all.send_redirects=0"} {
 		run(t, "ip", "netns", "exec", n.router.name, "sysctl", "-q", "-w", set)

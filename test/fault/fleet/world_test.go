@@ -125,7 +125,7 @@ type setup struct {
 	tmpfs    map[string]string             // machine → the size of a disk of its own for its folder
 }
 
-var machines = []string{"up", "db1", "db2", "c1", "c2", "gw-a", "gw-b", "gw-c"}
+var machines = []string{"up", "db1", "db2", "c1", "c2", "gw-a", "gw-b", "gw-c", "twin"}
 
 // newWorld starts a fleet, and the load on it.
 func newWorld(t *testing.T, s setup) *world {
@@ -187,7 +187,7 @@ func newWorld(t *testing.T, s setup) *world {
 		for n := range feeds {
 			m.args = append(m.args, "--control", feeds[(n+i)%len(feeds)])
 		}
-		m.client = &http.Client{Timeout: 6 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, DialContext: m.at.dial}}
+		m.client = w.through(m)
 		var join struct{ Token string }
 		w.must(w.nodes[0].ask("POST", "gateways/"+name+"/token", map[string]any{}, &join))
 		m.env = append(m.env, "LANYARD_JOIN_TOKEN="+join.Token)
@@ -196,6 +196,11 @@ func newWorld(t *testing.T, s setup) *world {
 	}
 	w.begin()
 	return w
+}
+
+// through is how agents on its machine reach a gateway.
+func (w *world) through(m *machine) *http.Client {
+	return &http.Client{Timeout: 6 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, DialContext: m.at.dial}}
 }
 
 func (w *world) must(err error) {

@@ -195,7 +195,7 @@ func (h *history) bounds(off Line) map[string]int64 {
 		for _, g := range off.Told.Confirmed {
 			m[g] = off.Ended
 		}
-		for g, more := range off.Told.Waiting {
+		for g, more := range off.Told.Waiting { // also of one by whose name another has confirmed
 			m[g] = min(off.Ended+max(more, 0), latest)
 		}
 	}
