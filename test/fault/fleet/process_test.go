@@ -1,16 +1,13 @@
 package fleet
 
 import (
-	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/lanyard-dev/lanyard/test/fault/history"
 )
 
 // everyone may be away for a while.
@@ -133,10 +130,9 @@ func TestFolders(t *testing.T) {
 		w.must(w.nodes[0].ask("POST", "gateways/gw-b/evict", map[string]any{"reason": "tests"}, nil))
 		return together(mend, func() {
 			b.kill()
-			b.start()
+			b.start() // with its folder, and the token that it has used
 			time.Sleep(time.Second)
-			b.kill()
-			w.must(os.RemoveAll(b.data))
+			b.kill() // which has not been recorded yet is in its folder
 			var join struct{ Token string }
 			w.must(w.nodes[1].ask("POST", "gateways/gw-b/token", map[string]any{"replace": true}, &join))
 			b.env = []string{"LANYARD_JOIN_TOKEN=" + join.Token}
@@ -144,14 +140,14 @@ func TestFolders(t *testing.T) {
 		})
 	}, func() { time.Sleep(long) })
 
-	w.during("another process has a copy of gw-c's folder", touch("gw-c"), func() func() {
+	// The receipts name one gateway, and mean the one that was heard: of both holds the commit and the lease.
+	w.during("another process has a copy of gw-c's folder, and is cut off later", touch("gw-c"), func() func() {
 		twin := w.twin(c)
 		w.must(copyFolder(twin.data, c.data))
 		twin.start()
 		over := make(chan struct{})
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
+		var asking sync.WaitGroup
+		asking.Go(func() {
 			for i := 0; ; i++ {
 				select {
 				case <-over:
@@ -161,20 +157,24 @@ func TestFolders(t *testing.T) {
 				list := w.load.all()
 				w.send(twin, list[i%len(list)])
 			}
-		}()
+		})
 		return func() {
 			close(over)
-			<-ended
+			asking.Wait()
 			twin.kill()
 		}
-	}, func() { time.Sleep(more(t, 10*time.Second)) })
+	}, func() {
+		time.Sleep(more(t, 6*time.Second))
+		mend := together(w.net.cut("twin", "c1"), w.net.cut("twin", "c2"))
+		time.Sleep(long)
+		mend()
+	})
 	w.judge()
 }
 
 // twin is another machine for a gateway of that name.
 func (w *world) twin(m *machine) *machine {
 	other := w.machine("twin", setup{bin: func(string) string { return m.bin }})
-	other.name = m.name
 	for _, arg := range m.args {
 		if arg == m.data {
 			arg = other.data
@@ -184,7 +184,3 @@ func (w *world) twin(m *machine) *machine {
 	other.client = w.through(other)
 	return other
 }
-
-var _ = fmt.Sprint
-var _ io.Reader
-var _ history.Line
