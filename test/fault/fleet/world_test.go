@@ -60,7 +60,7 @@ func program(t *testing.T) string {
 }
 
 func goBuild(dir, bin string) error {
-	c := exec.Command("go", "build", "-o", bin, ".")
+	c := exec.Command("go", "build", "-trimpath", "-o", bin, ".") // so that what was built once elsewhere is known again
 	c.Dir = dir
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w: %s", dir, err, out)
@@ -122,6 +122,7 @@ type setup struct {
 	database []string                      // settings of PostgreSQL
 	bin      func(machine string) string   // nil: what is built
 	env      func(machine string) []string // more of the environment
+	folders  bool                          // each machine has its folder before it starts
 	tmpfs    map[string]string             // machine → the size of a disk of its own for its folder
 }
 
@@ -273,8 +274,11 @@ func (w *world) machine(name string, s setup) *machine {
 	if s.env != nil {
 		m.env = s.env(name)
 	}
-	if size := s.tmpfs[name]; size != "" {
+	size := s.tmpfs[name]
+	if size != "" || s.folders {
 		w.must(os.Mkdir(m.data, 0o700))
+	}
+	if size != "" {
 		if err := syscall.Mount("tmpfs", m.data, "tmpfs", 0, "size="+size); err != nil {
 			cannot(w.t, fmt.Errorf("no tmpfs here: %w", err))
 		}

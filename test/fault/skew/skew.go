@@ -89,7 +89,7 @@ func Build(bin, dir, scratch string) error {
 		os.WriteFile(added, []byte(more), 0o600), os.WriteFile(overlay, list, 0o600)); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-overlay", overlay, "-o", bin, ".")
+	build := exec.Command("go", "build", "-trimpath", "-overlay", overlay, "-o", bin, ".")
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build -overlay: %w: %s", err, out)
