@@ -52,11 +52,12 @@ func (w *world) fill(m *machine) (free func()) {
 	return func() { w.must(os.Remove(name)) }
 }
 
-// havoc kills and stops processes, one or more at a time, and starts them again.
+// havoc kills and stops processes, and starts them again; what ends by itself, because it finds no database, is started again, too.
 func (w *world) havoc(d time.Duration) {
 	r, all, seen := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)), append(append([]*machine{}, w.nodes...), w.gateways...), map[string]int{}
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond) {
 		m, pause := all[r.IntN(len(all))], time.Duration(r.IntN(1500))*time.Millisecond
+		w.revive()
 		switch what := r.IntN(10); {
 		case what == 0:
 			seen["PostgreSQL killed"]++
@@ -76,6 +77,19 @@ func (w *world) havoc(d time.Duration) {
 		}
 	}
 	w.t.Log(seen)
+	for range 10 {
+		w.revive()
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// revive starts what has ended, as who runs services does.
+func (w *world) revive() {
+	for _, m := range append(append([]*machine{}, w.nodes...), w.gateways...) {
+		if m.gone(0) {
+			m.start()
+		}
+	}
 }
 
 // copyFolder copies the files of a folder.
