@@ -32,13 +32,14 @@ unstarted() {
 	return $code
 }
 
-# What is not there is installed: npm, a Python with venv, a browser, a C compiler, PostgreSQL (Debian's names).
+# What is not there is installed: npm, a Python with venv, a browser, a C compiler, the network's tools, PostgreSQL (Debian's names).
 deps() {
 	local missing=()
 	command -v npm >/dev/null || missing+=(npm)
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 	command -v chromium >/dev/null || missing+=(chromium)
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+	command -v ip >/dev/null && command -v tc >/dev/null || missing+=(iproute2)
 	command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 	[ ${#missing[@]} -eq 0 ] || { apt-get update -qq && unstarted apt-get install -y -qq "${missing[@]}"; } || return 1
 	make -s interop-deps
@@ -48,13 +49,15 @@ step deps deps
 export CI=${CI:-1} # what is missing from here on is a failure, and no reason to skip
 step lint make -s lint
 step build make -s build
-step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|e2e|conformance|asi03)$")'
+step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|fault/fleet|e2e|conformance|asi03)$")'
 step postgres go run ./test/pg go test -count=1 -timeout 6m ./internal/control/...
 step e2e go test -count=1 -timeout 6m ./test/e2e
 step asi03 go test -count=1 -timeout 3m ./test/asi03
 step conformance go test -count=1 -timeout 3m ./test/conformance
 step race race
 step fault go test -count=1 -timeout 15m -v ./test/fault
+# Fleets wait more than they work, so several are broken at a time.
+step fleet go test -count=1 -timeout 15m -parallel 4 -v ./test/fault/fleet
 
 if [ ${#failed[@]} -gt 0 ]; then
 	echo "FAIL: ${failed[*]} ($SECONDS s)"

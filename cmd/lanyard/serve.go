@@ -310,6 +310,9 @@ func (s *server) open() (err error) {
 	if err := errors.Join(s.fleet.open(), s.operate.open()); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(s.data, 0o700); err != nil { // nobody has made it where the store and the seal's key are elsewhere
+		return err
+	}
 	s.unx, err = control.LocalListener(filepath.Join(s.data, "lanyard.sock"))
 	return err
 }

@@ -361,6 +361,8 @@ func (f *fleet) fault(err error) (*feed.Fault, int) {
 		return &feed.Fault{Code: feed.FaultUnavailable, Text: err.Error()}, http.StatusServiceUnavailable
 	case errors.Is(err, errStopping), errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &feed.Fault{Code: feed.FaultUnavailable, Text: errStopping.Error()}, http.StatusServiceUnavailable
+	case errors.Is(err, store.ErrNewer):
+		return &feed.Fault{Code: feed.FaultUnavailable, Text: "this control node is older than its database"}, http.StatusServiceUnavailable
 	case errors.Is(err, store.ErrFull):
 		return &feed.Fault{Code: feed.FaultUnavailable, Text: "the control plane's disk is full"}, http.StatusServiceUnavailable
 	}

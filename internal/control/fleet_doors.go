@@ -45,6 +45,7 @@ func (f *fleet) handler() http.Handler {
 	}))
 	mux.Handle("POST "+feed.PathRecord, guarded(f, much, func(ctx context.Context, g store.Gateway, in feed.Recording) (done, error) {
 		for i := range in.Events {
+			f.date(&in.Events[i])
 			if err := f.own(g, &in.Events[i]); err != nil {
 				return done{}, err
 			}
@@ -126,6 +127,19 @@ func (f *fleet) forTask(ctx context.Context, g store.Gateway, id string) error {
 // ownEvents are what gateways have events of.
 var ownEvents = []string{"request", "upstream.differ"}
 
+// date has an event whose time has not come be of now, and say which time it came with: a gateway's clock was wrong, or this one is.
+// It is not refused for that: what comes after it from there would have to wait until that time.
+func (f *fleet) date(e *ledger.Event) {
+	now := f.p.Now()
+	if !e.Time.After(now.Add(5 * time.Minute)) {
+		return
+	}
+	if e.Detail == nil {
+		e.Detail = map[string]string{}
+	}
+	e.Detail["dated"], e.Time = e.Time.UTC().Format(time.RFC3339), now
+}
+
 // own says what of an event is not the gateway's to record.
 func (f *fleet) own(g store.Gateway, e *ledger.Event) error {
 	wrong := ""
@@ -136,8 +150,8 @@ func (f *fleet) own(g store.Gateway, e *ledger.Event) error {
 		wrong = fmt.Sprintf("a gateway has no events of type %.64q", e.Type)
 	case len(e.ID) < 8 || len(e.ID) > 64:
 		wrong = "it has no id"
-	case e.Time.IsZero() || e.Time.After(f.p.Now().Add(5*time.Minute)):
-		wrong = "it has no time, or one that has not come; are the clocks right?"
+	case e.Time.IsZero():
+		wrong = "it has no time"
 	case len(e.Leaf()) > ledger.MaxLeaf:
 		wrong = "it is too large"
 	}

@@ -224,7 +224,7 @@ func TestBoundaries(t *testing.T) {
 	size := p.Store.Size()
 	for what, edit := range map[string]func(*ledger.Event){
 		"another's name": func(e *ledger.Event) { e.Gateway = "gw-2" }, "no name": func(e *ledger.Event) { e.Gateway = "" },
-		"what operators do": func(e *ledger.Event) { e.Type = "identity.kill" }, "a time to come": func(e *ledger.Event) { e.Time = e.Time.Add(time.Hour) }, "no time": func(e *ledger.Event) { e.Time = time.Time{} },
+		"what operators do": func(e *ledger.Event) { e.Type = "identity.kill" }, "no time": func(e *ledger.Event) { e.Time = time.Time{} },
 		"no id": func(e *ledger.Event) { e.ID = "" },
 	} {
 		good, bad := event(t, "gw-1"), event(t, "gw-1")
@@ -235,6 +235,27 @@ func TestBoundaries(t *testing.T) {
 	}
 	if p.Store.Size() != size {
 		t.Error("a part of what was refused is recorded")
+	}
+	early := event(t, "gw-1")
+	said := early.Time.Add(30 * 24 * time.Hour)
+	early.Time = said
+	for range 2 { // it may come again
+		if err := g.Record(t.Context(), []ledger.Event{early, event(t, "gw-1")}); err != nil {
+			t.Fatal("a clock that is wrong holds up what comes after it:", err)
+		}
+	}
+	found, err := p.Store.Search(t.Context(), ledger.Query{Type: early.Type}, 0, 10)
+	n := 0
+	for _, e := range found {
+		if e.Event.ID == early.ID {
+			n++
+			if e.Event.Time.After(p.Now()) || e.Event.Detail["dated"] != said.UTC().Format(time.RFC3339) {
+				t.Errorf("it is dated %s and says %v", e.Event.Time, e.Event.Detail)
+			}
+		}
+	}
+	if err != nil || n != 1 {
+		t.Errorf("it is there %d times: %v", n, err)
 	}
 }
 

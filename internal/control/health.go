@@ -59,7 +59,7 @@ func health(mux *http.ServeMux, ready func() error) {
 		why := "the view is not complete, or events cannot be kept" // by what, is for the log
 		if errors.Is(err, store.ErrUnavailable) {
 			why = store.ErrUnavailable.Error() // and not what the driver says
-		} else if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrDraining) || errors.Is(err, feed.ErrLapsed) {
+		} else if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrNewer) || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrDraining) || errors.Is(err, feed.ErrLapsed) {
 			why = err.Error()
 		}
 		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)

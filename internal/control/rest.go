@@ -323,6 +323,8 @@ func problem(err error) error {
 		p.Status, p.Detail = http.StatusNotFound, err.Error()
 	case errors.Is(err, store.ErrFull):
 		p.Status, p.Detail = http.StatusInsufficientStorage, "The disk is full, so nothing was changed. Make space and try again."
+	case errors.Is(err, store.ErrNewer):
+		p.Status, p.Detail = http.StatusServiceUnavailable, "A newer lanyard has changed the database: use that one here, too. Nothing was changed."
 	case errors.Is(err, store.ErrUncertain):
 		p.Status, p.Detail = http.StatusServiceUnavailable, "The database went away before it said whether this was changed. Look at what there is before trying again."
 	case errors.Is(err, store.ErrUnavailable):

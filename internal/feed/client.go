@@ -31,8 +31,15 @@ type Client struct {
 	Quiet     time.Duration                    // a watch on which nothing came for so long is dead [10s]
 	OnTrust   func(authorities [][]byte) error // told whom to trust, when that is said; nil: nobody is
 
-	http *http.Client
-	at   atomic.Int64 // which address is used
+	http     *http.Client
+	at       atomic.Int64 // which address is used
+	watching atomic.Pointer[watching]
+}
+
+// watching is a watch that runs.
+type watching struct {
+	address string
+	end     context.CancelCauseFunc
 }
 
 var (
@@ -161,9 +168,16 @@ func (c *Client) send(ctx context.Context, method, address, path string, in any)
 
 // call sends in to path and reads what is answered into out.
 func (c *Client) call(ctx context.Context, path string, twice bool, in, out any) error {
+	_, err := c.answer(ctx, path, twice, in, out)
+	return err
+}
+
+// answer is call, and says which address has answered.
+func (c *Client) answer(ctx context.Context, path string, twice bool, in, out any) (answered string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	return c.each(ctx, twice, func(address string) error {
+	err = c.each(ctx, twice, func(address string) error {
+		answered = address
 		res, err := c.send(ctx, http.MethodPost, address, path, in)
 		if err != nil {
 			return err
@@ -177,12 +191,18 @@ func (c *Client) call(ctx context.Context, path string, twice bool, in, out any)
 		}
 		return err
 	})
+	return answered, err
 }
 
 // Ack says: I enforce everything up to here. What is returned is for how long the gateway may go on from the moment before.
+// Where that is not answered any more, changes will not come from either: when another address answers, a watch moves there, too,
+// before the lease ends for want of them.
 func (c *Client) Ack(ctx context.Context, at Cursor) (time.Duration, error) {
 	var l LeaseAnswer
-	err := c.call(ctx, PathAck, true, at, &l)
+	answered, err := c.answer(ctx, PathAck, true, at, &l)
+	if w := c.watching.Load(); err == nil && w != nil && w.address != answered {
+		w.end(errElsewhere)
+	}
 	if err != nil || l.Milliseconds < 0 || l.Milliseconds > MaxLease.Milliseconds() {
 		if err == nil {
 			err = fmt.Errorf("%w: a lease of %d ms", ErrVersion, l.Milliseconds)
@@ -246,11 +266,16 @@ func (c *Client) Watch(ctx context.Context, after Cursor) iter.Seq2[Change, erro
 var (
 	errQuiet = errors.New("nothing came from the control plane, not even that there is nothing: the link is dead")
 	errEnd   = errors.New("the control plane, or something between, ended the feed")
+
+	errElsewhere = errors.New("what is acknowledged is answered at another address only: the feed is followed there, too")
 )
 
 func (c *Client) watch(ctx context.Context, address string, after Cursor, yield func(Change) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	w := &watching{address, cancel}
+	c.watching.Store(w)
+	defer c.watching.CompareAndSwap(w, nil)
 	quiet := c.Quiet
 	if quiet == 0 {
 		quiet = 10 * time.Second

@@ -46,3 +46,62 @@ func TestHanging(t *testing.T) {
 		t.Errorf("the next address is not tried: %v", err)
 	}
 }
+
+// TestHalfDeaf: a control plane that keeps a watch open and answers no acknowledgement, as one without its database does, is left
+// for one that does, long before the watch is taken for dead.
+func TestHalfDeaf(t *testing.T) {
+	a := newAuthority(t)
+	over := make(chan struct{})
+	deaf := a.serve(feed.ControlName("lanyard.local"), func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == feed.PathWatch {
+			io.WriteString(w, `{"version":1}`+"\n")
+			w.(http.Flusher).Flush()
+		}
+		io.Copy(io.Discard, r.Body) // else nobody sees that the caller goes
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+	})
+	t.Cleanup(func() { close(over) })
+	watched := make(chan bool, 1)
+	good := a.serve(feed.ControlName("lanyard.local"), func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == feed.PathWatch {
+			watched <- true
+			io.WriteString(w, `{"version":1}`+"\n")
+			return
+		}
+		io.WriteString(w, `{"lease_ms":1000}`)
+	})
+	c := a.client(deaf.URL, good.URL)
+	c.Quiet = time.Minute
+	ended := make(chan error, 1)
+	go func() {
+		for _, err := range c.Watch(t.Context(), feed.Cursor{Epoch: "e", Seq: 1}) {
+			ended <- err
+		}
+	}()
+	for n := 0; ; n++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		_, err := c.Ack(ctx, feed.Cursor{Epoch: "e", Seq: 1})
+		cancel()
+		if err == nil {
+			break
+		} else if n == 20 {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-ended:
+		t.Log(err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the watch stays where nothing is answered")
+	}
+	for range c.Watch(t.Context(), feed.Cursor{Epoch: "e", Seq: 1}) {
+	}
+	select {
+	case <-watched:
+	default:
+		t.Error("the next watch is not where it was answered")
+	}
+}

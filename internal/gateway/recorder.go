@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
@@ -61,13 +63,14 @@ func (q *recorder) queue(e ledger.Event) {
 }
 
 // durable returns nil once the events are in the ledger, or in the spool when the control
-// plane does not record them. While it is known to fail nobody waits for it.
+// plane does not record them. While it is known to fail nobody waits for it. Of a gateway that was
+// evicted it never will: what waits for that does not go on.
 func (q *recorder) durable(events []ledger.Event) error {
 	if q.g.Spool != nil && q.failing.Load() {
 		return q.spool(events)
 	}
 	err := q.send(events)
-	if err != nil && q.g.Spool != nil {
+	if err != nil && q.g.Spool != nil && !errors.Is(err, feed.ErrEvicted) {
 		err = q.spool(events)
 	}
 	return err
@@ -143,6 +146,9 @@ func (q *recorder) flush() error {
 			record = q.spool // behind what waits there, so that they are sent in order
 		}
 		err := record(events[:n])
+		if errors.Is(err, feed.ErrEvicted) && q.g.Spool != nil { // it may be let in again
+			err = q.spool(events[:n])
+		}
 		if err != nil && q.g.Spool != nil { // it takes nothing; the control plane may again
 			err = q.send(events[:n])
 		}

@@ -58,6 +58,34 @@ func emptied(t testing.TB, s *Spool) (ids []string, damaged int) {
 	}
 }
 
+// TestSpooledEvicted: a gateway that hears that it was evicted when it records an intent lets nothing pass by its spool, which
+// nobody may ever take from it; the ends of what had passed wait there.
+func TestSpooledEvicted(t *testing.T) {
+	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) {
+		c.Spool = openSpool(t, filepath.Join(t.TempDir(), "spool"), 1<<20, journaltest.Sealer(t))
+	})
+	raw := w.mint(w.claims("bot"))
+	if res, body := w.do(w.request("GET", "/mail/before", raw, nil)); res.StatusCode != 200 {
+		t.Fatalf("%d %s", res.StatusCode, body)
+	}
+	w.plane.gone.Store(true)
+	if res, body := w.do(w.request("POST", "/mail/after", raw, nil)); res.StatusCode != 503 {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	eventually(t, "nothing is in memory alone", func() bool { return w.g.recorder.held.Load() == 0 })
+	w.plane.gone.Store(false)
+	eventually(t, "the ends are recorded", func() bool { return w.g.Spool.empty() })
+	ends := 0
+	for _, e := range w.plane.recorded() {
+		if e.Outcome != ledger.Pending {
+			ends++
+		}
+	}
+	if ends != 2 {
+		t.Errorf("%d ends", ends)
+	}
+}
+
 // TestSpooledGoesOn: while the control plane cannot record, what must be recorded first goes on by the spool; then all of it is recorded, in order.
 func TestSpooledGoesOn(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")

@@ -38,6 +38,7 @@ type plane struct {
 	mu     sync.Mutex
 	events []ledger.Event
 	down   atomic.Bool
+	gone   atomic.Bool                   // the gateway was evicted
 	hung   atomic.Pointer[chan struct{}] // writes wait until it is closed
 	asked  atomic.Int64                  // for a credential
 
@@ -63,6 +64,9 @@ func (p *plane) Record(ctx context.Context, e []ledger.Event) error {
 	}
 	if p.down.Load() {
 		return errors.New("disk full")
+	}
+	if p.gone.Load() {
+		return feed.ErrEvicted
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -217,6 +217,11 @@ func TestTwinStart(t *testing.T) {
 		all.Go(h.start)
 	}
 	all.Wait()
+	late := *nodes[0] // its key is elsewhere, and nobody has made it a folder
+	late.data, late.controlA, late.gateA, late.flags = first.data+"4", port.Free(), port.Free(), append(nodes[0].flags, "--seal", "file:"+filepath.Join(first.data, "seal.key"))
+	late.control, late.gate = "http://"+late.controlA, "http://"+late.gateA
+	late.start()
+	nodes = append(nodes, &late)
 	nodes[0].settle()
 	for _, h := range nodes {
 		defer h.stop()

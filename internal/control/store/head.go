@@ -25,8 +25,15 @@ type queryer interface {
 	QueryRowContext(context.Context, string, ...any) *sql.Row
 }
 
+// readHead reads the head, and refuses one beside which a newer program keeps what this one does not know of: it may have
+// begun while this one runs.
 func readHead(ctx context.Context, q queryer, hold string) (r headRow, err error) {
-	return r, q.QueryRowContext(ctx, "SELECT epoch, seq, kept, size, root FROM head"+hold).Scan(&r.epoch, &r.seq, &r.kept, &r.size, &r.root)
+	at, known := 0, len(steps())
+	err = q.QueryRowContext(ctx, "SELECT epoch, seq, kept, size, root, (SELECT MAX(version) FROM schema_version) FROM head"+hold).Scan(&r.epoch, &r.seq, &r.kept, &r.size, &r.root, &at)
+	if err == nil && at > known {
+		err = fmt.Errorf("%w: its schema is version %d, this program knows %d", ErrNewer, at, known)
+	}
+	return r, err
 }
 
 // is reports whether a head is what the database has.
@@ -117,6 +124,7 @@ func (db *DB) current(ctx context.Context) (*head, error) {
 	ctx, cancel := db.patient(ctx)
 	defer cancel()
 	r, err := readHead(ctx, db.r, "")
+	db.newer.Store(errors.Is(err, ErrNewer))
 	if err != nil || r.is(db.head.Load()) {
 		return db.head.Load(), db.mapped(err)
 	}

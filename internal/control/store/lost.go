@@ -14,6 +14,8 @@ var (
 	ErrUnavailable = errors.New("the database cannot be reached")
 	// ErrUncertain means that the database went away while it committed and did not come back: all of it was changed, or nothing.
 	ErrUncertain = errors.New("the database did not say whether it was changed; look before trying again")
+	// ErrNewer means that another process, of a newer version, has brought the database to its schema. This one does nothing more with it.
+	ErrNewer = errors.New("a newer lanyard has changed the database: use that one here, too")
 )
 
 // patience is how long a write to a database elsewhere, or a look at how far it is, may take; unanswered is how long a commit without an answer is asked after.
@@ -47,6 +49,10 @@ func (db *DB) begin(ctx context.Context) (*sql.Tx, error) {
 				return tx, nil
 			}
 			tx.Rollback()
+			if errors.Is(err, ErrNewer) {
+				db.newer.Store(true)
+				return nil, err
+			}
 		}
 		if n == 4 || !db.engine.lost(err) {
 			return nil, err

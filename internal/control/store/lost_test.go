@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -324,6 +326,65 @@ func TestSilent(t *testing.T) {
 			return
 		case <-late:
 			t.Fatal("a follower hears nothing more")
+		}
+	}
+}
+
+// TestNewerBeside: a node that runs when a newer program changes the schema does nothing more, until that is undone: it writes nothing, gives
+// no lease, shows no changes, and says so.
+func TestNewerBeside(t *testing.T) {
+	conf := storetest.Config(t)
+	conf.Database = pg.New(t)
+	db, err := store.Open(t.Context(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	begin := db.Head()
+	put := func(id identity.OwnerID) error {
+		_, err := db.Write(t.Context(), func(tx *store.Tx) error {
+			tx.Record(storetest.Event("o"))
+			return tx.PutOwner(identity.Owner{ID: id, Name: "x", State: identity.OwnerActive})
+		})
+		return err
+	}
+	change := func(text string) {
+		t.Helper()
+		c, err := pgx.Connect(t.Context(), conf.Database)
+		if err == nil {
+			_, err = c.Exec(t.Context(), text)
+			c.Close(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change("INSERT INTO schema_version (version) VALUES (999)")
+	if err := put("anna"); !errors.Is(err, store.ErrNewer) {
+		t.Errorf("it writes: %v", err)
+	}
+	if _, err := db.Latest(t.Context()); !errors.Is(err, store.ErrNewer) {
+		t.Errorf("it says where the head is: %v", err)
+	}
+	if err := db.Ready(); !errors.Is(err, store.ErrNewer) {
+		t.Errorf("it is ready: %v", err)
+	}
+	for _, err := range db.Watch(t.Context(), begin) {
+		if !errors.Is(err, store.ErrNewer) {
+			t.Errorf("it shows changes: %v", err)
+		}
+		break
+	}
+	change("DELETE FROM schema_version WHERE version = 999")
+	if err := put("anna"); err != nil {
+		t.Error(err)
+	}
+	if _, err := db.Latest(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for begun := time.Now(); db.Ready() != nil; time.Sleep(20 * time.Millisecond) { // who listens has to come back, too
+		if time.Since(begun) > 20*time.Second {
+			t.Fatal(db.Ready())
 		}
 	}
 }

@@ -107,8 +107,8 @@ func postgresConfig(database string) (*pgx.ConnConfig, error) {
 		c.ConnectTimeout = 5 * time.Second
 	}
 	for name, value := range map[string]string{"application_name": "lanyard",
-		// A node that went away in the midst of a write must not keep the others from theirs.
-		"idle_in_transaction_session_timeout": "10s", "lock_timeout": "20s", "tcp_user_timeout": "10s"} {
+		// A node that went away in the midst of a write must not keep the others from theirs, or gateways that turn to them from a lease of the usual length.
+		"idle_in_transaction_session_timeout": "5s", "lock_timeout": "20s", "tcp_user_timeout": "10s"} {
 		if c.RuntimeParams[name] == "" {
 			c.RuntimeParams[name] = value
 		}

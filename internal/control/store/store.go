@@ -84,6 +84,7 @@ type DB struct {
 	touched  touched                      // credentials
 	heard    touched                      // of gateways
 	full     atomic.Bool                  // the last write found the disk full
+	newer    atomic.Bool                  // a newer program has changed the schema
 	leads    atomic.Bool                  // this is the node of several that does what is to be done once
 	take     atomic.Pointer[func(string)] // what other nodes tell
 	down     atomic.Pointer[error]        // why the database was not reached when it last was to be
@@ -268,6 +269,9 @@ func (db *DB) Ready() error {
 	}
 	if db.full.Load() {
 		return ErrFull
+	}
+	if db.newer.Load() {
+		return ErrNewer
 	}
 	if why := db.down.Load(); why != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, *why)

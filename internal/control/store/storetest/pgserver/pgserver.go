@@ -3,7 +3,6 @@
 package pgserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +28,7 @@ var ErrMissing = errors.New("there is no PostgreSQL here (Debian: postgresql)")
 type Server struct {
 	dir, bin string
 	run      *syscall.SysProcAttr
+	enter    func() error // goes where its processes are to run, on the thread that starts them; nil: here
 	mu       sync.Mutex
 	process  *exec.Cmd
 	schemas  int
@@ -37,7 +37,8 @@ type Server struct {
 // programs is the folder of initdb and postgres, of the newest version there is.
 func programs() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path), nil
+		path, err = filepath.EvalSymlinks(path) // a link is there without the other programs
+		return filepath.Dir(path), err
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
@@ -51,13 +52,12 @@ func programs() (string, error) {
 }
 
 // Start starts a server with the settings given, like "fsync=on". Without any it is fast and forgets when the machine ends.
-func Start(settings ...string) (s *Server, err error) {
-	bin, err := programs()
-	if err != nil {
-		return nil, err
-	}
-	s = &Server{bin: bin, run: &syscall.SysProcAttr{}}
-	if s.dir, err = os.MkdirTemp("", "lanyard-pg-"); err != nil {
+func Start(settings ...string) (*Server, error) { return StartIn(nil, settings...) }
+
+// StartIn starts one elsewhere: enter brings the thread that it is called on there, such as into a network namespace. From
+// where it listens everybody may come in.
+func StartIn(enter func() error, settings ...string) (s *Server, err error) {
+	if s, err = folder(enter); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -65,6 +65,55 @@ func Start(settings ...string) (s *Server, err error) {
 			os.RemoveAll(s.dir)
 		}
 	}()
+	initdb := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "--no-instructions")
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	if err := s.add("pg_hba.conf", "host all all all trust", "host replication all all trust"); err != nil {
+		return nil, err
+	}
+	if err := s.set(append([]string{"listen_addresses=''", "max_connections=200", "shared_buffers=32MB",
+		"fsync=off", "full_page_writes=off", "logging_collector=off", "autovacuum_naptime=5s"}, settings...)...); err != nil {
+		return nil, err
+	}
+	return s, s.Up()
+}
+
+// Standby starts a server that follows this one, which it reaches by what from says, as in "host=10.0.0.2". It is called name there.
+func (s *Server) Standby(enter func() error, name, from string, settings ...string) (b *Server, err error) {
+	if b, err = folder(enter); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(b.dir)
+		}
+	}()
+	copied := b.command("pg_basebackup", "-D", b.data(), "-h", s.dir, "-U", "postgres", "-X", "stream", "-c", "fast", "-N")
+	if out, err := copied.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("pg_basebackup: %w: %s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(b.data(), "standby.signal"), nil, 0o644); err != nil {
+		return nil, err
+	}
+	return b, errors.Join(b.set(append([]string{"primary_conninfo='user=postgres application_name=" + name + " " + from + "'"}, settings...)...), b.Up())
+}
+
+// Promote has one that follows lead from now on.
+func (s *Server) Promote() error {
+	return s.Exec("SELECT pg_promote()")
+}
+
+// folder makes the folder of a server.
+func folder(enter func() error) (s *Server, err error) {
+	bin, err := programs()
+	if err != nil {
+		return nil, err
+	}
+	s = &Server{bin: bin, run: &syscall.SysProcAttr{}, enter: enter}
+	if s.dir, err = os.MkdirTemp("", "lanyard-pg-"); err != nil {
+		return nil, err
+	}
 	if os.Getuid() == 0 { // which it refuses to run as
 		u, err := user.Lookup("postgres")
 		if err != nil {
@@ -77,23 +126,22 @@ func Start(settings ...string) (s *Server, err error) {
 			return nil, err
 		}
 	}
-	initdb := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "--no-instructions")
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w: %s", err, out)
-	}
-	var conf bytes.Buffer
-	for _, line := range append([]string{"listen_addresses=''", "unix_socket_directories='" + s.dir + "'", "max_connections=200", "shared_buffers=32MB",
-		"fsync=off", "full_page_writes=off", "logging_collector=off", "autovacuum_naptime=5s"}, settings...) {
-		fmt.Fprintln(&conf, line)
-	}
-	f, err := os.OpenFile(filepath.Join(s.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	return s, nil
+}
+
+// set adds settings.
+func (s *Server) set(settings ...string) error {
+	return s.add("postgresql.conf", append([]string{"unix_socket_directories='" + s.dir + "'"}, settings...)...)
+}
+
+// add adds lines to one of its files.
+func (s *Server) add(file string, lines ...string) error {
+	f, err := os.OpenFile(filepath.Join(s.data(), file), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := f.Write(conf.Bytes()); errors.Join(err, f.Close()) != nil {
-		return nil, err
-	}
-	return s, s.Up()
+	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
+	return errors.Join(err, f.Close())
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
@@ -117,7 +165,7 @@ func (s *Server) Up() error {
 		if s.process == nil {
 			s.process = s.command("postgres", "-D", s.data())
 			s.process.Stdout, s.process.Stderr = log, log
-			if err := begin(s.process); err != nil {
+			if err := begin(s.process, s.enter); err != nil {
 				s.process = nil
 				return err
 			}
@@ -142,14 +190,20 @@ func (s *Server) Up() error {
 }
 
 // begin starts a process that ends when this one does, however that ends: Linux tells it when the thread that started it is gone.
-func begin(c *exec.Cmd) error {
+func begin(c *exec.Cmd, enter func() error) error {
 	attr := *c.SysProcAttr
 	attr.Pdeathsig = syscall.SIGQUIT
 	c.SysProcAttr = &attr
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		err := c.Start()
+		err := error(nil)
+		if enter != nil {
+			err = enter()
+		}
+		if err == nil {
+			err = c.Start()
+		}
 		started <- err
 		if err == nil {
 			c.Wait()
