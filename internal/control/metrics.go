@@ -41,15 +41,27 @@ func (c *counters) killed(r feed.Receipt) {
 func (p *Plane) recordIssued(ctx context.Context, events []ledger.Event) error {
 	err := p.Store.Record(ctx, events)
 	for _, e := range events {
-		if e.Type == "token.issue" {
-			outcome := e.Outcome
-			if err != nil {
-				outcome = ledger.Failed
-			}
-			p.counters.tokens.WithLabelValues(string(outcome)).Inc()
-		}
+		p.issued(e, err)
 	}
 	return err
+}
+
+// recordStatus is Store.RecordStatus for the issuer, counted.
+func (p *Plane) recordStatus(ctx context.Context, e ledger.Event, s store.Status) error {
+	err := p.Store.RecordStatus(ctx, e, s)
+	p.issued(e, err)
+	return err
+}
+
+func (p *Plane) issued(e ledger.Event, err error) {
+	if e.Type != "token.issue" {
+		return
+	}
+	outcome := e.Outcome
+	if err != nil {
+		outcome = ledger.Failed
+	}
+	p.counters.tokens.WithLabelValues(string(outcome)).Inc()
 }
 
 // metrics registers what who runs this wants to see.

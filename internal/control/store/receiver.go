@@ -71,4 +71,3 @@ func (tx *Tx) DeleteSignal(n Note) error {
 func (tx *Tx) Waiting(door string) (n int, err error) {
 	return n, tx.row("SELECT COUNT(*) FROM outbox WHERE door = $1", []any{door}, &n)
 }
-
