@@ -196,6 +196,24 @@ type ProviderView struct {
 	Clients int             `json:"clients" doc:"How many identities hold a credential that stands on its word"`
 }
 
+// ReceiverInput is PUT /v1/receivers/{receiver}.
+type ReceiverInput struct {
+	URL           string  `json:"url" doc:"Where events are pushed (RFC 8935)" example:"https://crm.example.com/events" minLength:"1" maxLength:"2048"`
+	Audience      string  `json:"audience,omitempty" doc:"aud of what it gets; default its URL" maxLength:"2048"`
+	Authorization *string `json:"authorization,omitempty" doc:"What it wants in the Authorization header, sealed at rest and never given back; empty: nothing; left out: what it has stays, if the URL does" maxLength:"4096"`
+}
+
+// ReceiverView is a receiver, with how much it has still to be told.
+type ReceiverView struct {
+	identity.Receiver
+	Waiting int `json:"waiting" doc:"Signals that it has not taken yet"`
+}
+
+// ReceiverVerified is the answer of POST /v1/receivers/{receiver}/verify.
+type ReceiverVerified struct {
+	Seconds float64 `json:"seconds" doc:"How long it took to take the verification event"`
+}
+
 // ProviderKeys is GET /v1/providers/{provider}/keys.
 type ProviderKeys struct {
 	Keys   []string `json:"keys" doc:"Their ids (kid); one without is -"`

@@ -20,6 +20,7 @@ func (p *Plane) routes(api door) {
 	p.childRoutes(api)
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
+	p.receiverRoutes(api)
 	p.accountRoutes(api)
 	p.guardrailRoutes(api)
 	p.taskRoutes(api)
