@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
 // ear is a resource server elsewhere: it takes what is pushed to it if another library verifies it.
@@ -177,7 +178,12 @@ func TestSignalsOfCredentials(t *testing.T) {
 	}
 	var bot IdentityView
 	json.Unmarshal([]byte(p.must("GET", "/v1/identities/bot", "")), &bot)
-	id := bot.Credentials[len(bot.Credentials)-1].ID
+	id := ""
+	for _, k := range bot.Credentials {
+		if k.Kind == identity.Key {
+			id = k.ID
+		}
+	}
 	p.must("POST", "/v1/revoke", `{"credential":"`+id+`","reason":"x"}`)
 	eventually(t, "it is told", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.heard) == 1 })
 	e.mu.Lock()
@@ -236,8 +242,13 @@ func TestDeafReceiver(t *testing.T) {
 	deaf.mu.Lock()
 	deaf.refuse = 0
 	deaf.mu.Unlock()
-	p.ahead.Add(int64(lastRetry))
-	p.must("POST", "/v1/identities/bot/resume", `{"reason":"x"}`) // has it look
+	p.must("POST", "/v1/identities/bot/resume", `{"reason":"x"}`)
+	eventually(t, "it is told again", func() bool {
+		p.ahead.Add(int64(lastRetry))
+		deaf.mu.Lock()
+		defer deaf.mu.Unlock()
+		return len(deaf.heard) > 0
+	})
 	if got := deaf.take(1); got[0] != "session-revoked bot admin" {
 		t.Errorf("%q", got)
 	}
@@ -248,7 +259,10 @@ func TestDeafReceiver(t *testing.T) {
 	good.take(1)
 	p.ahead.Add(int64(pushUntil))
 	p.must("PUT", "/v1/owners/ben", `{"name":"Ben","email":"ben@example.com"}`)
-	eventually(t, "it is given up", func() bool { return !strings.Contains(p.must("GET", "/v1/receivers", ""), `"waiting":1`) })
+	eventually(t, "it is given up", func() bool {
+		p.ahead.Add(int64(lastRetry))
+		return !strings.Contains(p.must("GET", "/v1/receivers", ""), `"waiting":1`)
+	})
 	if last := p.last(); last.Type != "receiver.tell" || last.Reason == "" || last.Resource != "deaf" {
 		t.Errorf("%+v", last)
 	}
