@@ -52,14 +52,14 @@ func (s *StatusLists) Good(ctx context.Context, uri string, index int) (bool, er
 	defer s.mu.Unlock()
 	c, ok := s.cached[uri]
 	if at := now(); !ok || !at.Before(c.until) || at.Before(c.list.Issued.Add(-token.Skew)) {
-		list, err := s.fetch(ctx, uri, now())
+		list, err := s.fetch(ctx, uri, at) // its time to live counts from before it was asked for
 		if err != nil {
 			return false, fmt.Errorf("client: status list: %w", err)
 		}
 		if len(s.cached) >= maxLists || s.cached == nil {
 			s.cached = map[string]cachedList{}
 		}
-		c = cachedList{list, now().Add(list.TTL)}
+		c = cachedList{list, at.Add(list.TTL)}
 		if list.Expires.Before(c.until) {
 			c.until = list.Expires
 		}
