@@ -90,6 +90,7 @@ func (p *Plane) metrics() error {
 		gauge("lanyard_approvals_waiting", "Questions to people that wait for an answer.", func() float64 { return float64(look.at().Waiting) }),
 		gauge("lanyard_tasks_open", "Tasks that are open.", func() float64 { return float64(look.at().Tasks) }),
 		gauge("lanyard_notes_waiting", "What people are still to be told, over all doors.", func() float64 { return float64(look.at().Notes) }),
+		gauge("lanyard_signals_waiting", "What receivers are still to be told of what ended, over all receivers.", func() float64 { return float64(look.at().Signals) }),
 		gauge("lanyard_seal_secrets_waiting", "Secrets still sealed with an older data key.", func() float64 { return float64(look.at().Sealed) }),
 		gauge("lanyard_seal_data_keys", "Data keys that secrets may be sealed with; more than one during a rotation.", func() float64 { return float64(p.Store.Seal.Info().Keys) }),
 		gauge("lanyard_seal_usable", "1 when the key-encryption key opened the data keys within the last minute or so; at 0 the next start will fail.", func() float64 { return flag(*p.sealed.why.Load() == "") }),

@@ -42,6 +42,9 @@ func ReceiverSecret(name string) string { return "receiver/" + name }
 // ReceiverDoor is the door of notes for a receiver. No other door has a slash in its name.
 func ReceiverDoor(name string) string { return "receiver/" + name }
 
+// receiverDoors are the first of them, and what comes after the last.
+var receiverDoors = []any{"receiver/", "receiver0"}
+
 // PutSignal keeps what receivers are told. The notes that say to whom come with it.
 func (tx *Tx) PutSignal(id string, s any) error {
 	tx.changed = true
