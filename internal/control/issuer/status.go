@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -201,14 +202,32 @@ func (s *statuses) look(ctx context.Context, i *Issuer, now time.Time) error {
 	if s.lists == nil {
 		s.seen = -1
 	}
-	list, at, err := i.Statuses(ctx, s.seen)
-	if err == nil && (s.lists == nil || at.Epoch != s.epoch) {
-		s.epoch, s.lists, s.seen = at.Epoch, map[string]*statusList{}, -1
-		list, at, err = i.Statuses(ctx, s.seen)
+	var at feed.Cursor
+	for more := true; more; { // what was read stays, should the time not be enough for all
+		list, head, err := i.Statuses(ctx, s.seen)
+		if err != nil {
+			return err
+		}
+		if at = head; s.lists == nil || at.Epoch != s.epoch {
+			again := s.seen >= 0
+			if s.epoch, s.lists, s.seen = at.Epoch, map[string]*statusList{}, -1; again {
+				continue
+			}
+		}
+		if err := s.take(list); err != nil {
+			return err
+		}
+		more = len(list) == store.MaxStatuses
 	}
-	if err != nil {
-		return err
+	for name, l := range s.lists {
+		if maps.DeleteFunc(l.places, func(_ int, p standing) bool { return !now.Before(p.expires) }); len(l.places) == 0 {
+			delete(s.lists, name)
+		}
 	}
+	return i.caughtUp(ctx, at)
+}
+
+func (s *statuses) take(list []store.Status) error {
 	for _, p := range list {
 		s.seen = p.Seq
 		if !strings.HasPrefix(p.List, s.epoch+"-") {
@@ -218,17 +237,13 @@ func (s *statuses) look(ctx context.Context, i *Issuer, now time.Time) error {
 		if err := json.Unmarshal(p.Doc, &st); err != nil {
 			return fmt.Errorf("a place in status list %s is damaged: %w", p.List, err)
 		}
+		st.Audience, st.Credential = unique.Make(st.Audience).Value(), unique.Make(st.Credential).Value() // many tokens have the same
 		if s.lists[p.List] == nil {
 			s.lists[p.List] = &statusList{places: map[int]standing{}}
 		}
 		s.lists[p.List].places[p.Index] = st
 	}
-	for name, l := range s.lists {
-		if maps.DeleteFunc(l.places, func(_ int, p standing) bool { return !now.Before(p.expires) }); len(l.places) == 0 {
-			delete(s.lists, name)
-		}
-	}
-	return i.caughtUp(ctx, at)
+	return nil
 }
 
 // caughtUp returns when the view has all up to there.

@@ -50,8 +50,11 @@ func (tx *Tx) putStatuses(list []Status) error {
 	return nil
 }
 
+// MaxStatuses is how many places [DB.Statuses] returns at most.
+const MaxStatuses = 10_000
+
 // Statuses returns the places of tokens that go on, those after seq in the order in which they were committed (any node's), and
-// the last change of the feed by then.
+// the last change of the feed by then. When there are MaxStatuses, there may be more.
 func (db *DB) Statuses(ctx context.Context, after int64) (all []Status, head feed.Cursor, err error) {
 	ctx, cancel := db.patient(ctx)
 	defer cancel()
@@ -66,7 +69,7 @@ func (db *DB) Statuses(ctx context.Context, after int64) (all []Status, head fee
 			err = row.Scan(&s.Seq, &s.List, &s.Index, &expires, &s.Doc)
 			s.Expires = at(expires)
 			return s, err
-		}, "SELECT seq, list, idx, expires, doc FROM statuses WHERE seq > $1 AND expires > $2 ORDER BY seq", after, micros(tx.now))
+		}, "SELECT seq, list, idx, expires, doc FROM statuses WHERE seq > $1 AND expires > $2 ORDER BY seq LIMIT $3", after, micros(tx.now), MaxStatuses)
 		return err
 	})
 	return all, head, err

@@ -112,3 +112,29 @@ func receivers(t *testing.T, k kit) {
 		t.Errorf("without an event: %v", err)
 	}
 }
+
+// manyStatuses: more places than are read at once are read in parts.
+func manyStatuses(t *testing.T, k kit) {
+	db := k.open()
+	const all = store.MaxStatuses + 5
+	var wait sync.WaitGroup
+	turn := make(chan struct{}, 512)
+	for n := range all {
+		turn <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-turn }()
+			if err := db.RecordStatus(t.Context(), Event("token.issue"), store.Status{List: "l", Index: n, Expires: Epoch.Add(time.Minute), Doc: []byte("x")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	first, _, err := db.Statuses(t.Context(), -1)
+	if k.must(err); len(first) != store.MaxStatuses {
+		t.Fatalf("%d", len(first))
+	}
+	rest, _, err := db.Statuses(t.Context(), first[len(first)-1].Seq)
+	if k.must(err); len(rest) != 5 {
+		t.Errorf("%d", len(rest))
+	}
+}
