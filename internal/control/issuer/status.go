@@ -42,6 +42,7 @@ type statuses struct {
 	epoch   string // of the feed, of which are all lists known
 	seen    int64  // last one read
 	looked  time.Time
+	swept   time.Time
 	trouble error // of that look
 	lists   map[string]*statusList
 }
@@ -189,6 +190,10 @@ func (s *statuses) read(ctx context.Context, i *Issuer, name string) (string, er
 	if l = s.lists[name]; l == nil {
 		return "", errNoList
 	}
+	if l.sweep(now); len(l.places) == 0 {
+		delete(s.lists, name)
+		return "", errNoList
+	}
 	if err := l.sign(i, name, now); err != nil {
 		return "", err
 	}
@@ -219,9 +224,12 @@ func (s *statuses) look(ctx context.Context, i *Issuer, now time.Time) error {
 		}
 		more = len(list) == store.MaxStatuses
 	}
-	for name, l := range s.lists {
-		if maps.DeleteFunc(l.places, func(_ int, p standing) bool { return !now.Before(p.expires) }); len(l.places) == 0 {
-			delete(s.lists, name)
+	if now.Sub(s.swept) >= statusEnds || now.Before(s.swept) {
+		s.swept = now
+		for name, l := range s.lists {
+			if l.sweep(now); len(l.places) == 0 {
+				delete(s.lists, name)
+			}
 		}
 	}
 	return i.caughtUp(ctx, at)
@@ -237,7 +245,7 @@ func (s *statuses) take(list []store.Status) error {
 		if err := json.Unmarshal(p.Doc, &st); err != nil {
 			return fmt.Errorf("a place in status list %s is damaged: %w", p.List, err)
 		}
-		st.Audience, st.Credential = unique.Make(st.Audience).Value(), unique.Make(st.Credential).Value() // many tokens have the same
+		st.Audience = unique.Make(st.Audience).Value() // many tokens have the same
 		if s.lists[p.List] == nil {
 			s.lists[p.List] = &statusList{places: map[int]standing{}}
 		}
@@ -259,6 +267,11 @@ func (i *Issuer) caughtUp(ctx context.Context, at feed.Cursor) error {
 		case <-more:
 		}
 	}
+}
+
+// sweep forgets the tokens that have ended.
+func (l *statusList) sweep(now time.Time) {
+	maps.DeleteFunc(l.places, func(_ int, p standing) bool { return !now.Before(p.expires) })
 }
 
 func (l *statusList) sign(i *Issuer, name string, now time.Time) (err error) {
