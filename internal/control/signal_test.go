@@ -91,7 +91,7 @@ func (e *ear) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = json.NewDecoder(res.Body).Decode(&keys)
 		res.Body.Close()
 	}
-	parsed, err2 := jose.ParseSigned(string(raw), []jose.SignatureAlgorithm{jose.EdDSA})
+	parsed, err2 := jose.ParseSignedCompact(string(raw), []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil || err2 != nil {
 		e.p.Error(err, err2)
 		return

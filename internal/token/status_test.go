@@ -43,7 +43,7 @@ func TestStatusList(t *testing.T) {
 			t.Errorf("place %d, which there is not, is good: %v", i, good)
 		}
 	}
-	parsed, err := jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.EdDSA})
+	parsed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}

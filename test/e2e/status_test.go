@@ -31,7 +31,7 @@ func (e *elsewhere) take(h *house) http.Handler {
 		if err != nil || r.Header.Get("Content-Type") != "application/secevent+jwt" || r.Header.Get("Authorization") != "Bearer crm-secret" {
 			h.Errorf("%v %v", err, r.Header)
 		}
-		signed, err := jose.ParseSigned(string(raw), []jose.SignatureAlgorithm{jose.EdDSA})
+		signed, err := jose.ParseSignedCompact(string(raw), []jose.SignatureAlgorithm{jose.EdDSA})
 		if err != nil {
 			h.Error(err)
 			return
