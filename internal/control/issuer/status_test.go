@@ -311,3 +311,38 @@ func BenchmarkStatusList(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(l.signed)), "bytes")
 }
+
+// TestStatusBehind: no list is made of a view that is behind the store, of which another node may have written the last change.
+func TestStatusBehind(t *testing.T) {
+	o := newWard(t)
+	raw := o.token(t)
+	c, err := o.Ring.Verifier().Verify(raw, o.URL, mail, o.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := feed.Cursor{Seq: 5}
+	o.Statuses = func(context.Context, int64) ([]store.Status, feed.Cursor, error) { return o.kept, head, nil }
+	answer := make(chan string, 1)
+	go func() {
+		res, body := o.get(t, c.Status.URI)
+		answer <- res.Status + " " + body
+	}()
+	select {
+	case got := <-answer:
+		t.Fatalf("before the view has it all: %s", got)
+	case <-time.After(100 * time.Millisecond):
+	}
+	o.apply(t, feed.Change{Cursor: head, Kill: &feed.Kill{ID: "k", Identities: []identity.ID{bot}}})
+	got := <-answer
+	l, err := o.Ring.Verifier().StatusList(strings.TrimPrefix(got, "200 OK "), c.Status.URI, o.now)
+	if err != nil {
+		t.Fatal(got, err)
+	}
+	if good, err := l.Good(c.Status.Index); good || err != nil {
+		t.Errorf("made before the kill that the store had: %v %v", good, err)
+	}
+	head.Seq, o.now = 6, o.now.Add(statusFresh)
+	if res, body := o.get(t, c.Status.URI); res.StatusCode != 503 {
+		t.Error("the view never gets there: ", res.Status, body)
+	}
+}
