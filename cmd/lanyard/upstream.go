@@ -122,6 +122,7 @@ func (a *app) upstream() *cobra.Command {
 	f.BoolVar(&shadows, "allow-shadowing", false, "join them although tools of one imitate or speak of another's: read those first")
 	f.StringArrayVar(&patterns, "pattern", nil, `"METHOD /path/{x} -> action class resource"; can be given again`)
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
+	f.BoolVar(&in.StatusList, "status-list", false, "give its tokens a place in a status list, for who verifies them elsewhere")
 	f.StringArrayVar(&counters, "counter", nil, "NAME=ACTION,...:ARGUMENT, an amount that a task's budget can limit; can be given again")
 	f.StringVar(&in.Agent, "agent", "", "it is this identity, which acts on behalf of its callers")
 	f.StringVar(&in.ChainHeader, "chain-header", "", "tell it who is behind each request, in this header (default Lanyard-Chain)")

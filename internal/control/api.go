@@ -131,6 +131,7 @@ type UpstreamInput struct {
 	Description string                    `json:"description" doc:"The family's input: a document, its name, or lines of patterns" example:"gmail/v1"`
 	Classes     map[string]string         `json:"classes,omitempty" doc:"Action or pattern to class (read, write, delete, admin)"`
 	WebSocket   bool                      `json:"websocket,omitempty"`
+	StatusList  bool                      `json:"status_list,omitempty" doc:"Its tokens have a place in a status list, for who verifies them elsewhere"`
 	ChainHeader string                    `json:"chain_header,omitempty" doc:"Header in which it is told who is behind a request: true for Lanyard-Chain, or one that begins with X-; none: it is not told" maxLength:"64"`
 	Agent       string                    `json:"agent,omitempty" doc:"It is this identity: each call gives it, in Lanyard-On-Behalf-Of, what it exchanges for tokens on behalf of its caller" maxLength:"512"`
 	Counters    map[string]policy.Counter `json:"counters,omitempty" doc:"Amounts that a task's budget can limit: which argument of which actions"`
@@ -193,6 +194,24 @@ type ProviderView struct {
 	identity.Provider
 	JWKS    json.RawMessage `json:"jwks,omitempty"`
 	Clients int             `json:"clients" doc:"How many identities hold a credential that stands on its word"`
+}
+
+// ReceiverInput is PUT /v1/receivers/{receiver}.
+type ReceiverInput struct {
+	URL           string  `json:"url" doc:"Where events are pushed (RFC 8935)" example:"https://crm.example.com/events" minLength:"1" maxLength:"2048"`
+	Audience      string  `json:"audience,omitempty" doc:"aud of what it gets; default its URL" maxLength:"2048"`
+	Authorization *string `json:"authorization,omitempty" doc:"What it wants in the Authorization header, sealed at rest and never given back; empty: nothing; left out: what it has stays, if the URL does" maxLength:"4096"`
+}
+
+// ReceiverView is a receiver, with how much it has still to be told.
+type ReceiverView struct {
+	identity.Receiver
+	Waiting int `json:"waiting" doc:"Signals that it has not taken yet"`
+}
+
+// ReceiverVerified is the answer of POST /v1/receivers/{receiver}/verify.
+type ReceiverVerified struct {
+	Seconds float64 `json:"seconds" doc:"How long it took to take the verification event"`
 }
 
 // ProviderKeys is GET /v1/providers/{provider}/keys.

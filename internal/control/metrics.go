@@ -41,15 +41,27 @@ func (c *counters) killed(r feed.Receipt) {
 func (p *Plane) recordIssued(ctx context.Context, events []ledger.Event) error {
 	err := p.Store.Record(ctx, events)
 	for _, e := range events {
-		if e.Type == "token.issue" {
-			outcome := e.Outcome
-			if err != nil {
-				outcome = ledger.Failed
-			}
-			p.counters.tokens.WithLabelValues(string(outcome)).Inc()
-		}
+		p.issued(e, err)
 	}
 	return err
+}
+
+// recordStatus is Store.RecordStatus for the issuer, counted.
+func (p *Plane) recordStatus(ctx context.Context, e ledger.Event, s store.Status) error {
+	err := p.Store.RecordStatus(ctx, e, s)
+	p.issued(e, err)
+	return err
+}
+
+func (p *Plane) issued(e ledger.Event, err error) {
+	if e.Type != "token.issue" {
+		return
+	}
+	outcome := e.Outcome
+	if err != nil {
+		outcome = ledger.Failed
+	}
+	p.counters.tokens.WithLabelValues(string(outcome)).Inc()
 }
 
 // metrics registers what who runs this wants to see.
@@ -78,6 +90,7 @@ func (p *Plane) metrics() error {
 		gauge("lanyard_approvals_waiting", "Questions to people that wait for an answer.", func() float64 { return float64(look.at().Waiting) }),
 		gauge("lanyard_tasks_open", "Tasks that are open.", func() float64 { return float64(look.at().Tasks) }),
 		gauge("lanyard_notes_waiting", "What people are still to be told, over all doors.", func() float64 { return float64(look.at().Notes) }),
+		gauge("lanyard_signals_waiting", "What receivers are still to be told of what ended, over all receivers.", func() float64 { return float64(look.at().Signals) }),
 		gauge("lanyard_seal_secrets_waiting", "Secrets still sealed with an older data key.", func() float64 { return float64(look.at().Sealed) }),
 		gauge("lanyard_seal_data_keys", "Data keys that secrets may be sealed with; more than one during a rotation.", func() float64 { return float64(p.Store.Seal.Info().Keys) }),
 		gauge("lanyard_seal_usable", "1 when the key-encryption key opened the data keys within the last minute or so; at 0 the next start will fail.", func() float64 { return flag(*p.sealed.why.Load() == "") }),

@@ -23,12 +23,15 @@ const (
 	maxNotes   = 1000            // of a door, looked at together
 )
 
-// notify has every door told what is in the outbox, each at its own pace, until ctx ends.
+// notify has every door, and every receiver, told what is in the outbox, each at its own pace, until ctx ends.
 func (p *Plane) notify(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, d := range p.Notify {
-		all.Go(func() { p.tellThrough(ctx, d) })
+		all.Go(func() {
+			p.tellThrough(ctx, d.Name, nil, func(ctx context.Context, n store.Note) (bool, error) { return p.tellOne(ctx, d, n) })
+		})
 	}
+	all.Go(func() { p.tellReceivers(ctx) })
 	all.Wait()
 }
 
@@ -38,10 +41,16 @@ type attempt struct {
 	due time.Time
 }
 
-func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
+// tellThrough tells what is in the outbox for a door, until ctx ends. It looks when this node puts something there, and when
+// what also, if it is given, returns is closed; tell says whether a note is over.
+func (p *Plane) tellThrough(ctx context.Context, door string, also func() <-chan struct{}, tell func(context.Context, store.Note) (over bool, err error)) {
 	tried := map[string]attempt{}
 	for ctx.Err() == nil {
 		more := p.Store.NextNote() // before the look, so that nothing falls between
+		var others <-chan struct{}
+		if also != nil {
+			others = also()
+		}
 		wait := time.Minute
 		if p.Store.Shared() { // what other nodes note does not ring here, and should the one that tells end, this one will
 			wait = elsewhere
@@ -50,7 +59,7 @@ func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
 		var err error
 		leads := p.Store.Leads()
 		if leads {
-			err = p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(d.Name, maxNotes); return err })
+			err = p.Store.Read(ctx, func(tx *store.Tx) (err error) { notes, err = tx.Notes(door, maxNotes); return err })
 		}
 		if leads && err == nil { // what is there no more needs no remembering
 			still := map[string]attempt{}
@@ -68,7 +77,7 @@ func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
 				wait = min(wait, left)
 				continue
 			}
-			over, e := p.tellOne(ctx, d, n)
+			over, e := tell(ctx, n)
 			if err = errors.Join(err, e); over {
 				continue
 			}
@@ -77,11 +86,12 @@ func (p *Plane) tellThrough(ctx context.Context, d notify.Door) {
 			wait = min(wait, again)
 		}
 		if err != nil && ctx.Err() == nil {
-			p.Log.Warn("telling people that they are asked", "door", d.Name, "error", err)
+			p.Log.Warn("telling what is in the outbox", "door", door, "error", err)
 		}
 		select {
 		case <-ctx.Done():
 		case <-more:
+		case <-others:
 		case <-time.After(wait):
 		}
 	}

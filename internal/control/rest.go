@@ -31,6 +31,7 @@ func (p *Plane) Handler() (http.Handler, error) {
 		return nil, err
 	}
 	p.accounts(mux)
+	mux.HandleFunc("GET /.well-known/ssf-configuration", p.ssfConfiguration)
 	health(mux, p.Ready)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

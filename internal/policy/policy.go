@@ -71,6 +71,7 @@ type Upstream struct {
 	Counters    map[string]Counter `json:"counters,omitempty"`     // amounts that a task's budget can limit, by name
 	ChainHeader string             `json:"chain_header,omitempty"` // where it is told who is behind a request; empty: it is not told
 	Agent       identity.ID        `json:"agent,omitzero"`         // it is this identity, which is introduced to its callers; zero: it is none
+	StatusList  bool               `json:"status_list,omitempty"`  // its tokens have a place in a status list, for who verifies them elsewhere
 	Killed      bool               `json:"killed,omitempty"`       // the cord was pulled on it: every call is refused
 	Set         string             `json:"set,omitempty"`
 	Version     int64              `json:"version"`

@@ -21,6 +21,7 @@ type Claims struct {
 	Task       string           // "task": the task it is for, empty for none; "authorization_details" (RFC 9396 section 9.1) says the same
 	Key        Confirmation     // cnf
 	From       []string         // "from": jti of the tokens it came from by exchange, and the credentials they were obtained with; it ends with each of them
+	Status     Place            // status: where its audience reads whether it is still good, if that wants to
 	MayAct     identity.ID      // may_act (RFC 8693 section 4.4), of an introduction and of nothing else: who may act for all of the chain
 }
 

@@ -24,8 +24,13 @@ type jws struct {
 // parseJWS reads raw; its header may hold alg, typ and the members allowed, and
 // nothing else. So jku, x5u, x5c, crit, b64, zip and friends have no effect but refusal.
 func parseJWS(raw string, allowed ...string) (jws, error) {
-	if len(raw) > MaxToken {
-		return jws{}, fmt.Errorf("is larger than %d bytes", MaxToken)
+	return parseLongJWS(raw, MaxToken, allowed...)
+}
+
+// parseLongJWS is parseJWS for what may be longer than a token.
+func parseLongJWS(raw string, most int, allowed ...string) (jws, error) {
+	if len(raw) > most {
+		return jws{}, fmt.Errorf("is larger than %d bytes", most)
 	}
 	head, rest, ok1 := strings.Cut(raw, ".")
 	body, sig, ok2 := strings.Cut(rest, ".")

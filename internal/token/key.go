@@ -126,6 +126,7 @@ type wire struct {
 	Key        *Confirmation `json:"cnf,omitempty"`
 	From       []string      `json:"from,omitempty"`
 	MayAct     *Act          `json:"may_act,omitempty"`
+	Status     *placed       `json:"status,omitempty"`
 }
 
 // Act is an actor, within it who acted before (RFC 8693 section 4.1).
@@ -195,9 +196,12 @@ func (s *Signer) mint(c Claims, typ string) (string, error) {
 	if !c.MayAct.IsZero() {
 		w.MayAct = &Act{Subject: c.MayAct.String()}
 	}
-	at := slices.IndexFunc(s.keys, func(k SigningKey) bool { return !c.Issued.Before(k.From.Truncate(time.Second)) })
-	if at < 0 {
-		return "", errors.New("mint token: no key is current")
+	if c.Status != (Place{}) {
+		w.Status = &placed{c.Status}
+	}
+	at, err := s.current(c.Issued)
+	if err != nil {
+		return "", fmt.Errorf("mint token: %w", err)
 	}
 	payload, err := json.Marshal(w)
 	if err != nil {

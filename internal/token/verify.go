@@ -60,33 +60,42 @@ func (v *Verifier) Verify(raw, issuer, audience string, now time.Time) (Claims, 
 }
 
 func (v *Verifier) verify(raw, typ string, now time.Time) (Claims, error) {
-	j, err := parseJWS(raw, "kid")
+	o, err := v.signed(raw, typ, MaxToken)
 	if err != nil {
 		return Claims{}, err
+	}
+	return readClaims(o, now)
+}
+
+// signed is what raw says, if one of our keys signed it as what typ says.
+func (v *Verifier) signed(raw, typ string, most int) (object, error) {
+	j, err := parseLongJWS(raw, most, "kid")
+	if err != nil {
+		return nil, err
 	}
 	r := reader{object: j.header}
 	kid := r.text("kid", true)
 	k, known := v.keys[kid]
 	switch {
 	case r.err != nil:
-		return Claims{}, r.err
+		return nil, r.err
 	case j.typ != typ: // RFC 9068 section 4: so no id token, proof or assertion passes for one
-		return Claims{}, fmt.Errorf("has typ %q, not %s", j.typ, typ)
+		return nil, fmt.Errorf("has typ %q, not %s", j.typ, typ)
 	case j.alg != "EdDSA":
-		return Claims{}, fmt.Errorf("has alg %q, not EdDSA", j.alg)
+		return nil, fmt.Errorf("has alg %q, not EdDSA", j.alg)
 	case !known:
-		return Claims{}, errors.New("is signed by a key we do not know")
+		return nil, errors.New("is signed by a key we do not know")
 	case !j.verify(k):
-		return Claims{}, errors.New("has a wrong signature")
+		return nil, errors.New("has a wrong signature")
 	}
-	return readClaims(j.payload, now)
+	o, err := parseObject(j.payload)
+	if err != nil {
+		return nil, fmt.Errorf("payload %w", err)
+	}
+	return o, nil
 }
 
-func readClaims(payload []byte, now time.Time) (Claims, error) {
-	o, err := parseObject(payload)
-	if err != nil {
-		return Claims{}, fmt.Errorf("payload %w", err)
-	}
+func readClaims(o object, now time.Time) (Claims, error) {
 	r := reader{object: o}
 	c := Claims{
 		ID: r.text("jti", true), Issuer: r.text("iss", true), Client: r.text("client_id", true),
@@ -101,6 +110,7 @@ func readClaims(payload []byte, now time.Time) (Claims, error) {
 	c.Key = r.confirmation("cnf")
 	c.MayAct, c.From = r.mayAct(), r.texts("from", false)
 	c.Task = r.task()
+	c.Status = r.place()
 	if len(c.ID) > maxID {
 		r.fail("jti", "is too long")
 	}

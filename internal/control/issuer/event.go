@@ -74,6 +74,9 @@ func (i *Issuer) note(r *http.Request, q *issue, err error) error {
 	put("x5t#S256", q.claims.Key.X5TS256)
 	put("task", q.claims.Task)
 	put("expires", q.claims.Expires.Format(time.RFC3339))
+	if q.status != nil {
+		return i.RecordStatus(context.WithoutCancel(r.Context()), e, *q.status)
+	}
 	return i.Record(context.WithoutCancel(r.Context()), []ledger.Event{e})
 }
 

@@ -42,7 +42,7 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c, err := i.Ring.Verifier().Verify(form["token"], i.URL, "", now)
-	if err != nil || i.View.Live() != nil || i.View.Check(c, now) != nil {
+	if err != nil || i.View.Live() != nil || !i.good(c, now) {
 		reply(w, http.StatusOK, introspection{})
 		return
 	}

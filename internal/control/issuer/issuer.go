@@ -14,6 +14,9 @@
 // Who acts for another asks by token exchange (behalf.go): with its own proof, and a
 // token that says for whom.
 //
+// A token whose upstream asks for it says where its audience can read whether it is still good
+// (status.go): who verifies tokens elsewhere learns so of a revocation.
+//
 // Beside it are metadata (RFC 8414), keys (RFC 7517), introspection (RFC 7662)
 // and revocation (RFC 7009).
 package issuer
@@ -26,6 +29,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/fetch"
 	"github.com/lanyard-dev/lanyard/internal/identity"
@@ -51,6 +55,10 @@ type Issuer struct {
 
 	// Record must return nil only once the events are durable; without that no token is given out.
 	Record func(context.Context, []ledger.Event) error
+	// RecordStatus is Record for the event of a token that has a place in a status list; Statuses are the places after one that any
+	// node gave, of tokens that go on, and the last change of the feed by then. Without them there are no status lists.
+	RecordStatus func(context.Context, ledger.Event, store.Status) error
+	Statuses     func(ctx context.Context, after int64) ([]store.Status, feed.Cursor, error)
 	// RevokeToken ends one token before its time, durably. Actor is an identity or an operator.
 	RevokeToken func(ctx context.Context, c token.Claims, actor string) error
 	// Admin says which operator a request is from, who may introspect and revoke; nil means none is.
@@ -75,6 +83,7 @@ type Issuer struct {
 	forms              *token.Replay // consent forms that were sent
 	documents          documents
 	published          published
+	statuses           statuses
 	strangers          ledger.Strangers
 	nonces             *token.Nonces
 	userOf             func(ctx context.Context, q *issue, raw, kind string, actor identity.ID) (identity.OwnerID, behalf, error) // user, where there is a Registry with providers
@@ -104,6 +113,9 @@ func (i *Issuer) Mount(mux *http.ServeMux) error {
 	mux.HandleFunc("POST /oauth/token", i.token)
 	mux.HandleFunc("POST /oauth/introspect", i.introspect)
 	mux.HandleFunc("POST /oauth/revoke", i.revoke)
+	if i.Statuses != nil {
+		mux.HandleFunc("GET /oauth/status/{list}", i.statusList)
+	}
 	if i.Registry == nil {
 		return nil
 	}

@@ -37,6 +37,7 @@ type issue struct {
 	told     map[string]string // for the record: what was shown, once it is known whose it is
 	work     *registry.Work    // a task to be opened
 	task     *policy.Task      // that the token is for
+	status   *store.Status     // its place in a status list; nil: it has none
 }
 
 // token is the frame: the phases that every grant type goes through, in this
@@ -247,6 +248,9 @@ func (i *Issuer) mint(q *issue) (string, error) {
 	c.Chain, c.Owner, c.Credential = chain, id.Owner, cred.ID
 	if !c.Expires.After(c.Issued) {
 		return "", refuse("invalid_grant", "What the token would rest on ends within the second: the identity, its credential, its task or what was shown for another.")
+	}
+	if err := i.place(q); err != nil {
+		return "", err
 	}
 	return i.Ring.Signer().Mint(*c)
 }

@@ -27,7 +27,7 @@ func (m *Manifest) Apply(c *registry.Change) (Plan, error) {
 		a.seen[fmt.Sprint(k.File, k.Line)] = true
 	}
 	a.plan.Sets = slices.Sorted(maps.Keys(m.sets))
-	for _, part := range []func() error{a.owners, a.providers, a.upstreams, a.guardrails, a.identities, a.remove, a.settle} {
+	for _, part := range []func() error{a.owners, a.providers, a.receivers, a.upstreams, a.guardrails, a.identities, a.remove, a.settle} {
 		if err := part(); err != nil {
 			return Plan{}, err
 		}
@@ -156,7 +156,7 @@ func (a *applying) upstreams() error {
 	for _, u := range a.m.upstreams {
 		a.places["upstream "+u.value.Name] = fieldPlaces(u.at, map[string]place{"owner": u.ownerAt, "description": u.descriptionAt, "oauth": u.oauthAt})
 		var secret *registry.Secret
-		if v, ok := a.value(u.secret, "credential", u.value.Name, store.UpstreamSecret(u.value.Name)); ok {
+		if v, ok := a.value(u.secret, "credential", "upstream", u.value.Name, store.UpstreamSecret(u.value.Name)); ok {
 			secret = &registry.Secret{Header: u.secret.header, Value: u.secret.prefix + v}
 		}
 		id, err := a.c.AgentID(u.agent, coming)
@@ -166,7 +166,7 @@ func (a *applying) upstreams() error {
 		}
 		u.value.Agent = id
 		var client *string
-		if v, ok := a.value(u.client, "client_secret", u.value.Name, store.UpstreamClient(u.value.Name)); ok {
+		if v, ok := a.value(u.client, "client_secret", "upstream", u.value.Name, store.UpstreamClient(u.value.Name)); ok {
 			client = &v
 		}
 		out, err := a.c.PutUpstreamOAuth(u.value, secret, client)
@@ -180,8 +180,8 @@ func (a *applying) upstreams() error {
 	return nil
 }
 
-// value is a secret of an upstream's, if the files name one and it is to be had.
-func (a *applying) value(s *secret, what, upstream, kept string) (string, bool) {
+// value is a secret of an upstream's or a receiver's, if the files name one and it is to be had.
+func (a *applying) value(s *secret, what, noun, name, kept string) (string, bool) {
 	if s == nil {
 		return "", false
 	}
@@ -189,9 +189,9 @@ func (a *applying) value(s *secret, what, upstream, kept string) (string, bool) 
 		return strings.TrimSpace(v), true
 	}
 	if _, err := a.c.Secret(kept); err == nil {
-		a.plan.Notes = append(a.plan.Notes, fmt.Sprintf("the %s of %s stays as it is: %s is not to be had here", what, upstream, s.ref.what()))
+		a.plan.Notes = append(a.plan.Notes, fmt.Sprintf("the %s of %s stays as it is: %s is not to be had here", what, name, s.ref.what()))
 	} else {
-		a.m.mistakes.add(s.at, "upstream %s needs its %s, and %s is not to be had here", upstream, what, s.ref.what())
+		a.m.mistakes.add(s.at, "%s %s needs its %s, and %s is not to be had here", noun, name, what, s.ref.what())
 	}
 	return "", false
 }
@@ -350,7 +350,7 @@ func (a *applying) remove() error {
 		a.plan.Steps = append(a.plan.Steps, Step{Op: Remove, Noun: noun, Name: name, Note: note})
 		return nil
 	}
-	if err := a.dropProviders(); err != nil {
+	if err := errors.Join(a.dropProviders(), a.dropReceivers()); err != nil {
 		return err
 	}
 	rails, err1 := a.c.Guardrails()

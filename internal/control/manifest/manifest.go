@@ -77,7 +77,7 @@ const (
 // Step is one line of a plan.
 type Step struct {
 	Op     Op     `json:"op" enum:"create,change,remove"`
-	Noun   string `json:"noun" enum:"owner,upstream,provider,identity,credential,grant,guardrail,secret"`
+	Noun   string `json:"noun" enum:"owner,upstream,provider,receiver,identity,credential,grant,guardrail,secret"`
 	Name   string `json:"name"`
 	Fields []Diff `json:"fields,omitempty"`
 	Note   string `json:"note,omitempty" doc:"What else it means, as in: its tokens die"`

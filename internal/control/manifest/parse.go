@@ -19,6 +19,7 @@ type Manifest struct {
 	owners     []owner
 	upstreams  []upstream
 	providers  []provider
+	receivers  []receiver
 	identities []subject
 	guardrails []guardrail
 	inputs     Inputs
@@ -152,7 +153,7 @@ func read(in Inputs) *Manifest {
 }
 
 func (m *Manifest) document(r *reader, root *yaml.Node) {
-	set, from := "", [5]int{len(m.owners), len(m.upstreams), len(m.identities), len(m.guardrails), len(m.providers)}
+	set, from := "", [6]int{len(m.owners), len(m.upstreams), len(m.identities), len(m.guardrails), len(m.providers), len(m.receivers)}
 	r.object(root, "a manifest", fields{
 		"set": func(n *yaml.Node) {
 			if set = r.text(n, "set"); set != "" && !identity.ValidName(set) {
@@ -162,6 +163,7 @@ func (m *Manifest) document(r *reader, root *yaml.Node) {
 		"owners":     r.named("owner", func(name string, k, v *yaml.Node) { m.owner(r, name, k, v) }),
 		"upstreams":  r.named("upstream", func(name string, k, v *yaml.Node) { m.upstream(r, name, k, v) }),
 		"providers":  r.named("provider", func(name string, k, v *yaml.Node) { m.provider(r, name, k, v) }),
+		"receivers":  r.named("receiver", func(name string, k, v *yaml.Node) { m.receiver(r, name, k, v) }),
 		"identities": r.named("identity", func(name string, k, v *yaml.Node) { m.identity(r, name, k, v) }),
 		"guardrails": r.named("guardrail", func(name string, k, v *yaml.Node) { m.guardrail(r, name, k, v) }),
 	})
@@ -188,6 +190,9 @@ func (m *Manifest) document(r *reader, root *yaml.Node) {
 	for i := range m.providers[from[4]:] {
 		m.providers[from[4]+i].value.Set = set
 	}
+	for i := range m.receivers[from[5]:] {
+		m.receivers[from[5]+i].value.Set = set
+	}
 }
 
 // duplicates finds what is declared in two places.
@@ -208,6 +213,9 @@ func (m *Manifest) duplicates() {
 	}
 	for _, p := range m.providers {
 		once("provider", p.value.Name, p.at)
+	}
+	for _, v := range m.receivers {
+		once("receiver", v.value.Name, v.at)
 	}
 	for _, d := range m.identities {
 		once("identity", d.name, d.at)

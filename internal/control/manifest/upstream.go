@@ -26,6 +26,7 @@ func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
 		"owner":        func(n *yaml.Node) { u.ownerAt, v.Owner = r.at(n), identity.OwnerID(r.text(n, "owner")) },
 		"environment":  func(n *yaml.Node) { v.Environment = r.name(n, "environment") },
 		"websocket":    &v.WebSocket,
+		"status_list":  &v.StatusList,
 		"agent":        func(n *yaml.Node) { u.agentAt, u.agent = r.at(n), r.text(n, "agent") },
 		"chain_header": func(n *yaml.Node) { v.ChainHeader = r.scalar(n, "chain_header") },
 		"description":  func(n *yaml.Node) { u.descriptionAt = r.at(n); m.description(r, n, v) },

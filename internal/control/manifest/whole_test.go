@@ -20,6 +20,7 @@ upstreams:
     agent: bot
     chain_header: true
     websocket: true
+    status_list: true
     description: {patterns: ["GET /m/{id} -> m.read read /m/{id}", "POST /m -> m.send write /m"]}
     classes: {m.send: admin}
     consent: {owners: [ben], classes: [read, write]}
@@ -50,6 +51,8 @@ guardrails:
     cedar: '@approve("desk") @fresh("5m") forbid(principal, action in Lanyard::Action::"delete", resource);'
 providers:
   acme: {issuer: "https://idp.example.com", uses: [id_jag, on_behalf], audience: [app], claim: email, domains: [example.com], people: {u1: ben}, scopes: [read], life: 7d}
+receivers:
+  crm: {url: "https://crm.example.com/events", audience: "https://crm.example.com"}
 `
 
 // TestWhole: with every member there is, the second time there is nothing to do; and what is left out of the file is taken away.
@@ -59,10 +62,10 @@ func TestWhole(t *testing.T) {
 	if got := w.apply(whole); got != "" {
 		t.Fatalf("again: %s", got)
 	}
-	for _, gone := range []string{", members: [maya, ben]", "    agent: bot\n", "    chain_header: true\n", "    websocket: true\n", "    classes: {m.send: admin}\n", "    consent: {owners: [ben], classes: [read, write]}\n",
+	for _, gone := range []string{", members: [maya, ben]", "    agent: bot\n", "    chain_header: true\n", "    websocket: true\n", "    status_list: true\n", "    classes: {m.send: admin}\n", "    consent: {owners: [ben], classes: [read, write]}\n",
 		"    counters: {ids: {actions: [m.read], argument: id}}\n", ", scopes: [notes]", ", parameters: {prompt: consent}", "    tasks: required\n", "    children: {at_once: 5, depth: 2}\n", "    backup: ben\n",
 		`, resources: ["m/*"]`, `, conditions: {id: {like: "a*"}}`, ", until: 30d", ", record: before", ", approve: 2 of desk ben maya, fresh: 5m", ", fresh: 5m", ", only_for_others: true", `@approve("owner") `,
-		"    description: Nothing is deleted unseen\n", `@fresh("5m") `, `@approve("desk") @fresh("5m") `, ", domains: [example.com]", ", people: {u1: ben}", ", life: 7d", "id_jag, "} {
+		"    description: Nothing is deleted unseen\n", `@fresh("5m") `, `@approve("desk") @fresh("5m") `, ", domains: [example.com]", ", people: {u1: ben}", ", life: 7d", "id_jag, ", `, audience: "https://crm.example.com"`} {
 		text := strings.Replace(whole, gone, "", 1)
 		if gone == ", members: [maya, ben]" { // nobody could approve what names it
 			text = strings.ReplaceAll(strings.Replace(text, "desk ben maya", "ben maya", 1), `@approve("desk")`, `@approve("ben")`)
@@ -89,7 +92,7 @@ func TestWhole(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	if got := w.apply(whole[:strings.Index(whole, "upstreams:")]); !strings.Contains(got, "- provider acme") || !strings.Contains(got, "- identity bot") {
+	if got := w.apply(whole[:strings.Index(whole, "upstreams:")]); !strings.Contains(got, "- provider acme") || !strings.Contains(got, "- receiver crm") || !strings.Contains(got, "- identity bot") {
 		t.Errorf("all left out: %s", got)
 	}
 }

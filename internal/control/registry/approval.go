@@ -324,7 +324,7 @@ func (c *Change) Told(n store.Note, why string) error {
 func (c *Change) ForgetDoors() error {
 	notes, err := c.Notes("", 10_000)
 	for _, n := range notes {
-		if !slices.Contains(c.r.Doors, n.Door) {
+		if !slices.Contains(c.r.Doors, n.Door) && !strings.Contains(n.Door, "/") { // those are receivers'
 			err = errors.Join(err, c.Told(n, "There is no such door any more."))
 		}
 	}

@@ -289,6 +289,7 @@ func (c *Change) follow(old, i identity.Identity) error {
 			continue
 		}
 		k := was
+		c.owns(was)
 		k.Owner, k.Backup, k.Environment = i.Owner, i.Backup, i.Environment
 		if k.Expires.After(i.Expires) {
 			k.Expires = i.Expires

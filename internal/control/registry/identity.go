@@ -46,6 +46,7 @@ func (c *Change) PutIdentity(w Wanted) (identity.Identity, Outcome, error) {
 		return old, Outcome{}, &Conflict{fmt.Sprintf("%s is retired, and its name stays taken so that the record stays clear; use another name", w.Name)}
 	}
 	i := old
+	c.owns(old)
 	if created {
 		i = identity.Identity{ID: id, State: identity.Pending, Created: c.Now(), Client: w.client}
 	}

@@ -144,6 +144,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		if i.State == identity.Retired {
 			continue
 		}
+		c.owns(i)
 		detail := map[string]string{"owner": string(o.ID) + " → nobody"}
 		kind, reason := "identity.suspend", o.Name+" has left and there is no living backup."
 		if b, ok := heir(i.Backup); ok {

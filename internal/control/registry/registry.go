@@ -66,7 +66,8 @@ type Change struct {
 	rails   bool
 	moved   map[string]bool
 	backups []identity.Owner
-	given   []Account // up, at upstreams
+	given   []Account                        // up, at upstreams
+	owned   map[identity.ID]identity.OwnerID // whose identities were before, that are put
 }
 
 // Do runs f and commits all it did, or nothing when it returns an error.
@@ -113,7 +114,10 @@ func (r *Registry) run(tx *store.Tx, by Actor, f func(*Change) error) (*Change, 
 	if err := f(c); err != nil {
 		return c, err
 	}
-	return c, c.Settle()
+	if err := c.Settle(); err != nil {
+		return c, err
+	}
+	return c, c.signal()
 }
 
 // record adds the event of a change.

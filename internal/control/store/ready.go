@@ -40,7 +40,8 @@ func (db *DB) Space() (free, size uint64) {
 type Counts struct {
 	Waiting int // questions without an answer
 	Tasks   int // open
-	Notes   int // to be told
+	Notes   int // to be told people
+	Signals int // to be told receivers
 	Sealed  int // secrets of an older data key
 }
 
@@ -53,7 +54,8 @@ func (tx *Tx) Counts() (c Counts, err error) {
 	}{
 		{&c.Waiting, "SELECT COUNT(*) FROM approvals WHERE state = 'waiting' AND expires > $1", []any{micros(tx.now)}},
 		{&c.Tasks, "SELECT COUNT(*) FROM tasks WHERE state = 'open' AND until > $1", []any{micros(tx.now)}},
-		{&c.Notes, "SELECT COUNT(*) FROM outbox", nil},
+		{&c.Notes, "SELECT COUNT(*) FROM outbox WHERE door < $1 OR door >= $2", receiverDoors},
+		{&c.Signals, "SELECT COUNT(*) FROM outbox WHERE door >= $1 AND door < $2", receiverDoors},
 	} {
 		if err := tx.row(q.query, q.args, q.to); err != nil {
 			return c, err

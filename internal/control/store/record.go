@@ -20,6 +20,7 @@ const (
 // batch is what one caller of Record brings.
 type batch struct {
 	events []ledger.Event
+	status *Status    // of the token that the one event is about; nil: it has none
 	done   chan error // has room for one
 }
 
@@ -29,10 +30,13 @@ func (db *DB) Record(ctx context.Context, events []ledger.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
+	return db.enqueue(ctx, &batch{events: events, done: make(chan error, 1)})
+}
+
+func (db *DB) enqueue(ctx context.Context, b *batch) error {
 	if db.ctx.Err() != nil {
 		return ErrClosed
 	}
-	b := &batch{events, make(chan error, 1)}
 	select {
 	case db.queue <- b:
 	case <-ctx.Done():
@@ -107,7 +111,8 @@ func (db *DB) commit(all []*batch) {
 // record writes the events of all; known tells it to leave out what is there already.
 func (db *DB) record(all []*batch, known bool) error {
 	return db.write(context.Background(), func(tx *Tx) error {
-		seen := map[string]bool{}
+		seen, size := map[string]bool{}, db.Size()
+		var statuses []Status
 		for _, b := range all {
 			for _, e := range b.events {
 				if known {
@@ -124,10 +129,14 @@ func (db *DB) record(all []*batch, known bool) error {
 						return err
 					}
 				}
+				if b.status != nil {
+					b.status.Seq = size + int64(len(tx.events))
+					statuses = append(statuses, *b.status)
+				}
 				tx.Record(e)
 			}
 		}
-		return nil
+		return tx.putStatuses(statuses)
 	})
 }
 
@@ -185,7 +194,7 @@ func (db *DB) touchLoop() {
 	}
 }
 
-// flushTouched writes when credentials were last used, and gateways heard of, and drops clients' assertions that are over. That is no change of
+// flushTouched writes when credentials were last used, and gateways heard of, and drops clients' assertions and tokens' places that are over. That is no change of
 // state and has no event of its own: what they were used for has.
 func (db *DB) flushTouched() error {
 	last, heard := db.touched.take(), db.heard.take()
@@ -199,6 +208,9 @@ func (db *DB) flushTouched() error {
 			}
 		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM tickets WHERE kind = $1 AND expires < $2", string(ClientAssertion), micros(db.now())); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM statuses WHERE expires < $1", micros(db.now())); err != nil {
 			return err
 		}
 		for name, when := range heard {

@@ -31,6 +31,9 @@ type Tx struct {
 // Now is the time of the transaction, in microseconds UTC.
 func (tx *Tx) Now() time.Time { return tx.now }
 
+// Changes are those so far, as the feed will say them.
+func (tx *Tx) Changes() []feed.Change { return tx.changes }
+
 // Record adds an event, which commits with everything else.
 func (tx *Tx) Record(e ledger.Event) { tx.events = append(tx.events, e) }
 
