@@ -219,13 +219,16 @@ func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membershi
 		return m, err
 	}
 	var g store.Gateway
+	var replaced bool
 	if _, err := f.p.registry.Do(ctx, registry.Actor{Name: "gateway:", Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
-		g, _, err = enter(c)
+		g, replaced, err = enter(c)
 		return err
 	}); err != nil {
 		return m, err
 	}
-	f.evicted(g.Name, g.Current.Print) // whoever had its name
+	if replaced {
+		f.evicted(g.Name, g.Current.Print) // whoever had its name
+	}
 	f.p.Log.Info("a gateway joined", "gateway", g.Name, "source", r.RemoteAddr)
 	return f.membership(g.Name, der), nil
 }
