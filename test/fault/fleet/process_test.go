@@ -64,6 +64,11 @@ func (w *world) havoc(d time.Duration) {
 			w.pg.Kill()
 			time.Sleep(pause)
 			w.must(w.pg.Up())
+		case what == 1:
+			seen["PostgreSQL stopped"]++
+			thaw := w.pg.Freeze()
+			time.Sleep(3 * pause)
+			thaw()
 		case what < 6:
 			seen[m.name+" killed"]++
 			m.kill()

@@ -219,18 +219,36 @@ func (s *Server) Kill() {
 	if s.process == nil {
 		return
 	}
-	pid := strconv.Itoa(s.process.Process.Pid)
-	list, _ := os.ReadFile(filepath.Join("/proc", pid, "task", pid, "children"))
-	s.process.Process.Kill()
-	for _, child := range strings.Fields(string(list)) {
-		if n, err := strconv.Atoi(child); err == nil {
-			syscall.Kill(n, syscall.SIGKILL)
-		}
-	}
+	s.signal(syscall.SIGKILL)
 	for s.process.Process.Signal(syscall.Signal(0)) == nil {
 		time.Sleep(time.Millisecond)
 	}
 	s.process = nil
+}
+
+// Freeze stops it and all its processes (SIGSTOP) until the returned function is called.
+func (s *Server) Freeze() (thaw func()) {
+	send := func(sig syscall.Signal) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.process != nil {
+			s.signal(sig)
+		}
+	}
+	send(syscall.SIGSTOP)
+	return func() { send(syscall.SIGCONT) }
+}
+
+// signal sends a signal to it and all its processes, to the first of them first: it makes the others.
+func (s *Server) signal(sig syscall.Signal) {
+	pid := strconv.Itoa(s.process.Process.Pid)
+	list, _ := os.ReadFile(filepath.Join("/proc", pid, "task", pid, "children"))
+	s.process.Process.Signal(sig)
+	for _, child := range strings.Fields(string(list)) {
+		if n, err := strconv.Atoi(child); err == nil {
+			syscall.Kill(n, sig)
+		}
+	}
 }
 
 // Stop ends it and throws away what it had.
