@@ -306,7 +306,8 @@ func (st *state) each(f func(Change)) {
 	for _, g := range *st.guardrails.Load() {
 		f(Change{Guardrail: &g})
 	}
-	st.subjects.each(func(_ identity.ID, s *Subject) {
+	st.subjects.each(func(_ identity.ID, h *held) {
+		s := st.copyOf(h)
 		if !s.Identity.ID.IsZero() {
 			f(Change{Identity: &s.Identity})
 		}

@@ -37,7 +37,7 @@ func asks(n int) []ask {
 		{"tasks", "tasks", 0},
 		{"approvals", "approvals", 0},
 		{"gateways", "gateways", 1},
-		{"events", "events", 1},
+		{"events", "ledger/events", 1},
 	}
 }
 

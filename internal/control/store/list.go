@@ -148,6 +148,10 @@ func (tx *Tx) Identities(f Filter) ([]identity.Identity, error) {
 		query += "WHERE " + strings.Join(where, " AND ") + " "
 	}
 	query += "ORDER BY name"
+	if f.Limit > 0 && f.Set == "" { // said to the database, too: what it is not told to leave out it may sort, and sends
+		args = append(args, f.Limit)
+		query += " LIMIT $" + strconv.Itoa(len(args))
+	}
 	var out []identity.Identity
 	for i, err := range rows(tx, scanIdentity, query, args...) {
 		if err != nil {
