@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -36,24 +37,39 @@ var (
 type filler struct {
 	n      int // how many there are
 	mail   policy.Upstream
-	grants [2]policy.Grant // compiled for the identity of number 0
+	grants map[identity.Kind][2]policy.Grant // compiled for one of each kind, which has the name of number 0
 	now    time.Time
 	until  time.Time
 }
 
 func newFiller(n int, upstream string) (*filler, error) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	f := &filler{n: n, now: now, until: now.Add(90 * 24 * time.Hour)}
+	f := &filler{n: n, grants: map[identity.Kind][2]policy.Grant{}, now: now, until: now.Add(90 * 24 * time.Hour)}
 	f.mail = policy.Upstream{Name: "mail", URL: upstream, Owner: owner(0), Environment: "production", Family: "patterns", Version: 1,
 		Description: []byte("GET /things/{id} -> things.read read /things/{id}\nPOST /things -> things.make write /things\n")}
 	table, err := patterns.Open(f.mail.Description)
 	if err != nil {
 		return nil, err
 	}
-	for k, class := range []string{"read", "write"} {
-		g := policy.Grant{ID: name(0) + "/" + class, Identity: id(0), Upstream: "mail", Actions: []string{class}, Plain: true, Until: f.until}
-		if f.grants[k], err = policy.Compile(g, policy.Described{Upstream: f.mail, Actions: table.Actions()}); err != nil {
+	d := policy.Described{Upstream: f.mail, Actions: table.Actions()}
+	compiled := func(id identity.ID) (list [2]policy.Grant, err error) {
+		for k, class := range []string{"read", "write"} {
+			g := policy.Grant{ID: id.Name() + "/" + class, Identity: id, Upstream: "mail", Actions: []string{class}, Plain: true, Until: f.until}
+			if list[k], err = policy.Compile(g, d); err != nil {
+				return list, err
+			}
+		}
+		return list, nil
+	}
+	for i := range 20 {
+		if f.grants[kind(i)], err = compiled(identity.MustID("spiffe://lanyard.local/" + string(kind(i)) + "/" + name(0))); err != nil {
 			return nil, err
+		}
+	}
+	for i := range 20 { // compiling a million of them takes minutes
+		want, err := compiled(id(i))
+		if got := f.grantsOf(i); err != nil || !reflect.DeepEqual(got, want) {
+			return nil, errors.Join(err, fmt.Errorf("%+v would be put, and %+v is right", got, want))
 		}
 	}
 	return f, nil
@@ -123,8 +139,8 @@ func (f *filler) credentials(i int) (list [2]identity.Credential, err error) {
 }
 
 func (f *filler) grantsOf(i int) (list [2]policy.Grant) {
-	for k, g := range f.grants {
-		g.Cedar = strings.ReplaceAll(g.Cedar, id(0).String(), id(i).String())
+	for k, g := range f.grants[kind(i)] {
+		g.Cedar = strings.ReplaceAll(g.Cedar, name(0), name(i))
 		g.ID, g.Identity = name(i)+g.ID[strings.LastIndexByte(g.ID, '/'):], id(i)
 		list[k] = g
 	}

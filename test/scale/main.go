@@ -19,6 +19,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
@@ -52,7 +53,7 @@ func print(name string, v float64, unit, goal string) {
 	if goal != "" {
 		goal = " (" + goal + ")"
 	}
-	fmt.Printf("scale %s %.4g %s%s\n", name, v, unit, goal)
+	fmt.Printf("scale %s %s %s%s\n", name, strconv.FormatFloat(v, 'g', 4, 64), unit, goal)
 }
 
 // goals counts those that were missed.
@@ -91,7 +92,7 @@ func run(n, rounds int, each time.Duration) (missed goals, err error) {
 		stacks[k] = s
 	}
 	small, large := stacks[0], stacks[1]
-	print("identities", float64(n), "", "")
+	fmt.Printf("scale identities %d identities\n", n)
 	print("control_start", large.controlStart.Seconds(), "s", "")
 
 	if _, err := small.cold("small"); err != nil {
@@ -192,7 +193,7 @@ func kills(s *stack, n int) error {
 			Receipt struct{ Waiting map[string]time.Time }
 		}
 		begun := time.Now()
-		if err := s.call("POST", "/v1/kill", map[string]any{"identity": name(n/2 + k*100), "reason": "measured"}, &r); err != nil {
+		if err := s.call("POST", "/v1/kill", map[string]any{"identity": name(k * 100 % n), "reason": "measured"}, &r); err != nil {
 			return err
 		}
 		took = append(took, time.Since(begun))
