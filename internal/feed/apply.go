@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -131,7 +132,15 @@ func (v *View) synced(st *state) (*Stop, error) {
 	v.next = nil
 	v.trouble.Store(nil)
 	v.answers.Ring()
+	go settle(st.subjects.len())
 	return &Stop{Everything: true}, nil
+}
+
+// settle gives back to the system what it took to read or to write so many identities: as much again as they take, else for ever.
+func settle(identities int) {
+	if identities >= 1<<15 {
+		debug.FreeOSMemory()
+	}
 }
 
 // compile makes the guardrails of now those that every set is compiled with.

@@ -95,21 +95,23 @@ func run(n, rounds int, each time.Duration) (missed goals, err error) {
 	fmt.Printf("scale identities %d identities\n", n)
 	print("control_start", large.controlStart.Seconds(), "s", "")
 
-	if _, err := small.cold("small"); err != nil {
+	if _, _, _, err := small.cold("small"); err != nil {
 		return 0, err
 	}
-	var took []time.Duration
+	var took, theirs, ours []float64
 	for try := range 3 {
 		if try > 0 {
 			large.gateway.end()
 		}
-		d, err := large.cold(fmt.Sprint("cold-", try))
+		d, gateway, control, err := large.cold(fmt.Sprint("cold-", try))
 		if err != nil {
 			return 0, err
 		}
-		took = append(took, d)
+		took, theirs, ours = append(took, d.Seconds()), append(theirs, gateway), append(ours, control)
 	}
-	missed.most("snapshot_to_cold_gateway", median(took).Seconds(), "s", 30)
+	missed.most("snapshot_to_cold_gateway", median(took), "s", 30)
+	print("snapshot_cpu_gateway", median(theirs), "s", "")
+	print("snapshot_cpu_control", median(ours), "s", "")
 	_, peak := large.gateway.memory()
 	print("gateway_peak", peak/(1<<20), "MiB", "")
 	a, b := settled(small.gateway), settled(large.gateway)

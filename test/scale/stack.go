@@ -127,20 +127,20 @@ func (s *stack) begin() (err error) {
 	return err
 }
 
-// cold starts a gateway that knows nothing, and says how long it took until it served.
-func (s *stack) cold(name string) (time.Duration, error) {
+// cold starts a gateway that knows nothing, and says how long it took until it served, and how much
+// processor time the two used for that.
+func (s *stack) cold(name string) (took time.Duration, gateway, control float64, err error) {
 	var t struct{ Token string }
 	if err := s.call("POST", "/v1/gateways/"+name+"/token", map[string]any{}, &t); err != nil {
-		return 0, err
+		return 0, 0, 0, err
 	}
-	begun := time.Now()
-	var err error
+	begun, before := time.Now(), s.control.cpu()
 	if s.gateway, err = start([]string{"LANYARD_JOIN_TOKEN=" + t.Token}, "serve", "--role", "gateway", "--control", "https://"+s.feed,
 		"--data", filepath.Join(s.dir, name), "--gateway-listen", s.gate, "--listen", s.health); err != nil {
-		return 0, err
+		return 0, 0, 0, err
 	}
 	err = s.gateway.ready(s.health, 10*time.Minute)
-	return time.Since(begun), err
+	return time.Since(begun), s.gateway.cpu(), s.control.cpu() - before, err
 }
 
 func (s *stack) end() {
