@@ -170,7 +170,7 @@ type identityList struct {
 	Owner string `query:"owner" maxLength:"64"`
 	State string `query:"state" enum:"pending,active,suspended,killed,expired,retired"`
 	Kind  string `query:"kind" enum:"agent,service,bot,api_key,oauth_client"`
-	Query string `query:"query" doc:"Part of the name" maxLength:"64"`
+	Query string `query:"query" doc:"Part of the name; of less than three characters, its beginning" maxLength:"64"`
 	Of    string `query:"parent" doc:"Started by this one: name, kind/name or SPIFFE ID" maxLength:"512"`
 	Roots bool   `query:"roots" doc:"Only those that nobody started"`
 	After string `query:"after" doc:"Next of the page before" maxLength:"64"`

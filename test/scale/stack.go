@@ -102,11 +102,12 @@ func (p *process) cpu() float64 {
 
 // stack is a control plane over a store, and a gateway of its.
 type stack struct {
-	dir, database                string
-	listen, feed, gate, health   string // addresses
-	control, gateway             *process
-	socket                       *http.Client
-	controlStart, snapshot, kept time.Duration
+	dir, database              string
+	listen, feed, gate, health string // addresses
+	control, gateway           *process
+	socket                     *http.Client
+	controlStart               time.Duration
+	named                      string // the gateway
 }
 
 func newStack(dir, database string) *stack {
@@ -134,6 +135,7 @@ func (s *stack) cold(name string) (took time.Duration, gateway, control float64,
 	if err := s.call("POST", "/v1/gateways/"+name+"/token", map[string]any{}, &t); err != nil {
 		return 0, 0, 0, err
 	}
+	s.named = name
 	begun, before := time.Now(), s.control.cpu()
 	if s.gateway, err = start([]string{"LANYARD_JOIN_TOKEN=" + t.Token}, "serve", "--role", "gateway", "--control", "https://"+s.feed,
 		"--data", filepath.Join(s.dir, name), "--gateway-listen", s.gate, "--listen", s.health); err != nil {

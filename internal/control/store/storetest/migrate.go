@@ -15,7 +15,7 @@ func migrated(t *testing.T, k kit) {
 	k.write(db, world)
 	for _, statement := range []string{"DROP TABLE gateways", "DROP TABLE acks", "DROP TABLE former_owners", "DROP TABLE yeses", "DROP TABLE approvals", "DROP TABLE outbox", "DROP TABLE tasks", "DROP TABLE providers", "DROP INDEX credentials_provider", "ALTER TABLE credentials DROP COLUMN provider", "DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
 		"ALTER TABLE identities DROP COLUMN killed_from",
-		"DROP INDEX identities_kind", "DROP INDEX identities_roots", "DROP INDEX identities_parent", "DROP INDEX identities_ended", "ALTER TABLE identities DROP COLUMN parent", "ALTER TABLE identities DROP COLUMN born",
+		"DROP INDEX identities_kind", "DROP INDEX identities_state", "DROP INDEX identities_roots", "DROP INDEX identities_parent", "DROP INDEX identities_ended", "ALTER TABLE identities DROP COLUMN parent", "ALTER TABLE identities DROP COLUMN born",
 		"ALTER TABLE identities DROP COLUMN ended", "DROP TABLE spent_keys", "DROP TABLE orphaned", "DELETE FROM schema_version WHERE version >= 3"} {
 		k.must(db.UnsafeExec(statement))
 	}

@@ -46,7 +46,7 @@ func yeses(t *testing.T, k kit) {
 	}
 	const all = "maya a1 waiting ; maya a2 approved ; maya a4 used bot/read; ben a2 approved ; ben a4 used bot/read; ben a6 used bot/gone; "
 	check(all)
-	k.must(errors.Join(db.UnsafeExec("DROP INDEX identities_kind"), db.UnsafeExec("DROP INDEX identities_roots"), db.UnsafeExec("ALTER TABLE acks DROP COLUMN turn"), db.UnsafeExec("DROP TABLE former_owners"), db.UnsafeExec("DROP TABLE yeses")))
+	k.must(errors.Join(db.UnsafeExec("DROP INDEX identities_kind"), db.UnsafeExec("DROP INDEX identities_state"), db.UnsafeExec("DROP INDEX identities_roots"), db.UnsafeExec("ALTER TABLE acks DROP COLUMN turn"), db.UnsafeExec("DROP TABLE former_owners"), db.UnsafeExec("DROP TABLE yeses")))
 	k.must(db.UnsafeExec("DELETE FROM schema_version WHERE version >= 11"))
 	k.must(db.Close())
 	db = k.open()
