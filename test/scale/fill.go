@@ -295,6 +295,10 @@ func (f *filler) copy(ctx context.Context, c *pgx.Conn, from int) error {
 	if _, err := c.Exec(ctx, "SET session_replication_role = replica"); err != nil {
 		return err
 	}
+	again, err := withoutIndexes(ctx, c)
+	if err != nil {
+		return err
+	}
 	for _, t := range f.tables() {
 		at := from * t.each
 		_, err := c.CopyFrom(ctx, pgx.Identifier{t.name}, t.columns, pgx.CopyFromFunc(func() ([]any, error) {
@@ -314,10 +318,34 @@ func (f *filler) copy(ctx context.Context, c *pgx.Conn, from int) error {
 		+ (SELECT COUNT(*) FROM identities i LEFT JOIN owners o ON o.id = i.owner WHERE o.id IS NULL)`).Scan(&lost); err != nil || lost > 0 {
 		return errors.Join(err, fmt.Errorf("%d rows refer to what is not there", lost))
 	}
-	for _, statement := range []string{"DELETE FROM changes", "UPDATE head SET kept = seq", "VACUUM ANALYZE"} {
+	for _, statement := range append(again, "DELETE FROM changes", "UPDATE head SET kept = seq", "VACUUM ANALYZE") {
 		if _, err := c.Exec(ctx, statement); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// withoutIndexes drops the indexes that are no constraints, and returns what makes them again: at once they take a third of the time.
+func withoutIndexes(ctx context.Context, c *pgx.Conn) (again []string, err error) {
+	rows, err := c.Query(ctx, `SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index WHERE NOT indisprimary
+		AND indrelid IN ('identities'::regclass, 'credentials'::regclass, 'grants'::regclass)
+		AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid)`)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for rows.Next() {
+		var name, text string
+		if err := rows.Scan(&name, &text); err != nil {
+			return nil, err
+		}
+		names, again = append(names, name), append(again, text)
+	}
+	for _, name := range names {
+		if _, e := c.Exec(ctx, "DROP INDEX "+name); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
+	return again, errors.Join(err, rows.Err())
 }

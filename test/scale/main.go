@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
 func main() {
@@ -30,9 +31,10 @@ func main() {
 	n := flag.Int("identities", 1_000_000, "how many there are")
 	rounds := flag.Int("rounds", 7, "rounds of the comparison of costs")
 	each := flag.Duration("each", 2*time.Second, "time of one round")
+	colds := flag.Int("colds", 3, "how many times a gateway starts that knows nothing; the median counts")
 	strict := flag.Bool("strict", false, "fail when a goal is missed")
 	flag.Parse()
-	missed, err := run(max(*n, few), *rounds, *each)
+	missed, err := run(max(*n, few), *colds, *rounds, *each)
 	if errors.Is(err, pgserver.ErrMissing) && !pgserver.CI() {
 		log.Print("scale: nothing is measured: ", err)
 		return
@@ -68,7 +70,7 @@ func (g *goals) most(name string, v float64, unit string, most float64) {
 	print(name, v, unit, word)
 }
 
-func run(n, rounds int, each time.Duration) (missed goals, err error) {
+func run(n, colds, rounds int, each time.Duration) (missed goals, err error) {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "lysc")
 	if err != nil {
@@ -93,6 +95,9 @@ func run(n, rounds int, each time.Duration) (missed goals, err error) {
 	}
 	small, large := stacks[0], stacks[1]
 	fmt.Printf("scale identities %d identities\n", n)
+	if err := wire(n); err != nil {
+		return 0, err
+	}
 	print("control_start", large.controlStart.Seconds(), "s", "")
 	print("control_start_cpu", large.control.cpu(), "s", "")
 
@@ -100,7 +105,7 @@ func run(n, rounds int, each time.Duration) (missed goals, err error) {
 		return 0, err
 	}
 	var took, theirs, ours []float64
-	for try := range 3 {
+	for try := range colds {
 		if try > 0 {
 			large.gateway.end()
 		}
@@ -209,4 +214,23 @@ func kills(s *stack, n int) error {
 	}
 	print("kill_confirmed", median(took), "ms", "")
 	return nil
+}
+
+// wire prints how many bytes of a snapshot an identity is, with all that is its own.
+func wire(n int) error {
+	f, err := newFiller(n, "http://127.0.0.1:1")
+	if err != nil {
+		return err
+	}
+	i, g := f.identity(n/2), f.grantsOf(n/2)
+	c, err := f.credentials(n / 2)
+	var b []byte
+	for _, change := range []feed.Change{{Identity: &i}, {Credential: &c[0]}, {Credential: &c[1]}, {Grant: &g[0]}, {Grant: &g[1]}} {
+		change.Cursor = feed.Cursor{Epoch: "0123456789abcdef", Seq: 1_000_000}
+		var e error
+		b, e = feed.Line{Change: &change}.Append(b)
+		err = errors.Join(err, e)
+	}
+	print("wire_bytes_per_identity", float64(len(b)), "bytes", "")
+	return err
 }
