@@ -48,7 +48,7 @@ func parse(text string) (constants, error) {
 
 // used are the names without which nothing can be said.
 var used = []string{"gateway_memory_per_identity", "wire_bytes_per_identity", "identities", "snapshot_cpu_gateway", "snapshot_cpu_control", "kill_fleet_control_cpu_us",
-	"commit_ms", "events_per_s_into_pg", "request_cpu", "kill_confirmed"}
+	"pg_commit_ms", "events_per_s_into_pg", "request_cpu"}
 
 func (c constants) check() error {
 	for _, name := range used {

@@ -104,7 +104,7 @@ func (m *model) kill(r *rand.Rand, nodes int, n network) (k killed) {
 		if node < m.gateways%nodes {
 			mine++
 		}
-		hears := m.constants["commit_ms"] / 1000 / 2 // a notification and a look at the head: half of what a commit is
+		hears := m.constants["pg_commit_ms"] / 1000 / 2 // a notification and a look at the head: half of what a commit is
 		k.node(m, r, mine, hears, n)
 	}
 	slices.Sort(k.refused)
