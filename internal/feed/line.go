@@ -11,6 +11,7 @@ import (
 
 	json2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // maxLine bounds one line. The largest there is has the description of an upstream, or who was killed, one by one.
@@ -102,12 +103,15 @@ func ParseLine(raw []byte) (l Line, err error) {
 	return l, nil
 }
 
+// asWritten has durations be numbers, as encoding/json writes them.
+var asWritten = jsonv1.FormatDurationAsNano(true)
+
 // unmarshal reads an object. Names that come twice, and what is no JSON in UTF-8, are refused.
 func unmarshal(raw []byte, v any) error {
 	if b := bytes.TrimLeft(raw, " \t\r\n"); len(b) == 0 || b[0] != '{' {
 		return fmt.Errorf("%w: it is no object", errLine)
 	}
-	err := json2.Unmarshal(raw, v)
+	err := json2.Unmarshal(raw, v, asWritten)
 	var wrong *json2.SemanticError
 	var bad *jsontext.SyntacticError
 	switch {
@@ -165,6 +169,9 @@ func Encode(at Cursor, change []byte) (Encoded, error) {
 			return Encoded{}, err
 		}
 	}
+	if len(change) <= len(noCursor) {
+		return Encoded{}, fmt.Errorf("change %d in the store says nothing", at.Seq)
+	}
 	return Encoded{Cursor: at, Is: change[len(noCursor) : len(change)-1]}, nil
 }
 
@@ -182,6 +189,6 @@ func (c *Encoded) object(b []byte) []byte {
 // Change reads it.
 func (c *Encoded) Change() (Change, error) {
 	var r Change
-	err := json2.Unmarshal(c.object(nil), &r)
+	err := json2.Unmarshal(c.object(nil), &r, asWritten)
 	return r, err
 }

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -53,6 +54,16 @@ func fill(t *testing.T, r *rand.Rand, v reflect.Value, all bool) {
 		for i := range v.Len() {
 			fill(t, r, v.Index(i), true)
 		}
+	case reflect.Float64:
+		v.SetFloat(r.Float64())
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(t, r, key, true)
+		fill(t, r, value, true)
+		v.SetMapIndex(key, value)
+	case reflect.Interface:
+		v.Set(reflect.ValueOf("anything"))
 	default:
 		t.Fatalf("pack_test does not know %s, and pack may not either", v.Type())
 	}
@@ -101,6 +112,35 @@ func TestPack(t *testing.T) {
 		for what, pair := range map[string][2]any{"identity": {got.Identity, s.Identity}, "credentials": {got.Credentials, s.Credentials}, "grants": {got.Grants, s.Grants}} {
 			if !reflect.DeepEqual(pair[0], pair[1]) {
 				t.Fatalf("%d, %s:\n%+v was packed\n%+v came out", n, what, pair[1], pair[0])
+			}
+		}
+	}
+}
+
+// TestEveryLine: what is in a line is what is read from it, for every kind of change and every field of it.
+func TestEveryLine(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	kinds := reflect.TypeFor[Change]()
+	for n := range kinds.NumField() {
+		for range 20 {
+			c := Change{Cursor: Cursor{"e", 7}}
+			fill(t, r, reflect.ValueOf(&c).Elem().Field(n), n != 0)
+			wire, err := Line{Change: &c}.Append(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			doc, _ := json.Marshal(Change{Removed: c.Removed, Owner: c.Owner, Identity: c.Identity, Credential: c.Credential, Upstream: c.Upstream, Grant: c.Grant, Guardrail: c.Guardrail,
+				Task: c.Task, Token: c.Token, Kill: c.Kill, Keys: c.Keys, Account: c.Account, Approval: c.Approval, Synced: c.Synced})
+			e, err := Encode(c.Cursor, doc)
+			if again := string(e.Append(nil)); n > 0 && (err != nil || again != string(wire)) {
+				t.Fatalf("%s is passed on as\n%swant\n%s%v", kinds.Field(n).Name, again, wire, err)
+			}
+			want := Line{}
+			if err := json.Unmarshal(wire, &want); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := ParseLine(wire); err != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("%s:\n%s\n%v\n%+v\n%+v", kinds.Field(n).Name, wire, err, got.Change, want.Change)
 			}
 		}
 	}
