@@ -11,8 +11,12 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
-// snapshotTime bounds how long a gateway may take to read all there is: so long a state of the store is held for it.
-const snapshotTime = 2 * time.Minute
+// snapshotTime bounds how long a gateway may take to read all there is, and a second more for each snapshotRate bytes: so long a
+// state of the store is held for it.
+const (
+	snapshotTime = 2 * time.Minute
+	snapshotRate = 1 << 20
+)
 
 // snapshots is how many gateways read all there is at one time; others wait, so that some that are slow leave the store to those who ask for less.
 const snapshots = 3
@@ -140,7 +144,8 @@ type follower struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	slow   time.Duration
-	until  time.Time // a snapshot has to be over by then; zero: there is none
+	until  time.Time // a snapshot has to be over by then, and by what it has taken in so far; zero: there is none
+	taken  int64     // of the snapshot, in bytes
 	buffer []byte
 	broken bool // nothing more can be sent
 }
@@ -169,8 +174,11 @@ func (o *follower) write(flush bool) (err error) {
 		return nil
 	}
 	deadline := time.Now().Add(o.slow)
-	if !o.until.IsZero() && o.until.Before(deadline) {
-		deadline = o.until
+	if !o.until.IsZero() {
+		if by := o.until.Add(time.Duration(o.taken/snapshotRate) * time.Second); by.Before(deadline) {
+			deadline = by
+		}
+		o.taken += int64(len(o.buffer))
 	}
 	_ = o.rc.SetWriteDeadline(deadline)
 	if _, err = o.w.Write(o.buffer); err == nil {
