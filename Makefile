@@ -1,16 +1,19 @@
 # make run    the example office behind a running Lanyard, step by step
 # make test   everything that .ci/run runs; installs what it needs
 # make bench  the figures: lines `ratio <name> <value>` and `bench <name> <value> <unit>`
+# make scale  a million identities in a PostgreSQL of their own: lines `scale <name> <value> <unit> (goal …)`; SCALE is how many
+# make simulate  what a fleet is like that nobody has here, from what was measured (docs/scale.md)
 # make fuzz   every fuzz target, FUZZTIME each (default 60s)
 # make lint   gofmt, go vet, staticcheck, govulncheck where its database can be reached
 SHELL := /bin/bash
 export GOTOOLCHAIN := local
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 60s
+SCALE ?= 1000000
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all build run test lint bench fuzz generate interop-deps clean
+.PHONY: all build run test lint bench scale simulate fuzz generate interop-deps clean
 all: build
 
 # ---- build and run (room: cmd/lanyard) --------------------------------------
@@ -33,6 +36,13 @@ lint:
 
 bench: build
 	go run ./test/bench
+
+scale: build
+	go run ./test/scale -identities $(SCALE)
+
+# SIMULATE takes flags, as in make simulate SIMULATE="-gateways 1000 -set request_cpu=50"
+simulate:
+	go run ./test/simulate $(SIMULATE)
 
 fuzz:
 	test/fuzz.sh "$(FUZZTIME)"

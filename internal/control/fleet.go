@@ -254,7 +254,7 @@ func (f *fleet) shows(r *http.Request) (s papers, err error) {
 // member asks the store about a gateway that shows that certificate.
 func (f *fleet) member(ctx context.Context, by papers) (store.Gateway, error) {
 	name, print := by.name, by.print
-	g, err := read(ctx, f.p, func(tx *store.Tx) (store.Gateway, error) { return tx.Gateway(name) })
+	g, err := f.p.Store.Gateway(ctx, name)
 	now := f.p.Now()
 	switch {
 	case errors.Is(err, store.ErrNotFound):

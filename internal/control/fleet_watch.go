@@ -11,14 +11,18 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
-// snapshotTime bounds how long a gateway may take to read all there is: so long a state of the store is held for it.
-const snapshotTime = 2 * time.Minute
+// snapshotTime bounds how long a gateway may take to read all there is, and a second more for each snapshotRate bytes: so long a
+// state of the store is held for it.
+const (
+	snapshotTime = 2 * time.Minute
+	snapshotRate = 1 << 20
+)
 
 // snapshots is how many gateways read all there is at one time; others wait, so that some that are slow leave the store to those who ask for less.
 const snapshots = 3
 
-// ahead is how many changes wait for a gateway that reads slowly, beside what the network holds.
-const ahead = 256
+// ahead is how many batches of changes wait for a gateway that reads slowly, beside what the network holds.
+const ahead = 2
 
 // watch sends what changes to a gateway, one line each, until it goes, is evicted, or takes nothing in for too long.
 func (f *fleet) watch(w http.ResponseWriter, r *http.Request) {
@@ -38,7 +42,7 @@ func (f *fleet) watch(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
 	trust, changed := f.ca.Trust()
 	err = out.send(feed.Line{Version: feed.Version, Trust: trust}, true)
-	lines, stop := f.changes(ctx, after)
+	batches, stop := f.changes(ctx, after)
 	defer stop()
 	alive := time.NewTicker(f.alive)
 	defer alive.Stop()
@@ -46,18 +50,19 @@ func (f *fleet) watch(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-ctx.Done():
 			err = context.Cause(ctx)
-		case l := <-lines:
-			if l.Change != nil && after == (feed.Cursor{}) {
-				after = l.Change.Cursor
-				out.until = time.Now().Add(snapshotTime)
-			}
-			if l.Change != nil && l.Change.Synced {
-				out.until = time.Time{}
-			}
-			err = out.send(l, len(lines) == 0)
-			if l.Fault != nil { // it said why, and that is all
+		case b := <-batches:
+			if b.fault != nil { // it says why, and that is all
+				_ = out.send(feed.Line{Fault: b.fault}, true)
 				return
 			}
+			if after == (feed.Cursor{}) {
+				after = b.changes[0].Cursor
+				out.until = time.Now().Add(snapshotTime)
+			}
+			if b.changes[len(b.changes)-1].Synced {
+				out.until = time.Time{}
+			}
+			err = out.pass(b.changes, len(batches) == 0)
 		case <-changed:
 			trust, changed = f.ca.Trust()
 			err = out.send(feed.Line{Trust: trust}, true)
@@ -87,13 +92,19 @@ func cursor(r *http.Request) (c feed.Cursor, err error) {
 	return c, nil
 }
 
-// changes has the changes after a cursor come through a channel that holds a bounded number; the last line may be a fault.
-func (f *fleet) changes(ctx context.Context, after feed.Cursor) (<-chan feed.Line, func()) {
+// batch is some changes, or why there are no more.
+type batch struct {
+	changes []feed.Encoded
+	fault   *feed.Fault
+}
+
+// changes has the changes after a cursor come through a channel that holds a bounded number; the last may be a fault.
+func (f *fleet) changes(ctx context.Context, after feed.Cursor) (<-chan batch, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	lines, done := make(chan feed.Line, ahead), make(chan struct{})
-	put := func(l feed.Line) bool {
+	batches, done := make(chan batch, ahead), make(chan struct{})
+	put := func(b batch) bool {
 		select {
-		case lines <- l:
+		case batches <- b:
 			return true
 		case <-ctx.Done():
 			return false
@@ -111,21 +122,21 @@ func (f *fleet) changes(ctx context.Context, after feed.Cursor) (<-chan feed.Lin
 			over = sync.OnceFunc(func() { <-f.whole })
 		}
 		defer func() { over() }()
-		for c, err := range f.p.Store.Watch(ctx, after) {
+		for changes, err := range f.p.Store.Lines(ctx, after) {
 			if err != nil {
 				told, _ := f.fault(err)
-				put(feed.Line{Fault: told})
+				put(batch{fault: told})
 				return
 			}
-			if !put(feed.Line{Change: &c}) {
+			if !put(batch{changes: changes}) {
 				return
 			}
-			if c.Synced {
+			if changes[len(changes)-1].Synced {
 				over()
 			}
 		}
 	}()
-	return lines, func() { cancel(); <-done }
+	return batches, func() { cancel(); <-done }
 }
 
 // follower is the other end of a watch.
@@ -133,7 +144,8 @@ type follower struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	slow   time.Duration
-	until  time.Time // a snapshot has to be over by then; zero: there is none
+	until  time.Time // a snapshot has to be over by then, and by what it has taken in so far; zero: there is none
+	taken  int64     // of the snapshot, in bytes
 	buffer []byte
 	broken bool // nothing more can be sent
 }
@@ -143,12 +155,30 @@ func (o *follower) send(l feed.Line, flush bool) (err error) {
 	if o.buffer, err = l.Append(o.buffer); err != nil {
 		return err
 	}
+	return o.write(flush)
+}
+
+// pass sends changes on.
+func (o *follower) pass(changes []feed.Encoded, flush bool) error {
+	for i := range changes {
+		o.buffer = changes[i].Append(o.buffer)
+		if err := o.write(flush && i == len(changes)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *follower) write(flush bool) (err error) {
 	if !flush && len(o.buffer) < 64<<10 {
 		return nil
 	}
 	deadline := time.Now().Add(o.slow)
-	if !o.until.IsZero() && o.until.Before(deadline) {
-		deadline = o.until
+	if !o.until.IsZero() {
+		if by := o.until.Add(time.Duration(o.taken/snapshotRate) * time.Second); by.Before(deadline) {
+			deadline = by
+		}
+		o.taken += int64(len(o.buffer))
 	}
 	_ = o.rc.SetWriteDeadline(deadline)
 	if _, err = o.w.Write(o.buffer); err == nil {

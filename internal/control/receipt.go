@@ -353,7 +353,9 @@ func (p *Plane) await(ctx context.Context, r *feed.Receipt, wait time.Duration, 
 	others := p.askNodes(ctx, r.Cursor, asked{})
 	defer func() { others.stop() }()
 	for {
-		more := p.acks.fill(r, p.Clock(), p.Now())
+		begun := p.Clock()
+		more := p.acks.fill(r, begun, p.Now())
+		looked := p.Clock().Since(begun)
 		if !others.met {
 			p.acks.unknown(r, p.Clock())
 		}
@@ -365,7 +367,12 @@ func (p *Plane) await(ctx context.Context, r *feed.Receipt, wait time.Duration, 
 			stopped = time.After(until)
 		}
 		select {
-		case <-more:
+		case <-more: // of ten thousand gateways each may ring, and a look is at all of them: it takes a tenth of the time at most
+			select {
+			case <-time.After(min(10*looked, 100*time.Millisecond)):
+			case <-ctx.Done():
+				return
+			}
 		case <-stopped:
 		case <-others.due():
 			others = p.askNodes(ctx, r.Cursor, others)

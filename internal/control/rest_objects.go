@@ -56,25 +56,21 @@ func page[T any](items []T) Page[T] {
 }
 
 func (p *Plane) ownerRoutes(api door) {
-	view := func(tx *store.Tx, o identity.Owner) (OwnerView, error) {
-		n, err := tx.CountIdentities(o.ID)
-		v := OwnerView{Owner: o}
-		for state, count := range n {
-			if state != identity.Retired {
-				v.Identities += count
-			}
-		}
-		return v, err
-	}
-	handle(api, "GET", "/owners", "list-owners", "owners", "Owners, with how much they own", func(ctx context.Context, in *none) (Page[OwnerView], error) {
+	handle(api, "GET", "/owners", "list-owners", "owners", "Owners, with how much they own", func(ctx context.Context, in *ownerList) (Page[OwnerView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[OwnerView], error) {
-			all, err := tx.Owners()
-			var list []OwnerView
-			for _, o := range all {
-				v, e := view(tx, o)
-				list, err = append(list, v), errors.Join(err, e)
+			all, err := tx.OwnersAfter(identity.OwnerID(in.After), in.Limit)
+			if err != nil {
+				return page[OwnerView](nil), err
 			}
-			return page(list), err
+			owned, err := tx.CountOwned(all)
+			out := page[OwnerView](nil)
+			for _, o := range all {
+				out.Items = append(out.Items, OwnerView{Owner: o, Identities: owned[o.ID]})
+			}
+			if len(all) == in.Limit {
+				out.Next = string(all[len(all)-1].ID)
+			}
+			return out, err
 		})
 	})
 	handle(api, "GET", "/owners/{name}", "get-owner", "owners", "An owner", func(ctx context.Context, in *byName) (OwnerView, error) {
@@ -83,7 +79,8 @@ func (p *Plane) ownerRoutes(api door) {
 			if err != nil {
 				return OwnerView{}, missing(err, "owner", in.Name)
 			}
-			return view(tx, o)
+			owned, err := tx.CountOwned([]identity.Owner{o})
+			return OwnerView{Owner: o, Identities: owned[o.ID]}, err
 		})
 	})
 	handle(api, "PUT", "/owners/{name}", "put-owner", "owners", "Add or change an owner; one marked gone hands over what it owns", func(ctx context.Context, in *namedBody[OwnerInput]) (Changed, error) {
@@ -127,19 +124,21 @@ func missing(err error, noun, name string) error {
 	return err
 }
 
-// identityView is an identity with all that belongs to it.
-func (p *Plane) identityView(tx *store.Tx, i identity.Identity) (IdentityView, error) {
-	v := IdentityView{Identity: i, Name: i.ID.Name(), Kind: i.ID.Kind()}
-	var err1, err2, err3 error
-	v.Credentials, err1 = tx.Credentials(i.ID)
-	v.Grants, err2 = tx.Grants(i.ID)
-	owner, err3 := tx.Owner(i.Owner)
-	if errors.Is(err3, store.ErrNotFound) {
-		err3 = nil
+// identityViews are identities with all that belongs to them.
+func (p *Plane) identityViews(tx *store.Tx, all ...identity.Identity) (list []IdentityView, err error) {
+	theirs, err := tx.Belongings(all, shown)
+	if err != nil {
+		return nil, err
 	}
-	v.OwnerName = owner.Name
-	n, err4 := tx.CountChildren(i.ID, shown)
-	v.Living = n
+	for _, i := range all {
+		list = append(list, p.identityView(tx, i, theirs))
+	}
+	return list, nil
+}
+
+func (p *Plane) identityView(tx *store.Tx, i identity.Identity, theirs store.Belongings) IdentityView {
+	v := IdentityView{Identity: i, Name: i.ID.Name(), Kind: i.ID.Kind(), OwnerName: theirs.Owners[i.Owner].Name, Living: theirs.Children[i.ID],
+		Credentials: append([]identity.Credential{}, theirs.Credentials[i.ID]...), Grants: append([]policy.Grant{}, theirs.Grants[i.ID]...)}
 	usable, last := 0, v.LastUsed
 	for _, k := range v.Credentials {
 		if k.Usable(tx.Now()) == nil {
@@ -158,7 +157,13 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity) (IdentityView, e
 	default:
 		v.Usable = true
 	}
-	return v, errors.Join(err1, err2, err3, err4)
+	return v
+}
+
+type ownerList struct {
+	Caller
+	After string `query:"after" doc:"Next of the page before" maxLength:"64"`
+	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
 }
 
 type identityList struct {
@@ -166,7 +171,7 @@ type identityList struct {
 	Owner string `query:"owner" maxLength:"64"`
 	State string `query:"state" enum:"pending,active,suspended,killed,expired,retired"`
 	Kind  string `query:"kind" enum:"agent,service,bot,api_key,oauth_client"`
-	Query string `query:"query" doc:"Part of the name" maxLength:"64"`
+	Query string `query:"query" doc:"Part of the name; of less than three characters, its beginning" maxLength:"64"`
 	Of    string `query:"parent" doc:"Started by this one: name, kind/name or SPIFFE ID" maxLength:"512"`
 	Roots bool   `query:"roots" doc:"Only those that nobody started"`
 	After string `query:"after" doc:"Next of the page before" maxLength:"64"`
@@ -199,11 +204,11 @@ func (p *Plane) identityRoutes(api door) {
 				f.Of = parent.ID
 			}
 			list, err := tx.Identities(f)
-			out := page[IdentityView](nil)
-			for _, i := range list {
-				v, e := p.identityView(tx, i)
-				out.Items, err = append(out.Items, v), errors.Join(err, e)
+			if err != nil {
+				return page[IdentityView](nil), err
 			}
+			views, err := p.identityViews(tx, list...)
+			out := page(views)
 			if len(list) == in.Limit {
 				out.Next = list[len(list)-1].ID.Name()
 			}
@@ -216,7 +221,11 @@ func (p *Plane) identityRoutes(api door) {
 			if err != nil {
 				return IdentityView{}, err
 			}
-			return p.identityView(tx, i)
+			list, err := p.identityViews(tx, i)
+			if err != nil {
+				return IdentityView{}, err
+			}
+			return list[0], nil
 		})
 	}
 	handle(api, "GET", "/identities/{name}", "get-identity", tag, "An identity with its credentials and grants", func(ctx context.Context, in *byName) (IdentityView, error) {

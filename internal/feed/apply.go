@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
+	"runtime/debug"
 	"slices"
 	"time"
-	"unique"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -133,7 +132,15 @@ func (v *View) synced(st *state) (*Stop, error) {
 	v.next = nil
 	v.trouble.Store(nil)
 	v.answers.Ring()
+	go settle(st.subjects.len())
 	return &Stop{Everything: true}, nil
+}
+
+// settle gives back to the system what it took to read or to write so many identities: as much again as they take, else for ever.
+func settle(identities int) {
+	if identities >= 1<<15 {
+		debug.FreeOSMemory()
+	}
 }
 
 // compile makes the guardrails of now those that every set is compiled with.
@@ -145,17 +152,30 @@ func (st *state) compile() error {
 	return err
 }
 
-// replace puts in another Subject for id, made of the one that was.
-func (st *state) replace(id identity.ID, edit func(*Subject)) {
-	next := &Subject{of: st}
-	old, ok := st.subjects.get(id)
-	if ok {
-		next.Identity, next.Credentials, next.Grants = old.Identity, old.Credentials, old.Grants
+// hold puts in what is held of an identity now, in the place of what was.
+func (st *state) hold(next, old *held) {
+	st.subjects.put(next.id, next)
+	if old != nil {
+		old.pack()
 	}
-	edit(next)
-	st.subjects.put(id, next)
-	if ok {
-		old.memo.Store(nil)
+}
+
+// parts is a copy of what is held of id, to be changed; of nothing when there is nothing.
+func (h *held) parts(id identity.ID) *held {
+	if h == nil {
+		return &held{id: id}
+	}
+	return &held{id: h.id, is: h.is, credentials: h.credentials, grants: h.grants}
+}
+
+// retired reports whether it is over for good with an identity; not when it is not known yet.
+func (st *state) retired(h *held) bool {
+	return h != nil && h.is != "" && (&unpacker{st.words, h.is}).identity(h.id).State == identity.Retired
+}
+
+func (st *state) dropPrints(h *held) {
+	for _, c := range st.credentialsOf(h) {
+		st.prints.drop(c.Thumbprint, h.id)
 	}
 }
 
@@ -163,24 +183,15 @@ func (st *state) identity(i identity.Identity) (*Stop, error) {
 	if i.ID.IsZero() {
 		return nil, errors.New("identity without an id")
 	}
-	share(&i.Owner, &i.Backup)
-	share(&i.Purpose, &i.Environment, &i.Set)
-	share(&i.State, &i.KilledFrom)
 	old, known := st.subjects.get(i.ID)
-	if known && !old.Identity.ID.IsZero() {
-		i.ID = old.Identity.ID
-	}
+	next := old.parts(i.ID)
 	if known && i.State == identity.Retired { // over for good: there is nothing left to hold
-		for _, c := range old.Credentials {
-			st.prints.drop(c.Thumbprint)
-		}
+		st.dropPrints(old)
 	}
-	st.replace(i.ID, func(s *Subject) {
-		s.Identity = i
-		if i.State == identity.Retired {
-			s.Credentials, s.Grants = nil, nil
-		}
-	})
+	if next.is = st.packer.identity(&i); i.State == identity.Retired {
+		next.credentials, next.grants = "", ""
+	}
+	st.hold(next, old)
 	if !known {
 		return nil, nil
 	}
@@ -191,80 +202,71 @@ func (st *state) credential(c identity.Credential) (*Stop, error) {
 	if c.ID == "" || c.Identity.IsZero() || c.Thumbprint == "" {
 		return nil, errors.New("credential without an id, an identity or a thumbprint")
 	}
-	if id, ok := st.prints.get(c.Thumbprint); ok && id != c.Identity {
-		return nil, fmt.Errorf("credential %s is of %s and of %s: one credential, one identity", c.ID, id, c.Identity)
+	for _, id := range st.prints.get(c.Thumbprint) {
+		if id != c.Identity && st.has(id, c.Thumbprint) {
+			return nil, fmt.Errorf("credential %s is of %s and of %s: one credential, one identity", c.ID, id, c.Identity)
+		}
 	}
-	share(&c.Kind)
-	old, known := st.subjects.get(c.Identity)
-	if known && old.Identity.State == identity.Retired {
+	old, _ := st.subjects.get(c.Identity)
+	if st.retired(old) {
 		return nil, nil
 	}
+	next := old.parts(c.Identity)
+	list := st.credentialsOf(next)
 	var before identity.Credential
-	st.replace(c.Identity, func(s *Subject) {
-		if known {
-			c.Identity = old.name(c.Identity)
-			before, _ = old.Credential(c.ID)
-		}
-		s.Credentials = with(s.Credentials, c, func(o identity.Credential) bool { return o.ID == c.ID })
-	})
-	if before.ID != "" && before.Thumbprint != c.Thumbprint {
-		st.prints.drop(before.Thumbprint)
+	if i := slices.IndexFunc(list, func(o identity.Credential) bool { return o.ID == c.ID }); i >= 0 {
+		before, list[i] = list[i], c
+	} else {
+		list = append(list, c)
 	}
-	st.prints.put(c.Thumbprint, c.Identity)
+	next.credentials = st.packer.credentials(list)
+	st.hold(next, old)
+	if before.ID != "" && before.Thumbprint != c.Thumbprint {
+		st.prints.drop(before.Thumbprint, c.Identity)
+	}
+	if before.Thumbprint != c.Thumbprint {
+		st.prints.put(c.Thumbprint, next.id)
+	}
 	if before.ID == "" || before.Revoked.Equal(c.Revoked) && before.Expires.Equal(c.Expires) {
 		return nil, nil
 	}
 	return &Stop{Identities: []identity.ID{c.Identity}, Credential: c.ID}, nil
 }
 
+// has reports whether an identity has a credential of that thumbprint.
+func (st *state) has(id identity.ID, thumbprint string) bool {
+	h, ok := st.subjects.get(id)
+	return ok && slices.ContainsFunc(st.credentialsOf(h), func(c identity.Credential) bool { return c.Thumbprint == thumbprint })
+}
+
 func (st *state) grant(g policy.Grant, removed bool) (*Stop, error) {
 	if g.ID == "" || g.Identity.IsZero() {
 		return nil, errors.New("grant without an id or an identity")
 	}
-	st.alike(&g)
 	same := func(o policy.Grant) bool { return o.ID == g.ID }
 	old, known := st.subjects.get(g.Identity)
-	if known && old.Identity.State == identity.Retired || removed && !known {
+	if st.retired(old) || removed && !known {
 		return nil, nil
 	}
-	had := known && slices.ContainsFunc(old.Grants, same)
-	st.replace(g.Identity, func(s *Subject) {
-		if removed {
-			s.Grants = slices.DeleteFunc(slices.Clone(s.Grants), same)
-			return
-		}
-		if known {
-			g.Identity = old.name(g.Identity)
-		}
-		s.Grants = with(s.Grants, g, same)
-	})
-	if !had {
+	next := old.parts(g.Identity)
+	list := st.grantsOf(next)
+	had := slices.IndexFunc(list, same)
+	switch {
+	case removed:
+		list = slices.DeleteFunc(list, same)
+	case had >= 0:
+		g.Cedar = g.Common()
+		list[had] = g
+	default:
+		g.Cedar = g.Common()
+		list = append(list, g)
+	}
+	next.grants = st.packer.grants(g.Identity, list)
+	st.hold(next, old)
+	if had < 0 {
 		return nil, nil
 	}
 	return &Stop{Identities: []identity.ID{g.Identity}, Grant: g.ID}, nil
-}
-
-// alike has g hold what it has in common with another grant in the same memory.
-func (st *state) alike(g *policy.Grant) {
-	share(&g.Upstream, &g.Record, &g.Approve, &g.Fresh, &g.Set)
-	g.Cedar = g.Common()
-	o, ok := st.shapes[g.Cedar]
-	if ok && slices.Equal(o.Actions, g.Actions) && slices.Equal(o.Resources, g.Resources) && reflect.DeepEqual(o.Where, g.Where) {
-		g.Cedar, g.Actions, g.Resources, g.Where = o.Cedar, o.Actions, o.Resources, o.Where
-		return
-	}
-	if st.shapes == nil || len(st.shapes) >= 4096 { // so many are not alike; do not hold on to them
-		st.shapes = map[string]policy.Grant{}
-	}
-	st.shapes[g.Cedar] = policy.Grant{Cedar: g.Cedar, Actions: g.Actions, Resources: g.Resources, Where: g.Where}
-}
-
-// name is id in the memory that the identity itself uses, so that each is held once.
-func (s *Subject) name(id identity.ID) identity.ID {
-	if s.Identity.ID == id {
-		return s.Identity.ID
-	}
-	return id
 }
 
 // kill does what it can even if it cannot do all.
@@ -284,13 +286,14 @@ func (st *state) kill(k *Kill) (*Stop, error) {
 		return &Stop{Upstream: k.Upstream}, nil
 	}
 	for _, id := range k.Identities {
-		s, ok := st.subjects.get(id)
-		if !ok || s.Identity.ID.IsZero() {
+		h, ok := st.subjects.get(id)
+		if !ok || h.is == "" {
 			unknown = fmt.Errorf("kill of %s, which is unknown", id)
 			continue
 		}
-		if s.Identity.KilledBy != k.ID {
-			st.replace(id, func(s *Subject) { s.kill(k) })
+		if s := st.copyOf(h); s.Identity.KilledBy != k.ID {
+			s.kill(k)
+			st.hold(&held{id: h.id, is: st.packer.identity(&s.Identity), credentials: st.packer.credentials(s.Credentials), grants: h.grants}, h)
 		}
 	}
 	return &Stop{Identities: k.Identities}, unknown
@@ -300,7 +303,6 @@ func (s *Subject) kill(k *Kill) {
 	s.Identity.KilledFrom = s.Identity.State
 	s.Identity.State, s.Identity.KilledBy = identity.Killed, k.ID
 	s.Identity.Generation++
-	s.Credentials = slices.Clone(s.Credentials)
 	for i := range s.Credentials {
 		if s.Credentials[i].Revoked.IsZero() {
 			s.Credentials[i].Revoked = k.At
@@ -377,22 +379,4 @@ func (st *state) owner(o identity.Owner, removed bool) (*Stop, error) {
 	}
 	left := old.State == identity.OwnerActive && (removed || o.State != identity.OwnerActive)
 	return &Stop{Person: o.ID, Everything: left}, nil // who left may have approved anything
-}
-
-// with is list with v in the place of what it replaces, or at the end.
-func with[T any](list []T, v T, same func(T) bool) []T {
-	next := make([]T, len(list), len(list)+1)
-	copy(next, list)
-	if i := slices.IndexFunc(next, same); i >= 0 {
-		next[i] = v
-		return next
-	}
-	return append(next, v)
-}
-
-// share makes strings that many things hold one string in memory.
-func share[S ~string](list ...*S) {
-	for _, s := range list {
-		*s = unique.Make(*s).Value()
-	}
 }

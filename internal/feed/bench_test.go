@@ -1,7 +1,9 @@
 package feed
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -124,4 +126,33 @@ func BenchmarkLive(b *testing.B) {
 			b.Fatal("it has ended")
 		}
 	}
+}
+
+// BenchmarkSnapshot is what a line of a snapshot costs who reads it.
+func BenchmarkSnapshot(b *testing.B) {
+	var wire []byte
+	for i := range 2000 {
+		name := fmt.Sprint("a", i)
+		c, g := credentialOf(name), *grantOf(name)
+		c.ID, c.Thumbprint, c.PublicKey = "cred_0193a1f0-8350-7407-a000-"+fmt.Sprintf("%012x", i), fmt.Sprintf("%043d", i), []byte(`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`)
+		for _, change := range []Change{{Identity: identityOf(name)}, {Credential: c}, {Grant: &g}} {
+			change.Cursor = Cursor{Epoch: "0123456789abcdef", Seq: 7}
+			wire, _ = Line{Change: &change}.Append(wire)
+		}
+	}
+	v := NewView()
+	for b.Loop() {
+		v.Restart()
+		for r := NewLineReader(bytes.NewReader(wire)); ; {
+			l, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			apply(b, v, *l.Change)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/6000, "ns/line")
 }

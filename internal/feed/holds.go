@@ -43,10 +43,8 @@ func (st *state) forget(id identity.ID) (*Stop, error) {
 	if !known {
 		return nil, nil
 	}
-	for i := range old.Credentials {
-		st.prints.drop(old.Credentials[i].Thumbprint)
-	}
+	st.dropPrints(old)
 	st.subjects.drop(id)
-	old.memo.Store(nil)
+	old.pack()
 	return &Stop{Identities: []identity.ID{id}}, nil
 }

@@ -86,63 +86,65 @@ func (k *Keep) Load(v *View) error {
 }
 
 func (k *Keep) load(v *View) (l kept, err error) {
-	at, changes, err := k.read()
+	b, err := os.ReadFile(k.path(viewFile))
 	if err != nil {
 		return l, err
 	}
 	v.Restart()
-	for _, c := range append(changes, Change{Cursor: at, Synced: true}) {
+	at, err := k.parse(b, func(c Change) error {
 		if err := v.Apply(c); err != nil {
-			return l, fmt.Errorf("the view on disk is not whole: %w", err)
+			return fmt.Errorf("the view on disk is not whole: %w", err)
 		}
+		return nil
+	})
+	if err == nil {
+		err = v.Apply(Change{Cursor: at, Synced: true})
+	}
+	if err != nil {
+		v.Restart() // nothing of it was read by anyone
+		return l, err
 	}
 	k.view = at
 	return k.readLease()
 }
 
-// read returns all that the file of the view holds: all of it, or an error.
-func (k *Keep) read() (at Cursor, changes []Change, err error) {
-	b, err := os.ReadFile(k.path(viewFile))
-	if err != nil {
-		return at, nil, err
-	}
-	return k.parse(b)
-}
-
-// parse reads parts of changes, one a line. The first has only the cursor, the last nothing.
-func (k *Keep) parse(b []byte) (at Cursor, changes []Change, err error) {
+// parse reads parts of changes, one a line, and gives them to take. The first has only the cursor, the last nothing.
+// After an error nothing of it is good.
+func (k *Keep) parse(b []byte, take func(Change) error) (at Cursor, err error) {
 	for part := 0; ; part++ {
 		plain, rest, err := k.seal.Next(b, k.place(viewFile, part))
 		if b = rest; err != nil {
-			return at, nil, fmt.Errorf("part %d of the view on disk: %w", part, err) // also io.EOF: then its end is missing
+			return at, fmt.Errorf("part %d of the view on disk: %w", part, err) // also io.EOF: then its end is missing
 		}
 		if part == 0 {
 			if err := json.Unmarshal(plain, &at); err != nil {
-				return at, nil, fmt.Errorf("the view on disk: %w", err)
+				return at, fmt.Errorf("the view on disk: %w", err)
 			}
 			if at == (Cursor{}) {
-				return at, nil, errors.New("the view on disk is of no place in the feed")
+				return at, errors.New("the view on disk is of no place in the feed")
 			}
 			continue
 		}
 		if len(plain) == 0 {
 			if len(b) > 0 {
-				return at, nil, errors.New("the view on disk goes on behind its end")
+				return at, errors.New("the view on disk goes on behind its end")
 			}
-			return at, changes, nil
+			return at, nil
 		}
 		for lines := json.NewDecoder(bytes.NewReader(plain)); ; {
 			var c Change
 			if err := lines.Decode(&c); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
-				return at, nil, fmt.Errorf("the view on disk: %w", err)
+				return at, fmt.Errorf("the view on disk: %w", err)
 			}
 			if c.Synced {
-				return at, nil, errors.New("the view on disk ends in its midst")
+				return at, errors.New("the view on disk ends in its midst")
 			}
 			c.Cursor = at
-			changes = append(changes, c)
+			if err := take(c); err != nil {
+				return at, err
+			}
 		}
 	}
 }
@@ -228,6 +230,7 @@ func (k *Keep) writeView(v *View, at Cursor, onErr func(error)) {
 		k.write(k.last, onErr)
 	}
 	k.next = time.Now().Add(max(time.Second, 10*time.Since(begun)))
+	go settle(v.now.Load().subjects.len())
 }
 
 func (k *Keep) write(l kept, onErr func(error)) {
@@ -306,7 +309,8 @@ func (st *state) each(f func(Change)) {
 	for _, g := range *st.guardrails.Load() {
 		f(Change{Guardrail: &g})
 	}
-	st.subjects.each(func(_ identity.ID, s *Subject) {
+	st.subjects.each(func(_ identity.ID, h *held) {
+		s := st.copyOf(h)
 		if !s.Identity.ID.IsZero() {
 			f(Change{Identity: &s.Identity})
 		}

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"strconv"
 
+	json2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // maxLine bounds one line. The largest there is has the description of an upstream, or who was killed, one by one.
@@ -32,7 +34,7 @@ func (l *LineReader) Next() (Line, error) {
 	if err != nil {
 		return Line{}, err
 	}
-	return parseLine(raw)
+	return ParseLine(raw)
 }
 
 func (l *LineReader) raw() ([]byte, error) {
@@ -54,40 +56,38 @@ func (l *LineReader) raw() ([]byte, error) {
 	return l.long, err
 }
 
-var lineMembers = []string{"version", "trust", "needs", "change", "alive", "fault"}
+// readLine is a line, and what of it is not known.
+type readLine struct {
+	Version int            `json:"version"`
+	Trust   [][]byte       `json:"trust"`
+	Needs   int            `json:"needs"`
+	Change  *readChange    `json:"change"`
+	Alive   bool           `json:"alive"`
+	Fault   *Fault         `json:"fault"`
+	Unknown jsontext.Value `json:",embed"`
+}
 
-// parseLine reads one line, and refuses what it does not know where that might be a change.
-func parseLine(raw []byte) (l Line, err error) {
-	var change jsontext.Value
-	unknown := func(names []string, known ...string) string {
-		i := slices.IndexFunc(names, func(n string) bool { return !slices.Contains(known, n) })
-		if i < 0 {
-			return ""
-		}
-		return names[i]
-	}
-	names, values, err := members(raw)
-	if err != nil {
+type readChange struct {
+	Change
+	Unknown jsontext.Value `json:",embed"`
+}
+
+// ParseLine reads one line, and refuses what it does not know where that might be a change.
+func ParseLine(raw []byte) (l Line, err error) {
+	var r readLine
+	if err := unmarshal(raw, &r); err != nil {
 		return l, err
 	}
-	if n := unknown(names, lineMembers...); n != "" {
-		return l, older(n)
+	if err := known(r.Unknown); err != nil {
+		return l, err
 	}
-	if i := slices.Index(names, "change"); i >= 0 {
-		change = values[i]
-	}
-	if change != nil {
-		inside, _, err := members(change)
-		if err != nil {
+	if r.Change != nil {
+		if err := known(r.Change.Unknown); err != nil {
 			return l, err
 		}
-		if n := unknown(inside, changeMembers...); n != "" {
-			return l, older(n)
-		}
+		l.Change = &r.Change.Change
 	}
-	if err := json.Unmarshal(raw, &l); err != nil {
-		return Line{}, fmt.Errorf("%w: a member of it is of another type", errLine)
-	}
+	l.Version, l.Trust, l.Needs, l.Alive, l.Fault = r.Version, r.Trust, r.Needs, r.Alive, r.Fault
 	if l.Needs > Version {
 		return Line{}, fmt.Errorf("%w: a change needs version %d of the feed, and this gateway has %d: it is older than its control plane; update it", ErrVersion, l.Needs, Version)
 	}
@@ -103,42 +103,92 @@ func parseLine(raw []byte) (l Line, err error) {
 	return l, nil
 }
 
-func older(name string) error {
-	return fmt.Errorf("%w: a change says %.40q, which this gateway does not know: it is older than its control plane; update it", ErrVersion, name)
+// asWritten has durations be numbers, as encoding/json writes them.
+var asWritten = jsonv1.FormatDurationAsNano(true)
+
+// unmarshal reads an object. Names that come twice, and what is no JSON in UTF-8, are refused.
+func unmarshal(raw []byte, v any) error {
+	if b := bytes.TrimLeft(raw, " \t\r\n"); len(b) == 0 || b[0] != '{' {
+		return fmt.Errorf("%w: it is no object", errLine)
+	}
+	err := json2.Unmarshal(raw, v, asWritten)
+	var wrong *json2.SemanticError
+	var bad *jsontext.SyntacticError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrong):
+		return fmt.Errorf("%w: a member of it is of another type", errLine)
+	case errors.As(err, &bad) && bytes.HasPrefix(bytes.TrimLeft(raw[min(int64(len(raw)), bad.ByteOffset):], " \t"), []byte("{")):
+		return fmt.Errorf("%w: something follows the object", errLine)
+	}
+	return fmt.Errorf("%w: it is no JSON, or has a member twice", errLine)
 }
 
-// changeMembers are what a Change can have.
-var changeMembers = []string{"cursor", "owner", "identity", "credential", "upstream", "grant", "guardrail", "task", "token", "kill", "keys", "account", "approval", "removed", "synced"}
+// known refuses an object with a member that was not known.
+func known(unknown jsontext.Value) error {
+	if len(unknown) == 0 {
+		return nil
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(unknown))
+	d.ReadToken()
+	name, _ := d.ReadToken()
+	return older(name.String())
+}
 
-// members splits an object. Names that come twice, and what is no JSON in UTF-8, are refused.
-func members(raw []byte) (names []string, values []jsontext.Value, err error) {
-	d := jsontext.NewDecoder(bytes.NewReader(raw))
-	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
-		return nil, nil, fmt.Errorf("%w: it is no object", errLine)
-	}
-	for d.PeekKind() == '"' {
-		name, err1 := d.ReadToken()
-		if err1 != nil {
-			return nil, nil, fmt.Errorf("%w: it is no JSON, or has a member twice", errLine)
-		}
-		n := name.String()
-		value, err2 := d.ReadValue()
-		if err2 != nil {
-			return nil, nil, fmt.Errorf("%w: it is no JSON, or has a member twice", errLine)
-		}
-		names, values = append(names, n), append(values, value.Clone())
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return nil, nil, fmt.Errorf("%w: it is no JSON", errLine)
-	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, nil, fmt.Errorf("%w: something follows the object", errLine)
-	}
-	return names, values, nil
+func older(name string) error {
+	return fmt.Errorf("%w: a change says %.40q, which this gateway does not know: it is older than its control plane; update it", ErrVersion, name)
 }
 
 // Append adds the line to b, with its end.
 func (l Line) Append(b []byte) ([]byte, error) {
 	raw, err := json.Marshal(l)
 	return append(append(b, raw...), '\n'), err
+}
+
+// Encoded is a change as it travels, for who only passes it on.
+type Encoded struct {
+	Cursor Cursor
+	Is     []byte // the members of the Change but the cursor, as JSON; nobody writes to it
+	Synced bool
+}
+
+// noCursor is how a Change begins that has no cursor yet.
+const noCursor = `{"cursor":{"epoch":"","seq":0},`
+
+// Encode makes one of a Change without a cursor, as JSON. What is not as this program writes it is read first.
+func Encode(at Cursor, change []byte) (Encoded, error) {
+	if !bytes.HasPrefix(change, []byte(noCursor)) || !bytes.HasSuffix(change, []byte("}")) {
+		var c Change
+		if err := json.Unmarshal(change, &c); err != nil {
+			return Encoded{}, fmt.Errorf("change %d in the store is damaged: %w", at.Seq, err)
+		}
+		c.Cursor = Cursor{}
+		var err error
+		if change, err = json.Marshal(c); err != nil {
+			return Encoded{}, err
+		}
+	}
+	if len(change) <= len(noCursor) {
+		return Encoded{}, fmt.Errorf("change %d in the store says nothing", at.Seq)
+	}
+	return Encoded{Cursor: at, Is: change[len(noCursor) : len(change)-1]}, nil
+}
+
+// Append adds a line that says c to b.
+func (c *Encoded) Append(b []byte) []byte {
+	return append(c.object(append(b, `{"change":`...)), "}\n"...)
+}
+
+func (c *Encoded) object(b []byte) []byte {
+	b, _ = jsontext.AppendQuote(append(b, `{"cursor":{"epoch":`...), c.Cursor.Epoch) // it is UTF-8, we made it
+	b = strconv.AppendUint(append(b, `,"seq":`...), c.Cursor.Seq, 10)
+	return append(append(append(b, "},"...), c.Is...), '}')
+}
+
+// Change reads it.
+func (c *Encoded) Change() (Change, error) {
+	var r Change
+	err := json2.Unmarshal(c.object(nil), &r, asWritten)
+	return r, err
 }

@@ -20,13 +20,13 @@ type Subject struct {
 	of   *state
 	is   *identity.Owner // a person
 	memo atomic.Pointer[memo]
+	used atomic.Bool // since the hand last came by
 }
 
 // memo is a compiled set, and the guardrails it was compiled with.
 type memo struct {
 	set   *policy.Set
 	rails *policy.Guardrails
-	used  atomic.Bool // since the hand last came by
 }
 
 // Owner is the accountable owner as known now; the zero Owner if there is none.
@@ -55,8 +55,8 @@ func (s *Subject) Set() (*policy.Set, error) {
 		return nil, errNotSynced
 	}
 	if m := s.memo.Load(); m != nil && m.rails == rails {
-		if !m.used.Load() {
-			m.used.Store(true)
+		if !s.used.Load() {
+			s.used.Store(true)
 		}
 		return m.set, nil
 	}
@@ -69,21 +69,19 @@ func (s *Subject) Set() (*policy.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.memo.Swap(&memo{set: set, rails: rails}) == nil {
-		s.of.view.compiled.keep(s)
-	}
+	s.memo.Store(&memo{set, rails})
 	return set, nil
 }
 
-// compiled bounds how many sets are in memory, however many identities there are
-// (a clock: who was used since the hand last came by stays for another round).
-type compiled struct {
+// unpacked bounds how many identities are unpacked, and their sets compiled, however many there
+// are (a clock: who was used since the hand last came by stays for another round).
+type unpacked struct {
 	mu   sync.Mutex
-	ring []*Subject
+	ring []*held
 	hand int
 }
 
-func (c *compiled) keep(s *Subject) {
+func (c *unpacked) keep(h *held) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for range 16 {
@@ -91,14 +89,21 @@ func (c *compiled) keep(s *Subject) {
 		if old == nil {
 			break
 		}
-		if m := old.memo.Load(); m == nil || !m.used.Swap(false) {
+		if s := old.live.Load(); s == nil || !s.used.Swap(false) {
 			break
 		}
 		c.hand = (c.hand + 1) % len(c.ring)
 	}
 	if old := c.ring[c.hand]; old != nil {
-		old.memo.Store(nil)
+		old.pack()
 	}
-	c.ring[c.hand] = s
+	c.ring[c.hand] = h
 	c.hand = (c.hand + 1) % len(c.ring)
+}
+
+// pack has who asks next unpack it again.
+func (h *held) pack() {
+	if s := h.live.Swap(nil); s != nil {
+		s.memo.Store(nil)
+	}
 }

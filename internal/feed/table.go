@@ -90,3 +90,14 @@ func (t *table[K, V]) each(f func(K, V)) {
 		}
 	}
 }
+
+// len is how many there are.
+func (t *table[K, V]) len() (n int) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.RLock()
+		n += len(s.m)
+		s.RUnlock()
+	}
+	return n
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/token"
@@ -84,4 +85,11 @@ type Spent struct {
 
 func (s *Spent) Error() string {
 	return fmt.Sprintf("%s of %s: too little is left of %d (%d)", s.Kind, s.Task, s.Limit, s.Left)
+}
+
+// share makes strings that many things hold one string in memory.
+func share[S ~string](list ...*S) {
+	for _, s := range list {
+		*s = unique.Make(*s).Value()
+	}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
-// maxSets is how many identities have their policies compiled at one time. One
-// that has not is compiled when it next asks, in tens of microseconds.
-const maxSets = 1 << 14
+// maxUnpacked is how many identities are unpacked at one time, with their policies compiled. One
+// that is not is when it next asks, in tens of microseconds.
+const maxUnpacked = 1 << 14
 
 // View is what a gateway knows, in memory: the whole of the feed so far. One
 // goroutine applies changes, any number read, and no reader waits for another.
@@ -36,7 +36,7 @@ type View struct {
 	enforced atomic.Pointer[Cursor] // all up to there is in now
 	version  atomic.Uint64          // grows with the beginning and the end of each Apply
 	trouble  atomic.Pointer[error]  // why it is not live; nil if it is
-	compiled compiled
+	unpacked unpacked
 	answers  Bell // rings with each change of an approval
 	changes  Bell // rings with each change
 }
@@ -44,8 +44,9 @@ type View struct {
 // state is one history of the feed from its snapshot on.
 type state struct {
 	view       *View
-	subjects   *table[identity.ID, *Subject]
-	prints     *table[string, identity.ID] // thumbprint of a credential → whose
+	subjects   *table[identity.ID, *held]
+	words      *words
+	prints     prints
 	owners     *table[identity.OwnerID, *identity.Owner]
 	people     *table[identity.ID, *Subject] // owners as links of chains, once one was asked for
 	revoked    *table[string, time.Time]     // jti → when it can be forgotten
@@ -58,7 +59,7 @@ type state struct {
 	keys       atomic.Pointer[token.Verifier]
 	jwks       atomic.Pointer[[]byte]    // as they came
 	approvals  *table[string, *Approval] // by hash, or by key when they stand
-	shapes     map[string]policy.Grant   // of the grants of now, some of each sort, for others to share; Apply's own
+	packer     packer                    // Apply's own
 	failed     error                     // a change that could not be applied: only another snapshot makes that good
 }
 
@@ -66,7 +67,7 @@ var errNotSynced = errors.New("the view has not been filled yet")
 
 // NewView returns a view that knows nothing and is not live.
 func NewView() *View {
-	v := &View{Now: time.Now, compiled: compiled{ring: make([]*Subject, maxSets)}}
+	v := &View{Now: time.Now, unpacked: unpacked{ring: make([]*held, maxUnpacked)}}
 	v.now.Store(v.newState())
 	v.enforced.Store(&Cursor{})
 	v.trouble.Store(&errNotSynced)
@@ -74,7 +75,8 @@ func NewView() *View {
 }
 
 func (v *View) newState() *state {
-	s := &state{view: v, subjects: newTable[identity.ID, *Subject](), prints: newTable[string, identity.ID](),
+	w := newWords()
+	s := &state{view: v, subjects: newTable[identity.ID, *held](), words: w, packer: packer{words: w}, prints: newPrints(),
 		owners: newTable[identity.OwnerID, *identity.Owner](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024,
 		tasks: newTable[string, *Task](), taskCount: 1024, approvals: newTable[string, *Approval]()}
 	s.upstreams.Store(&map[string]*policy.Upstream{})
@@ -119,11 +121,11 @@ func (st *state) subject(id identity.ID) (*Subject, bool) {
 	if id.Kind() == identity.Person {
 		return st.person(id)
 	}
-	s, ok := st.subjects.get(id)
-	if !ok || s.Identity.ID.IsZero() {
+	h, ok := st.subjects.get(id)
+	if !ok || h.is == "" {
 		return nil, false
 	}
-	return s, true
+	return st.unpacked(h), true
 }
 
 // person is an owner as a link of a chain. A team, which nobody can act for, is none.
@@ -148,9 +150,13 @@ var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Credential finds a credential by thumbprint. Whether it may still be used is its own question.
 func (v *View) Credential(thumbprint string) (identity.Credential, bool) {
-	st := v.now.Load()
-	if id, ok := st.prints.get(thumbprint); ok {
-		if s, ok := st.subjects.get(id); ok {
+	return v.now.Load().proof(thumbprint)
+}
+
+func (st *state) proof(thumbprint string) (identity.Credential, bool) {
+	for _, id := range st.prints.get(thumbprint) {
+		if h, ok := st.subjects.get(id); ok {
+			s := st.unpacked(h)
 			for i := range s.Credentials {
 				if s.Credentials[i].Thumbprint == thumbprint {
 					return s.Credentials[i], true

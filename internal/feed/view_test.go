@@ -406,7 +406,7 @@ func TestSet(t *testing.T) {
 // TestSetsAreBounded: however many identities ask, only so many sets stay, and those in use do.
 func TestSetsAreBounded(t *testing.T) {
 	v := office(t)
-	v.compiled.ring = make([]*Subject, 8)
+	v.unpacked.ring = make([]*held, 8)
 	hot, _ := v.Subject(agent("bot"))
 	first, _ := hot.Set()
 	var all []*Subject

@@ -98,10 +98,10 @@ type (
 	}
 	// JoinCall is for PathJoin, and without a token for PathRotate; both answer a Membership.
 	JoinCall struct {
-		Name    string `json:"name,omitempty"`    // of the gateway, as in the join token
-		Secret  string `json:"secret,omitempty"`  // of the join token
-		Attest  string `json:"attest,omitempty"`  // or a JWT of who attests the gateway
-		Request []byte `json:"request"`           // for a certificate of a new key: PKCS #10, DER
+		Name    string `json:"name,omitempty"`   // of the gateway, as in the join token
+		Secret  string `json:"secret,omitempty"` // of the join token
+		Attest  string `json:"attest,omitempty"` // or a JWT of who attests the gateway
+		Request []byte `json:"request"`          // for a certificate of a new key: PKCS #10, DER
 	}
 )
 

@@ -10,7 +10,6 @@ package identity
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -49,40 +48,63 @@ func (id ID) Owner() OwnerID {
 // The zero ID names nobody. An ID is never reassigned.
 type ID struct{ uri string }
 
-var (
-	domainPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,254}$`)
-	namePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
-)
-
 // ValidName reports whether name can be the last segment of an ID, or the name
 // of an owner, an upstream, a grant or a guardrail: 1 to 64 characters of a-z 0-9 . _ -,
 // beginning and ending with a letter or digit.
 func ValidName(name string) bool {
-	return namePattern.MatchString(name) && !strings.Contains(name, "..")
+	return spelled(name, 64) && plain(name[len(name)-1]) && !strings.Contains(name, "..")
 }
+
+// spelled reports whether s is 1 to most of a-z 0-9 . _ -, beginning with a letter or digit. It is asked of every
+// identity of a snapshot, which is why it is no regular expression.
+func spelled(s string, most int) bool {
+	if s == "" || len(s) > most || !plain(s[0]) {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !plain(c) && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// plain reports whether c is a lower-case letter or a digit.
+func plain(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
 // NewID makes the ID of the identity of that kind and name in trust domain.
 func NewID(domain string, kind Kind, name string) (ID, error) {
-	if !domainPattern.MatchString(domain) {
-		return ID{}, fmt.Errorf("trust domain %q: use lower-case letters, digits, dots, dashes", domain)
-	}
-	if !kind.Valid() && kind != Person {
-		return ID{}, fmt.Errorf("kind %q: use one of agent, service, bot, api_key, oauth_client", kind)
-	}
-	if !ValidName(name) {
-		return ID{}, fmt.Errorf("name %q: use 1 to 64 of a-z 0-9 . _ -, beginning and ending with a letter or digit", name)
+	if err := valid(domain, kind, name); err != nil {
+		return ID{}, err
 	}
 	return ID{"spiffe://" + domain + "/" + string(kind) + "/" + name}, nil
+}
+
+func valid(domain string, kind Kind, name string) error {
+	if !spelled(domain, 255) {
+		return fmt.Errorf("trust domain %q: use lower-case letters, digits, dots, dashes", domain)
+	}
+	if !kind.Valid() && kind != Person {
+		return fmt.Errorf("kind %q: use one of agent, service, bot, api_key, oauth_client", kind)
+	}
+	if !ValidName(name) {
+		return fmt.Errorf("name %q: use 1 to 64 of a-z 0-9 . _ -, beginning and ending with a letter or digit", name)
+	}
+	return nil
 }
 
 // ParseID parses the text of a SPIFFE ID that Lanyard made.
 func ParseID(s string) (ID, error) {
 	rest, ok := strings.CutPrefix(s, "spiffe://")
-	part := strings.Split(rest, "/")
-	if !ok || len(part) != 3 {
+	domain, path, more := strings.Cut(rest, "/")
+	kind, name, whole := strings.Cut(path, "/")
+	if !ok || !more || !whole || strings.Contains(name, "/") {
 		return ID{}, fmt.Errorf("identity %q: want spiffe://<trust-domain>/<kind>/<name>", s)
 	}
-	return NewID(part[0], Kind(part[1]), part[2])
+	if err := valid(domain, Kind(kind), name); err != nil {
+		return ID{}, err
+	}
+	return ID{s}, nil
 }
 
 // MustID is ParseID for constants; it panics on a bad one.

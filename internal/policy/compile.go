@@ -192,23 +192,18 @@ func (g Grant) plain(d Described) (string, error) {
 // head and when are what a plain grant's Cedar has of its own; the rest it has in common with others.
 func (g Grant) head() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "@id(%s)\n", quote(g.ID))
-	if g.Record != "" {
-		fmt.Fprintf(&b, "@record(%s)\n", quote(g.Record))
+	for _, a := range [][2]string{{"id", g.ID}, {"record", g.Record}, {"approve", g.Approve}, {"fresh", g.Fresh}} {
+		if a[1] != "" || a[0] == "id" {
+			b.WriteString("@" + a[0] + "(" + quote(a[1]) + ")\n")
+		}
 	}
-	if g.Approve != "" {
-		fmt.Fprintf(&b, "@approve(%s)\n", quote(g.Approve))
-	}
-	if g.Fresh != "" {
-		fmt.Fprintf(&b, "@fresh(%s)\n", quote(g.Fresh))
-	}
-	fmt.Fprintf(&b, "permit (\n  principal == %s::%s,\n  ", principalType(g.Identity.Kind()), quote(g.Identity.String()))
+	b.WriteString("permit (\n  principal == " + string(principalType(g.Identity.Kind())) + "::" + quote(g.Identity.String()) + ",\n  ")
 	return b.String()
 }
 
 // when begins the conditions. No quoted text holds a line break, so it is in the Cedar once.
 func (g Grant) when() string {
-	return fmt.Sprintf("when {\n  context.now < datetime(%s)", quote(g.Until.UTC().Format("2006-01-02T15:04:05Z")))
+	return "when {\n  context.now < datetime(" + quote(g.Until.UTC().Format("2006-01-02T15:04:05Z")) + ")"
 }
 
 // Common is the Cedar that g has in common with all grants alike but for id,

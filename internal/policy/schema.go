@@ -174,7 +174,15 @@ func writeAction(b *strings.Builder, name string, parents []Class, parameters []
 
 var cedarTypes = map[string]string{"string": "String", "integer": "Long", "number": "decimal", "boolean": "Bool", "strings": "Set<String>"}
 
-func quote(s string) string { return string(types.String(s).MarshalCedar()) }
+// quote is s as Cedar writes it. Most texts need no escape.
+func quote(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '\'' {
+			return string(types.String(s).MarshalCedar())
+		}
+	}
+	return `"` + s + `"`
+}
 
 func newValidator(upstreams ...Described) (*validate.Validator, error) {
 	var s schema.Schema

@@ -142,6 +142,7 @@ func fleetKilling() error {
 		}
 	}
 	var refused, receipts []float64
+	used := 0.0
 	for n := range fleetKills {
 		name := fmt.Sprint("bot-", n)
 		h, err := newHolder()
@@ -158,10 +159,12 @@ func fleetKilling() error {
 		if err != nil {
 			return err
 		}
+		before := cpuSeconds(s.pid)
 		ms, receipt, err := s.killEverywhere(name, token, gates)
 		if err != nil {
 			return err
 		}
+		used += cpuSeconds(s.pid) - before
 		refused, receipts = append(refused, ms), append(receipts, receipt)
 	}
 	slices.Sort(refused)
@@ -170,6 +173,7 @@ func fleetKilling() error {
 	figure("kill_to_refused_fleet_p99_ms", refused[len(refused)*99/100], "ms")
 	figure("kill_receipt_fleet_p50_ms", receipts[len(receipts)/2], "ms")
 	figure("kill_receipt_fleet_p99_ms", receipts[len(receipts)*99/100], "ms")
+	figure("kill_fleet_control_cpu_us", used/fleetKills/(fleetGateways+fleetFollowers)*1e6, "us/gateway")
 	return nil
 }
 

@@ -26,6 +26,7 @@ import (
 type served struct {
 	dir, control, gate string // URLs
 	socket             *http.Client
+	pid                int
 	end                func()
 }
 
@@ -51,7 +52,7 @@ func startServed(flags ...string) (*served, error) {
 		up.Close()
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	s := &served{dir: dir, control: "http://" + control, gate: "http://" + gate, end: func() {
+	s := &served{dir: dir, control: "http://" + control, gate: "http://" + gate, pid: process.Process.Pid, end: func() {
 		process.Process.Signal(syscall.SIGTERM)
 		process.Wait()
 		up.Close()

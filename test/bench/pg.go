@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
 // onPostgres compares the issuer over PostgreSQL with the issuer over SQLite, and says how many events go into PostgreSQL.
@@ -66,5 +68,30 @@ func onPostgres(conns, rounds int, each time.Duration) error {
 		appended = append(appended, rate)
 	}
 	figure("events_per_s_into_pg", median(appended), "events/s")
-	return nil
+	if url, err = s.New(); err != nil {
+		return err
+	}
+	alone, err := commitTime(url)
+	if err == nil {
+		figure("pg_commit_ms", alone, "ms")
+	}
+	return err
+}
+
+// commitTime is how long one event takes until it is durable, when nothing else is written, in milliseconds.
+func commitTime(database string) (float64, error) {
+	record, closeBook, err := book(database)
+	if err != nil {
+		return 0, err
+	}
+	defer closeBook()
+	var took []float64
+	for n := range 300 {
+		begun := time.Now()
+		if err := record(context.Background(), []ledger.Event{sample(n)}); err != nil {
+			return 0, err
+		}
+		took = append(took, time.Since(begun).Seconds()*1000)
+	}
+	return median(took), nil
 }

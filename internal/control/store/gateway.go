@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"slices"
 	"time"
 )
@@ -80,6 +81,18 @@ func (tx *Tx) Gateway(name string) (Gateway, error) {
 		return Gateway{}, err
 	}
 	return all[0], nil
+}
+
+// Gateway is the gateway of that name as it is now, or ErrNotFound: [Tx.Gateway] for one who asks nothing else. Each
+// acknowledgement of each gateway does, and a transaction would be three ways to the database and back instead of one.
+func (db *DB) Gateway(ctx context.Context, name string) (g Gateway, err error) {
+	for n := 0; n < 10; n++ {
+		g, err = scanGateway(db.r.QueryRowContext(ctx, gatewayColumns+"WHERE name = $1", name))
+		if err == nil || !db.engine.shared || !db.engine.lost(err) || ctx.Err() != nil || db.Ready() != nil { // else it is a connection of before the database was restarted
+			break
+		}
+	}
+	return g, db.mapped(err)
 }
 
 // Gateways lists all gateways by name.

@@ -115,7 +115,7 @@ type Filter struct {
 	State identity.State
 	Kind  identity.Kind
 	Kill  string      // killed by this kill
-	Query string      // part of the name
+	Query string      // part of the name; one of less than three characters, how it begins
 	Set   string      // managed by this manifest set
 	Of    identity.ID // started by this one
 	Roots bool        // started by nobody
@@ -139,15 +139,25 @@ func (tx *Tx) Identities(f Filter) ([]identity.Identity, error) {
 	add(f.Kill != "", "killed_by = ? AND killed_by <> ''", f.Kill)
 	add(!f.Of.IsZero(), "parent = ?", f.Of.String())
 	add(f.After != "", "name > ?", f.After)
-	add(f.Query != "", "name LIKE lower(?) ESCAPE '!'", "%"+strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(f.Query)+"%")
+	if query := strings.ToLower(f.Query); len(query) < 3 {
+		add(query != "", "name >= ?", query)
+		add(query != "", "name < ?", query+"\x7f")
+	} else {
+		add(true, "name LIKE ? ESCAPE '!'", "%"+strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(query)+"%")
+	}
 	if f.Roots {
 		where = append(where, "parent IS NULL")
 	}
-	query := identityColumns
+	which := ""
 	if len(where) > 0 {
-		query += "WHERE " + strings.Join(where, " AND ") + " "
+		which = "WHERE " + strings.Join(where, " AND ") + " "
 	}
-	query += "ORDER BY name"
+	query := identityColumns + which + "ORDER BY name"
+	if f.Limit > 0 && f.Set == "" {
+		// What the database is not told to leave out it may sort, and sends. Names come first: they are found in an index alone.
+		args = append(args, f.Limit)
+		query = identityColumns + "WHERE name IN (SELECT name FROM identities " + which + "ORDER BY name LIMIT $" + strconv.Itoa(len(args)) + ") ORDER BY name"
+	}
 	var out []identity.Identity
 	for i, err := range rows(tx, scanIdentity, query, args...) {
 		if err != nil {

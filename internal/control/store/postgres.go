@@ -57,6 +57,7 @@ var postgres = engine{
 	bulk:    "INSERT INTO events (seq, id, leaf) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])",
 	alone:   "SELECT pg_advisory_xact_lock(" + schemaLock + ")",
 	follow:  (*DB).listen,
+	search:  trigrams,
 }
 
 func sqlState(codes ...string) func(error) bool {

@@ -32,6 +32,7 @@ type engine struct {
 	bulk   string                     // inserts any number of events
 	alone  string                     // begins a transaction that nobody changes the schema beside
 	follow func(db *DB, begun func()) // rings the bell when others commit, until the store closes; begun when others see this node
+	search string                     // a statement that makes the index by which parts of names are found
 }
 
 // sqlite is SQLite in one file, in WAL mode. Every commit is synced: with

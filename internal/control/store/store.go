@@ -75,6 +75,7 @@ type DB struct {
 	writing  chan struct{} // holds a value while someone writes
 	head     atomic.Pointer[head]
 	bell     feed.Bell // rings after each commit
+	tail     tail
 	noted    feed.Bell // rings when there is something to be told
 	queue    chan *batch
 	recorded chan struct{}     // closed when nothing more will be taken from queue
@@ -137,7 +138,8 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", db.place(), err), db.shut())
 	}
 	db.setAside()
-	db.ended.Add(2)
+	db.ended.Add(3)
+	go db.tailLoop()
 	go db.recordLoop()
 	go db.touchLoop()
 	if db.engine.follow != nil {

@@ -45,6 +45,10 @@ func gateways(t *testing.T, k kit) {
 		}
 		return errors.Join(err, err2)
 	})
+	alone, err := db.Gateway(t.Context(), "gw-fra")
+	if _, err2 := db.Gateway(t.Context(), "GW-FRA"); err != nil || fmt.Sprintf("%+v", alone) != fmt.Sprintf("%+v", one) || !errors.Is(err2, store.ErrNotFound) {
+		t.Errorf("alone %+v %v; one that is not there: %v", alone, err, err2)
+	}
 	if !one.For("mail") || one.For("drive") || !two.For("drive") {
 		t.Error("what a gateway is for")
 	}

@@ -35,6 +35,12 @@ func lists(t *testing.T, k kit) {
 		if len(none) != 0 {
 			t.Errorf("a wildcard finds %d", len(none))
 		}
+		for query, want := range map[string]int{"gent/": 0, "a0": 10, "A2": 5, "0": 0, "A": 25, "a23": 1, "A23": 1} {
+			some, err := tx.Identities(store.Filter{Query: query, Limit: 100})
+			if len(some) != want || err != nil {
+				t.Errorf("%s finds %d, want %d (%v)", query, len(some), want, err)
+			}
+		}
 		count, err4 := tx.CountIdentities("maya")
 		if count[identity.Active] != 25 {
 			t.Errorf("count %v", count)

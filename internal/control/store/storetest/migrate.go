@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,14 +10,18 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
+// since11 takes back what the migrations from the eleventh on made.
+var since11 = []string{"DROP INDEX identities_kind", "DROP INDEX identities_state", "DROP INDEX identities_roots", "DROP TABLE statuses", "DROP TABLE receivers", "DROP TABLE signals",
+	"DROP INDEX outbox_approval", "ALTER TABLE acks DROP COLUMN turn", "DROP TABLE former_owners", "DROP TABLE yeses"}
+
 // migrated: a store of two versions before knows its keys, and where its identities were killed from it does not.
 func migrated(t *testing.T, k kit) {
 	db := k.open()
 	k.write(db, world)
-	for _, statement := range []string{"DROP TABLE statuses", "DROP TABLE receivers", "DROP TABLE signals", "DROP TABLE gateways", "DROP TABLE acks", "DROP TABLE former_owners", "DROP TABLE yeses", "DROP TABLE approvals", "DROP TABLE outbox", "DROP TABLE tasks", "DROP TABLE providers", "DROP INDEX credentials_provider", "ALTER TABLE credentials DROP COLUMN provider", "DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
+	for _, statement := range append(slices.Clone(since11), "DROP TABLE gateways", "DROP TABLE acks", "DROP TABLE approvals", "DROP TABLE outbox", "DROP TABLE tasks", "DROP TABLE providers", "DROP INDEX credentials_provider", "ALTER TABLE credentials DROP COLUMN provider", "DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
 		"ALTER TABLE identities DROP COLUMN killed_from",
 		"DROP INDEX identities_parent", "DROP INDEX identities_ended", "ALTER TABLE identities DROP COLUMN parent", "ALTER TABLE identities DROP COLUMN born",
-		"ALTER TABLE identities DROP COLUMN ended", "DROP TABLE spent_keys", "DROP TABLE orphaned", "DELETE FROM schema_version WHERE version >= 3"} {
+		"ALTER TABLE identities DROP COLUMN ended", "DROP TABLE spent_keys", "DROP TABLE orphaned", "DELETE FROM schema_version WHERE version >= 3") {
 		k.must(db.UnsafeExec(statement))
 	}
 	k.must(db.Close())

@@ -46,8 +46,7 @@ func yeses(t *testing.T, k kit) {
 	}
 	const all = "maya a1 waiting ; maya a2 approved ; maya a4 used bot/read; ben a2 approved ; ben a4 used bot/read; ben a6 used bot/gone; "
 	check(all)
-	k.must(errors.Join(db.UnsafeExec("ALTER TABLE acks DROP COLUMN turn"), db.UnsafeExec("DROP TABLE former_owners"), db.UnsafeExec("DROP TABLE yeses")))
-	for _, later := range []string{"DROP TABLE statuses", "DROP TABLE receivers", "DROP TABLE signals", "DROP INDEX outbox_approval"} {
+	for _, later := range since11 {
 		k.must(db.UnsafeExec(later))
 	}
 	k.must(db.UnsafeExec("DELETE FROM schema_version WHERE version >= 11"))

@@ -1,0 +1,29 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// trigrams has PostgreSQL find a part of a name without reading all names, if it may have the extension that does:
+// with a database that is not the user's own, or in which nothing is to be added, a search only takes longer.
+const trigrams = `DO $$
+DECLARE place text;
+BEGIN
+	IF NOT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm') THEN
+		CREATE EXTENSION pg_trgm SCHEMA public;
+	END IF;
+	SELECT quote_ident(n.nspname) INTO place FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm';
+	EXECUTE 'CREATE INDEX IF NOT EXISTS identities_search ON identities USING gin (name ' || place || '.gin_trgm_ops)';
+EXCEPTION WHEN OTHERS THEN
+	RAISE NOTICE 'parts of names are searched without an index: %', SQLERRM;
+END $$`
+
+// indexSearch makes the index that parts of names are found by, where the engine has one.
+func (db *DB) indexSearch(ctx context.Context, tx *sql.Tx) error {
+	if db.engine.search == "" {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, db.engine.search)
+	return err
+}

@@ -1,0 +1,188 @@
+package feed
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// fill gives every field of v a value, or with a chance of one in two none. It fails with a type that it does not know.
+func fill(t *testing.T, r *rand.Rand, v reflect.Value, all bool) {
+	if !all && r.IntN(2) == 0 {
+		return
+	}
+	switch x := v.Addr().Interface().(type) {
+	case *identity.ID:
+		*x = agent(fmt.Sprint("a", r.IntN(1000)))
+		return
+	case *time.Time:
+		*x = now.Add(time.Duration(r.Int64N(1e18))).Truncate([]time.Duration{1, time.Microsecond, time.Second}[r.IntN(3)])
+		return
+	case *[]byte:
+		*x = fmt.Appendf(nil, "bytes %d", r.IntN(1000))
+		return
+	case *map[string]policy.Condition:
+		limit := float64(r.IntN(100))
+		*x = map[string]policy.Condition{"n": {Min: &limit}, "s": {OneOf: []string{"a", fmt.Sprint(r.IntN(10))}}}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, r, v.Field(i), all)
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, r, v.Elem(), all)
+	case reflect.String:
+		v.SetString(fmt.Sprintf("%s %d", v.Type().Name(), r.IntN(1000)))
+	case reflect.Int, reflect.Int64:
+		v.SetInt(r.Int64() - r.Int64())
+	case reflect.Uint64:
+		v.SetUint(r.Uint64())
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1+r.IntN(3), 3))
+		for i := range v.Len() {
+			fill(t, r, v.Index(i), true)
+		}
+	case reflect.Float64:
+		v.SetFloat(r.Float64())
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(t, r, key, true)
+		fill(t, r, value, true)
+		v.SetMapIndex(key, value)
+	case reflect.Interface:
+		v.Set(reflect.ValueOf("anything"))
+	default:
+		t.Fatalf("pack_test does not know %s, and pack may not either", v.Type())
+	}
+}
+
+// TestPack: what is unpacked is what was packed, with every field there is, and whatever is missing.
+func TestPack(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	st := NewView().newState()
+	bot := agent("bot")
+	for n := range 300 {
+		s := Subject{Credentials: make([]identity.Credential, n%4), Grants: make([]policy.Grant, n%3)}
+		for _, part := range []reflect.Value{reflect.ValueOf(&s.Identity).Elem(), reflect.ValueOf(s.Credentials), reflect.ValueOf(s.Grants)} {
+			if part.Kind() == reflect.Slice {
+				for i := range part.Len() {
+					fill(t, r, part.Index(i), n < 20)
+				}
+			} else {
+				fill(t, r, part, n < 20)
+			}
+		}
+		s.Identity.ID = bot
+		for i := range s.Credentials {
+			c := &s.Credentials[i]
+			c.Identity = bot
+			switch n % 3 {
+			case 1:
+				c.ID, c.Thumbprint = "cred_0193a1f0-8350-7407-a000-00000000002a", strings.Repeat("A", 43)
+			case 2: // not as we would write them
+				c.ID, c.Thumbprint = "cred_0193A1F0-8350-7407-a000-00000000002a", strings.Repeat("_", 43)
+			}
+		}
+		for i := range s.Grants {
+			s.Grants[i].Identity = bot
+			if n%2 == 0 {
+				s.Grants[i].ID = "bot/read"
+			}
+		}
+		if len(s.Credentials) == 0 {
+			s.Credentials = nil
+		}
+		if len(s.Grants) == 0 {
+			s.Grants = nil
+		}
+		got := st.copyOf(&held{id: bot, is: st.packer.identity(&s.Identity), credentials: st.packer.credentials(s.Credentials), grants: st.packer.grants(bot, s.Grants)})
+		for what, pair := range map[string][2]any{"identity": {got.Identity, s.Identity}, "credentials": {got.Credentials, s.Credentials}, "grants": {got.Grants, s.Grants}} {
+			if !reflect.DeepEqual(pair[0], pair[1]) {
+				t.Fatalf("%d, %s:\n%+v was packed\n%+v came out", n, what, pair[1], pair[0])
+			}
+		}
+	}
+}
+
+// TestEveryLine: what is in a line is what is read from it, for every kind of change and every field of it.
+func TestEveryLine(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	kinds := reflect.TypeFor[Change]()
+	for n := range kinds.NumField() {
+		for range 20 {
+			c := Change{Cursor: Cursor{"e", 7}}
+			fill(t, r, reflect.ValueOf(&c).Elem().Field(n), n != 0)
+			wire, err := Line{Change: &c}.Append(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			doc, _ := json.Marshal(Change{Removed: c.Removed, Owner: c.Owner, Identity: c.Identity, Credential: c.Credential, Upstream: c.Upstream, Grant: c.Grant, Guardrail: c.Guardrail,
+				Task: c.Task, Token: c.Token, Kill: c.Kill, Keys: c.Keys, Account: c.Account, Approval: c.Approval, Synced: c.Synced})
+			e, err := Encode(c.Cursor, doc)
+			if again := string(e.Append(nil)); n > 0 && (err != nil || again != string(wire)) {
+				t.Fatalf("%s is passed on as\n%swant\n%s%v", kinds.Field(n).Name, again, wire, err)
+			}
+			want := Line{}
+			if err := json.Unmarshal(wire, &want); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := ParseLine(wire); err != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("%s:\n%s\n%v\n%+v\n%+v", kinds.Field(n).Name, wire, err, got.Change, want.Change)
+			}
+		}
+	}
+}
+
+// TestPackBounds: when there are more words and shapes than are shared, the others are held whole.
+func TestPackBounds(t *testing.T) {
+	st := NewView().newState()
+	for n := range maxWords + 10 {
+		i := identity.Identity{ID: agent("bot"), Owner: identity.OwnerID(fmt.Sprint("owner", n)), State: identity.Active}
+		if got := st.copyOf(&held{id: i.ID, is: st.packer.identity(&i)}).Identity; got != i {
+			t.Fatalf("%+v, want %+v", got, i)
+		}
+	}
+	for n := range maxShapes + 10 {
+		g := []policy.Grant{{ID: "bot/g", Identity: agent("bot"), Actions: []string{"read"}, Resources: []string{fmt.Sprint("/", n, "/<*>")}}}
+		if got := st.copyOf(&held{id: agent("bot"), grants: st.packer.grants(agent("bot"), g)}).Grants; !reflect.DeepEqual(got, g) {
+			t.Fatalf("%+v, want %+v", got, g)
+		}
+	}
+	if len(*st.words.list.Load()) > maxWords || len(*st.words.shapes.Load()) > maxShapes {
+		t.Error("there is no bound")
+	}
+}
+
+// TestSameBits: two thumbprints that share the bits of their hashes are told apart.
+func TestSameBits(t *testing.T) {
+	v := office(t)
+	st := v.now.Load()
+	bot, _ := st.prints.of.get(st.prints.hash("print-bot"))
+	st.prints.of.put(st.prints.hash("print-new"), bot)
+	apply(t, v, enrolled("new")...)
+	a, ok1 := v.Credential("print-bot")
+	b, ok2 := v.Credential("print-new")
+	if !ok1 || !ok2 || a.Identity != agent("bot") || b.Identity != agent("new") {
+		t.Fatalf("%v, %v", a, b)
+	}
+	st.prints.drop("print-new", agent("new"))
+	if _, ok := v.Credential("print-new"); ok {
+		t.Error("it is still found")
+	}
+	if _, ok := v.Credential("print-bot"); !ok {
+		t.Error("the other is not found any more")
+	}
+}

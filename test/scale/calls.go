@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+func b64(b bytesOf) string { return base64.RawURLEncoding.EncodeToString(b[:]) }
+
+// callers is how many requests run at one time; hot, of how many identities.
+const (
+	callers = 8
+	hot     = 1000
+)
+
+// load is the requests of some identities to one gateway.
+type load struct {
+	s      *stack
+	tokens []string
+	client *http.Client
+}
+
+func newLoad(s *stack, n int) (*load, error) {
+	l := &load{s: s, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}}
+	for range hot {
+		i := rand.IntN(n)
+		if i%100 == 99 { // it is suspended
+			i--
+		}
+		t, err := s.token(i)
+		if err != nil {
+			return nil, err
+		}
+		l.tokens = append(l.tokens, t)
+	}
+	return l, nil
+}
+
+// run sends requests for a while and returns the gateway's processor time for each, in microseconds.
+func (l *load) run(d time.Duration) (micros float64, err error) {
+	var n atomic.Int64
+	var failed atomic.Pointer[error]
+	before, begun := l.s.gateway.cpu(), time.Now()
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for time.Since(begun) < d && failed.Load() == nil {
+				if err := l.one(l.tokens[n.Add(1)%int64(len(l.tokens))]); err != nil {
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return 0, *err
+	}
+	return (l.s.gateway.cpu() - before) / float64(n.Load()) * 1e6, nil
+}
+
+func (l *load) one(token string) error {
+	req, err := http.NewRequest("GET", "http://"+l.s.gate+"/mail/things/1", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := l.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	if res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("through the gateway: %s %s", res.Status, b)
+	}
+	return err
+}
+
+// cost compares what a request costs two gateways, in turn.
+func cost(small, large *load, rounds int, each time.Duration) (a, b float64, err error) {
+	var took [2][]float64
+	for round := range rounds + 1 {
+		for k, l := range []*load{small, large} {
+			micros, err := l.run(each)
+			if err != nil {
+				return 0, 0, err
+			}
+			if round > 0 { // the first warms
+				took[k] = append(took[k], micros)
+			}
+		}
+	}
+	return median(took[0]), median(took[1]), nil
+}
+
+func median[T float64 | time.Duration](v []T) T {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
