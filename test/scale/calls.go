@@ -71,16 +71,21 @@ func (l *load) one(token string) error {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	res, err := l.client.Do(req)
-	if err != nil {
-		return err
+	for n := 0; ; n++ {
+		res, err := l.client.Do(req)
+		if err != nil {
+			return err
+		}
+		b, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		switch {
+		case res.StatusCode == http.StatusOK:
+			return nil
+		case res.StatusCode != http.StatusServiceUnavailable || n == 200: // then its events wait for the ledger, and so does who asks
+			return fmt.Errorf("through the gateway: %s %s", res.Status, b)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	defer res.Body.Close()
-	b, _ := io.ReadAll(res.Body)
-	if res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("through the gateway: %s %s", res.Status, b)
-	}
-	return err
 }
 
 // cost compares what a request costs two gateways, in turn.
