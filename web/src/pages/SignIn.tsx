@@ -1,0 +1,99 @@
+import { Alert, Button, Divider, Paper, Stack, Text, TextInput, Title } from '@mantine/core'
+import { IconFingerprint, IconLogin2 } from '@tabler/icons-react'
+import { useMutation, useQuery } from '@tanstack/react-query'
+import { useSearch } from '@tanstack/react-router'
+import { ask, consoleBase, Trouble } from '../api/client'
+import { signInOptions } from '../api/queries'
+import { assertion } from '../app/passkey'
+import { Failure } from '../parts/States'
+
+export default function SignIn() {
+  const { to } = useSearch({ from: '/sign-in' })
+  const options = useQuery(signInOptions)
+  // Only a path of the console itself is gone to afterwards.
+  const back = to && to.startsWith('/') && !to.startsWith('//') ? to : '/'
+  const target = new URL(consoleBase.pathname.replace(/\/$/, '') + back, consoleBase.origin)
+  const home = target.origin === consoleBase.origin && target.pathname.startsWith(consoleBase.pathname) ? target.pathname + target.search : consoleBase.pathname
+  const passkey = useMutation({
+    mutationFn: async () => {
+      const begun = await ask<Record<string, unknown>>('POST', 'console/passkey/begin', {})
+      await ask('POST', 'console/passkey/finish', await assertion(begun))
+    },
+    onSuccess: () => window.location.assign(home),
+  })
+  if (to === 'done') void watch()
+  return (
+    <div style={{ minHeight: '100vh', display: 'grid', placeItems: 'center', padding: 16 }}>
+      <Paper component="main" withBorder p="xl" w="100%" maw={400} radius="lg" bg="var(--card)">
+        <Stack gap="lg">
+          <div>
+            <svg width="34" height="34" viewBox="0 0 32 32" fill="none" aria-hidden>
+              <path d="M16 2v7" stroke="var(--rope)" strokeWidth="4" strokeLinecap="round" />
+              <circle cx="16" cy="19" r="9" stroke="var(--rope)" strokeWidth="4.5" />
+            </svg>
+            <Title order={1} mt="sm">
+              Sign in to Lanyard
+            </Title>
+            <Text c="dimmed" mt={4}>
+              See what your agents do, decide what they ask, and stop them when you must.
+            </Text>
+          </div>
+          {options.isError && <Failure error={options.error} again={() => void options.refetch()} />}
+          {options.data?.oidc && (
+            <Button component="a" size="md" href={withReturn(options.data.oidc.url, home)} leftSection={<IconLogin2 size={18} />}>
+              Sign in with {options.data.oidc.name}
+            </Button>
+          )}
+          {options.data?.passkey && 'credentials' in navigator && (
+            <>
+              <Button size="md" variant={options.data.oidc ? 'default' : 'filled'} leftSection={<IconFingerprint size={18} />} loading={passkey.isPending} onClick={() => passkey.mutate()}>
+                Use a passkey
+              </Button>
+              {passkey.isError && (
+                <Alert color="red" variant="light" role="alert">
+                  {passkey.error instanceof Trouble ? passkey.error.message : 'The passkey was not used. Try again, or sign in with a code.'}
+                </Alert>
+              )}
+            </>
+          )}
+          {(options.data?.oidc || options.data?.passkey) && <Divider label="or" />}
+          <form method="post" action={new URL('../signin', consoleBase).href}>
+            <input type="hidden" name="return" value={home} />
+            <Stack gap="xs">
+              <TextInput
+                name="code"
+                label="Sign-in code"
+                description="Ask the person who runs Lanyard for one. It is good for ten minutes, once."
+                placeholder="K7QF-2M9X-ABCD-EFGH"
+                autoComplete="one-time-code"
+                autoCapitalize="characters"
+                spellCheck={false}
+                required
+                maxLength={40}
+                styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)', letterSpacing: '.04em' } }}
+              />
+              <Button type="submit" variant="default">
+                Sign in with the code
+              </Button>
+            </Stack>
+          </form>
+          <Text size="xs" c="dimmed">
+            For operators: <span className="mono">lanyard owner sign-in NAME</span> makes a code.
+          </Text>
+        </Stack>
+      </Paper>
+    </div>
+  )
+}
+
+const withReturn = (url: string, to: string) => {
+  const u = new URL(url, consoleBase)
+  if (!u.searchParams.has('return')) u.searchParams.set('return', to)
+  return u.href
+}
+
+// The window that an ended session opened closes itself once there is a session again.
+async function watch() {
+  const reply = await fetch(new URL('../v1/me', consoleBase)).catch(() => undefined)
+  if (reply?.ok) window.close()
+}
