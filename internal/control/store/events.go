@@ -152,6 +152,16 @@ func (db *DB) Tail(ctx context.Context, from int64) iter.Seq2[Entry, error] {
 	}
 }
 
+// EventIndex returns where an event is in the ledger, or ErrNotFound.
+func (tx *Tx) EventIndex(id string) (index int64, err error) {
+	return index, tx.row("SELECT seq FROM events WHERE id = $1", []any{id}, &index)
+}
+
+// Leaf returns the event at an index as it was recorded, or ErrNotFound.
+func (tx *Tx) Leaf(index int64) (leaf []byte, err error) {
+	return leaf, tx.row("SELECT leaf FROM events WHERE seq = $1", []any{index}, &leaf)
+}
+
 // Index returns where an event is in the ledger, or ErrNotFound.
 func (db *DB) Index(ctx context.Context, id string) (index int64, err error) {
 	return index, db.mapped(db.r.QueryRowContext(ctx, "SELECT seq FROM events WHERE id = $1", id).Scan(&index))
