@@ -199,8 +199,10 @@ func TestSessionsEnd(t *testing.T) {
 	p := start(t)
 	office(p)
 	for name, end := range map[string]func(session string){
-		"sign-out":     func(s string) { p.visit(s, "POST", "/signout", "") },
-		"gone":         func(string) { p.ask("PUT", "/v1/owners/maya", `{"name":"Maya Lind","email":"maya@example.com","gone":true}`) },
+		"sign-out": func(s string) { p.visit(s, "POST", "/signout", "") },
+		"gone": func(string) {
+			p.ask("PUT", "/v1/owners/maya", `{"name":"Maya Lind","email":"maya@example.com","gone":true}`)
+		},
 		"the cord":     func(string) { p.ask("POST", "/v1/kill", `{"owner":"maya","reason":"x"}`) },
 		"the cord all": func(string) { p.ask("POST", "/v1/kill", `{"all":true,"reason":"x"}`) },
 		"its time":     func(string) { p.ahead.Add(int64(8 * time.Hour)) },
@@ -208,7 +210,7 @@ func TestSessionsEnd(t *testing.T) {
 			other := p.begin("maya")
 			_, list := p.visit(other, "GET", "/v1/me/sessions", "")
 			for _, m := range regexp.MustCompile(`"id":"(ses_[a-z0-9]+)"[^}]*`).FindAllStringSubmatch(list, -1) {
-				if strings.Contains(m[0], `"this":true`) {
+				if strings.Contains(m[0], `"current":true`) {
 					continue
 				}
 				if status, answer := p.visit(other, "DELETE", "/v1/me/sessions/"+m[1], ""); status != 200 {

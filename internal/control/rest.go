@@ -32,11 +32,9 @@ func (p *Plane) Handler() (http.Handler, error) {
 	}
 	p.accounts(mux)
 	health(mux, p.Ready)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Write([]byte("Lanyard " + p.Version + ", control plane.\n\n  " + p.URL + "/openapi.json                               the REST API\n  " +
-			p.URL + "/.well-known/oauth-authorization-server     the token issuer\n  " + p.URL + "/healthz /readyz /metrics\n"))
-	})
+	if err := p.console(mux); err != nil {
+		return nil, err
+	}
 	p.rest(mux, p.networkOperator, p.session)
 	return hardened(mux, p.bodyTime), nil
 }

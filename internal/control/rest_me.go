@@ -28,7 +28,7 @@ type MySession struct {
 	Expires time.Time    `json:"expires"`
 	From    string       `json:"from,omitempty" doc:"Peer address"`
 	With    string       `json:"with,omitempty" doc:"The browser or program, as it called itself"`
-	This    bool         `json:"this,omitempty" doc:"It is the one that asks"`
+	Current bool         `json:"current,omitempty" doc:"It is the one that asks"`
 }
 
 func mySession(s store.Session, this string) MySession {
