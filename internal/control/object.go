@@ -16,6 +16,11 @@ import (
 // objectsOf says what an operation would be done to, all of it; what is not there is an error. With none, it is about everything.
 func (p *Plane) objectsOf(tx *store.Tx, v *registry.Visitor, path string, in any) ([]object, error) {
 	switch in := in.(type) {
+	case *body[ApplyRequest]:
+		if in.Body.DryRun {
+			return []object{plan}, nil
+		}
+		return nil, nil
 	case *body[KillRequest]:
 		return p.aimed(tx, v, in.Body.Identity, in.Body.Owner, in.Body.Upstream)
 	case *body[RevokeRequest]:

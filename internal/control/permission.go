@@ -35,6 +35,9 @@ type object struct {
 // everything is nobody's.
 var everything = object{noun: "everything"}
 
+// plan is what is done to nothing: it is only looked at what it would do.
+var plan = object{noun: "plan"}
+
 // owned is what belongs to owner.
 func owned(noun, name string, owner identity.OwnerID) object {
 	return object{noun, name, []identity.OwnerID{owner}, nil}
@@ -85,7 +88,7 @@ func reachOf(v *registry.Visitor, operation string) reach {
 	switch {
 	case permits(v, operation, everything):
 		return toAll
-	case permits(v, operation, theirs(v)):
+	case permits(v, operation, theirs(v)), permits(v, operation, plan):
 		return toTheirs
 	}
 	return toNothing

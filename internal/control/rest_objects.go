@@ -17,6 +17,7 @@ import (
 
 func (p *Plane) routes(api door) {
 	p.meRoutes(api)
+	p.homeRoutes(api)
 	p.ownerRoutes(api)
 	p.identityRoutes(api)
 	p.childRoutes(api)
