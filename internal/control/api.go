@@ -21,6 +21,12 @@ type Page[T any] struct {
 	Next  string `json:"next,omitempty"`
 }
 
+// Counted is a page of a list, and how long the list is.
+type Counted[T any] struct {
+	Page[T]
+	Total int `json:"total" doc:"All that were found, counted up to 100000"`
+}
+
 // Problem is an error (RFC 9457). Detail says what to do.
 type Problem struct {
 	Type     string             `json:"type,omitempty"` // about:blank, or urn:lanyard:<code>
@@ -52,6 +58,7 @@ type OwnerInput struct {
 	Team    bool     `json:"team,omitempty" doc:"It is a team, not a person"`
 	Members []string `json:"members,omitempty" doc:"Of a team: who may approve in its name" maxItems:"500"`
 	Backup  string   `json:"backup,omitempty" doc:"Owner who takes over" example:"ben" maxLength:"64"`
+	Roles   []string `json:"roles,omitzero" required:"false" doc:"What they may do at the console and over REST, beside what is theirs; left out, the ones they have stay" enum:"admin,security,operator,owner,auditor" maxItems:"5"`
 	Gone    bool     `json:"gone,omitempty" doc:"The owner has left: what it owns goes to its backup, or is suspended"`
 }
 

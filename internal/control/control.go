@@ -84,6 +84,7 @@ type Plane struct {
 	sealed   *sealed
 	draining atomic.Bool
 	counters counters
+	tally    tally
 }
 
 // Open makes a control plane over a store, and its first signing key on the first start.
@@ -206,6 +207,7 @@ func (p *Plane) Run(ctx context.Context) {
 		var all sync.WaitGroup
 		all.Go(func() { p.notify(ctx) })
 		all.Go(func() { p.keepSeal(ctx) })
+		all.Go(func() { p.count(ctx) })
 		if p.Store.Shared() {
 			all.Go(func() { p.followKeys(ctx) })
 			all.Go(func() { p.tellAcks(ctx) })

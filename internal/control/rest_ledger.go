@@ -37,6 +37,12 @@ func (q *EventQuery) query(p *Plane) (l ledger.Query, err error) {
 	if l.Since, err = sinceOrUntil(q.Since, p.Now()); err == nil {
 		l.Until, err = sinceOrUntil(q.Until, p.Now())
 	}
+	if q.only != nil {
+		l.Of = []string{}
+		for _, o := range q.only {
+			l.Of = append(l.Of, string(o))
+		}
+	}
 	return l, err
 }
 
@@ -60,7 +66,7 @@ func entry(e store.Entry) Entry { return Entry{e.Index, json.RawMessage(e.Leaf)}
 
 func (p *Plane) ledgerRoutes(api door) {
 	const tag = "ledger"
-	handle(api, "GET", "/ledger/events", "search-events", tag, "Events, the newest first", func(ctx context.Context, in *eventSearch) (Page[Entry], error) {
+	handleList(api, "GET", "/ledger/events", "search-events", tag, "Events, the newest first", func(ctx context.Context, in *eventSearch) (Page[Entry], error) {
 		q, err := in.query(p)
 		if err != nil {
 			return Page[Entry]{}, err
@@ -159,10 +165,14 @@ type streamer func(context.Context, writer) error
 
 // stream registers an operation whose answer is written as it comes.
 func stream[I any](api door, path, id, kind, summary string, open func(*I) (streamer, error)) {
-	huma.Register(api, huma.Operation{Method: "GET", Path: "/v1" + path, OperationID: id, Tags: []string{"ledger"}, Summary: summary, RejectUnknownQueryParameters: true,
+	huma.Register(api, huma.Operation{Method: "GET", Path: "/v1" + path, OperationID: id, Tags: []string{"ledger"}, Summary: summary, RejectUnknownQueryParameters: true, Middlewares: huma.Middlewares{api.gate(id)},
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{kind: {}}}}},
 		func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
-			send, err := open(in)
+			err := api.plane.admit(ctx, &huma.Operation{OperationID: id, Path: "/v1" + path, Metadata: map[string]any{partly: true}}, in)
+			var send streamer
+			if err == nil {
+				send, err = open(in)
+			}
 			if err != nil {
 				return nil, api.answer(id, err)
 			}
@@ -174,7 +184,9 @@ func stream[I any](api door, path, id, kind, summary string, open func(*I) (stre
 					return
 				}
 				w.Flush()
-				if err := send(hc.Context(), w); err != nil {
+				ctx, cancel := api.plane.during(hc.Context(), in)
+				defer cancel()
+				if err := send(ctx, w); err != nil {
 					panic(http.ErrAbortHandler) // what was sent so far must not look whole
 				}
 			}}, nil

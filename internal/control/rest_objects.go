@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -15,6 +16,8 @@ import (
 )
 
 func (p *Plane) routes(api door) {
+	p.meRoutes(api)
+	p.homeRoutes(api)
 	p.ownerRoutes(api)
 	p.identityRoutes(api)
 	p.childRoutes(api)
@@ -65,11 +68,14 @@ func (p *Plane) ownerRoutes(api door) {
 		}
 		return v, err
 	}
-	handle(api, "GET", "/owners", "list-owners", "owners", "Owners, with how much they own", func(ctx context.Context, in *none) (Page[OwnerView], error) {
+	handleList(api, "GET", "/owners", "list-owners", "owners", "Owners, with how much they own", func(ctx context.Context, in *none) (Page[OwnerView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[OwnerView], error) {
 			all, err := tx.Owners()
 			var list []OwnerView
 			for _, o := range all {
+				if in.only != nil && !slices.Contains(in.only, o.ID) {
+					continue
+				}
 				v, e := view(tx, o)
 				list, err = append(list, v), errors.Join(err, e)
 			}
@@ -95,7 +101,7 @@ func (p *Plane) ownerRoutes(api door) {
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
-			_, err = c.PutOwner(identity.Owner{ID: identity.OwnerID(in.Name), Name: b.Name, Email: b.Email, Team: b.Team, Members: members(b.Members), Backup: identity.OwnerID(b.Backup), State: state, Set: old.Set})
+			_, err = c.PutOwner(identity.Owner{ID: identity.OwnerID(in.Name), Name: b.Name, Email: b.Email, Team: b.Team, Members: members(b.Members), Backup: identity.OwnerID(b.Backup), State: state, Set: old.Set, Roles: roles(b.Roles)})
 			return err
 		})
 	})
@@ -110,6 +116,17 @@ func (p *Plane) ownerRoutes(api door) {
 	handle(api, "DELETE", "/owners/{name}", "remove-owner", "owners", "Remove an owner that owns nothing", func(ctx context.Context, in *byName) (Changed, error) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveOwner(identity.OwnerID(in.Name)) })
 	})
+}
+
+// roles are nil when they are left out, and not when there are none.
+func roles(names []string) (list []identity.Role) {
+	if names != nil {
+		list = []identity.Role{}
+	}
+	for _, name := range names {
+		list = append(list, identity.Role(name))
+	}
+	return list
 }
 
 func members(names []string) (list []identity.OwnerID) {
@@ -160,18 +177,6 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity) (IdentityView, e
 	return v, errors.Join(err1, err2, err3, err4)
 }
 
-type identityList struct {
-	Caller
-	Owner string `query:"owner" maxLength:"64"`
-	State string `query:"state" enum:"pending,active,suspended,killed,expired,retired"`
-	Kind  string `query:"kind" enum:"agent,service,bot,api_key,oauth_client"`
-	Query string `query:"query" doc:"Part of the name" maxLength:"64"`
-	Of    string `query:"parent" doc:"Started by this one: name, kind/name or SPIFFE ID" maxLength:"512"`
-	Roots bool   `query:"roots" doc:"Only those that nobody started"`
-	After string `query:"after" doc:"Next of the page before" maxLength:"64"`
-	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
-}
-
 type identityPart struct {
 	Caller
 	Name string `path:"name" maxLength:"512"`
@@ -187,28 +192,7 @@ type identityGrant struct {
 
 func (p *Plane) identityRoutes(api door) {
 	const tag = "identities"
-	handle(api, "GET", "/identities", "list-identities", tag, "Identities by name", func(ctx context.Context, in *identityList) (Page[IdentityView], error) {
-		return read(ctx, p, func(tx *store.Tx) (Page[IdentityView], error) {
-			f := store.Filter{Owner: identity.OwnerID(in.Owner), State: identity.State(in.State), Kind: identity.Kind(in.Kind), Query: in.Query, Roots: in.Roots, After: in.After, Limit: in.Limit}
-			if in.Of != "" {
-				parent, err := registry.FindIdentity(tx, in.Of)
-				if err != nil {
-					return page[IdentityView](nil), err
-				}
-				f.Of = parent.ID
-			}
-			list, err := tx.Identities(f)
-			out := page[IdentityView](nil)
-			for _, i := range list {
-				v, e := p.identityView(tx, i)
-				out.Items, err = append(out.Items, v), errors.Join(err, e)
-			}
-			if len(list) == in.Limit {
-				out.Next = list[len(list)-1].ID.Name()
-			}
-			return out, err
-		})
-	})
+	p.listingRoutes(api)
 	get := func(ctx context.Context, name string) (IdentityView, error) {
 		return read(ctx, p, func(tx *store.Tx) (IdentityView, error) {
 			i, err := registry.FindIdentity(tx, name)
@@ -356,9 +340,9 @@ func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, err
 func (p *Plane) upstreamRoutes(api door) {
 	const tag = "upstreams"
 	p.offerRoutes(api)
-	handle(api, "GET", "/upstreams", "list-upstreams", tag, "Upstreams by name", func(ctx context.Context, in *none) (Page[UpstreamView], error) {
+	handleList(api, "GET", "/upstreams", "list-upstreams", tag, "Upstreams by name", func(ctx context.Context, in *none) (Page[UpstreamView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[UpstreamView], error) {
-			all, err := tx.Upstreams()
+			all, err := in.upstreams(tx)
 			var list []UpstreamView
 			for _, u := range all {
 				v, e := p.upstreamView(tx, u)
@@ -477,9 +461,9 @@ func (p *Plane) guardrailRoutes(api door) {
 	handle(api, "DELETE", "/guardrails/{name}", "remove-guardrail", tag, "Remove a guardrail", func(ctx context.Context, in *byName) (Changed, error) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveGuardrail(in.Name) })
 	})
-	handle(api, "GET", "/schema", "get-schema", tag, "The Cedar schema that grants and guardrails are checked against", func(ctx context.Context, in *none) (Schema, error) {
+	handleList(api, "GET", "/schema", "get-schema", tag, "The Cedar schema that grants and guardrails are checked against", func(ctx context.Context, in *none) (Schema, error) {
 		return read(ctx, p, func(tx *store.Tx) (out Schema, err error) {
-			ups, err := tx.Upstreams()
+			ups, err := in.upstreams(tx)
 			var all []policy.Described
 			for _, u := range ups {
 				d, e := p.registry.Describe(u)

@@ -17,8 +17,11 @@ const IDJAG ProviderUse = "id_jag"
 // application of the organisation (RFC 8693).
 const OnBehalf ProviderUse = "on_behalf"
 
+// SignIn lets people sign in to Lanyard itself with the provider (OpenID Connect).
+const SignIn ProviderUse = "sign_in"
+
 // ProviderUses are all that there are.
-var ProviderUses = []ProviderUse{IDJAG, OnBehalf}
+var ProviderUses = []ProviderUse{IDJAG, OnBehalf, SignIn}
 
 // Provider is an identity provider of people that the organisation trusts to say
 // who somebody is. It speaks of people in its own words; the owner who is meant is

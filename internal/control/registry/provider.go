@@ -44,7 +44,7 @@ func (c *Change) PutProvider(p identity.Provider) (Outcome, error) {
 	if created {
 		kind = "provider.add"
 	}
-	if err := errors.Join(c.Tx.PutProvider(p), c.record(kind, p.Name, "", "", out.detail())); err != nil {
+	if err := errors.Join(c.Tx.PutProvider(p), c.EndSessions(store.Ended{Provider: p.Name}), c.record(kind, p.Name, "", "", out.detail())); err != nil {
 		return out, err
 	}
 	if !created && (!slices.Contains(p.Uses, identity.IDJAG) || p.Issuer != old.Issuer || string(p.JWKS) != string(old.JWKS)) {
@@ -133,7 +133,7 @@ func (c *Change) SwitchProvider(name string, on bool, reason string) error {
 	kind := "provider.enable"
 	if !on {
 		kind = "provider.disable"
-		err = c.unvouch(name, "The identity provider "+name+" is disabled.")
+		err = errors.Join(c.unvouch(name, "The identity provider "+name+" is disabled."), c.EndSessions(store.Ended{Provider: name}))
 	}
 	p.Disabled = !on
 	p.Version++
@@ -159,7 +159,7 @@ func (c *Change) RemoveProvider(name string) error {
 	if _, err := c.Provider(name); err != nil {
 		return missing(err, "provider", name)
 	}
-	return errors.Join(c.unvouch(name, "The identity provider "+name+" is removed."), c.DeleteProvider(name), c.record("provider.remove", name, "", "", nil))
+	return errors.Join(c.unvouch(name, "The identity provider "+name+" is removed."), c.EndSessions(store.Ended{Provider: name}), c.DeleteProvider(name), c.record("provider.remove", name, "", "", nil))
 }
 
 // unvouch ends the credentials that stand on a provider's word, and so the tokens got with them.

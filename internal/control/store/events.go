@@ -152,6 +152,42 @@ func (db *DB) Tail(ctx context.Context, from int64) iter.Seq2[Entry, error] {
 	}
 }
 
+// EventIndex returns where an event is in the ledger, or ErrNotFound.
+func (tx *Tx) EventIndex(id string) (index int64, err error) {
+	return index, tx.row("SELECT seq FROM events WHERE id = $1", []any{id}, &index)
+}
+
+// Leaf returns the event at an index as it was recorded, or ErrNotFound.
+func (tx *Tx) Leaf(index int64) (leaf []byte, err error) {
+	return leaf, tx.row("SELECT leaf FROM events WHERE seq = $1", []any{index}, &leaf)
+}
+
+// Since returns the index of the first event that is not older than t, as far as events lie in the order of their times.
+func (db *DB) Since(ctx context.Context, t time.Time) (int64, error) {
+	h, err := db.current(ctx)
+	if err != nil {
+		return 0, err
+	}
+	from, to := int64(0), h.tree.Size()
+	for from < to {
+		middle := (from + to) / 2
+		part, err := db.part(ctx, db.r, middle, middle+1)
+		if err != nil || len(part) != 1 {
+			return 0, errors.Join(err, fmt.Errorf("reading event %d of the ledger", middle))
+		}
+		e, err := ledger.Parse(part[0])
+		if err != nil {
+			return 0, fmt.Errorf("ledger is damaged: event %d: %w", middle, err)
+		}
+		if e.Time.Before(t) {
+			from = middle + 1
+		} else {
+			to = middle
+		}
+	}
+	return from, nil
+}
+
 // Index returns where an event is in the ledger, or ErrNotFound.
 func (db *DB) Index(ctx context.Context, id string) (index int64, err error) {
 	return index, db.mapped(db.r.QueryRowContext(ctx, "SELECT seq FROM events WHERE id = $1", id).Scan(&index))

@@ -81,6 +81,11 @@ func (db *DB) step(ctx context.Context, tx *sql.Tx, n int) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	if strings.HasSuffix(name, "_people.sql") {
+		if err := fillListed(ctx, tx); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO schema_version (version) VALUES ("+strconv.Itoa(n)+")")
 	return err
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,14 +10,18 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
+// withoutPeople undoes 0015_people.
+var withoutPeople = []string{"DROP TABLE sessions", "DROP TABLE passkeys", "DROP INDEX identities_by_owner", "DROP INDEX identities_by_state", "DROP INDEX identities_by_end", "DROP INDEX identities_by_use",
+	"DROP INDEX identities_by_birth", "ALTER TABLE identities DROP COLUMN environment", "ALTER TABLE identities DROP COLUMN created", "ALTER TABLE identities DROP COLUMN used", "ALTER TABLE identities DROP COLUMN search"}
+
 // migrated: a store of two versions before knows its keys, and where its identities were killed from it does not.
 func migrated(t *testing.T, k kit) {
 	db := k.open()
 	k.write(db, world)
-	for _, statement := range []string{"DROP TABLE gateways", "DROP TABLE acks", "DROP TABLE former_owners", "DROP TABLE yeses", "DROP TABLE approvals", "DROP TABLE outbox", "DROP TABLE tasks", "DROP TABLE providers", "DROP INDEX credentials_provider", "ALTER TABLE credentials DROP COLUMN provider", "DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
+	for _, statement := range append(slices.Clone(withoutPeople), "DROP TABLE gateways", "DROP TABLE acks", "DROP TABLE former_owners", "DROP TABLE yeses", "DROP TABLE approvals", "DROP TABLE outbox", "DROP TABLE tasks", "DROP TABLE providers", "DROP INDEX credentials_provider", "ALTER TABLE credentials DROP COLUMN provider", "DROP INDEX credentials_key", "ALTER TABLE credentials DROP COLUMN key_thumbprint",
 		"ALTER TABLE identities DROP COLUMN killed_from",
 		"DROP INDEX identities_parent", "DROP INDEX identities_ended", "ALTER TABLE identities DROP COLUMN parent", "ALTER TABLE identities DROP COLUMN born",
-		"ALTER TABLE identities DROP COLUMN ended", "DROP TABLE spent_keys", "DROP TABLE orphaned", "DELETE FROM schema_version WHERE version >= 3"} {
+		"ALTER TABLE identities DROP COLUMN ended", "DROP TABLE spent_keys", "DROP TABLE orphaned", "DELETE FROM schema_version WHERE version >= 3") {
 		k.must(db.UnsafeExec(statement))
 	}
 	k.must(db.Close())
@@ -35,7 +40,11 @@ func migrated(t *testing.T, k kit) {
 		if c.ID != key.ID || i.State != identity.Active || i.KilledFrom != "" {
 			t.Errorf("%+v %+v", c, i)
 		}
-		return errors.Join(err, err2)
+		found, n, err3 := find(tx, store.Listing{Query: "TESTS", Sort: "created", Limit: 10})
+		if n != 1 || found != "bot" {
+			t.Errorf("found by what it is for: %s, %d", found, n)
+		}
+		return errors.Join(err, err2, err3)
 	})
 	k.must(db.UnsafeExec("INSERT INTO schema_version (version) VALUES ($1)", know+1))
 	k.must(db.Close())

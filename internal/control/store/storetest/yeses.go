@@ -46,6 +46,9 @@ func yeses(t *testing.T, k kit) {
 	}
 	const all = "maya a1 waiting ; maya a2 approved ; maya a4 used bot/read; ben a2 approved ; ben a4 used bot/read; ben a6 used bot/gone; "
 	check(all)
+	for _, statement := range withoutPeople {
+		k.must(db.UnsafeExec(statement))
+	}
 	k.must(errors.Join(db.UnsafeExec("ALTER TABLE acks DROP COLUMN turn"), db.UnsafeExec("DROP TABLE former_owners"), db.UnsafeExec("DROP TABLE yeses")))
 	k.must(db.UnsafeExec("DELETE FROM schema_version WHERE version >= 11"))
 	k.must(db.Close())
