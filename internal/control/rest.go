@@ -2,12 +2,10 @@ package control
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,7 +22,6 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/token"
-	"github.com/lanyard-dev/lanyard/web"
 )
 
 // Handler serves the network: OAuth, REST with the admin token, health and metrics.
@@ -34,7 +31,6 @@ func (p *Plane) Handler() (http.Handler, error) {
 		return nil, err
 	}
 	p.accounts(mux)
-	mux.Handle("GET /console/", http.StripPrefix("/console", web.Console(p.path()+"/console/", rand.Text)))
 	health(mux, p.Ready)
 	if err := p.console(mux); err != nil {
 		return nil, err
@@ -49,15 +45,6 @@ func (p *Plane) LocalHandler() http.Handler {
 	health(mux, p.Ready)
 	p.rest(mux, localOperator, func(*http.Request) (string, error) { return "", nil })
 	return hardened(mux, p.bodyTime)
-}
-
-// path is that of the control plane's URL: with a proxy in front it may have one.
-func (p *Plane) path() string {
-	u, err := url.Parse(p.URL)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSuffix(u.Path, "/")
 }
 
 func hardened(next http.Handler, bodyTime time.Duration) http.Handler {
