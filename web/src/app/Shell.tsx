@@ -1,7 +1,7 @@
 import { ActionIcon, AppShell, Avatar, Badge, Burger, Button, Group, Menu, Text, useMantineColorScheme } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import {
-  IconActivityHeartbeat, IconArrowsExchange, IconBook2, IconChecklist, IconDeviceDesktop, IconFingerprint, IconHome, IconMoon, IconScale, IconServer2, IconSun, IconUsers,
+  IconArrowsExchange, IconBook2, IconChecklist, IconDeviceDesktop, IconFingerprint, IconHome, IconMoon, IconScale, IconServer2, IconSun, IconUsers,
 } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { Link, Outlet, useNavigate, useRouterState, useSearch } from '@tanstack/react-router'
@@ -11,19 +11,20 @@ import { home } from '../api/queries'
 import type { Me } from '../api/types'
 import { Failure, Waiting } from '../parts/States'
 import { plain } from '../parts/Shown'
+import { Mark } from '../parts/Mark'
 import { Signed, useSession } from './session'
 
 const Cord = lazy(() => import('../cord/Cord'))
 
 export function Shell() {
-  const path = useRouterState({ select: (s) => s.location.pathname })
   const session = useSession()
-  const signIn = path.endsWith('/sign-in')
+  const signIn = useRouterState({ select: (s) => s.matches.at(-1)?.routeId === '/sign-in' })
+  const going = useRouterState({ select: (s) => s.location.pathname.endsWith('/sign-in') })
   const navigate = useNavigate()
   const href = useRouterState({ select: (s) => s.location.href })
   useEffect(() => {
-    if (session.data === null && !signIn) void navigate({ to: '/sign-in', search: { to: href }, replace: true })
-  }, [session.data, signIn, navigate, href])
+    if (session.data === null && !going) void navigate({ to: '/sign-in', search: { to: href }, replace: true })
+  }, [session.data, going, navigate, href])
   if (signIn) return <Outlet />
   if (session.data) return <Signed me={session.data}><Frame me={session.data} /></Signed>
   return session.isError ? <Failure error={session.error} again={() => void session.refetch()} /> : <Waiting />
@@ -56,10 +57,7 @@ function Frame({ me }: { me: Me }) {
           <Group gap="sm" wrap="nowrap">
             <Burger opened={open} onClick={nav.toggle} hiddenFrom="sm" size="sm" aria-label={open ? 'Close the menu' : 'Open the menu'} />
             <Link to="/" className="brand">
-              <svg width="20" height="20" viewBox="0 0 32 32" fill="none" aria-hidden>
-                <path d="M16 2v7" stroke="var(--rope)" strokeWidth="4" strokeLinecap="round" />
-                <circle cx="16" cy="19" r="9" stroke="var(--rope)" strokeWidth="4.5" />
-              </svg>
+              <Mark size={20} color="var(--rope)" />
               Lanyard
             </Link>
           </Group>
@@ -111,7 +109,7 @@ function Pull() {
       color="rope"
       size="xs"
       h={32}
-      leftSection={<IconActivityHeartbeat size={16} aria-hidden />}
+      leftSection={<Mark size={15} />}
       onClick={() => void navigate({ to: '.', search: (s: Record<string, unknown>) => ({ ...s, cord: subject(path) }) as never })}
     >
       Pull the cord

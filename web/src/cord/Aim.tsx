@@ -1,11 +1,11 @@
 import { Alert, Anchor, Button, Checkbox, Group, SimpleGrid, Stack, Text, Textarea } from '@mantine/core'
-import { IconActivityHeartbeat } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { got, POST, Trouble } from '../api/client'
 import { stops, useChange } from '../api/queries'
 import type { KillRequest, KillResult } from '../api/types'
 import { useDraft } from '../app/draft'
+import { Mark } from '../parts/Mark'
 import { Shown } from '../parts/Shown'
 import { Await, Failure } from '../parts/States'
 import { count, short } from '../parts/words'
@@ -104,7 +104,7 @@ export function Aim({ target, onPulled, onOther }: { target: Target; onPulled: (
             </Alert>
           )}
           <Group>
-            <Button type="submit" color="rope" size="md" fullWidth loading={pull.isPending} disabled={!draft.reason.trim() || !sure} leftSection={<IconActivityHeartbeat size={18} />}>
+            <Button type="submit" color="rope" size="md" fullWidth loading={pull.isPending} disabled={!draft.reason.trim() || !sure} leftSection={<Mark size={17} />}>
               Stop {target.noun === 'identity' ? short(target.name).slice(0, 40) : 'all of this'} now
             </Button>
           </Group>

@@ -56,7 +56,7 @@ function Who() {
           <SimpleGrid cols={{ base: 1, xs: 2 }}>
             <Select label="Owner" description="Who answers for it" required searchable data={people.map((o) => ({ value: o.id, label: o.name || o.id }))} value={d.owner || null} onChange={(v) => set({ ...d, owner: v ?? '' })} />
             <Select label="Backup" description="Takes over when the owner leaves" placeholder="the owner’s own backup" clearable searchable data={people.filter((o) => o.id !== d.owner).map((o) => ({ value: o.id, label: o.name || o.id }))} value={d.backup || null} onChange={(v) => set({ ...d, backup: v ?? '' })} />
-            <TextInput label="Environment" required maxLength={63} {...field('environment')} />
+            <TextInput label="Environment" description="It calls upstreams of the same alone" required maxLength={63} {...field('environment')} />
             <TextInput label="Stops by itself" description="90d, or a date" required maxLength={64} {...field('expires')} />
           </SimpleGrid>
           {make.isError && <Failure error={make.error} />}

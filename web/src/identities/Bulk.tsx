@@ -65,7 +65,7 @@ function Confirm({ doing, target, onClose, onDone }: { doing: BulkDo; target: Pi
         {!done && (
           <>
             {doing === 'transfer' && (
-              <Select label="To whom?" searchable data={people.filter((o) => o.state === 'present' || !o.state).map((o) => ({ value: o.id, label: o.name || o.id }))} value={owner} onChange={(v) => (setOwner(v), look.reset())} required />
+              <Select label="To whom?" searchable data={people.filter((o) => o.state !== 'gone').map((o) => ({ value: o.id, label: o.name || o.id }))} value={owner} onChange={(v) => (setOwner(v), look.reset())} required />
             )}
             {doing === 'extend' && <TextInput label="Until when?" description="90d, or a date such as 2027-03-31" value={expires} onChange={(e) => (setExpires(e.currentTarget.value), look.reset())} required />}
             <TextInput label="Why?" description="For the record" value={reason} onChange={(e) => setReason(e.currentTarget.value)} required maxLength={500} data-autofocus />

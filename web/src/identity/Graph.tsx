@@ -79,7 +79,7 @@ function Drawing({ g, self }: { g: View; self: string }) {
             </text>
             <text x={12} y={34} fill="var(--mantine-color-dimmed)" fontSize={11}>
               {n.kind}
-              {n.state && n.state !== 'active' && n.state !== 'present' ? ` · ${n.state}` : ''}
+              {n.state && n.state !== 'active' ? ` · ${n.state}` : ''}
             </text>
           </g>
         ))}

@@ -28,7 +28,7 @@ export default function New() {
             role="radio"
             aria-checked={way === w.id}
             onClick={() => void navigate({ search: { way: w.id } })}
-            style={way === w.id ? { borderColor: 'var(--link)', boxShadow: '0 0 0 1px var(--link)' } : undefined}
+            style={{ display: 'flex', flexDirection: 'column', alignItems: 'flex-start', textAlign: 'left', ...(way === w.id ? { borderColor: 'var(--link)', boxShadow: '0 0 0 1px var(--link)' } : {}) }}
           >
             <w.icon size={22} stroke={1.6} className="dim" aria-hidden />
             <Text fw={600} mt={6}>{w.title}</Text>

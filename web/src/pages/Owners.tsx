@@ -36,7 +36,7 @@ export default function Owners() {
                       </div>
                       <div style={{ textAlign: 'right' }}>
                         <span className="num">{count(o.identities, 'identity', 'identities')}</span>
-                        {o.state && o.state !== 'present' && o.state !== 'active' && <div><State of={o.state} /></div>}
+                        {o.state === 'gone' && <div><State of={o.state} /></div>}
                       </div>
                     </div>
                   </Link>

@@ -5,6 +5,7 @@ import { useSearch } from '@tanstack/react-router'
 import { ask, consoleBase, Trouble } from '../api/client'
 import { signInOptions } from '../api/queries'
 import { assertion } from '../app/passkey'
+import { Mark } from '../parts/Mark'
 import { Failure } from '../parts/States'
 
 export default function SignIn() {
@@ -27,10 +28,7 @@ export default function SignIn() {
       <Paper component="main" withBorder p="xl" w="100%" maw={400} radius="lg" bg="var(--card)">
         <Stack gap="lg">
           <div>
-            <svg width="34" height="34" viewBox="0 0 32 32" fill="none" aria-hidden>
-              <path d="M16 2v7" stroke="var(--rope)" strokeWidth="4" strokeLinecap="round" />
-              <circle cx="16" cy="19" r="9" stroke="var(--rope)" strokeWidth="4.5" />
-            </svg>
+            <Mark size={34} color="var(--rope)" />
             <Title order={1} mt="sm">
               Sign in to Lanyard
             </Title>

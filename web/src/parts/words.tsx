@@ -35,7 +35,7 @@ export function may(g: Pick<Grant, 'upstream' | 'actions' | 'resources' | 'condi
   })
   if (conditions.length) s += `, where ${list(conditions)}`
   if (g.only_for_others) s += ', on behalf of others only'
-  if (g.approve) s += `. Each call needs the yes of ${g.approve}${g.fresh ? `, signed in no longer ago than ${g.fresh}` : ''}`
+  if (g.approve) s += `. Each call needs the yes of ${g.approve === 'owner' ? 'its owner' : g.approve === 'upstream' ? 'the upstream’s owner' : g.approve === 'operator' ? 'an operator' : g.approve}${g.fresh ? `, signed in no longer ago than ${g.fresh}` : ''}`
   return s + '.'
 }
 
@@ -49,7 +49,7 @@ const verbs: Record<string, string> = {
   'identity.expire': 'noted the end of', 'identity.transfer': 'handed over',
   'credential.add': 'added a credential to', 'credential.revoke': 'revoked a credential of',
   'grant.put': 'gave a grant', 'grant.revoke': 'took a grant', 'guardrail.put': 'set the guardrail', 'guardrail.remove': 'removed the guardrail',
-  'owner.add': 'added the owner', 'owner.change': 'changed the owner', 'owner.remove': 'removed the owner', 'owner.sign_in': 'signed in',
+  'owner.add': 'added the owner', 'owner.change': 'changed the owner', 'owner.remove': 'removed the owner', 'owner.sign_in': 'signed in', 'owner.sign_out': 'signed out', 'owner.sign_in_code': 'made a sign-in code for', 'owner.transfer': 'handed over what is of',
   'upstream.put': 'put the upstream', 'upstream.add': 'added the upstream', 'upstream.change': 'changed the upstream', 'upstream.kill': 'pulled the cord on the upstream', 'upstream.differ': 'saw another offer of',
   'key.rotate': 'rotated the signing key', 'approval.ask': 'asked for a yes to', 'approval.approve': 'approved', 'approval.deny': 'denied', 'approval.answer': 'answered',
   'child.register': 'started', 'task.open': 'opened a task', 'task.close': 'closed a task',
@@ -59,6 +59,7 @@ const verbs: Record<string, string> = {
 export function did(e: Leaf): string {
   const { type, class: cls } = e.unmapped
   if (type === 'request') return `${e.api.operation || cls || 'called'} on ${e.api.service.name}`
+  if (type === 'token.issue' && e.unmapped.outcome === 'refused') return `asked for a token${e.api.service.name ? ` for ${e.api.service.name}` : ''}`
   const verb = verbs[type] ?? type.replace('.', ': ').replace(/_/g, ' ')
   if (type === 'approval.ask') return `${verb} ${e.api.operation} on ${e.api.service.name}`
   if (type.startsWith('token.') && e.api.service.name) return `${verb} for ${e.api.service.name}`

@@ -39,7 +39,7 @@ export function GuardrailForm({ g, onSaved }: { g?: Guardrail; onSaved: () => vo
     <form onSubmit={(e) => (e.preventDefault(), put.mutate(undefined, { onSuccess: () => (forget(), onSaved()) }))}>
       <Stack>
         <Group grow align="flex-start">
-          <TextInput label="Name" required maxLength={63} value={d.id} disabled={!!g} onChange={(e) => set({ ...d, id: e.currentTarget.value })} placeholder="no-mail-rules" />
+          <TextInput label="Name" required maxLength={63} value={d.id} disabled={!!g} onChange={(e) => set({ ...d, id: e.currentTarget.value })} placeholder="no-mail-rules" data-autofocus />
         </Group>
         <TextInput label="In one sentence" description="Whoever is refused by it reads this" maxLength={500} value={d.description} onChange={(e) => set({ ...d, description: e.currentTarget.value })} placeholder="No agent changes forwarding, filters or delegates of a mailbox." />
         <Textarea
