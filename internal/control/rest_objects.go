@@ -193,6 +193,7 @@ type identityGrant struct {
 func (p *Plane) identityRoutes(api door) {
 	const tag = "identities"
 	p.listingRoutes(api)
+	p.graphRoutes(api)
 	get := func(ctx context.Context, name string) (IdentityView, error) {
 		return read(ctx, p, func(tx *store.Tx) (IdentityView, error) {
 			i, err := registry.FindIdentity(tx, name)
