@@ -142,7 +142,7 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	group("run", "Run:", a.serve(), a.doctor(), a.status(), a.backup(), a.store(), a.migrate())
+	group("run", "Run:", a.serve(), a.doctor(), a.status(), a.console(), a.backup(), a.store(), a.migrate())
 	group("govern", "Govern:", a.apply(), a.owner(), a.identity(), a.credential(), a.grant(), a.upstream(), a.provider(), a.mcp(), a.guardrail(), a.task(), a.approval(), a.gateway(), a.explain())
 	group("stop", "Stop:", a.kill(), a.restore(), a.revoke())
 	group("record", "Record:", a.audit())

@@ -473,6 +473,12 @@ type AdminToken struct {
 	Token string `json:"token" doc:"Shown this once"`
 }
 
+// AdminLink is POST /v1/admin/sign-in.
+type AdminLink struct {
+	URL     string    `json:"url" doc:"Signs the local administrator in at the console, once; shown this once"`
+	Expires time.Time `json:"expires"`
+}
+
 // Status is GET /v1/status.
 type Status struct {
 	Version     string            `json:"version"`

@@ -1,7 +1,9 @@
 package control
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -69,5 +71,61 @@ func TestSignOut(t *testing.T) {
 				t.Errorf("after %s, session %d: %d", test.body, n, status)
 			}
 		}
+	}
+}
+
+// The link of the first start signs the administrator in once, who then does what an administrator does.
+func TestAdministratorsLink(t *testing.T) {
+	p := start(t)
+	var link AdminLink
+	if err := json.Unmarshal([]byte(p.must("POST", "/v1/admin/sign-in", "")), &link); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(link.URL)
+	if err != nil || u.Path != "/signin" {
+		t.Fatal(link, err)
+	}
+	code := u.Query().Get("code")
+	if _, answer := p.ask("GET", u.RequestURI(), "", "Authorization", ""); !strings.Contains(answer, `value="`+code+`"`) || !strings.Contains(answer, `value="/console/"`) {
+		t.Errorf("the page of the link: %s", answer)
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for n := range 2 {
+		res, err := client.PostForm(p.network.URL+"/signin", u.Query())
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if n == 1 {
+			if res.StatusCode != 403 {
+				t.Errorf("the link, used again: %d", res.StatusCode)
+			}
+			break
+		}
+		if res.StatusCode != 303 || res.Header.Get("Location") != "/console/" || len(res.Cookies()) != 1 || !res.Cookies()[0].HttpOnly || res.Cookies()[0].SameSite != http.SameSiteLaxMode {
+			t.Fatalf("%d %v", res.StatusCode, res.Header)
+		}
+		session := res.Cookies()[0].Value
+		if status, answer := p.visit(session, "GET", "/v1/me", ""); status != 200 || !strings.Contains(answer, `"roles":["admin"]`) || strings.Contains(answer, `"owner"`) {
+			t.Errorf("who is signed in: %d %s", status, answer)
+		}
+		if status, _ := p.visit(session, "POST", "/v1/admin/sign-in", ""); status != 403 {
+			t.Errorf("a person makes another: %d", status)
+		}
+		if status, answer := p.visit(session, "PUT", "/v1/owners/maya", `{"name":"Maya Lind","email":"maya@example.com","roles":["auditor"]}`); status != 200 {
+			t.Errorf("the administrator adds an owner: %d %s", status, answer)
+		}
+	}
+	maya := p.begin("maya")
+	if _, answer := p.visit(maya, "GET", "/v1/me", ""); !strings.Contains(answer, `"roles":["auditor","owner"]`) {
+		t.Errorf("maya's roles: %s", answer)
+	}
+	p.must("PUT", "/v1/owners/maya", `{"name":"Maya","email":"maya@example.com"}`)
+	if _, answer := p.visit(maya, "GET", "/v1/me", ""); !strings.Contains(answer, `"roles":["auditor","owner"]`) {
+		t.Errorf("left out, they stay: %s", answer)
+	}
+	p.must("PUT", "/v1/owners/maya", `{"name":"Maya","email":"maya@example.com","roles":[]}`)
+	if _, answer := p.visit(maya, "GET", "/v1/me", ""); !strings.Contains(answer, `"roles":["owner"]`) {
+		t.Errorf("taken away, they are gone at once: %s", answer)
 	}
 }

@@ -193,6 +193,8 @@ type identityGrant struct {
 func (p *Plane) identityRoutes(api door) {
 	const tag = "identities"
 	p.listingRoutes(api)
+	p.graphRoutes(api)
+	p.bulkRoutes(api)
 	get := func(ctx context.Context, name string) (IdentityView, error) {
 		return read(ctx, p, func(tx *store.Tx) (IdentityView, error) {
 			i, err := registry.FindIdentity(tx, name)

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -27,9 +28,17 @@ const (
 
 // day is one identity's.
 type day struct {
-	owner string
-	hours [hoursKept]hour
+	owner   string
+	hours   [hoursKept]hour
+	tokens  []time.Time     // when they were given out; the newest
+	running map[string]bool // requests that were put on record before they began, and have not ended
+	behalf  map[string]bool // whom it acted for; the first of them
 }
+
+const (
+	tokensKept = 1000
+	behalfKept = 50
+)
 
 type hour struct {
 	at                int64 // hours since 1970
@@ -44,7 +53,7 @@ type Today struct {
 }
 
 func (t *tally) add(e ledger.Event) {
-	if e.Type != "request" || e.Outcome == ledger.Pending {
+	if e.Type != "request" && e.Type != "token.issue" {
 		return
 	}
 	t.mu.Lock()
@@ -52,20 +61,48 @@ func (t *tally) add(e ledger.Event) {
 	if t.of == nil {
 		t.of, t.upstreams = map[string]*day{}, map[string]int{}
 	}
+	if e.Type == "token.issue" && e.Outcome != ledger.Allowed {
+		return
+	}
+	if e.Type == "request" && e.Outcome != ledger.Pending {
+		t.ended(e)
+	}
+	id, err := identity.ParseID(e.Actor)
+	if err != nil || id.Kind() == identity.Person {
+		return // a stranger
+	}
+	d := t.of[e.Actor]
+	if d == nil {
+		d = &day{running: map[string]bool{}, behalf: map[string]bool{}}
+		t.of[e.Actor] = d
+	}
+	d.owner = e.Owner
+	if len(e.Chain) > 1 && len(d.behalf) < behalfKept {
+		d.behalf[e.Chain[1]] = true
+	}
+	switch {
+	case e.Type == "token.issue":
+		if d.tokens = append(d.tokens, e.Time); len(d.tokens) > tokensKept {
+			d.tokens = d.tokens[len(d.tokens)-tokensKept:]
+		}
+	case e.Outcome == ledger.Pending:
+		d.running[e.Request] = true
+	default:
+		delete(d.running, e.Request)
+		d.hour(e)
+	}
+}
+
+func (t *tally) ended(e ledger.Event) {
 	if e.Upstream != "" && e.Outcome == ledger.Failed {
 		t.upstreams[e.Upstream]++
 	} else if e.Upstream != "" && e.Outcome == ledger.Allowed {
 		delete(t.upstreams, e.Upstream)
 	}
-	who := e.Actor
-	if id, err := identity.ParseID(who); err != nil || id.Kind() == identity.Person {
-		return // a stranger
-	}
-	d := t.of[who]
-	if d == nil {
-		d = &day{}
-		t.of[who] = d
-	}
+}
+
+// hour counts a request that ended.
+func (d *day) hour(e ledger.Event) {
 	at := e.Time.Unix() / 3600
 	h := &d.hours[((at%hoursKept)+hoursKept)%hoursKept]
 	if h.at > at {
@@ -74,7 +111,6 @@ func (t *tally) add(e ledger.Event) {
 	if h.at < at {
 		*h = hour{at: at}
 	}
-	d.owner = e.Owner
 	h.requests++
 	if e.Outcome == ledger.Refused {
 		h.refused++
@@ -94,7 +130,9 @@ func (t *tally) today(now time.Time, only []identity.OwnerID) (sum Today, odd in
 			}
 		}
 		if requests == 0 {
-			delete(t.of, who)
+			if len(d.running) == 0 && (len(d.tokens) == 0 || d.tokens[len(d.tokens)-1].Before(now.Add(-hoursKept*time.Hour))) {
+				delete(t.of, who)
+			}
 			continue
 		}
 		if only != nil && !slices.Contains(only, identity.OwnerID(d.owner)) {
@@ -106,6 +144,22 @@ func (t *tally) today(now time.Time, only []identity.OwnerID) (sum Today, odd in
 		}
 	}
 	return sum, odd
+}
+
+// around says what of an identity is under way, of tokens that live for ttl, and whom it acted for in the last day.
+func (t *tally) around(id identity.ID, now time.Time, ttl time.Duration) (running, tokens int, behalf []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.of[id.String()]
+	if d == nil {
+		return 0, 0, nil
+	}
+	for _, at := range d.tokens {
+		if now.Before(at.Add(ttl)) {
+			tokens++
+		}
+	}
+	return len(d.running), tokens, slices.Sorted(maps.Keys(d.behalf))
 }
 
 // down reports whether nothing came of the last requests to an upstream.

@@ -134,10 +134,13 @@ type notice struct {
 	Back        template.URL // where to go on, if anywhere
 }
 
-type signInForm struct{ Return, Wrong string }
+type signInForm struct {
+	Return, Wrong string
+	Code          string // from the link that the administrator was given
+}
 
 func (i *Issuer) signInPage(w http.ResponseWriter, r *http.Request) {
-	i.page(w, r, http.StatusOK, nil, "signin", signInForm{Return: returnTo(r.URL.Query().Get("return"))})
+	i.page(w, r, http.StatusOK, nil, "signin", signInForm{Return: returnTo(r.URL.Query().Get("return")), Code: clip(r.URL.Query().Get("code"))})
 }
 
 // returnTo is where to go after signing in: back to the authorization endpoint, the accounts, the console, or what waits for an answer, and nowhere else.
@@ -182,7 +185,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		i.page(w, r, http.StatusForbidden, nil, "signin", signInForm{returnTo(form["return"]), strings.ToUpper(text[:1]) + text[1:] + "."})
+		i.page(w, r, http.StatusForbidden, nil, "signin", signInForm{Return: returnTo(form["return"]), Wrong: strings.ToUpper(text[:1]) + text[1:] + "."})
 		return
 	case err != nil:
 		_, text, status := status(err)

@@ -16,7 +16,7 @@ import (
 
 const (
 	codeLife    = 10 * time.Minute // of a sign-in code
-	firstLife   = 24 * time.Hour   // of the administrator's
+	firstLife   = 24 * time.Hour   // of the administrator's first
 	sessionLife = 8 * time.Hour
 	deviceLife  = 24 * time.Hour // of a program's session
 )
@@ -25,7 +25,7 @@ const (
 const Administrator = feed.OperatorPrefix + "admin"
 
 // ErrSignIn means that a sign-in code is unknown, was used or is too old.
-var ErrSignIn = errors.New("this code is not right, was used already or is older than ten minutes; ask for another")
+var ErrSignIn = errors.New("this code is not right, was used already or is too old; ask for another")
 
 // secret makes a random text that is told to nobody but the one it is for.
 func (c *Change) secret(prefix string) (string, error) {
@@ -45,9 +45,12 @@ func (c *Change) NewSignIn(id identity.OwnerID) (code string, expires time.Time,
 	return c.newCode(o.ID, codeLife)
 }
 
-// NewAdministrator makes a code with which the local administrator signs in, once, within a day.
-func (c *Change) NewAdministrator() (code string, expires time.Time, err error) {
-	return c.newCode("", firstLife)
+// NewAdministrator makes a code with which the local administrator signs in, once: the first within a day.
+func (c *Change) NewAdministrator(first bool) (code string, expires time.Time, err error) {
+	if first {
+		return c.newCode("", firstLife)
+	}
+	return c.newCode("", codeLife)
 }
 
 func (c *Change) newCode(id identity.OwnerID, life time.Duration) (code string, expires time.Time, err error) {
