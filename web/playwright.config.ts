@@ -13,7 +13,7 @@ export default defineConfig({
   expect: { timeout: 8_000 },
   forbidOnly: !!process.env.CI,
   reporter: [['list']],
-  use: { launchOptions, trace: 'retain-on-failure' },
+  use: { launchOptions, trace: 'off' },
   projects: [
     { name: 'desktop', use: { viewport: { width: 1360, height: 900 }, colorScheme: 'light' } },
     { name: 'phone', use: { ...phone, colorScheme: 'dark' } },

@@ -1,6 +1,6 @@
 import { test as base, expect, type Page } from '@playwright/test'
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync, existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createServer as listen, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -62,13 +62,13 @@ export class World {
 
   /** lanyard runs the command line tool as the operator on this machine. */
   lanyard(...args: string[]): string {
-    return execFileSync(bin('lanyard'), ['--data', join(this.dir, 'data'), ...args], { cwd: this.dir, encoding: 'utf8', env: { PATH: process.env.PATH, HOME: this.dir, MAIL_TOKEN: 'Bearer hush', LANYARD_GATEWAY: this.gateway }, stdio: ['ignore', 'pipe', 'pipe'] })
+    return execFileSync(bin('lanyard'), ['--data', join(this.dir, 'data'), ...args], { cwd: this.dir, encoding: 'utf8', env: { PATH: process.env.PATH, HOME: this.dir, MAIL_TOKEN: 'Bearer hush' }, stdio: ['ignore', 'pipe', 'pipe'] })
   }
 
   /** call has an agent ask for something; what comes back does not matter, also when it is refused. */
   call(as: string, ...args: string[]) {
     try {
-      return this.lanyard('call', ...args, '--as', as, '--key', `${as}.key.jwk`)
+      return this.lanyard('call', ...args, '--as', as, '--key', `${as}.key.jwk`, '--issuer', this.control, '--gateway', this.gateway)
     } catch (e) {
       return String((e as { stderr?: string }).stderr)
     }
@@ -76,6 +76,10 @@ export class World {
 
   code(owner: string): string {
     return (JSON.parse(this.lanyard('owner', 'sign-in', owner, '-o', 'json')) as { code: string }).code
+  }
+
+  file(name: string): string {
+    return readFileSync(join(this.dir, name), 'utf8')
   }
 
   private people() {
@@ -139,7 +143,7 @@ export class World {
   /** ask has an agent ask for a draft, which needs a yes. */
   ask(text: string, as = 'invoice-bot') {
     const raw = Buffer.from(`To: ben@example.com\r\nSubject: ${text}\r\n\r\n${text}`).toString('base64url')
-    return this.call(as, 'mail', 'POST', '/gmail/v1/users/me/drafts', '--data', JSON.stringify({ message: { raw }, id: text }))
+    return this.call(as, 'mail', 'POST', '/gmail/v1/users/me/drafts', '--body', JSON.stringify({ message: { raw }, id: text }))
   }
 
   /** away stops the control plane, and gives what starts it again. */

@@ -1,4 +1,4 @@
-import { ActionIcon, AppShell, Avatar, Badge, Burger, Button, Group, Menu, Text, useMantineColorScheme } from '@mantine/core'
+import { ActionIcon, AppShell, Avatar, Badge, Burger, Button, Group, Menu, Text, useMantineColorScheme, VisuallyHidden } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import {
   IconArrowsExchange, IconBook2, IconChecklist, IconDeviceDesktop, IconFingerprint, IconHome, IconMoon, IconScale, IconServer2, IconSun, IconUsers,
@@ -131,8 +131,9 @@ function PersonMenu({ me }: { me: Me }) {
   return (
     <Menu position="bottom-end" width={240} withinPortal>
       <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" size={34} radius="xl" aria-label={`${plain(me.name, 40)}: your menu`}>
-          <Avatar size={28} radius="xl" color="ink" variant="light">
+        <ActionIcon variant="subtle" color="gray" size={34} radius="xl">
+          <VisuallyHidden>{plain(me.name, 40)}: your menu</VisuallyHidden>
+          <Avatar size={28} radius="xl" color="ink" variant="filled" aria-hidden>
             {plain(me.name, 40).split(/\s+/).map((w) => w[0]).slice(0, 2).join('').toUpperCase()}
           </Avatar>
         </ActionIcon>
