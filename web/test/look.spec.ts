@@ -14,7 +14,7 @@ const pages = [
 ]
 
 test('every page', async ({ page, world }) => {
-  test.setTimeout(150_000)
+  test.setTimeout(300_000)
   const dir = process.env.LANYARD_PICTURES
   const project = test.info().project.name
   const wrong: string[] = []
@@ -43,7 +43,7 @@ test('every page', async ({ page, world }) => {
     }
     await page.goto(`${world.control}/console/${to}`)
     await expect(page.locator('main#main')).toBeVisible()
-    await expect(page.locator('[aria-label=Loading]')).toHaveCount(0)
+    await expect(page.locator('[aria-label=Loading]'), to).toHaveCount(0)
     await page.waitForTimeout(250) // what slides in has come
     await look(path || 'home')
   }

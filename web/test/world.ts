@@ -129,7 +129,7 @@ export class World {
     this.lanyard('grant', 'put', 'invoice-bot', 'draft-replies', '--upstream', 'mail', '--action', 'gmail.users.drafts.create', '--where', 'userId=me', '--approve', 'owner')
     make('support-helper', 'ben', 'Answers questions of customers about their orders', '--expires', '9d')
     this.lanyard('grant', 'put', 'support-helper', 'read-mail', '--upstream', 'mail', '--action', 'read')
-    make('evil-bot', 'kim', evil, '--expires', '20d')
+    make('evil-bot', 'maya', evil, '--expires', '20d')
     this.lanyard('grant', 'put', 'evil-bot', 'anything', '--upstream', 'mail', '--action', 'read', '--action', 'gmail.users.drafts.create', '--approve', 'owner')
     writeFileSync(join(this.dir, 'guard.cedar'), 'forbid (principal, action in Lanyard::Action::"admin", resource in Lanyard::Upstream::"mail");')
     this.lanyard('guardrail', 'put', 'no-mail-rules', '--cedar', 'guard.cedar', '--description', 'No agent changes forwarding, filters or delegates of a mailbox.')

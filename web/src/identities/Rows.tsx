@@ -73,8 +73,8 @@ export function Rows({ items, sort, onSort, chosen, onChoose, more, loading, onM
   const template = `${onChoose ? '28px ' : ''}${narrow ? 'minmax(0,1fr) 100px' : 'minmax(0,3fr) 110px minmax(0,1fr) 92px 120px 120px'}`
   const shown = new Set(narrow ? ['name', 'state'] : ['name', 'state', 'owner', 'kind', 'last_used', 'expires'])
   return (
-    <div className="grid" role="grid" aria-label="Identities" aria-rowcount={more ? -1 : rows.length + 1} aria-multiselectable={!!onChoose}>
-      <div className="window" ref={scroller} tabIndex={0} aria-label="Identities, scrolls">
+    <div className="grid">
+      <div className="window" ref={scroller} tabIndex={0} role="grid" aria-label="Identities" aria-rowcount={more ? -1 : rows.length + 1} aria-multiselectable={!!onChoose}>
         {table.getHeaderGroups().map((g) => (
           <div role="row" className="head" key={g.id} style={{ gridTemplateColumns: template }}>
             {onChoose && (
@@ -138,7 +138,7 @@ export function Rows({ items, sort, onSort, chosen, onChoose, more, loading, onM
           })}
         </div>
         {loading && (
-          <Text ta="center" p="sm">
+          <Text ta="center" p="sm" role="presentation">
             <Loader size="xs" aria-label="Loading more" />
           </Text>
         )}

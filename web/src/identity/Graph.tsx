@@ -64,7 +64,7 @@ function Drawing({ g, self }: { g: View; self: string }) {
             transform={`translate(${n.x} ${n.y})`}
             role="link"
             tabIndex={0}
-            aria-label={`${n.kind} ${plain(n.label, 60)}${n.state ? ', ' + n.state : ''}: ${edges.filter((e) => e.from === n.id).map((e) => `${e.what} ${plain(at.get(e.to)!.label, 40)}`).join('; ')}`}
+            aria-description={`${edges.filter((e) => e.from === n.id).map((e) => `${e.what} ${plain(at.get(e.to)!.label, 40)}`).join('; ')}`}
             style={{ cursor: 'pointer' }}
             onClick={() => go(n)}
             onKeyDown={(e) => e.key === 'Enter' && go(n)}
@@ -75,7 +75,7 @@ function Drawing({ g, self }: { g: View; self: string }) {
           >
             <rect width={W} height={H} rx={n.kind === 'person' ? 22 : 7} fill={n.id === self ? 'var(--hover)' : 'var(--card)'} stroke={n.id === self ? 'var(--link)' : 'var(--line)'} strokeWidth={n.id === self ? 2 : 1.2} />
             <text x={12} y={19} fill="var(--mantine-color-text)" fontWeight={580}>
-              {plain(n.label, 20)}
+              {plain(n.label, 20)}{' '}
             </text>
             <text x={12} y={34} fill="var(--mantine-color-dimmed)" fontSize={11}>
               {n.kind}

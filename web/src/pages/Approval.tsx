@@ -10,6 +10,7 @@ import { useDraft } from '../app/draft'
 import { useMay, useMe } from '../app/session'
 import { Card, Class, Facts, State, Who } from '../parts/bits'
 import { Events } from '../parts/Events'
+import { decoded } from '../parts/decoded'
 import { plain, Shown } from '../parts/Shown'
 import { Await, Empty, Failure } from '../parts/States'
 import { When } from '../parts/When'
@@ -60,6 +61,12 @@ function Sheet({ a }: { a: ApprovalView }) {
                 {(a.shown.headers ?? []).map((h) => <span key={h}>{'\n'}<Shown text={h} /></span>)}
                 {a.shown.binary ? `\n\n(${a.shown.size.toLocaleString()} bytes that are no text, SHA-256 ${a.shown.sha256 ?? ''})` : a.shown.body ? <>{'\n\n'}<Shown text={pretty(a.shown.body)} most={30_000} /></> : null}
               </pre>
+              {!a.shown.binary && decoded(a.shown.body ?? '').map((d) => (
+                <div key={d.where} style={{ marginTop: 10 }}>
+                  <Text size="sm" c="dimmed"><span className="mono"><Shown text={d.where} /></span> is encoded; it says:</Text>
+                  <pre className="code" tabIndex={0} role="region" aria-label={`What ${plain(d.where, 60)} says`}><Shown text={d.text} most={10_000} /></pre>
+                </div>
+              ))}
               {a.shown.cut && <Text className="note rope" mt="sm">This is only the beginning: all of it has {a.shown.size.toLocaleString()} bytes. Approve it only if you know the rest.</Text>}
             </>
           ) : (

@@ -10,7 +10,7 @@ import { Failure } from '../parts/States'
 import { may as says } from '../parts/words'
 import { WhatIf } from './WhatIf'
 
-type Draft = { name: string; upstream: string; actions: string[]; resources: string[]; where: string[]; approve: string; until: string; others: boolean; plain: boolean; cedar: string }
+type Draft = { name: string; upstream: string; actions: string[]; resources: string[]; where: string[]; approve: string; until: string; others: boolean; plain: boolean; cedar: string; record?: string; fresh?: string }
 const empty: Draft = { name: '', upstream: '', actions: [], resources: [], where: [], approve: '', until: '', others: false, plain: true, cedar: '' }
 const classes = [
   { value: 'read', label: 'read: look at anything' },
@@ -31,14 +31,16 @@ function from(g: Grant): Draft {
     others: !!g.only_for_others,
     plain: g.plain,
     cedar: g.plain ? '' : (g.cedar ?? ''),
+    ...(g.record ? { record: g.record } : {}),
+    ...(g.fresh ? { fresh: g.fresh } : {}),
   }
 }
 
-/** Conditions with bounds have no short form here: such a grant is changed as Cedar. */
-const bounded = (g?: Grant) => Object.values(g?.conditions ?? {}).some((c) => c.min !== undefined || c.max !== undefined)
+/** Conditions that the short form cannot say, or would say otherwise: such a grant is changed as Cedar. */
+const bounded = (g?: Grant) => !!g?.plain && JSON.stringify(input(from(g)).conditions ?? {}) !== JSON.stringify(g.conditions ?? {})
 
 export function input(d: Draft): Schemas['GrantInput'] {
-  const base = { upstream: d.upstream, ...(d.until ? { until: d.until } : {}), ...(d.approve ? { approve: d.approve } : {}) }
+  const base = { upstream: d.upstream, ...(d.until ? { until: d.until } : {}), ...(d.approve ? { approve: d.approve } : {}), ...(d.record ? { record: d.record as 'before' } : {}), ...(d.fresh && d.approve ? { fresh: d.fresh } : {}) }
   if (!d.plain) return { ...base, cedar: d.cedar }
   const conditions: Record<string, Schemas['Condition']> = {}
   for (const w of d.where) {
