@@ -184,7 +184,7 @@ type SignInCode struct {
 // ProviderInput is PUT /v1/providers/{provider}.
 type ProviderInput struct {
 	Issuer   string            `json:"issuer" doc:"Exactly as the provider writes it in iss" example:"https://login.example.com" minLength:"1" maxLength:"512"`
-	Uses     []string          `json:"uses" doc:"What it is trusted for; id_jag: clients act for people on its word (ID-JAG); on_behalf: agents act for people by the tokens it gave them (RFC 8693)" enum:"id_jag,on_behalf" minItems:"1" maxItems:"8"`
+	Uses     []string          `json:"uses" doc:"What it is trusted for; id_jag: clients act for people on its word (ID-JAG); on_behalf: agents act for people by the tokens it gave them (RFC 8693); sign_in: people sign in with it" enum:"id_jag,on_behalf,sign_in" minItems:"1" maxItems:"8"`
 	Claim    string            `json:"claim,omitempty" doc:"How the owner is found: email (the default), or the claim that holds an owner's name, as in sub or preferred_username" maxLength:"128"`
 	Domains  []string          `json:"domains,omitempty" doc:"Domains of email that it answers for; left out, any address that it says is verified counts" maxItems:"100"`
 	People   map[string]string `json:"people,omitempty" doc:"From sub to the name of an owner; who is here is found by nothing else"`
@@ -193,6 +193,12 @@ type ProviderInput struct {
 	Life     string            `json:"life,omitempty" doc:"How long a client goes on without its word being heard anew; default 30d" example:"30d" maxLength:"16"`
 	Public   bool              `json:"public_clients,omitempty" doc:"Clients that have no credential of their own may show its word, too"`
 	JWKS     json.RawMessage   `json:"jwks,omitempty" doc:"Its keys (RFC 7517), pinned; left out, those it publishes are fetched"`
+
+	Client string              `json:"client_id,omitempty" doc:"With sign_in: the client that you registered there, whose redirect URI is the control plane's URL and /console/oidc/callback" maxLength:"512"`
+	Secret string              `json:"client_secret,omitempty" doc:"Its secret, sealed at rest and never given back; left out, the one it has stays" maxLength:"4096"`
+	Label  string              `json:"label,omitempty" doc:"With sign_in: what people call it; default its name" maxLength:"64"`
+	Groups string              `json:"groups,omitempty" doc:"With sign_in: the claim that holds a person's groups; default groups" maxLength:"128"`
+	Roles  map[string][]string `json:"roles,omitempty" doc:"With sign_in: from a group to the roles (admin, security, operator, auditor, owner) of who is in it, whether they are an owner or not"`
 }
 
 // ProviderView is a provider, with how many clients act on its word.

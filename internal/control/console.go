@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,7 @@ func (p *Plane) console(mux *http.ServeMux) error {
 	base := strings.TrimSuffix(u.Path, "/") + "/console/"
 	mux.Handle("GET /console/", http.StripPrefix("/console", web.Console(base, p.nonce)))
 	mux.HandleFunc("GET /console/sign-in/options", func(w http.ResponseWriter, r *http.Request) {
-		o, err := read(r.Context(), p, p.signInOptions)
+		o, err := p.signInOptions(r.Context())
 		p.reply(w, "sign-in-options", o, err)
 	})
 	mux.HandleFunc("POST /console/sign-out", p.form(func(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -75,7 +76,15 @@ func (p *Plane) nonce() string {
 	return base64.RawStdEncoding.EncodeToString(b[:])
 }
 
-func (p *Plane) signInOptions(tx *store.Tx) (o SignInOptions, err error) { return o, nil }
+func (p *Plane) signInOptions(ctx context.Context) (o SignInOptions, err error) {
+	provider, err := p.issuer.SignInProvider(ctx)
+	if err == nil {
+		o.OIDC = &SignInProvider{provider.Called(), "oidc/start"}
+	} else if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return o, err
+}
 
 // form answers what a page of the console sends, and no other.
 func (p *Plane) form(f func(http.ResponseWriter, *http.Request) (any, error)) http.HandlerFunc {

@@ -137,10 +137,18 @@ type notice struct {
 type signInForm struct {
 	Return, Wrong string
 	Code          string // from the link that the administrator was given
+	Provider      string // that people can sign in with, as they call it
 }
 
 func (i *Issuer) signInPage(w http.ResponseWriter, r *http.Request) {
-	i.page(w, r, http.StatusOK, nil, "signin", signInForm{Return: returnTo(r.URL.Query().Get("return")), Code: clip(r.URL.Query().Get("code"))})
+	form := signInForm{Return: returnTo(r.URL.Query().Get("return")), Code: clip(r.URL.Query().Get("code"))}
+	if p, err := i.SignInProvider(r.Context()); err == nil {
+		form.Provider = p.Called()
+	} else if !errors.Is(err, store.ErrNotFound) {
+		i.trouble(w, r, identity.Owner{}, err)
+		return
+	}
+	i.page(w, r, http.StatusOK, nil, "signin", form)
 }
 
 // returnTo is where to go after signing in: back to the authorization endpoint, the accounts, the console, or what waits for an answer, and nowhere else.

@@ -112,7 +112,8 @@ func (c *Change) Begin(s store.Session, from Browser) (text string, _ store.Sess
 	life, prefix := sessionLife, ""
 	if s.Method == store.ByDevice {
 		life, prefix = deviceLife, DevicePrefix
-	} else {
+	}
+	if s.Began.IsZero() || s.Began.After(c.Now()) {
 		s.Began = c.Now()
 	}
 	s.Expires, s.From, s.With = c.Now().Add(life), from.Address, from.Name

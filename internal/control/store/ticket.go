@@ -17,7 +17,6 @@ const (
 	DeviceCode        TicketKind = "device"    // what a program shows that a person is to let in
 	UserCode          TicketKind = "user code" // what that person enters for it
 	Ceremony          TicketKind = "ceremony"  // a passkey that is being made or shown
-	OIDCState         TicketKind = "oidc"      // a person who is at a provider to sign in
 	AuthorizationCode TicketKind = "code"
 	RefreshToken      TicketKind = "refresh"
 	RegisteredClient  TicketKind = "client"
