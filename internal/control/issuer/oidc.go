@@ -193,7 +193,7 @@ func (i *Issuer) oidcCallback(w http.ResponseWriter, r *http.Request) {
 	if g.Return == "" {
 		g.Return = "/console/"
 	}
-	http.Redirect(w, r, g.Return, http.StatusSeeOther)
+	http.Redirect(w, r, i.path()+g.Return, http.StatusSeeOther)
 }
 
 // oidcPerson exchanges the code and finds out who it is, as a session that has not begun.

@@ -151,6 +151,15 @@ func (i *Issuer) signInPage(w http.ResponseWriter, r *http.Request) {
 	i.page(w, r, http.StatusOK, nil, "signin", form)
 }
 
+// path is that of the control plane's URL: a proxy in front may serve it below one.
+func (i *Issuer) path() string {
+	u, err := url.Parse(i.URL)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(u.Path, "/")
+}
+
 // returnTo is where to go after signing in: back to the authorization endpoint, the accounts, the console, or what waits for an answer, and nowhere else.
 func returnTo(s string) string {
 	if approvalPath.MatchString(s) {
@@ -202,11 +211,11 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	i.SetCookie(w, session)
 	if to := returnTo(form["return"]); to != "" {
-		http.Redirect(w, r, to, http.StatusSeeOther)
+		http.Redirect(w, r, i.path()+to, http.StatusSeeOther)
 		return
 	}
 	if person.Owner == "" { // there is nothing on the pages for who owns nothing
-		http.Redirect(w, r, "/console/", http.StatusSeeOther)
+		http.Redirect(w, r, i.path()+"/console/", http.StatusSeeOther)
 		return
 	}
 	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed in", Text: "Now connect a client: give it the address of an upstream at the gateway, and it will bring you here. What waits for your answer is at " + i.URL + "/approvals, and your accounts at upstreams at " + i.URL + "/accounts.", Person: person.Name})

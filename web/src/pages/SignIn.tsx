@@ -22,6 +22,7 @@ export default function SignIn() {
     },
     onSuccess: () => window.location.assign(home),
   })
+  const code = useMutation({ mutationFn: enter, onSuccess: () => window.location.assign(home) })
   if (to === 'done') void watch()
   return (
     <div style={{ minHeight: '100vh', display: 'grid', placeItems: 'center', padding: 16 }}>
@@ -38,7 +39,7 @@ export default function SignIn() {
           </div>
           {options.isError && <Failure error={options.error} again={() => void options.refetch()} />}
           {options.data?.oidc && (
-            <Button component="a" size="md" href={withReturn(options.data.oidc.url, home)} leftSection={<IconLogin2 size={18} />}>
+            <Button component="a" size="md" href={withReturn(options.data.oidc.url, back)} leftSection={<IconLogin2 size={18} />}>
               Sign in with {options.data.oidc.name}
             </Button>
           )}
@@ -55,8 +56,12 @@ export default function SignIn() {
             </>
           )}
           {(options.data?.oidc || options.data?.passkey) && <Divider label="or" />}
-          <form method="post" action={new URL('../signin', consoleBase).href}>
-            <input type="hidden" name="return" value={home} />
+          <form
+            onSubmit={(e) => {
+              e.preventDefault()
+              code.mutate(new FormData(e.currentTarget))
+            }}
+          >
             <Stack gap="xs">
               <TextInput
                 name="code"
@@ -70,7 +75,12 @@ export default function SignIn() {
                 maxLength={40}
                 styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)', letterSpacing: '.04em' } }}
               />
-              <Button type="submit" variant="default">
+              {code.isError && (
+                <Alert color="red" variant="light" role="alert">
+                  {code.error.message}
+                </Alert>
+              )}
+              <Button type="submit" variant={options.data?.oidc || options.data?.passkey ? 'default' : 'filled'} loading={code.isPending || code.isSuccess}>
                 Sign in with the code
               </Button>
             </Stack>
@@ -86,8 +96,20 @@ export default function SignIn() {
 
 const withReturn = (url: string, to: string) => {
   const u = new URL(url, consoleBase)
-  if (!u.searchParams.has('return')) u.searchParams.set('return', to)
+  u.searchParams.set('return', `/console${to}`)
   return u.href
+}
+
+// The server answers a good code by leading on, and any other with a page that says why not.
+async function enter(form: FormData) {
+  const reply = await fetch(new URL('../signin', consoleBase), {
+    method: 'POST',
+    redirect: 'manual',
+    body: new URLSearchParams({ code: String(form.get('code')), return: '/console/' }),
+  }).catch(() => undefined)
+  if (reply?.type === 'opaqueredirect') return
+  const page = reply && new DOMParser().parseFromString(await reply.text(), 'text/html')
+  throw new Error(page?.querySelector('[role=alert], main p')?.textContent ?? (reply ? 'That did not work.' : 'The control plane cannot be reached.'))
 }
 
 // The window that an ended session opened closes itself once there is a session again.
