@@ -85,6 +85,8 @@ type Plane struct {
 	draining atomic.Bool
 	counters counters
 	tally    tally
+
+	replaying sync.Mutex // who replays recorded requests: one at a time
 }
 
 // Open makes a control plane over a store, and its first signing key on the first start.

@@ -27,6 +27,16 @@ func (p *Plane) objectsOf(tx *store.Tx, v *registry.Visitor, path string, in any
 		return p.revoked(tx, in.Body)
 	case *body[ExplainRequest]:
 		return p.explained(tx, in.Body)
+	case *body[WhatIfRequest]:
+		var found []object
+		for _, g := range in.Body.Grants {
+			more, err := identityObject(tx, g.Identity)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, more...)
+		}
+		return found, nil
 	case *body[TaskInput]:
 		found, err := identityObject(tx, in.Body.Identity)
 		if err == nil && in.Body.On != "" { // in whose name, is theirs to say as well

@@ -18,6 +18,7 @@ import (
 func (p *Plane) routes(api door) {
 	p.meRoutes(api)
 	p.homeRoutes(api)
+	p.whatIfRoutes(api)
 	p.ownerRoutes(api)
 	p.identityRoutes(api)
 	p.childRoutes(api)
@@ -297,8 +298,7 @@ func (p *Plane) identityRoutes(api door) {
 			return Changed{}, invalid("until: " + err.Error())
 		}
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
-			_, _, err := c.PutGrant(in.Name, in.Part, policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
-				ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record, Approve: b.Approve, Fresh: b.Fresh}, until)
+			_, _, err := c.PutGrant(in.Name, in.Part, grantOf(b), until)
 			return err
 		})
 	})
@@ -311,6 +311,11 @@ func (p *Plane) identityRoutes(api door) {
 			return c.RevokeGrant(i.ID.Name()+"/"+in.Part, "")
 		})
 	})
+}
+
+func grantOf(b GrantInput) policy.Grant {
+	return policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
+		ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record, Approve: b.Approve, Fresh: b.Fresh}
 }
 
 // publicKey accepts a JWK as JSON, and as a string that holds one.

@@ -119,6 +119,27 @@ func (db *DB) Search(ctx context.Context, q ledger.Query, before int64, limit in
 	return found, nil
 }
 
+// Events goes through the events from an index on, up to the last of now.
+func (db *DB) Events(ctx context.Context, from int64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		h, err := db.current(ctx)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		for leaf, err := range db.leaves(ctx, db.r, from, h.tree.Size()) {
+			var e ledger.Event
+			if err == nil {
+				e, err = ledger.Parse(leaf)
+			}
+			if !yield(Entry{from, leaf, e}, err) || err != nil {
+				return
+			}
+			from++
+		}
+	}
+}
+
 // Tail goes through the events from an index on, and waits for more, until ctx or the store ends.
 func (db *DB) Tail(ctx context.Context, from int64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
