@@ -96,5 +96,5 @@ export type WhatIf = {
 }
 
 export type SignInOptions = { oidc: { name: string; url: string } | null; passkey: boolean }
-export type Session = { id: string; method: string; began: string; expires: string; current?: boolean; from?: string }
+export type Session = { id: string; method: string; began: string; expires: string; current?: boolean; from?: string; with?: string }
 export type Passkey = { id: string; name?: string; created: string; last_used?: string }

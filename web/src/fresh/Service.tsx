@@ -2,8 +2,8 @@ import { Button, Group, Select, SimpleGrid, Stack, Tabs, Text, TextInput } from 
 import { useQuery } from '@tanstack/react-query'
 import { getRouteApi, Link } from '@tanstack/react-router'
 import { useState } from 'react'
-import { got, PUT } from '../api/client'
-import { identity, owners, status, useChange } from '../api/queries'
+import { apiBase, got, PUT } from '../api/client'
+import { identity, owners, status, upstream as upstreamQuery, useChange } from '../api/queries'
 import { useDraft } from '../app/draft'
 import { useMe } from '../app/session'
 import { AddKey } from '../identity/AddKey'
@@ -71,7 +71,7 @@ function Who() {
 
 function Made({ name }: { name: string }) {
   const q = useQuery(identity(name))
-  const s = useQuery(status).data
+  const s = useQuery({ ...status, retry: false }).data
   const [api, setApi] = useState<string>()
   const [added, setAdded] = useState(false)
   return (
@@ -100,7 +100,7 @@ function Made({ name }: { name: string }) {
             {keyed && upstream && (
               <>
                 <Step n={4} title="Start it with this">
-                  <Paste name={name} id={i.id} upstream={upstream} api={api} issuer={s?.url ?? ''} gateway={s?.gateway_url ?? ''} />
+                  <Paste name={name} id={i.id} upstream={upstream} api={api} issuer={s?.url ?? apiBase.href.replace(/\/$/, '')} />
                 </Step>
                 <Step n={5} title="Its first call">
                   <FirstCall query={{ identity: name }} />
@@ -114,8 +114,8 @@ function Made({ name }: { name: string }) {
   )
 }
 
-function Paste({ name, id, upstream, api, issuer, gateway }: { name: string; id: string; upstream: string; api?: string; issuer: string; gateway: string }) {
-  const audience = `${gateway}/${upstream}`
+function Paste({ name, id, upstream, api, issuer }: { name: string; id: string; upstream: string; api?: string; issuer: string }) {
+  const audience = useQuery(upstreamQuery(upstream)).data?.audience ?? '…'
   const run = `lanyard run --as ${name} --key ${name}.key.jwk --upstream ${upstream} -- python3 agent.py`
   const go = `badge, err := client.New(client.Config{
 	Issuer:   "${issuer}",

@@ -20,10 +20,13 @@ const roles: Record<string, string> = {
   auditor: 'reads everything, changes nothing',
 }
 
+/** browser is the part of how a browser calls itself that people know it by. */
+const browser = (s: string) => /(Firefox|Edg|OPR|Chrome|Safari)\/[\d]+/.exec(s)?.[0].replace('/', ' ').replace('Edg', 'Edge').replace('OPR', 'Opera') ?? s
+
 export default function Account() {
   const me = useMe()
   const sessions = useQuery({ queryKey: ['sessions'], queryFn: () => ask<Page<Session>>('GET', 'v1/me/sessions') })
-  const passkeys = useQuery({ queryKey: ['passkeys'], queryFn: () => ask<Page<Passkey>>('GET', 'v1/me/passkeys') })
+  const passkeys = useQuery({ queryKey: ['passkeys'], enabled: me.may.some((m) => m.includes('passkey')), queryFn: () => ask<Page<Passkey>>('GET', 'v1/me/passkeys') })
   const end = useChange((id: string) => ask('DELETE', `v1/me/sessions/${encodeURIComponent(id)}`))
   const forget = useChange((id: string) => ask('DELETE', `v1/me/passkeys/${encodeURIComponent(id)}`))
   const add = useChange(async () => ask('POST', 'v1/me/passkeys/finish', await attestation(await ask<Record<string, unknown>>('POST', 'v1/me/passkeys/begin', {}))))
@@ -39,7 +42,7 @@ export default function Account() {
           <Facts of={me.roles.map((r) => [r, roles[r] ?? ''] as [string, string])} />
           {me.roles.length === 0 && <Text c="dimmed">You have no role yet. Who runs Lanyard can give you one.</Text>}
         </Card>
-        <Card title="Passkeys" side={<Button size="compact-sm" variant="default" leftSection={<IconFingerprint size={15} />} loading={add.isPending} onClick={() => add.mutate()}>Add one</Button>}>
+        {me.may.some((m) => m.includes('passkey')) && <Card title="Passkeys" side={<Button size="compact-sm" variant="default" leftSection={<IconFingerprint size={15} />} loading={add.isPending} onClick={() => add.mutate()}>Add one</Button>}>
           {add.isError && <Failure error={add.error} />}
           {forget.isError && <Failure error={forget.error} />}
           <Await of={passkeys} lines={2}>
@@ -54,7 +57,7 @@ export default function Account() {
               </div>
             )}
           </Await>
-        </Card>
+        </Card>}
         <Card title="Where you are signed in" side={<Button size="compact-sm" variant="default" onClick={() => everywhere.mutate()}>Sign out everywhere</Button>}>
           {end.isError && <Failure error={end.error} />}
           <Await of={sessions} lines={2}>
@@ -64,7 +67,7 @@ export default function Account() {
                   <Group key={s.id} justify="space-between" wrap="nowrap">
                     <div>
                       <Text fw={560}>By {methods[s.method] ?? s.method}{s.current && <Text span c="dimmed" fw={400}> · this one</Text>}</Text>
-                      <Text size="sm" c="dimmed">began <When at={s.began} />, ends <When at={s.expires} />{s.from ? `, from ${s.from}` : ''}</Text>
+                      <Text size="sm" c="dimmed">began <When at={s.began} />, ends <When at={s.expires} />{s.from ? `, from ${s.from}` : ''}{s.with ? `, with ${plain(browser(s.with), 60)}` : ''}</Text>
                     </div>
                     {!s.current && <Button size="compact-xs" variant="subtle" color="red" onClick={() => end.mutate(s.id)}>End it</Button>}
                   </Group>

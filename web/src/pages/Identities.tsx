@@ -29,6 +29,7 @@ export default function Identities() {
     queryFn: ({ pageParam }) => identityPage(q, page, pageParam),
     getNextPageParam: (last) => last.next || undefined,
     placeholderData: keepPreviousData,
+    refetchOnWindowFocus: false, // it may be many pages
   })
   const items = useMemo(() => list.data?.pages.flatMap((p) => p.items ?? []) ?? [], [list.data])
   const total = list.data?.pages[0]?.total

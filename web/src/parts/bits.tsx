@@ -51,7 +51,7 @@ export function Facts({ of }: { of: [ReactNode, ReactNode][] }) {
 const tone: Record<string, string> = {
   active: 'good', joined: 'good', local: 'good', allowed: 'good', approved: 'good', used: 'good', standing: 'good', present: 'good',
   killed: 'rope', refused: 'bad', failed: 'bad', denied: 'bad', evicted: 'bad', gone: 'bad',
-  suspended: 'wait', pending: 'wait', waiting: 'wait', expired: 'wait',
+  suspended: 'wait', pending: 'wait', asked: 'wait', waiting: 'wait', expired: 'wait',
 }
 /** State is a word with a colour beside it; the word is what counts. */
 export function State({ of }: { of: string }) {

@@ -18,6 +18,7 @@ export function WhatIf({ body }: { body: { guardrails?: unknown[]; grants?: unkn
   const a = look.data
   const by = a?.by_identity ?? []
   const changed = a?.changed ?? []
+  const total = by.reduce((n, r) => n + r.newly_refused + r.newly_allowed + r.newly_asked, 0)
   return (
     <section aria-label="What if" className="card" style={{ padding: '12px 16px' }}>
       <Group justify="space-between" gap="sm">
@@ -33,7 +34,7 @@ export function WhatIf({ body }: { body: { guardrails?: unknown[]; grants?: unkn
       {a && (
         <Stack gap="xs" mt="sm" role="status">
           <Text>
-            Of {count(a.requests, 'recorded request')}, <b>{count(changed.length, 'one', 'ones').replace(/^(\S+) ones?$/, '$1')}</b> would have gone otherwise.
+            Of {count(a.requests, 'recorded request')}, <b>{total.toLocaleString()}</b> would have gone otherwise.
             {a.unsure > 0 && <span className="dim"> Of {a.unsure.toLocaleString()} the record says too little to be sure.</span>}
           </Text>
           {by.length > 0 && (
