@@ -2,8 +2,10 @@ package control
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -127,5 +129,85 @@ func TestAdministratorsLink(t *testing.T) {
 	p.must("PUT", "/v1/owners/maya", `{"name":"Maya","email":"maya@example.com","roles":[]}`)
 	if _, answer := p.visit(maya, "GET", "/v1/me", ""); !strings.Contains(answer, `"roles":["owner"]`) {
 		t.Errorf("taken away, they are gone at once: %s", answer)
+	}
+}
+
+// A program is let in by a person, for what that person may do, once, and is out when they are.
+func TestDevice(t *testing.T) {
+	p := start(t)
+	office(p)
+	post := func(path string, form url.Values) (status int, got map[string]any) {
+		t.Helper()
+		status, answer := p.ask("POST", path, form.Encode(), "Authorization", "", "Content-Type", "application/x-www-form-urlencoded")
+		if err := json.Unmarshal([]byte(answer), &got); err != nil {
+			t.Fatal(status, answer)
+		}
+		return status, got
+	}
+	take := func(device any) map[string]any {
+		_, got := post("/console/device/token", url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {fmt.Sprint(device)}})
+		return got
+	}
+	answer := func(session, code, decision string) (int, string) {
+		_, page := p.visit(session, "GET", "/console/device?user_code="+url.QueryEscape(strings.ToLower(code)), "")
+		m := regexp.MustCompile(`name="request" value="([^"]+)"`).FindStringSubmatch(page)
+		if m == nil {
+			return 404, page
+		}
+		return p.ask("POST", "/console/device", url.Values{"request": {m[1]}, "user_code": {code}, "decision": {decision}}.Encode(), "Authorization", "", "Cookie", "lanyard="+session, "Sec-Fetch-Site", "same-origin", "Content-Type", "application/x-www-form-urlencoded")
+	}
+	maya, ben := p.begin("maya"), p.begin("ben")
+	for decision, want := range map[string]string{"yes": "", "no": "access_denied"} {
+		status, asked := post("/console/device/authorization", url.Values{"client_id": {"lanyard"}})
+		code := fmt.Sprint(asked["user_code"])
+		if status != 200 || len(code) != 9 || !strings.HasSuffix(fmt.Sprint(asked["verification_uri_complete"]), "/console/device?user_code="+code) {
+			t.Fatal(status, asked)
+		}
+		if got := take(asked["device_code"]); got["error"] != "authorization_pending" {
+			t.Errorf("before anybody answered: %v", got)
+		}
+		if got := take(code); got["error"] != "expired_token" {
+			t.Errorf("with the code for the person: %v", got)
+		}
+		if status, page := p.ask("POST", "/console/device", url.Values{"request": {"forged"}, "user_code": {code}, "decision": {"yes"}}.Encode(), "Authorization", "", "Cookie", "lanyard="+maya, "Sec-Fetch-Site", "same-origin", "Content-Type", "application/x-www-form-urlencoded"); status != 403 {
+			t.Errorf("a form that nobody was shown: %d %s", status, page)
+		}
+		if status, page := answer(maya, code, decision); status != 200 {
+			t.Fatalf("%s: %d %s", decision, status, page)
+		}
+		if status, _ := answer(ben, code, "yes"); status != 404 {
+			t.Errorf("answered again: %d", status)
+		}
+		got := take(asked["device_code"])
+		if fmt.Sprint(got["error"]) != want && want != "" {
+			t.Errorf("%s: %v", decision, got)
+		}
+		if want != "" {
+			continue
+		}
+		token := fmt.Sprint(got["access_token"])
+		if again := take(asked["device_code"]); again["error"] != "expired_token" {
+			t.Errorf("taken again: %v", again)
+		}
+		if status, answer := p.ask("GET", "/v1/me", "", "Authorization", "Bearer "+token); status != 200 || !strings.Contains(answer, `"method":"device"`) || !strings.Contains(answer, `"owner":"maya"`) {
+			t.Errorf("who it is: %d %s", status, answer)
+		}
+		if status, _ := p.ask("POST", "/v1/identities/mayas/suspend", "{}", "Authorization", "Bearer "+token); status != 200 {
+			t.Errorf("it suspends maya's: %d", status)
+		}
+		if status, _ := p.ask("POST", "/v1/identities/bens/suspend", "{}", "Authorization", "Bearer "+token); status != 404 {
+			t.Errorf("it suspends ben's: %d", status)
+		}
+		if status, _ := p.visit(token, "GET", "/v1/me", ""); status != 401 {
+			t.Errorf("as a cookie: %d", status)
+		}
+		if status, page := p.visit(token, "GET", "/approvals", ""); strings.Contains(page, "Signed in as") {
+			t.Errorf("as a cookie, at the pages: %d", status)
+		}
+		p.must("POST", "/v1/kill", `{"owner":"maya","reason":"x"}`)
+		if status, _ := p.ask("GET", "/v1/me", "", "Authorization", "Bearer "+token); status != 401 {
+			t.Errorf("after the cord: %d", status)
+		}
+		maya = p.begin("maya")
 	}
 }

@@ -39,7 +39,7 @@ func (p *Plane) session(r *http.Request) (string, error) {
 		return text, nil
 	}
 	text := p.issuer.Cookie(r)
-	if text == "" {
+	if text == "" || strings.HasPrefix(text, registry.DevicePrefix) { // a program's is no cookie
 		return "", nil
 	}
 	return text, p.ownPage(r)

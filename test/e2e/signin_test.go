@@ -216,3 +216,79 @@ func TestSignInInBrowser(t *testing.T) {
 		t.Errorf("who is signed in: %s %v", me, err)
 	}
 }
+
+// TestLogin: a person signs in at the console with the link of the first start, and lets the command line in, which may do what they may.
+func TestLogin(t *testing.T) {
+	h := build(t)
+	h.settle()
+	link, err := url.Parse(h.first(`(http://\S+/signin\?code=\S+)`, h.log.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := h.guest()
+	res, err := admin.PostForm(h.control+"/signin", link.Query())
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if status, answer := admin.ask("GET", "/v1/me", ""); status != 200 || !strings.Contains(answer, `"roles":["admin"]`) {
+		t.Fatalf("%d %s", status, answer)
+	}
+	if status, answer := admin.ask("PUT", "/v1/owners/maya", `{"name":"Maya Lind","email":"maya@example.com","backup":"ben","roles":["auditor"]}`); status != 200 {
+		t.Fatalf("%d %s", status, answer)
+	}
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(h.dir, "config"))
+	h.fails(1, "lanyard login", "--server", h.control, "identity", "list")
+	maya := h.guest()
+	var code control.SignInCode
+	h.json(&code, "owner", "sign-in", "maya")
+	if res, err = maya.PostForm(h.control+"/signin", url.Values{"code": {code.Code}}); err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	c := exec.Command(filepath.Join(bin, "lanyard"), "login", "--server", h.control)
+	c.Dir = h.dir
+	out, err := os.Create(filepath.Join(h.dir, "login"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Stdout, c.Stderr = out, out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := &lines{out}
+	h.eventually("it says where", func() bool { return strings.Contains(said.String(), "user_code=") })
+	page := h.first(`(http://\S+user_code=\S+)`, said.String())
+	if res, err = maya.Get(page); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	if !strings.Contains(string(b), "calls itself <code>lanyard ") {
+		t.Errorf("the page: %s", b)
+	}
+	form := url.Values{"request": {h.first(`name="request" value="([^"]+)"`, string(b))}, "user_code": {h.first(`user_code=(\S+)`, page)}, "decision": {"yes"}}
+	if res, err = maya.PostForm(h.control+"/console/device", form); err != nil || res.StatusCode != 200 {
+		t.Fatal(res, err)
+	}
+	res.Body.Close()
+	if err := c.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	if info, err := os.Stat(filepath.Join(h.dir, "config", "lanyard", "sessions.json")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("where it is kept: %v %v", info, err)
+	}
+	if out := h.do("--server", h.control, "identity", "list"); !strings.Contains(out, "reader") {
+		t.Errorf("what maya sees: %s", out)
+	}
+	h.fails(3, "You may not do this", "--server", h.control, "kill", "--all", "--reason", "x")
+	h.do("--server", h.control, "identity", "suspend", "reader", "--reason", "x")
+	if out := h.do("audit", "search", "--type", "identity.suspend", "-o", "json"); !strings.Contains(out, "owner:maya") {
+		t.Errorf("who it was: %s", out)
+	}
+	h.do("logout", "--server", h.control)
+	h.fails(1, "lanyard login", "--server", h.control, "identity", "list")
+	if status, answer := maya.ask("GET", "/v1/me", ""); status != 200 {
+		t.Errorf("the browser goes on: %d %s", status, answer)
+	}
+}
