@@ -13,12 +13,16 @@ SCALE ?= 1000000
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all build run test lint bench scale simulate fuzz generate interop-deps clean
+.PHONY: all build console run test lint bench scale simulate fuzz generate interop-deps clean
 all: build
 
 # ---- build and run (room: cmd/lanyard) --------------------------------------
-build:
+build: console
 	go build -o bin/lanyard ./cmd/lanyard
+
+# The console, by npm; without npm the binary is built without it, and /console/ says so.
+console:
+	@if command -v npm >/dev/null; then web/build.sh; else echo "no npm: the binary is built without the console"; fi
 
 # RUN takes flags, as in make run RUN=--once
 run: build
@@ -55,4 +59,4 @@ generate:
 	go generate ./...
 
 clean:
-	rm -rf bin test/interop/node_modules test/interop/.venv
+	rm -rf bin test/interop/node_modules test/interop/.venv web/node_modules web/dist/*

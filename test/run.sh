@@ -52,6 +52,7 @@ step build make -s build
 step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|fault/fleet|e2e|conformance|asi03)$")'
 step postgres go run ./test/pg go test -count=1 -timeout 6m ./internal/control/...
 step scale go run ./test/scale -identities 3000 -colds 1 -rounds 2 -each 300ms # that it works; its figures say nothing
+step console bash -c 'go build -o bin/office ./examples/office/server && cd web && CHROMIUM=$(command -v chromium) npx playwright test'
 step e2e go test -count=1 -timeout 6m ./test/e2e
 step asi03 go test -count=1 -timeout 3m ./test/asi03
 step conformance go test -count=1 -timeout 3m ./test/conformance

@@ -190,6 +190,22 @@ behalf of whom the token in that file is about (token exchange, RFC 8693).`,
 	return c
 }
 
+func (a *app) console() *cobra.Command {
+	return &cobra.Command{Use: "console", Short: "Make a link that signs the administrator in at the console, once", Args: cobra.NoArgs,
+		Long: `Make a link that signs the local administrator in at the console, once, within ten
+minutes. People who are owners sign in as themselves: with an identity provider, a
+passkey, or a code of lanyard owner sign-in.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := ask[control.AdminLink](cmd.Context(), a, "POST", "/v1/admin/sign-in", nil)
+			if err != nil {
+				return err
+			}
+			return a.show(l, func(w io.Writer) {
+				fmt.Fprintf(w, "%s\n\nIt works once, until %s.\n", l.URL, l.Expires.Local().Format("15:04"))
+			})
+		}}
+}
+
 func (a *app) token() *cobra.Command {
 	admin := &cobra.Command{Use: "admin", Short: "Make a new admin token, on the machine itself; the old one is dead", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		t, err := ask[control.AdminToken](cmd.Context(), a, "POST", "/v1/admin/token", struct{}{})

@@ -51,6 +51,9 @@ func (a *app) owner() *cobra.Command {
 	put := &cobra.Command{Use: "put OWNER --name NAME --email ADDRESS", Short: "Add or change an owner", Args: cobra.ExactArgs(1),
 		Example: `  lanyard owner put maya --name "Maya Lind" --email maya@example.com --backup ben`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(in.Roles) == 1 && in.Roles[0] == "none" {
+				in.Roles = []string{}
+			}
 			return a.changed(cmd, "PUT", pathOf("owners", args[0]), in, "owner "+args[0]+" is put")
 		}}
 	put.Flags().StringVar(&in.Name, "name", "", "full name")
@@ -58,6 +61,7 @@ func (a *app) owner() *cobra.Command {
 	put.Flags().StringVar(&in.Backup, "backup", "", "owner who takes over")
 	put.Flags().BoolVar(&in.Team, "team", false, "it is a team")
 	put.Flags().StringSliceVar(&in.Members, "member", nil, "of a team: who may approve in its name; can be given again")
+	put.Flags().StringSliceVar(&in.Roles, "role", nil, "what they may do at the console, beside what is theirs: admin, security, operator, auditor; none takes all away; can be given again")
 	gone := &cobra.Command{Use: "gone OWNER", Short: "An owner has left: what it owns goes to the backup, or is suspended", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		o, err := ask[control.OwnerView](cmd.Context(), a, "GET", pathOf("owners", args[0]), nil)
 		if err != nil {

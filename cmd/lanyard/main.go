@@ -103,8 +103,9 @@ by a person, scoped to its job, recorded, and switched off in one step.
   lanyard kill invoice-bot --reason ...  pull the cord
 
 Operators reach a running Lanyard through its Unix socket (in --data), or with
---server and the admin token in LANYARD_ADMIN_TOKEN. Every flag can be set in
-the environment too: --gateway-url as LANYARD_GATEWAY_URL.
+--server, as themselves (lanyard login) or with the admin token in
+LANYARD_ADMIN_TOKEN. Every flag can be set in the environment too: --gateway-url as
+LANYARD_GATEWAY_URL.
 
 Exit codes:
   0   it worked
@@ -134,7 +135,7 @@ func (a *app) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.output, "output", "o", "text", "text or json")
 	flags.StringVar(&a.data, "data", "./data", "data folder of lanyard serve on this machine")
-	flags.StringVar(&a.server, "server", "", "URL of a control plane elsewhere; needs LANYARD_ADMIN_TOKEN")
+	flags.StringVar(&a.server, "server", "", "URL of a control plane elsewhere; needs lanyard login, or LANYARD_ADMIN_TOKEN")
 	group := func(id, title string, commands ...*cobra.Command) {
 		root.AddGroup(&cobra.Group{ID: id, Title: title})
 		for _, c := range commands {
@@ -142,11 +143,11 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	group("run", "Run:", a.serve(), a.doctor(), a.status(), a.backup(), a.store(), a.migrate())
+	group("run", "Run:", a.serve(), a.doctor(), a.status(), a.console(), a.backup(), a.store(), a.migrate())
 	group("govern", "Govern:", a.apply(), a.owner(), a.identity(), a.credential(), a.grant(), a.upstream(), a.provider(), a.receiver(), a.mcp(), a.guardrail(), a.task(), a.approval(), a.gateway(), a.explain())
 	group("stop", "Stop:", a.kill(), a.restore(), a.revoke())
 	group("record", "Record:", a.audit())
-	group("use", "Keys and tokens:", a.keygen(), a.run(), a.call(), a.token(), a.keys(), a.seal())
+	group("use", "Keys and tokens:", a.login(), a.logout(), a.keygen(), a.run(), a.call(), a.token(), a.keys(), a.seal())
 	root.AddCommand(a.versionCommand(), a.reference())
 	return root
 }

@@ -64,8 +64,8 @@ func (a *app) provider() *cobra.Command {
 		})
 	}}
 	var in control.ProviderInput
-	var people []string
-	var jwks string
+	var people, groups []string
+	var jwks, secret string
 	put := &cobra.Command{Use: "put NAME --issuer URL --use id_jag", Short: "Trust an identity provider of people, or change what it is trusted for", Args: cobra.ExactArgs(1),
 		Long: `Trust an identity provider of people, or change what it is trusted for. With
 --use id_jag, clients act for people on its word instead of asking them (Identity
@@ -74,10 +74,14 @@ far is what the upstream lets that person give, and --scope, whichever is less. 
 --use on_behalf, agents act on behalf of people by the tokens that it gave to one of
 the applications named with --audience (token exchange, RFC 8693). With --use attest,
 gateways join by the tokens that it gave the workloads that they are, as Kubernetes
-and clouds do (lanyard gateway admit).`,
+and clouds do (lanyard gateway admit). With --use sign_in, people sign in at the
+console with it (OpenID Connect): register Lanyard there as a client whose redirect
+URI is the control plane's URL and /console/oidc/callback.`,
 		Example: `  lanyard provider put okta --issuer https://acme.okta.com --use id_jag --domain acme.example --scope read,write
   lanyard provider put keycloak --issuer https://id.internal/realms/acme --use id_jag --claim preferred_username --jwks keys.json
-  lanyard provider put cluster --issuer https://kubernetes.default.svc.cluster.local --use attest --jwks cluster-keys.json`,
+  lanyard provider put cluster --issuer https://kubernetes.default.svc.cluster.local --use attest --jwks cluster-keys.json
+  lanyard provider put sso --issuer https://login.acme.example --use sign_in --domain acme.example \
+      --client-id lanyard --client-secret-file secret.txt --group-role security-team=security`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, p := range people {
 				sub, owner, ok := strings.Cut(p, "=")
@@ -88,6 +92,23 @@ and clouds do (lanyard gateway admit).`,
 					in.People = map[string]string{}
 				}
 				in.People[sub] = owner
+			}
+			for _, g := range groups {
+				group, role, ok := strings.Cut(g, "=")
+				if !ok {
+					return usage("--group-role %q: want GROUP=ROLE", g)
+				}
+				if in.Roles == nil {
+					in.Roles = map[string][]string{}
+				}
+				in.Roles[group] = append(in.Roles[group], role)
+			}
+			if secret != "" {
+				b, err := os.ReadFile(secret)
+				if err != nil {
+					return err
+				}
+				in.Secret = strings.TrimSpace(string(b))
 			}
 			if jwks != "" {
 				b, err := os.ReadFile(jwks)
@@ -100,7 +121,7 @@ and clouds do (lanyard gateway admit).`,
 		}}
 	f := put.Flags()
 	f.StringVar(&in.Issuer, "issuer", "", "exactly what the provider writes in iss")
-	f.StringSliceVar(&in.Uses, "use", nil, "what it is trusted for: id_jag, on_behalf, attest")
+	f.StringSliceVar(&in.Uses, "use", nil, "what it is trusted for: id_jag, on_behalf, attest, sign_in")
 	f.StringVar(&in.Claim, "claim", "", "how the owner is found: email, or the claim that holds an owner's name (default email)")
 	f.StringSliceVar(&in.Domains, "domain", nil, "domains of email that it answers for (default: any address that it says is verified)")
 	f.StringArrayVar(&people, "person", nil, "SUB=OWNER: who is meant, whatever else is said; can be given again")
@@ -108,6 +129,11 @@ and clouds do (lanyard gateway admit).`,
 	f.StringSliceVar(&in.Audience, "audience", nil, "with on_behalf: whom its tokens have to be for, as it writes them in aud and azp")
 	f.StringVar(&in.Life, "life", "", "how long a client goes on without its word being heard anew (default 30d)")
 	f.BoolVar(&in.Public, "public-clients", false, "clients that have no credential of their own may show its word, too")
+	f.StringVar(&in.Client, "client-id", "", "with sign_in: the client that you registered there for Lanyard")
+	f.StringVar(&secret, "client-secret-file", "", "with sign_in: file with that client's secret (without, the one it has stays)")
+	f.StringVar(&in.Label, "label", "", "with sign_in: what people call it (default its name)")
+	f.StringVar(&in.Groups, "groups", "", "with sign_in: the claim that holds a person's groups (default groups)")
+	f.StringArrayVar(&groups, "group-role", nil, "with sign_in: GROUP=ROLE, what who is in a group may do; can be given again")
 	f.StringVar(&jwks, "jwks", "", "file with its keys (RFC 7517), instead of those it publishes")
 	commands := []*cobra.Command{list, show, put}
 	for _, v := range []struct{ verb, short, done string }{

@@ -40,8 +40,8 @@ func (a *app) socket() string { return filepath.Join(a.data, "lanyard.sock") }
 // client returns how to reach the control plane: over its socket, or over the network.
 func (a *app) client() (*http.Client, string, error) {
 	if a.server != "" {
-		if os.Getenv("LANYARD_ADMIN_TOKEN") == "" {
-			return nil, "", errors.New("--server needs the admin token in LANYARD_ADMIN_TOKEN")
+		if _, err := a.bearer(); err != nil {
+			return nil, "", err
 		}
 		return &http.Client{}, strings.TrimSuffix(a.server, "/"), nil
 	}
@@ -81,7 +81,11 @@ func (a *app) request(ctx context.Context, method, path string, in any) (*http.R
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if a.server != "" {
-		req.Header.Set("Authorization", "Bearer "+os.Getenv("LANYARD_ADMIN_TOKEN"))
+		token, err := a.bearer()
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := client.Do(req)
 	if err != nil {

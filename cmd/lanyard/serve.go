@@ -69,8 +69,8 @@ func (a *app) serve() *cobra.Command {
 boundary that agents call through) in one process, on SQLite in the data folder
 or on PostgreSQL (--database), which several control planes may share.
 
-The first start makes the folder, the keys and an admin token, which is printed
-this once. Operators on this machine need no token: they use the Unix socket in
+The first start makes the folder, the keys, an admin token and a link that signs the
+administrator in at the console once; both are printed this once. Operators on this machine need no token: they use the Unix socket in
 the folder. A second serve on the same SQLite is refused.
 
 With --feed-listen, gateways in other places join: lanyard gateway token NAME
@@ -317,7 +317,7 @@ func (s *server) open() (err error) {
 	return err
 }
 
-// firstToken makes the admin token on the first start and prints it this once.
+// firstToken makes the admin token and a link to the console on the first start, and prints them this once.
 func firstToken(ctx context.Context, plane *control.Plane, w io.Writer) error {
 	has, err := plane.HasAdminToken(ctx)
 	if has || err != nil {
@@ -327,7 +327,12 @@ func firstToken(ctx context.Context, plane *control.Plane, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	link, err := plane.SignInLink(ctx, registry.Self, true)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(w, "\nThe admin token, for operators on other machines. It is shown this once:\n\n  %s\n\n", secret)
+	fmt.Fprintf(w, "The console, for the administrator. This link signs in once, within a day (lanyard console makes another):\n\n  %s\n\n", link.URL)
 	return nil
 }
 

@@ -21,6 +21,12 @@ type Page[T any] struct {
 	Next  string `json:"next,omitempty"`
 }
 
+// Counted is a page of a list, and how long the list is.
+type Counted[T any] struct {
+	Page[T]
+	Total int `json:"total" doc:"All that were found, counted up to 100000"`
+}
+
 // Problem is an error (RFC 9457). Detail says what to do.
 type Problem struct {
 	Type     string             `json:"type,omitempty"` // about:blank, or urn:lanyard:<code>
@@ -52,6 +58,7 @@ type OwnerInput struct {
 	Team    bool     `json:"team,omitempty" doc:"It is a team, not a person"`
 	Members []string `json:"members,omitempty" doc:"Of a team: who may approve in its name" maxItems:"500"`
 	Backup  string   `json:"backup,omitempty" doc:"Owner who takes over" example:"ben" maxLength:"64"`
+	Roles   []string `json:"roles,omitzero" required:"false" doc:"What they may do at the console and over REST, beside what is theirs; left out, the ones they have stay" enum:"admin,security,operator,owner,auditor" maxItems:"5"`
 	Gone    bool     `json:"gone,omitempty" doc:"The owner has left: what it owns goes to its backup, or is suspended"`
 }
 
@@ -178,7 +185,7 @@ type SignInCode struct {
 // ProviderInput is PUT /v1/providers/{provider}.
 type ProviderInput struct {
 	Issuer   string            `json:"issuer" doc:"Exactly as the provider writes it in iss" example:"https://login.example.com" minLength:"1" maxLength:"512"`
-	Uses     []string          `json:"uses" doc:"What it is trusted for; id_jag: clients act for people on its word (ID-JAG); on_behalf: agents act for people by the tokens it gave them (RFC 8693); attest: gateways join by the tokens it gave the workloads that they are" enum:"id_jag,on_behalf,attest" minItems:"1" maxItems:"8"`
+	Uses     []string          `json:"uses" doc:"What it is trusted for; id_jag: clients act for people on its word (ID-JAG); on_behalf: agents act for people by the tokens it gave them (RFC 8693); attest: gateways join by the tokens it gave the workloads that they are; sign_in: people sign in with it" enum:"id_jag,on_behalf,attest,sign_in" minItems:"1" maxItems:"8"`
 	Claim    string            `json:"claim,omitempty" doc:"How the owner is found: email (the default), or the claim that holds an owner's name, as in sub or preferred_username" maxLength:"128"`
 	Domains  []string          `json:"domains,omitempty" doc:"Domains of email that it answers for; left out, any address that it says is verified counts" maxItems:"100"`
 	People   map[string]string `json:"people,omitempty" doc:"From sub to the name of an owner; who is here is found by nothing else"`
@@ -187,6 +194,12 @@ type ProviderInput struct {
 	Life     string            `json:"life,omitempty" doc:"How long a client goes on without its word being heard anew; default 30d" example:"30d" maxLength:"16"`
 	Public   bool              `json:"public_clients,omitempty" doc:"Clients that have no credential of their own may show its word, too"`
 	JWKS     json.RawMessage   `json:"jwks,omitempty" doc:"Its keys (RFC 7517), pinned; left out, those it publishes are fetched"`
+
+	Client string              `json:"client_id,omitempty" doc:"With sign_in: the client that you registered there, whose redirect URI is the control plane's URL and /console/oidc/callback" maxLength:"512"`
+	Secret string              `json:"client_secret,omitempty" doc:"Its secret, sealed at rest and never given back; left out, the one it has stays" maxLength:"4096"`
+	Label  string              `json:"label,omitempty" doc:"With sign_in: what people call it; default its name" maxLength:"64"`
+	Groups string              `json:"groups,omitempty" doc:"With sign_in: the claim that holds a person's groups; default groups" maxLength:"128"`
+	Roles  map[string][]string `json:"roles,omitempty" doc:"With sign_in: from a group to the roles (admin, security, operator, auditor, owner) of who is in it, whether they are an owner or not"`
 }
 
 // ProviderView is a provider, with how many clients act on its word.
@@ -483,6 +496,12 @@ type Rotated struct {
 // AdminToken is POST /v1/admin/token, over the Unix socket only: the old one is dead.
 type AdminToken struct {
 	Token string `json:"token" doc:"Shown this once"`
+}
+
+// AdminLink is POST /v1/admin/sign-in.
+type AdminLink struct {
+	URL     string    `json:"url" doc:"Signs the local administrator in at the console, once; shown this once"`
+	Expires time.Time `json:"expires"`
 }
 
 // Status is GET /v1/status.

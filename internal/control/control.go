@@ -84,6 +84,9 @@ type Plane struct {
 	sealed   *sealed
 	draining atomic.Bool
 	counters counters
+	tally    tally
+
+	replaying sync.Mutex // who replays recorded requests: one at a time
 }
 
 // Open makes a control plane over a store, and its first signing key on the first start.
@@ -206,6 +209,7 @@ func (p *Plane) Run(ctx context.Context) {
 		var all sync.WaitGroup
 		all.Go(func() { p.notify(ctx) })
 		all.Go(func() { p.keepSeal(ctx) })
+		all.Go(func() { p.count(ctx) })
 		if p.Store.Shared() {
 			all.Go(func() { p.followKeys(ctx) })
 			all.Go(func() { p.tellAcks(ctx) })

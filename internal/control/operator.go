@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/user"
 	"strconv"
@@ -62,6 +63,16 @@ func (p *Plane) NewAdminToken(ctx context.Context, by registry.Actor) (string, e
 		return "", err
 	}
 	return secret, nil
+}
+
+// SignInLink makes a link with which the local administrator signs in at the console, once; the first is good for a day.
+func (p *Plane) SignInLink(ctx context.Context, by registry.Actor, first bool) (link AdminLink, err error) {
+	_, err = p.do(ctx, by, func(c *registry.Change) error {
+		code, expires, err := c.NewAdministrator(first)
+		link = AdminLink{p.URL + "/signin?" + url.Values{"code": {code}, "return": {"/console/"}}.Encode(), expires}
+		return err
+	})
+	return link, err
 }
 
 // networkOperator says which operator a request over the network is from.

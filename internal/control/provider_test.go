@@ -137,7 +137,10 @@ func TestProviderRules(t *testing.T) {
 		"they are of email":      `{"issuer":"https://idp.example","uses":["id_jag"],"claim":"sub","domains":["example.com"]}`,
 		"write 30d":              `{"issuer":"https://idp.example","uses":["id_jag"],"life":"2y"}`,
 		"private or symmetric":   `{"issuer":"https://idp.example","uses":["id_jag"],"jwks":{"keys":[{"kty":"oct","k":"AAAA"}]}}`,
-		"expected value to be o": `{"issuer":"https://idp.example","uses":["sign_in"]}`,
+		"expected value to be o": `{"issuer":"https://idp.example","uses":["anything"]}`,
+		"sign_in needs the cl":   `{"issuer":"https://idp.example","uses":["sign_in"]}`,
+		"are of sign_in, which":  `{"issuer":"https://idp.example","uses":["id_jag"],"client_id":"x"}`,
+		"is no role; there is a": `{"issuer":"https://idp.example","uses":["sign_in"],"client_id":"x","roles":{"ops":["root"]}}`,
 	} {
 		if status, answer := w.ask("PUT", "/v1/providers/second", body); status != http.StatusUnprocessableEntity || !strings.Contains(answer, says) {
 			t.Errorf("%s: %d %s", says, status, answer)

@@ -33,12 +33,10 @@ func (p *Plane) Handler() (http.Handler, error) {
 	p.accounts(mux)
 	mux.HandleFunc("GET /.well-known/ssf-configuration", p.ssfConfiguration)
 	health(mux, p.Ready)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Write([]byte("Lanyard " + p.Version + ", control plane.\n\n  " + p.URL + "/openapi.json                               the REST API\n  " +
-			p.URL + "/.well-known/oauth-authorization-server     the token issuer\n  " + p.URL + "/healthz /readyz /metrics\n"))
-	})
-	p.rest(mux, p.networkOperator)
+	if err := p.console(mux); err != nil {
+		return nil, err
+	}
+	p.rest(mux, p.networkOperator, p.session)
 	return hardened(mux, p.bodyTime), nil
 }
 
@@ -46,7 +44,7 @@ func (p *Plane) Handler() (http.Handler, error) {
 func (p *Plane) LocalHandler() http.Handler {
 	mux := http.NewServeMux()
 	health(mux, p.Ready)
-	p.rest(mux, localOperator)
+	p.rest(mux, localOperator, func(*http.Request) (string, error) { return "", nil })
 	return hardened(mux, p.bodyTime)
 }
 
@@ -62,8 +60,8 @@ func hardened(next http.Handler, bodyTime time.Duration) http.Handler {
 	})
 }
 
-// rest puts the REST API on mux, for whom who knows.
-func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool)) {
+// rest puts the REST API on mux, for whom who knows, and for people whose session session finds.
+func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool), session func(*http.Request) (string, error)) {
 	inner := http.NewServeMux()
 	_, own := p.api(inner)
 	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +69,20 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool))
 		r.Header.Del(identityHeader)
 		r.Header.Del(chainHeader)
 		r.Header.Del(scopeHeader)
+		r.Header.Del(sessionHeader)
 		name, ok := who(r)
+		if text, err := session(r); !ok && err != nil {
+			writeProblem(w, problem(err).(*Problem))
+			return
+		} else if !ok && text != "" {
+			if _, pattern := inner.Handler(r); pattern == "" {
+				writeProblem(w, nowhere(w, r, inner))
+				return
+			}
+			r.Header.Set(sessionHeader, text)
+			inner.ServeHTTP(w, r)
+			return
+		}
 		if _, pattern := inner.Handler(r); !ok && own[pattern] {
 			c, err := p.issuer.Caller(w, r)
 			if err != nil {
@@ -143,12 +154,13 @@ func (p *Plane) OpenAPI() ([]byte, error) {
 // api registers every operation on mux; own are the patterns of those that identities call for themselves.
 func (p *Plane) api(mux *http.ServeMux) (_ huma.API, own map[string]bool) {
 	config := huma.DefaultConfig("Lanyard", p.Version)
-	config.Info.Description = "Identities, owners, upstreams, grants, guardrails, the cord and the ledger. Over the network it needs the admin token; on the machine itself the Unix socket serves the same."
+	config.Info.Description = "Identities, owners, upstreams, grants, guardrails, the cord and the ledger. Over the network it needs the admin token, or a person's session, which may do what the roles of the person let it; on the machine itself the Unix socket serves the same as the admin token."
 	config.Formats = map[string]huma.Format{"application/json": strict, "json": strict}
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"admin": {Type: "http", Scheme: "bearer", Description: "The admin token"},
+		"session":  {Type: "apiKey", In: "cookie", Name: "lanyard", Description: "A person's session, which the console begins; __Host-lanyard with TLS. lanyard login has one as a bearer token, lyd_user_..."},
 		"identity": {Type: "http", Scheme: "DPoP", Description: "An identity's access token for the control plane: resource is its URL"}}
-	config.Security = []map[string][]string{{"admin": {}}}
+	config.Security = []map[string][]string{{"admin": {}}, {"session": {}}}
 	// What was sent may hold a secret: a mistake in it is told by its place alone.
 	config.Transformers = append(config.Transformers, func(_ huma.Context, _ string, v any) (any, error) {
 		if e, ok := v.(*huma.ErrorModel); ok {
@@ -160,7 +172,7 @@ func (p *Plane) api(mux *http.ServeMux) (_ huma.API, own map[string]bool) {
 	})
 	api := humago.New(mux, config)
 	own = map[string]bool{}
-	p.routes(door{api, p.Log, p.bodyTime, own})
+	p.routes(door{api, p, p.Log, p.bodyTime, own})
 	return api, own
 }
 
@@ -177,9 +189,23 @@ var strict = huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: fun
 // door is the API while its operations are registered.
 type door struct {
 	huma.API
+	plane    *Plane
 	log      *slog.Logger
 	bodyTime time.Duration
 	own      map[string]bool // patterns of what identities call for themselves, see handleOwn
+}
+
+// operations are the ids of all that there are.
+func (d door) operations() (list []string) {
+	for _, item := range d.OpenAPI().Paths {
+		for _, o := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete} {
+			if o != nil {
+				list = append(list, o.OperationID)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // answer turns an error into what the caller is told; what is kept back goes to the log.
@@ -199,9 +225,13 @@ type Caller struct {
 	Identity string `header:"Lanyard-Identity" hidden:"true"`
 	Chain    string `header:"Lanyard-Chain" hidden:"true"`
 	Scope    string `header:"Lanyard-Scope" hidden:"true"`
+	Session  string `header:"Lanyard-Session" hidden:"true"`
 	Wait     string `query:"wait" doc:"Answer when every gateway has confirmed the change or has stopped, at the latest after this time; without it, after two seconds at most" example:"30s" maxLength:"16"`
 	remote   string
 	patience time.Duration // of Wait
+	visitor  *registry.Visitor
+	still    func(*store.Tx) error
+	only     []identity.OwnerID // of a list: what is theirs; nil: all of it
 }
 
 // self is the identity that calls for itself; false for an operator.
@@ -228,6 +258,9 @@ func (c *Caller) actor() registry.Actor {
 	a := registry.Actor{Name: c.Operator, Source: c.remote}
 	if id, ok := c.self(); ok {
 		a.Name = id.String()
+	}
+	if c.visitor != nil {
+		a.Name, a.Session, a.Still = c.visitor.Person, c.visitor.ID, c.still
 	}
 	if strings.HasPrefix(c.remote, localPrefix) {
 		a.Source = ""
@@ -256,16 +289,23 @@ func handle[I, O any](api door, method, path, id, tag, summary string, f func(co
 	operation(api, huma.Operation{Method: method, Path: "/v1" + path, OperationID: id, Tags: []string{tag}, Summary: summary, MaxBodyBytes: 24 << 20}, f)
 }
 
+// handleList registers one operation of which a person may get a part: the handler looks at Caller.only.
+func handleList[I, O any](api door, method, path, id, tag, summary string, f func(context.Context, *I) (O, error)) {
+	operation(api, huma.Operation{Method: method, Path: "/v1" + path, OperationID: id, Tags: []string{tag}, Summary: summary, MaxBodyBytes: 1 << 20, Metadata: map[string]any{partly: true}}, f)
+}
+
 // handleOwn registers one operation that identities call for themselves, as well as operators.
 func handleOwn[I, O any](api door, method, path, id, tag, summary string, f func(context.Context, *I) (O, error)) {
 	api.own[method+" /v1"+path] = true
 	operation(api, huma.Operation{Method: method, Path: "/v1" + path, OperationID: id, Tags: []string{tag}, Summary: summary, MaxBodyBytes: 256 << 10,
-		Security: []map[string][]string{{"identity": {}}, {"admin": {}}}}, f)
+		Metadata: map[string]any{partly: true}, Security: []map[string][]string{{"identity": {}}, {"admin": {}}, {"session": {}}}}, f)
 }
 
 func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I) (O, error)) {
 	op.BodyReadTimeout, op.RejectUnknownQueryParameters = api.bodyTime, true
-	op.Metadata = map[string]any{}
+	if op.Metadata == nil {
+		op.Metadata = map[string]any{}
+	}
 	if f, _ := reflect.TypeFor[I]().FieldByName("Wait"); len(f.Index) == 1 {
 		op.Metadata[ownWait] = true
 	}
@@ -274,9 +314,14 @@ func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I
 	} else { // there is nothing to wait for
 		defer api.withoutWait(op)
 	}
+	op.Middlewares = huma.Middlewares{api.gate(op.OperationID)}
 	huma.Register(api, op,
 		func(ctx context.Context, in *I) (*reply[O], error) {
-			out, err := f(ctx, in)
+			err := api.plane.admit(ctx, &op, in)
+			var out O
+			if err == nil {
+				out, err = f(ctx, in)
+			}
 			if err != nil {
 				return nil, api.answer(op.OperationID, err)
 			}
@@ -284,10 +329,11 @@ func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I
 		})
 }
 
-// What is known of an operation: it answers with a receipt; it has another meaning of wait.
+// What is known of an operation: it answers with a receipt; it has another meaning of wait; its handler gives a person what is theirs.
 const (
 	receipts = "receipts"
 	ownWait  = "wait"
+	partly   = "partly"
 )
 
 // withoutWait takes Caller's Wait out of what is told of an operation.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -176,11 +178,24 @@ func (w *waiting) count() int {
 
 func (p *Plane) approvalRoutes(api door) {
 	const tag = "approvals"
-	handle(api, "GET", "/approvals", "list-approvals", tag, "Questions to people, the newest first", func(ctx context.Context, in *approvalList) (Page[ApprovalView], error) {
+	handleList(api, "GET", "/approvals", "list-approvals", tag, "Questions to people, the newest first", func(ctx context.Context, in *approvalList) (Page[ApprovalView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[ApprovalView], error) {
-			list, err := tx.Approvals(feed.ApprovalState(in.State), time.Time{}, in.Limit)
+			limit := in.Limit
+			if in.only != nil { // those that are not theirs are left out of it
+				limit = maxStats
+			}
+			list, err := tx.Approvals(feed.ApprovalState(in.State), time.Time{}, limit)
 			out := page[ApprovalView](nil)
 			for _, a := range list {
+				if len(out.Items) == in.Limit {
+					break
+				}
+				if in.only != nil {
+					if o, e := approvalObject(tx, in.visitor, a); e != nil || !permits(in.visitor, "get-approval", o) {
+						err = errors.Join(err, e)
+						continue
+					}
+				}
 				out.Items = append(out.Items, p.approvalView(a))
 			}
 			return out, err
@@ -210,7 +225,11 @@ func (p *Plane) approvalRoutes(api door) {
 				return ApprovalView{}, false, missing(err, "approval", in.Name)
 			}
 			v := p.approvalView(a)
-			if _, own := in.self(); !own && asksOperators(a) {
+			decides, err := decidesAbout(tx, &in.Caller, a)
+			if err != nil {
+				return v, false, err
+			}
+			if decides {
 				s, err := tx.Shown(a.ID)
 				if err != nil && !errors.Is(err, store.ErrNotFound) {
 					return v, false, err
@@ -234,7 +253,15 @@ func (p *Plane) approvalRoutes(api door) {
 
 func (p *Plane) answer(ctx context.Context, who Caller, w registry.Answer) (ApprovalAnswered, error) {
 	by := who.actor()
-	a, at, err := p.registry.Answer(ctx, registry.Approver{Operator: by.Name}, by.Source, w)
+	as, err := p.approver(ctx, &who, w.Approval)
+	if err != nil {
+		return ApprovalAnswered{}, err
+	}
+	a, at, err := p.registry.Answer(ctx, as, by.Source, w)
+	var stale *registry.Stale
+	if errors.As(err, &stale) {
+		return ApprovalAnswered{}, &Problem{Type: "urn:lanyard:sign-in-again", Title: http.StatusText(http.StatusForbidden), Status: http.StatusForbidden, Detail: capital(stale.Error()) + "."}
+	}
 	var no *registry.Refusal
 	if errors.As(err, &no) {
 		return ApprovalAnswered{}, refusal(http.StatusForbidden, no.Text)
@@ -245,6 +272,62 @@ func (p *Plane) answer(ctx context.Context, who Caller, w registry.Answer) (Appr
 	p.stir()
 	return ApprovalAnswered{p.approvalView(a), p.receipt(ctx, at, who.patience)}, nil
 }
+
+// decidesAbout reports whether the caller may say yes to a question, and so sees what it is about.
+func decidesAbout(tx *store.Tx, c *Caller, a store.Approval) (bool, error) {
+	v := c.visitor
+	if v == nil {
+		_, own := c.self()
+		return !own && asksOperators(a), nil
+	}
+	if asksOperators(a) && operates(v) {
+		return true, nil
+	}
+	if v.Owner == "" {
+		return false, nil
+	}
+	mine, err := registry.MayAnswer(tx, a, v.Owner)
+	return len(mine) > 0, err
+}
+
+// operates reports whether a person may answer where a policy names operators.
+func operates(v *registry.Visitor) bool {
+	return slices.ContainsFunc(v.Roles, func(r identity.Role) bool {
+		return r == identity.RoleAdmin || r == identity.RoleSecurity || r == identity.RoleOperator
+	})
+}
+
+// approver says as whom the caller answers a question: a person as themselves when they are asked, else as an operator, if they are one.
+func (p *Plane) approver(ctx context.Context, c *Caller, approval string) (as registry.Approver, err error) {
+	v := c.visitor
+	if v == nil {
+		return registry.Approver{Operator: c.actor().Name}, nil
+	}
+	as.Session = c.Session
+	if !operates(v) {
+		return as, nil
+	}
+	return as, p.Store.Read(ctx, func(tx *store.Tx) error {
+		a, err := tx.Approval(approval)
+		if err != nil {
+			return missing(err, "approval", approval)
+		}
+		mine := []policy.Approve(nil)
+		if v.Owner != "" {
+			mine, err = registry.MayAnswer(tx, a, v.Owner)
+		}
+		if len(mine) == 0 {
+			name := string(v.Owner)
+			if name == "" {
+				name = strings.TrimPrefix(v.Person, feed.OperatorPrefix)
+			}
+			as.Operator = feed.OperatorPrefix + name
+		}
+		return err
+	})
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // waitFor reads how long somebody wants to wait for an answer.
 func waitFor(s string) (time.Duration, error) {

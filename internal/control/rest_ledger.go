@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -37,6 +39,12 @@ func (q *EventQuery) query(p *Plane) (l ledger.Query, err error) {
 	if l.Since, err = sinceOrUntil(q.Since, p.Now()); err == nil {
 		l.Until, err = sinceOrUntil(q.Until, p.Now())
 	}
+	if q.only != nil {
+		l.Of = []string{}
+		for _, o := range q.only {
+			l.Of = append(l.Of, string(o))
+		}
+	}
 	return l, err
 }
 
@@ -51,6 +59,64 @@ type eventTail struct {
 	From int64 `query:"from" default:"-1" doc:"Index to begin at; negative: so many before the end" minimum:"-10000"`
 }
 
+type eventStream struct {
+	EventQuery
+	Last string `header:"Last-Event-ID" doc:"Index of the last event that was seen" maxLength:"20"`
+}
+
+// alive is how often a stream says that it goes on.
+const alive = 15 * time.Second
+
+// streamEvents writes what q selects from an index on as server-sent events.
+func (p *Plane) streamEvents(ctx context.Context, w writer, q ledger.Query, from int64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex // one writes at a time
+	write := func(text string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := w.Write([]byte(text))
+		w.Flush()
+		return err
+	}
+	if err := write(":\n\n"); err != nil { // so that it is known to be open
+		return err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(alive)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if write(":\n\n") != nil {
+				cancel()
+			}
+		}
+	}()
+	defer func() { cancel(); <-done }()
+	for e, err := range p.Store.Tail(ctx, from) {
+		if err != nil {
+			return err
+		}
+		if !q.Match(e.Event, e.Leaf) {
+			continue
+		}
+		line, err := json.Marshal(entry(e))
+		if err != nil {
+			return err
+		}
+		if err := write(fmt.Sprintf("id: %d\ndata: %s\n\n", e.Index, line)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 type exportInput struct {
 	Caller
 	Size int64 `query:"size" doc:"How many events: those under a checkpoint" minimum:"0"`
@@ -60,7 +126,7 @@ func entry(e store.Entry) Entry { return Entry{e.Index, json.RawMessage(e.Leaf)}
 
 func (p *Plane) ledgerRoutes(api door) {
 	const tag = "ledger"
-	handle(api, "GET", "/ledger/events", "search-events", tag, "Events, the newest first", func(ctx context.Context, in *eventSearch) (Page[Entry], error) {
+	handleList(api, "GET", "/ledger/events", "search-events", tag, "Events, the newest first", func(ctx context.Context, in *eventSearch) (Page[Entry], error) {
 		q, err := in.query(p)
 		if err != nil {
 			return Page[Entry]{}, err
@@ -106,6 +172,17 @@ func (p *Plane) ledgerRoutes(api door) {
 			}
 			return nil
 		}, err
+	})
+	stream(api, "/ledger/stream", "stream-events", "text/event-stream", "Events as they come, for a page that shows them: each {index, event}, with its index as id, from Last-Event-ID on or else from now", func(in *eventStream) (streamer, error) {
+		q, err := in.query(p)
+		from := p.Store.Size()
+		if in.Last != "" && err == nil {
+			last, bad := strconv.ParseInt(in.Last, 10, 64)
+			if from = last + 1; bad != nil || last < 0 {
+				return nil, invalid("Last-Event-ID: it is the index of the last event that was seen")
+			}
+		}
+		return func(ctx context.Context, w writer) error { return p.streamEvents(ctx, w, q, from) }, err
 	})
 	stream(api, "/ledger/export", "export-events", "application/x-ndjson", "The events as they were recorded, one a line: the leaves of the Merkle tree", func(in *exportInput) (streamer, error) {
 		size := in.Size
@@ -159,22 +236,29 @@ type streamer func(context.Context, writer) error
 
 // stream registers an operation whose answer is written as it comes.
 func stream[I any](api door, path, id, kind, summary string, open func(*I) (streamer, error)) {
-	huma.Register(api, huma.Operation{Method: "GET", Path: "/v1" + path, OperationID: id, Tags: []string{"ledger"}, Summary: summary, RejectUnknownQueryParameters: true,
+	huma.Register(api, huma.Operation{Method: "GET", Path: "/v1" + path, OperationID: id, Tags: []string{"ledger"}, Summary: summary, RejectUnknownQueryParameters: true, Middlewares: huma.Middlewares{api.gate(id)},
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{kind: {}}}}},
 		func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
-			send, err := open(in)
+			err := api.plane.admit(ctx, &huma.Operation{OperationID: id, Path: "/v1" + path, Metadata: map[string]any{partly: true}}, in)
+			var send streamer
+			if err == nil {
+				send, err = open(in)
+			}
 			if err != nil {
 				return nil, api.answer(id, err)
 			}
 			return &huma.StreamResponse{Body: func(hc huma.Context) {
 				hc.SetHeader("Content-Type", kind)
+				hc.SetHeader("Cache-Control", "no-store")
 				w, ok := hc.BodyWriter().(writer)
 				if !ok {
 					hc.SetStatus(http.StatusInternalServerError)
 					return
 				}
 				w.Flush()
-				if err := send(hc.Context(), w); err != nil {
+				ctx, cancel := api.plane.during(hc.Context(), in)
+				defer cancel()
+				if err := send(ctx, w); err != nil {
 					panic(http.ErrAbortHandler) // what was sent so far must not look whole
 				}
 			}}, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -15,6 +16,9 @@ import (
 )
 
 func (p *Plane) routes(api door) {
+	p.meRoutes(api)
+	p.homeRoutes(api)
+	p.whatIfRoutes(api)
 	p.ownerRoutes(api)
 	p.identityRoutes(api)
 	p.childRoutes(api)
@@ -56,20 +60,23 @@ func page[T any](items []T) Page[T] {
 }
 
 func (p *Plane) ownerRoutes(api door) {
-	handle(api, "GET", "/owners", "list-owners", "owners", "Owners, with how much they own", func(ctx context.Context, in *ownerList) (Page[OwnerView], error) {
+	handleList(api, "GET", "/owners", "list-owners", "owners", "Owners, with how much they own", func(ctx context.Context, in *ownerList) (Page[OwnerView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[OwnerView], error) {
 			all, err := tx.OwnersAfter(identity.OwnerID(in.After), in.Limit)
 			if err != nil {
 				return page[OwnerView](nil), err
 			}
+			next := ""
+			if len(all) == in.Limit {
+				next = string(all[in.Limit-1].ID)
+			}
+			all = slices.DeleteFunc(all, func(o identity.Owner) bool { return in.only != nil && !slices.Contains(in.only, o.ID) })
 			owned, err := tx.CountOwned(all)
 			out := page[OwnerView](nil)
 			for _, o := range all {
 				out.Items = append(out.Items, OwnerView{Owner: o, Identities: owned[o.ID]})
 			}
-			if len(all) == in.Limit {
-				out.Next = string(all[len(all)-1].ID)
-			}
+			out.Next = next
 			return out, err
 		})
 	})
@@ -93,7 +100,7 @@ func (p *Plane) ownerRoutes(api door) {
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
-			_, err = c.PutOwner(identity.Owner{ID: identity.OwnerID(in.Name), Name: b.Name, Email: b.Email, Team: b.Team, Members: members(b.Members), Backup: identity.OwnerID(b.Backup), State: state, Set: old.Set})
+			_, err = c.PutOwner(identity.Owner{ID: identity.OwnerID(in.Name), Name: b.Name, Email: b.Email, Team: b.Team, Members: members(b.Members), Backup: identity.OwnerID(b.Backup), State: state, Set: old.Set, Roles: roles(b.Roles)})
 			return err
 		})
 	})
@@ -108,6 +115,17 @@ func (p *Plane) ownerRoutes(api door) {
 	handle(api, "DELETE", "/owners/{name}", "remove-owner", "owners", "Remove an owner that owns nothing", func(ctx context.Context, in *byName) (Changed, error) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveOwner(identity.OwnerID(in.Name)) })
 	})
+}
+
+// roles are nil when they are left out, and not when there are none.
+func roles(names []string) (list []identity.Role) {
+	if names != nil {
+		list = []identity.Role{}
+	}
+	for _, name := range names {
+		list = append(list, identity.Role(name))
+	}
+	return list
 }
 
 func members(names []string) (list []identity.OwnerID) {
@@ -166,18 +184,6 @@ type ownerList struct {
 	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
 }
 
-type identityList struct {
-	Caller
-	Owner string `query:"owner" maxLength:"64"`
-	State string `query:"state" enum:"pending,active,suspended,killed,expired,retired"`
-	Kind  string `query:"kind" enum:"agent,service,bot,api_key,oauth_client"`
-	Query string `query:"query" doc:"Part of the name; of less than three characters, its beginning" maxLength:"64"`
-	Of    string `query:"parent" doc:"Started by this one: name, kind/name or SPIFFE ID" maxLength:"512"`
-	Roots bool   `query:"roots" doc:"Only those that nobody started"`
-	After string `query:"after" doc:"Next of the page before" maxLength:"64"`
-	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
-}
-
 type identityPart struct {
 	Caller
 	Name string `path:"name" maxLength:"512"`
@@ -193,28 +199,9 @@ type identityGrant struct {
 
 func (p *Plane) identityRoutes(api door) {
 	const tag = "identities"
-	handle(api, "GET", "/identities", "list-identities", tag, "Identities by name", func(ctx context.Context, in *identityList) (Page[IdentityView], error) {
-		return read(ctx, p, func(tx *store.Tx) (Page[IdentityView], error) {
-			f := store.Filter{Owner: identity.OwnerID(in.Owner), State: identity.State(in.State), Kind: identity.Kind(in.Kind), Query: in.Query, Roots: in.Roots, After: in.After, Limit: in.Limit}
-			if in.Of != "" {
-				parent, err := registry.FindIdentity(tx, in.Of)
-				if err != nil {
-					return page[IdentityView](nil), err
-				}
-				f.Of = parent.ID
-			}
-			list, err := tx.Identities(f)
-			if err != nil {
-				return page[IdentityView](nil), err
-			}
-			views, err := p.identityViews(tx, list...)
-			out := page(views)
-			if len(list) == in.Limit {
-				out.Next = list[len(list)-1].ID.Name()
-			}
-			return out, err
-		})
-	})
+	p.listingRoutes(api)
+	p.graphRoutes(api)
+	p.bulkRoutes(api)
 	get := func(ctx context.Context, name string) (IdentityView, error) {
 		return read(ctx, p, func(tx *store.Tx) (IdentityView, error) {
 			i, err := registry.FindIdentity(tx, name)
@@ -321,8 +308,7 @@ func (p *Plane) identityRoutes(api door) {
 			return Changed{}, invalid("until: " + err.Error())
 		}
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
-			_, _, err := c.PutGrant(in.Name, in.Part, policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
-				ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record, Approve: b.Approve, Fresh: b.Fresh}, until)
+			_, _, err := c.PutGrant(in.Name, in.Part, grantOf(b), until)
 			return err
 		})
 	})
@@ -335,6 +321,11 @@ func (p *Plane) identityRoutes(api door) {
 			return c.RevokeGrant(i.ID.Name()+"/"+in.Part, "")
 		})
 	})
+}
+
+func grantOf(b GrantInput) policy.Grant {
+	return policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
+		ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record, Approve: b.Approve, Fresh: b.Fresh}
 }
 
 // publicKey accepts a JWK as JSON, and as a string that holds one.
@@ -366,9 +357,9 @@ func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, err
 func (p *Plane) upstreamRoutes(api door) {
 	const tag = "upstreams"
 	p.offerRoutes(api)
-	handle(api, "GET", "/upstreams", "list-upstreams", tag, "Upstreams by name", func(ctx context.Context, in *none) (Page[UpstreamView], error) {
+	handleList(api, "GET", "/upstreams", "list-upstreams", tag, "Upstreams by name", func(ctx context.Context, in *none) (Page[UpstreamView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[UpstreamView], error) {
-			all, err := tx.Upstreams()
+			all, err := in.upstreams(tx)
 			var list []UpstreamView
 			for _, u := range all {
 				v, e := p.upstreamView(tx, u)
@@ -487,9 +478,9 @@ func (p *Plane) guardrailRoutes(api door) {
 	handle(api, "DELETE", "/guardrails/{name}", "remove-guardrail", tag, "Remove a guardrail", func(ctx context.Context, in *byName) (Changed, error) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error { return c.RemoveGuardrail(in.Name) })
 	})
-	handle(api, "GET", "/schema", "get-schema", tag, "The Cedar schema that grants and guardrails are checked against", func(ctx context.Context, in *none) (Schema, error) {
+	handleList(api, "GET", "/schema", "get-schema", tag, "The Cedar schema that grants and guardrails are checked against", func(ctx context.Context, in *none) (Schema, error) {
 		return read(ctx, p, func(tx *store.Tx) (out Schema, err error) {
-			ups, err := tx.Upstreams()
+			ups, err := in.upstreams(tx)
 			var all []policy.Described
 			for _, u := range ups {
 				d, e := p.registry.Describe(u)

@@ -60,6 +60,17 @@ func (p *Plane) providerRoutes(api door) {
 	handle(api, "PUT", "/providers/{name}", "put-provider", tag, "Trust an identity provider, or change what it is trusted for; one that is disabled stays so", func(ctx context.Context, in *namedBody[ProviderInput]) (Changed, error) {
 		b := in.Body
 		v := identity.Provider{Name: in.Name, Issuer: b.Issuer, Claim: b.Claim, Domains: b.Domains, Scopes: b.Scopes, Audience: b.Audience, Life: b.Life, Public: b.Public, JWKS: []byte(b.JWKS)}
+		v.Client, v.Label, v.Groups = b.Client, b.Label, b.Groups
+		for group, list := range b.Roles {
+			if v.Roles == nil {
+				v.Roles = map[string][]identity.Role{}
+			}
+			v.Roles[group] = roles(list)
+		}
+		var secret *string
+		if b.Secret != "" {
+			secret = &b.Secret
+		}
 		for _, use := range b.Uses {
 			v.Uses = append(v.Uses, identity.ProviderUse(use))
 		}
@@ -75,7 +86,7 @@ func (p *Plane) providerRoutes(api door) {
 				return err
 			}
 			v.Set = old.Set
-			_, err = c.PutProvider(v)
+			_, err = c.PutProviderClient(v, secret)
 			return err
 		})
 	})

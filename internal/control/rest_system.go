@@ -29,6 +29,9 @@ func (p *Plane) systemRoutes(api door) {
 		secret, err := p.NewAdminToken(ctx, in.actor())
 		return AdminToken{secret}, err
 	})
+	handle(api, "POST", "/admin/sign-in", "make-admin-link", tag, "Make a link with which the local administrator signs in at the console, once, within ten minutes", func(ctx context.Context, in *none) (AdminLink, error) {
+		return p.SignInLink(ctx, in.actor(), false)
+	})
 	handle(api, "POST", "/explain", "explain", tag, "What would be decided about a call, and which policies had a say", func(ctx context.Context, in *body[ExplainRequest]) (ExplainResult, error) {
 		return p.explain(ctx, in.Body)
 	})

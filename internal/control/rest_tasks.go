@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -183,6 +184,12 @@ func (p *Plane) taskRoutes(api door) {
 			list, err := tx.Tasks(f)
 			out := page[TaskView](nil)
 			for _, t := range list {
+				if in.only != nil {
+					if o, e := taskObject(tx, t); e != nil || !permits(in.visitor, "get-task", o) {
+						err = errors.Join(err, e)
+						continue
+					}
+				}
 				v, e := p.taskView(tx, t)
 				if out.Items = append(out.Items, v); e != nil {
 					err = e

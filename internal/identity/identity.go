@@ -312,6 +312,7 @@ type Owner struct {
 	Members    []OwnerID  `json:"members,omitempty"`    // of a team: who may approve in its name
 	Generation uint64     `json:"generation,omitempty"` // grows when tokens in this owner's name must die
 	Stopped    time.Time  `json:"stopped,omitzero"`     // when that last grew: what an identity provider said before counts for nothing
+	Roles      []Role     `json:"roles,omitempty"`      // beyond [RoleOwner], which every person who is an owner has
 	Backup     OwnerID    `json:"backup,omitempty"`     // default backup for what this owner owns
 	State      OwnerState `json:"state"`
 	Set        string     `json:"set,omitempty"`

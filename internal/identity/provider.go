@@ -21,8 +21,11 @@ const OnBehalf ProviderUse = "on_behalf"
 // and clouds do.
 const Attest ProviderUse = "attest"
 
+// SignIn lets people sign in to Lanyard itself with the provider (OpenID Connect).
+const SignIn ProviderUse = "sign_in"
+
 // ProviderUses are all that there are.
-var ProviderUses = []ProviderUse{IDJAG, OnBehalf, Attest}
+var ProviderUses = []ProviderUse{IDJAG, OnBehalf, Attest, SignIn}
 
 // Provider is an identity provider of people that the organisation trusts to say
 // who somebody is. It speaks of people in its own words; the owner who is meant is
@@ -38,6 +41,10 @@ type Provider struct {
 	Life     string             `json:"life"`                     // how long a client goes on without its word being heard anew, as in 30d
 	Public   bool               `json:"public_clients,omitempty"` // clients without a credential of their own may show its word, too
 	Audience []string           `json:"audience,omitempty"`       // of on_behalf: whom its tokens have to be for (aud, azp), in its own words
+	Client   string             `json:"client_id,omitempty"`      // of sign_in: who Lanyard is there
+	Label    string             `json:"label,omitempty"`          // of sign_in: what people call it
+	Groups   string             `json:"groups,omitempty"`         // of sign_in: the claim that holds a person's groups; default groups
+	Roles    map[string][]Role  `json:"roles,omitempty"`          // of sign_in: group → roles
 	JWKS     []byte             `json:"jwks,omitempty"`           // its keys (RFC 7517), pinned; none: those it publishes
 	Disabled bool               `json:"disabled,omitempty"`       // trusted for nothing, for now
 	Set      string             `json:"set,omitempty"`
@@ -46,6 +53,23 @@ type Provider struct {
 
 // May reports whether p is trusted for that.
 func (p Provider) May(use ProviderUse) bool { return !p.Disabled && slices.Contains(p.Uses, use) }
+
+// Called is what people call it.
+func (p Provider) Called() string {
+	if p.Label == "" {
+		return p.Name
+	}
+	return p.Label
+}
+
+// RolesOf are the roles that somebody has who is in those groups.
+func (p Provider) RolesOf(groups []string) (list []Role) {
+	for _, g := range groups {
+		list = append(list, p.Roles[g]...)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
 
 // Limit is the classes that clients get on p's word, at most.
 func (p Provider) Limit() []string {

@@ -310,14 +310,22 @@ func TestInclusion(t *testing.T) {
 func TestMatch(t *testing.T) {
 	e := sample(1)
 	leaf := e.Leaf()
-	for q, want := range map[Query]bool{
-		{}: true, {Identity: "invoice-bot"}: true, {Identity: "bot"}: false, {Identity: e.Actor}: true, {Owner: "maya", Class: "read"}: true, {Owner: "ben"}: false,
-		{Action: "gmail.users.*"}: true, {Action: "gmail"}: false, {Type: "request"}: true, {Type: "token"}: false, {Text: "GRANTED"}: true, {Text: "zzz"}: false,
-		{Since: e.Time}: true, {Until: e.Time}: false, {Outcome: Refused}: false, {Upstream: "mail"}: true,
+	for _, test := range []struct {
+		Query
+		want bool
+	}{
+		{Query{}, true}, {Query{Identity: "invoice-bot"}, true}, {Query{Identity: "bot"}, false}, {Query{Identity: e.Actor}, true}, {Query{Owner: "maya", Class: "read"}, true}, {Query{Owner: "ben"}, false},
+		{Query{Action: "gmail.users.*"}, true}, {Query{Action: "gmail"}, false}, {Query{Type: "request"}, true}, {Query{Type: "token"}, false}, {Query{Text: "GRANTED"}, true}, {Query{Text: "zzz"}, false},
+		{Query{Since: e.Time}, true}, {Query{Until: e.Time}, false}, {Query{Outcome: Refused}, false}, {Query{Upstream: "mail"}, true},
+		{Query{Of: []string{"ben", "maya"}}, true}, {Query{Of: []string{"ben"}}, false}, {Query{Of: []string{}}, false}, {Query{Of: []string{""}}, false},
 	} {
-		if got := q.Match(e, leaf); got != want {
-			t.Errorf("%+v: %v", q, got)
+		if got := test.Match(e, leaf); got != test.want {
+			t.Errorf("%+v: %v", test.Query, got)
 		}
+	}
+	own := Event{Type: "grant.put", Actor: "owner:maya"}
+	if q := (Query{Of: []string{"maya"}}); !q.Match(own, nil) || q.Match(Event{Actor: "maya"}, nil) {
+		t.Error("what maya did is hers to see, and what is called like her is not")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 type Query struct {
 	Identity string // part of the actor's or a chain member's name, or of what an operator's change was done to
 	Owner    string
+	Of       []string // of one of these owners, or done by one; nil: whoever
 	Upstream string
 	Action   string // exact, or with a trailing * as a prefix
 	Class    string
@@ -36,7 +37,12 @@ func (q Query) Match(e Event, leaf []byte) bool {
 		q.Text != "" && !strings.Contains(strings.ToLower(string(leaf)), strings.ToLower(q.Text)):
 		return false
 	}
-	return q.Identity == "" || q.names(e)
+	return (q.Of == nil || q.of(e)) && (q.Identity == "" || q.names(e))
+}
+
+func (q Query) of(e Event) bool {
+	by, person := strings.CutPrefix(e.Actor, "owner:")
+	return e.Owner != "" && slices.Contains(q.Of, e.Owner) || person && slices.Contains(q.Of, by)
 }
 
 func (q Query) names(e Event) bool {

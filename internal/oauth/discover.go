@@ -27,6 +27,7 @@ type Server struct {
 	Token         string   `json:"token_endpoint"`
 	Registration  string   `json:"registration_endpoint,omitempty"`
 	Revocation    string   `json:"revocation_endpoint,omitempty"` // RFC 7009
+	Userinfo      string   `json:"userinfo_endpoint,omitempty"`   // OpenID Connect
 	Scopes        []string `json:"scopes_supported,omitempty"`
 	Grants        []string `json:"grant_types_supported,omitempty"`
 	Challenges    []string `json:"code_challenge_methods_supported,omitempty"`
@@ -197,7 +198,7 @@ func (c *Client) checkServer(s Server, issuer string, at *url.URL) error {
 		return fmt.Errorf("the metadata of %s says it is of %s", issuer, printable(s.Issuer))
 	}
 	var errs []error
-	for what, endpoint := range map[string]string{"authorization_endpoint": s.Authorization, "token_endpoint": s.Token, "registration_endpoint": s.Registration, "revocation_endpoint": s.Revocation} {
+	for what, endpoint := range map[string]string{"authorization_endpoint": s.Authorization, "token_endpoint": s.Token, "registration_endpoint": s.Registration, "revocation_endpoint": s.Revocation, "userinfo_endpoint": s.Userinfo} {
 		if endpoint != "" {
 			_, err := c.link("the "+what+" of "+issuer, endpoint, at)
 			errs = append(errs, err)

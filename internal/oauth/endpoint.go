@@ -195,11 +195,12 @@ func readToken(body []byte, a ask, asked time.Time) (Token, error) {
 		Type    string `json:"token_type"`
 		Life    *int64 `json:"expires_in"` // seconds
 		Refresh string `json:"refresh_token"`
+		ID      string `json:"id_token"`
 	}
 	if err := decode(body, &got); err != nil {
 		return Token{}, fmt.Errorf("reading the answer: %w", err)
 	}
-	t := Token{Access: got.Access, Refresh: got.Refresh, Scope: a.scope, Resource: a.resource, Server: a.server, Client: a.as.ID}
+	t := Token{Access: got.Access, Refresh: got.Refresh, Scope: a.scope, Resource: a.resource, Server: a.server, Client: a.as.ID, ID: got.ID}
 	if t.Access == "" || !vschars(t.Access) || strings.Contains(t.Access, " ") || !vschars(t.Refresh) {
 		return Token{}, errors.New("the answer holds no token that can be used")
 	}

@@ -67,6 +67,7 @@ type Token struct {
 	Resource string    `json:"resource"`                   // RFC 8707: what it is for, as the upstream publishes it
 	Server   Server    `json:"authorization_server"`       // who issued it
 	Client   string    `json:"client_id"`                  // to whom, at that server
+	ID       string    `json:"-"`                          // the ID token that came with it (OpenID Connect), which nobody has looked at
 	Key      []byte    `json:"dpop_private_key,omitempty"` // PKCS #8, DER: what it is bound to, if Type is DPoP
 }
 

@@ -25,6 +25,7 @@ type PersonToken struct {
 	Denied   bool // email_verified is there, and false
 	Issued   time.Time
 	Expires  time.Time
+	SignedIn time.Time // auth_time: when the person proved to the provider who they are; zero: it does not say
 
 	audience  []string
 	parties   []string // azp and client_id, those that are there
@@ -62,7 +63,7 @@ func parsePersonToken(raw, kind string) (PersonToken, error) {
 	}
 	head, r := reader{object: j.header}, reader{object: o}
 	p := PersonToken{Issuer: r.text("iss", true), Subject: r.text("sub", true), Email: r.text("email", false), keyID: head.text("kid", false),
-		Issued: r.date("iat", true), Expires: r.date("exp", true), notBefore: r.date("nbf", false), audience: r.texts("aud", true), jws: j, claims: o}
+		Issued: r.date("iat", true), Expires: r.date("exp", true), notBefore: r.date("nbf", false), SignedIn: r.date("auth_time", false), audience: r.texts("aud", true), jws: j, claims: o}
 	p.Verified, p.Denied = o.emailVerified()
 	for _, name := range []string{"azp", "client_id"} {
 		if s := r.text(name, false); s != "" {
@@ -136,6 +137,16 @@ func (p PersonToken) JudgeWorkload(audience string, now time.Time) error {
 
 // Hash names p where it is good once.
 func (p PersonToken) Hash() string { return TokenHash(p.jws.signed) }
+
+// Claims are the texts of one more of its claims, a list or one alone.
+func (p PersonToken) Claims(name string) []string {
+	r := reader{object: p.claims}
+	list := r.texts(name, true)
+	if r.err != nil {
+		return nil
+	}
+	return list
+}
 
 // Claim is one more of its claims, "" if it is not there or no text.
 func (p PersonToken) Claim(name string) string {

@@ -51,6 +51,9 @@ func (i *Issuer) people(mux *http.ServeMux) {
 	mux.HandleFunc("POST /signout", SameOrigin(i.signOut))
 	mux.HandleFunc("GET /oauth/authorize", i.authorize)
 	mux.HandleFunc("POST /oauth/authorize", SameOrigin(i.consent))
+	mux.HandleFunc("GET /console/oidc/start", i.oidcStart)
+	mux.HandleFunc("GET /console/oidc/callback", i.oidcCallback)
+	i.devices(mux)
 	i.approvals(mux)
 	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")

@@ -58,17 +58,47 @@ func (i *Issuer) Page(w http.ResponseWriter, r *http.Request, status int, name s
 	i.page(w, r, status, nil, name, data)
 }
 
-// Person says who is signed in, and by which session; store.ErrNotFound when nobody is.
-func (i *Issuer) Person(r *http.Request) (o identity.Owner, session string, err error) {
+// Person says which owner is signed in, and by which session; store.ErrNotFound when none is.
+func (i *Issuer) Person(r *http.Request) (identity.Owner, string, error) {
+	v, session, err := i.Visitor(r)
+	if err == nil && v.Owner == "" {
+		err = store.ErrNotFound
+	}
+	return v.As, session, err
+}
+
+// Cookie is what a browser shows for its session; "" when it shows none.
+func (i *Issuer) Cookie(r *http.Request) string {
 	cookies := r.CookiesNamed(i.cookie())
 	if len(cookies) != 1 {
-		return o, "", store.ErrNotFound
+		return ""
 	}
-	err = i.Registry.Store.Read(r.Context(), func(tx *store.Tx) (err error) {
-		o, err = registry.SignedIn(tx, cookies[0].Value)
-		return err
-	})
-	return o, cookies[0].Value, err
+	return cookies[0].Value
+}
+
+// Visitor says who is signed in at a browser, owner or not; store.ErrNotFound when nobody is.
+func (i *Issuer) Visitor(r *http.Request) (v registry.Visitor, session string, err error) {
+	if session = i.Cookie(r); session == "" {
+		return v, "", store.ErrNotFound
+	}
+	err = i.Registry.Store.Read(r.Context(), func(tx *store.Tx) (err error) { v, err = registry.Visit(tx, session); return err })
+	if err == nil && v.Method == store.ByDevice { // a program's is no browser's
+		err = store.ErrNotFound
+	}
+	return v, session, err
+}
+
+// SetCookie has the browser show a session from now on; none when it is "".
+func (i *Issuer) SetCookie(w http.ResponseWriter, session string) {
+	if session == "" {
+		i.setCookie(w, "", -time.Second)
+		return
+	}
+	i.setCookie(w, session, 8*time.Hour)
+}
+
+func browser(r *http.Request) registry.Browser {
+	return registry.Browser{Address: r.RemoteAddr, Name: r.UserAgent()}
 }
 
 // page writes a page. A form on it may lead back to the client of a.
@@ -104,18 +134,38 @@ type notice struct {
 	Back        template.URL // where to go on, if anywhere
 }
 
-type signInForm struct{ Return, Wrong string }
-
-func (i *Issuer) signInPage(w http.ResponseWriter, r *http.Request) {
-	i.page(w, r, http.StatusOK, nil, "signin", signInForm{Return: returnTo(r.URL.Query().Get("return"))})
+type signInForm struct {
+	Return, Wrong string
+	Code          string // from the link that the administrator was given
+	Provider      string // that people can sign in with, as they call it
 }
 
-// returnTo is where to go after signing in: back to the authorization endpoint, the accounts, or what waits for an answer, and nowhere else.
+func (i *Issuer) signInPage(w http.ResponseWriter, r *http.Request) {
+	form := signInForm{Return: returnTo(r.URL.Query().Get("return")), Code: clip(r.URL.Query().Get("code"))}
+	if p, err := i.SignInProvider(r.Context()); err == nil {
+		form.Provider = p.Called()
+	} else if !errors.Is(err, store.ErrNotFound) {
+		i.trouble(w, r, identity.Owner{}, err)
+		return
+	}
+	i.page(w, r, http.StatusOK, nil, "signin", form)
+}
+
+// path is that of the control plane's URL: a proxy in front may serve it below one.
+func (i *Issuer) path() string {
+	u, err := url.Parse(i.URL)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(u.Path, "/")
+}
+
+// returnTo is where to go after signing in: back to the authorization endpoint, the accounts, the console, or what waits for an answer, and nowhere else.
 func returnTo(s string) string {
 	if approvalPath.MatchString(s) {
 		return s
 	}
-	if (strings.HasPrefix(s, "/oauth/authorize?") || s == "/accounts" || strings.HasPrefix(s, "/accounts/") && !strings.Contains(s, "..")) && len(s) <= maxForm && !strings.ContainsAny(s, "\r\n\\") {
+	if (strings.HasPrefix(s, "/oauth/authorize?") || s == "/console/" || strings.HasPrefix(s, "/console/") && !strings.Contains(s, "..") || s == "/accounts" || strings.HasPrefix(s, "/accounts/") && !strings.Contains(s, "..")) && len(s) <= maxForm && !strings.ContainsAny(s, "\r\n\\") {
 		return s
 	}
 	return ""
@@ -128,12 +178,12 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var session string
-	var person identity.Owner
+	var person store.Session
 	if err = i.ticket(r.Context(), store.SignInCode, registry.SignInText(form["code"]), new(identity.OwnerID)); errors.Is(err, store.ErrNotFound) {
 		err = registry.ErrSignIn // who guesses does not hold up those who write
 	} else if err == nil {
 		_, err = i.Registry.Do(r.Context(), registry.Actor{Name: registry.Self.Name, Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
-			session, person, err = c.SignIn(form["code"])
+			session, person, err = c.SignIn(form["code"], browser(r))
 			return err
 		})
 	}
@@ -152,31 +202,35 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		i.page(w, r, http.StatusForbidden, nil, "signin", signInForm{returnTo(form["return"]), strings.ToUpper(text[:1]) + text[1:] + "."})
+		i.page(w, r, http.StatusForbidden, nil, "signin", signInForm{Return: returnTo(form["return"]), Wrong: strings.ToUpper(text[:1]) + text[1:] + "."})
 		return
 	case err != nil:
 		_, text, status := status(err)
 		i.page(w, r, status, nil, "notice", notice{Title: "You are not signed in", Text: text})
 		return
 	}
-	i.setCookie(w, session, 8*time.Hour)
+	i.SetCookie(w, session)
 	if to := returnTo(form["return"]); to != "" {
-		http.Redirect(w, r, to, http.StatusSeeOther)
+		http.Redirect(w, r, i.path()+to, http.StatusSeeOther)
+		return
+	}
+	if person.Owner == "" { // there is nothing on the pages for who owns nothing
+		http.Redirect(w, r, i.path()+"/console/", http.StatusSeeOther)
 		return
 	}
 	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed in", Text: "Now connect a client: give it the address of an upstream at the gateway, and it will bring you here. What waits for your answer is at " + i.URL + "/approvals, and your accounts at upstreams at " + i.URL + "/accounts.", Person: person.Name})
 }
 
 func (i *Issuer) signOut(w http.ResponseWriter, r *http.Request) {
-	if _, session, err := i.Person(r); err == nil {
-		_, err = i.Registry.Do(r.Context(), registry.Actor{Source: r.RemoteAddr}, func(c *registry.Change) error { return c.SignOut(session) })
+	if session := i.Cookie(r); session != "" {
+		_, err := i.Registry.Do(r.Context(), registry.Actor{Source: r.RemoteAddr}, func(c *registry.Change) error { return c.SignOut(session, false) })
 		if err != nil {
 			_, text, status := status(err)
 			i.page(w, r, status, nil, "notice", notice{Title: "You are still signed in", Text: text})
 			return
 		}
 	}
-	i.setCookie(w, "", -time.Second)
+	i.SetCookie(w, "")
 	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed out", Text: "You can close this page."})
 }
 

@@ -234,6 +234,12 @@ func (m *Manifest) owner(r *reader, name string, key, n *yaml.Node) {
 				o.value.Members = append(o.value.Members, identity.OwnerID(m))
 			}
 		},
+		"roles": func(n *yaml.Node) {
+			o.value.Roles = []identity.Role{}
+			for _, role := range r.list(n, "roles") {
+				o.value.Roles = append(o.value.Roles, identity.Role(role))
+			}
+		},
 		"backup": func(n *yaml.Node) { o.backupAt, o.value.Backup = r.at(n), identity.OwnerID(r.text(n, "backup")) },
 	})
 	if o.value.Name == "" {

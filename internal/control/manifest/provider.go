@@ -41,6 +41,17 @@ func (m *Manifest) provider(r *reader, name string, key, n *yaml.Node) {
 		"audience":       at("audience", func(n *yaml.Node) { v.Audience = r.list(n, "audience") }),
 		"life":           at("life", func(n *yaml.Node) { v.Life = r.text(n, "life") }),
 		"public_clients": &v.Public,
+		"client_id":      at("client_id", func(n *yaml.Node) { v.Client = r.text(n, "client_id") }),
+		"label":          at("label", func(n *yaml.Node) { v.Label = r.text(n, "label") }),
+		"groups":         at("groups", func(n *yaml.Node) { v.Groups = r.text(n, "groups") }),
+		"roles": at("roles", func(n *yaml.Node) {
+			v.Roles = map[string][]identity.Role{}
+			r.members(n, "roles", func(group, list *yaml.Node) {
+				for _, role := range r.list(list, "roles") {
+					v.Roles[group.Value] = append(v.Roles[group.Value], identity.Role(role))
+				}
+			})
+		}),
 		"jwks": at("jwks", func(n *yaml.Node) {
 			if s := r.text(n, "jwks"); isPath(s) {
 				v.JWKS = m.file(r, n)

@@ -29,7 +29,7 @@ type Answer struct {
 // Approver is who answers: a person by their session, or an operator.
 type Approver struct {
 	Session  string
-	Operator string // operator:<name>
+	Operator string // operator:<name>; with a session, a person who answers as one
 }
 
 // Refusal says why an answer was not taken.
@@ -99,7 +99,7 @@ func (c *Change) answer(who Approver, w Answer) (store.Approval, error) {
 		return c.deny(a, v, w.Kill)
 	}
 	for _, one := range mine {
-		if one.Fresh > 0 && who.Operator == "" && c.Now().Sub(since) > one.Fresh {
+		if one.Fresh > 0 && who.Session != "" && c.Now().Sub(since) > one.Fresh {
 			return a, &Stale{one.Fresh}
 		}
 	}
@@ -122,15 +122,17 @@ func (c *Change) answer(who Approver, w Answer) (store.Approval, error) {
 
 // approver says who it is, and when they signed in.
 func (c *Change) approver(who Approver) (identity.OwnerID, time.Time, error) {
-	if who.Operator != "" {
+	if who.Session == "" {
 		return identity.OwnerID(who.Operator), time.Time{}, nil
 	}
-	o, since, err := SignedInAt(c.Tx, who.Session)
-	if errors.Is(err, store.ErrNotFound) {
-		return "", since, &Refusal{"nobody is signed in any more, or who was has left"}
+	v, err := Visit(c.Tx, who.Session)
+	if errors.Is(err, store.ErrNotFound) || err == nil && v.Owner == "" && who.Operator == "" {
+		return "", v.Began, &Refusal{"nobody is signed in any more, or who was has left"}
 	}
-	c.by.Name = Person(o.ID)
-	return o.ID, since, err
+	if c.by.Name = v.Person; who.Operator != "" {
+		return identity.OwnerID(who.Operator), v.Began, err
+	}
+	return v.Owner, v.Began, err
 }
 
 // takes says why a question takes no answer of that person's now, or nil. A yes can be taken
@@ -148,7 +150,10 @@ func (c *Change) takes(a store.Approval, by identity.OwnerID, yes bool) error {
 	case a.State == feed.Expired || !c.Now().Before(a.Expires):
 		return &Conflict{"this question has expired; if it is asked again, it is another one"}
 	}
-	if yes && slices.ContainsFunc(a.Decisions, func(v store.Verdict) bool { return v.By == by }) {
+	same := func(v store.Verdict) bool { // an operator is nobody else by being an owner, too
+		return strings.TrimPrefix(string(v.By), feed.OperatorPrefix) == strings.TrimPrefix(string(by), feed.OperatorPrefix)
+	}
+	if yes && slices.ContainsFunc(a.Decisions, same) {
 		return &Conflict{"you have said yes already; somebody else has to, too"}
 	}
 	return nil

@@ -174,7 +174,7 @@ func TestSignIn(t *testing.T) {
 		return code
 	}
 	signIn := func(code string) (session string, err error) {
-		_, err = w.Do(t.Context(), maya, func(c *registry.Change) (err error) { session, _, err = c.SignIn(code); return err })
+		_, err = w.Do(t.Context(), maya, func(c *registry.Change) (err error) { session, _, err = c.SignIn(code, registry.Browser{}); return err })
 		return session, err
 	}
 	who := func(session string) (o identity.Owner) {
@@ -199,7 +199,7 @@ func TestSignIn(t *testing.T) {
 		t.Error("a session of yesterday")
 	}
 	session, _ = signIn(issue())
-	w.do(func(c *registry.Change) error { return c.SignOut(session) })
+	w.do(func(c *registry.Change) error { return c.SignOut(session, false) })
 	if who(session).ID != "" {
 		t.Error("signed out, and still in")
 	}
@@ -233,16 +233,16 @@ func TestKillEndsSessions(t *testing.T) {
 		var session, other string
 		w.do(func(c *registry.Change) (err error) {
 			first, _, err1 := c.NewSignIn("maya")
-			session, _, err = c.SignIn(first)
+			session, _, err = c.SignIn(first, registry.Browser{})
 			bens, _, err2 := c.NewSignIn("ben")
 			var err3 error
-			other, _, err3 = c.SignIn(bens)
+			other, _, err3 = c.SignIn(bens, registry.Browser{})
 			return errors.Join(err, err1, err2, err3)
 		})
 		w.do(func(c *registry.Change) error {
 			code, _, err := c.NewSignIn("maya")
 			_, err2 := c.Kill(aim, "test")
-			if _, _, err := c.SignIn(code); !errors.Is(err, registry.ErrSignIn) {
+			if _, _, err := c.SignIn(code, registry.Browser{}); !errors.Is(err, registry.ErrSignIn) {
 				t.Errorf("%s: a code of before the kill: %v", name, err)
 			}
 			return errors.Join(err, err2)

@@ -20,7 +20,7 @@ func (w *world) session(owner identity.OwnerID) (session string) {
 	w.do(func(c *registry.Change) error {
 		code, _, err := c.NewSignIn(owner)
 		if err == nil {
-			session, _, err = c.SignIn(code)
+			session, _, err = c.SignIn(code, registry.Browser{})
 		}
 		return err
 	})

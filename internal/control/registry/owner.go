@@ -15,6 +15,8 @@ import (
 // its backup; what has no living backup is suspended.
 func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	what := "owner " + string(o.ID)
+	slices.Sort(o.Roles)
+	o.Roles = slices.Compact(o.Roles)
 	if o.State == "" {
 		o.State = identity.OwnerActive
 	}
@@ -35,6 +37,11 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	if len(o.Members) > 0 && !o.Team {
 		bad("members", "a person has none; say that it is a team")
 	}
+	if err := identity.CheckRoles(o.Roles); err != nil {
+		bad("roles", err.Error())
+	} else if len(o.Roles) > 0 && o.Team {
+		bad("roles", "a team signs in nowhere; give them to its members")
+	}
 	if slices.Contains(o.Members, o.ID) {
 		bad("members", "a team is no member of itself; name people")
 	}
@@ -48,6 +55,15 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	}
 	if err != nil {
 		return Outcome{}, err
+	}
+	if o.Roles == nil { // left out, they stay
+		o.Roles = old.Roles
+	}
+	if o.State == identity.OwnerGone {
+		o.Roles = nil
+	}
+	if len(o.Roles) == 0 {
+		o.Roles = nil
 	}
 	if o.Generation, o.Stopped = old.Generation, old.Stopped; old.State == identity.OwnerActive && o.State == identity.OwnerGone {
 		o.Generation++ // nothing is done in the name of who has left
@@ -137,7 +153,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err := errors.Join(err, c.EndSessions(o.ID), c.takeBack(o.ID, o.Name+" has left."), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
+	if err := errors.Join(err, c.EndSessions(store.Ended{Owner: o.ID}), c.takeBack(o.ID, o.Name+" has left."), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
 		return err
 	}
 	for _, i := range list {
@@ -218,7 +234,7 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 		}
 	}
 	const removed = "The owner was removed." // who gets the same name later is another
-	if err := errors.Join(c.EndSessions(id), c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
+	if err := errors.Join(c.EndSessions(store.Ended{Owner: id}), c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
 		return err
 	}
 	err = c.DeleteOwner(id)

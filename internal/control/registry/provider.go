@@ -44,13 +44,50 @@ func (c *Change) PutProvider(p identity.Provider) (Outcome, error) {
 	if created {
 		kind = "provider.add"
 	}
-	if err := errors.Join(c.Tx.PutProvider(p), c.record(kind, p.Name, "", "", out.detail())); err != nil {
+	if err := errors.Join(c.Tx.PutProvider(p), c.EndSessions(store.Ended{Provider: p.Name}), c.record(kind, p.Name, "", "", out.detail())); err != nil {
 		return out, err
 	}
 	if !created && (!slices.Contains(p.Uses, identity.IDJAG) || p.Issuer != old.Issuer || string(p.JWKS) != string(old.JWKS)) {
 		return out, c.unvouch(p.Name, "The identity provider "+p.Name+" is no longer trusted for it as it was.")
 	}
 	return out, nil
+}
+
+// PutProviderClient is PutProvider with the secret that Lanyard shows at the provider when people sign in; nil: the one it has stays.
+func (c *Change) PutProviderClient(p identity.Provider, secret *string) (Outcome, error) {
+	out, err := c.PutProvider(p)
+	if err != nil || secret == nil {
+		return out, err
+	}
+	if !slices.Contains(p.Uses, identity.SignIn) {
+		return out, &Invalid{"provider " + p.Name, "client_secret", "it is of sign_in, which it is not trusted for"}
+	}
+	return out, errors.Join(c.PutSecret(store.ProviderClient(p.Name), []byte(*secret)), c.record("provider.client_secret", p.Name, "", "", nil))
+}
+
+// checkSignIn is the part about people who sign in.
+func (c *Change) checkSignIn(p identity.Provider, bad func(field, text string)) error {
+	if !slices.Contains(p.Uses, identity.SignIn) {
+		if p.Client != "" || p.Groups != "" || len(p.Roles) > 0 || p.Label != "" {
+			bad("client_id", "client_id, label, groups and roles are of sign_in, which it is not trusted for")
+		}
+		return nil
+	}
+	if p.Client == "" {
+		bad("client_id", "sign_in needs the client that you registered there for Lanyard")
+	}
+	for group, roles := range p.Roles {
+		if err := identity.CheckRoles(roles); group == "" || err != nil {
+			bad("roles", fmt.Sprintf("of the group %q: %v", group, err))
+		}
+	}
+	all, err := c.Providers()
+	for _, o := range all {
+		if o.Name != p.Name && slices.Contains(o.Uses, identity.SignIn) {
+			bad("uses", "people sign in with "+o.Name+" already, and there is one place to sign in")
+		}
+	}
+	return err
 }
 
 func (c *Change) checkProvider(p identity.Provider) error {
@@ -72,11 +109,11 @@ func (c *Change) checkProvider(p identity.Provider) error {
 		}
 	}
 	if len(p.Uses) == 0 {
-		bad("uses", "say what it is trusted for: id_jag, on_behalf, attest")
+		bad("uses", "say what it is trusted for: id_jag, on_behalf, attest, sign_in")
 	}
 	for _, use := range p.Uses {
 		if !slices.Contains(identity.ProviderUses, use) {
-			bad("uses", fmt.Sprintf("%q is nothing that a provider can be trusted for; there is id_jag, on_behalf and attest", use))
+			bad("uses", fmt.Sprintf("%q is nothing that a provider can be trusted for; there is id_jag, on_behalf, attest and sign_in", use))
 		}
 	}
 	if uses := slices.Contains(p.Uses, identity.OnBehalf); uses && len(p.Audience) == 0 {
@@ -86,6 +123,9 @@ func (c *Change) checkProvider(p identity.Provider) error {
 	}
 	if slices.Contains(p.Audience, "") {
 		bad("audience", "one of them is empty")
+	}
+	if err := c.checkSignIn(p, bad); err != nil {
+		return err
 	}
 	for _, d := range p.Domains {
 		if d == "" || strings.ContainsAny(d, "@*/ ") {
@@ -133,7 +173,7 @@ func (c *Change) SwitchProvider(name string, on bool, reason string) error {
 	kind := "provider.enable"
 	if !on {
 		kind = "provider.disable"
-		err = c.unvouch(name, "The identity provider "+name+" is disabled.")
+		err = errors.Join(c.unvouch(name, "The identity provider "+name+" is disabled."), c.EndSessions(store.Ended{Provider: name}))
 	}
 	p.Disabled = !on
 	p.Version++
@@ -159,7 +199,7 @@ func (c *Change) RemoveProvider(name string) error {
 	if _, err := c.Provider(name); err != nil {
 		return missing(err, "provider", name)
 	}
-	return errors.Join(c.unvouch(name, "The identity provider "+name+" is removed."), c.DeleteProvider(name), c.record("provider.remove", name, "", "", nil))
+	return errors.Join(c.unvouch(name, "The identity provider "+name+" is removed."), c.EndSessions(store.Ended{Provider: name}), c.DeleteSecret(store.ProviderClient(name)), c.DeleteProvider(name), c.record("provider.remove", name, "", "", nil))
 }
 
 // unvouch ends the credentials that stand on a provider's word, and so the tokens got with them.

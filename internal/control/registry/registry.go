@@ -50,6 +50,9 @@ type Actor struct {
 	Name   string
 	Source string // peer address, if it came over the network
 
+	Session string                // the id of a person's, if one does it
+	Still   func(*store.Tx) error // why the actor may not do it, asked in the transaction in which it is done; nil: it may
+
 	chain []string // who is behind it, when that is known to be more than Name
 }
 
@@ -111,6 +114,11 @@ func (r *Registry) Try(ctx context.Context, by Actor, f func(*Change) error) err
 
 func (r *Registry) run(tx *store.Tx, by Actor, f func(*Change) error) (*Change, error) {
 	c := &Change{Tx: tx, r: r, by: by, moved: map[string]bool{}}
+	if by.Still != nil {
+		if err := by.Still(tx); err != nil {
+			return c, err
+		}
+	}
 	if err := f(c); err != nil {
 		return c, err
 	}

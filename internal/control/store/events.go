@@ -119,6 +119,27 @@ func (db *DB) Search(ctx context.Context, q ledger.Query, before int64, limit in
 	return found, nil
 }
 
+// Events goes through the events from an index on, up to the last of now.
+func (db *DB) Events(ctx context.Context, from int64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		h, err := db.current(ctx)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		for leaf, err := range db.leaves(ctx, db.r, from, h.tree.Size()) {
+			var e ledger.Event
+			if err == nil {
+				e, err = ledger.Parse(leaf)
+			}
+			if !yield(Entry{from, leaf, e}, err) || err != nil {
+				return
+			}
+			from++
+		}
+	}
+}
+
 // Tail goes through the events from an index on, and waits for more, until ctx or the store ends.
 func (db *DB) Tail(ctx context.Context, from int64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
@@ -150,6 +171,42 @@ func (db *DB) Tail(ctx context.Context, from int64) iter.Seq2[Entry, error] {
 			}
 		}
 	}
+}
+
+// EventIndex returns where an event is in the ledger, or ErrNotFound.
+func (tx *Tx) EventIndex(id string) (index int64, err error) {
+	return index, tx.row("SELECT seq FROM events WHERE id = $1", []any{id}, &index)
+}
+
+// Leaf returns the event at an index as it was recorded, or ErrNotFound.
+func (tx *Tx) Leaf(index int64) (leaf []byte, err error) {
+	return leaf, tx.row("SELECT leaf FROM events WHERE seq = $1", []any{index}, &leaf)
+}
+
+// Since returns the index of the first event that is not older than t, as far as events lie in the order of their times.
+func (db *DB) Since(ctx context.Context, t time.Time) (int64, error) {
+	h, err := db.current(ctx)
+	if err != nil {
+		return 0, err
+	}
+	from, to := int64(0), h.tree.Size()
+	for from < to {
+		middle := (from + to) / 2
+		part, err := db.part(ctx, db.r, middle, middle+1)
+		if err != nil || len(part) != 1 {
+			return 0, errors.Join(err, fmt.Errorf("reading event %d of the ledger", middle))
+		}
+		e, err := ledger.Parse(part[0])
+		if err != nil {
+			return 0, fmt.Errorf("ledger is damaged: event %d: %w", middle, err)
+		}
+		if e.Time.Before(t) {
+			from = middle + 1
+		} else {
+			to = middle
+		}
+	}
+	return from, nil
 }
 
 // Index returns where an event is in the ledger, or ErrNotFound.

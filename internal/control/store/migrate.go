@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -81,8 +82,8 @@ func (db *DB) step(ctx context.Context, tx *sql.Tx, n int) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	if strings.HasSuffix(name, "_lists.sql") {
-		if err := db.indexSearch(ctx, tx); err != nil {
+	if strings.HasSuffix(name, "_people.sql") {
+		if err := errors.Join(fillListed(ctx, tx), db.indexSearch(ctx, tx)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

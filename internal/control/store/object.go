@@ -139,13 +139,14 @@ func (r *identityRow) fix() {
 
 // PutIdentity adds or changes an identity. Its name may not be another's, of whatever kind.
 func (tx *Tx) PutIdentity(i identity.Identity) error {
-	_, err := tx.exec(`INSERT INTO identities (id, name, kind, owner, state, expires, generation, killed_by, killed_from, version, parent, born, ended, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+	_, err := tx.exec(`INSERT INTO identities (id, name, kind, owner, state, expires, generation, killed_by, killed_from, version, parent, born, ended, doc, environment, created, search)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, state = excluded.state, expires = excluded.expires,
 		generation = excluded.generation, killed_by = excluded.killed_by, killed_from = excluded.killed_from, version = excluded.version,
-		ended = CASE WHEN excluded.ended > 0 AND identities.ended > 0 THEN identities.ended ELSE excluded.ended END, doc = excluded.doc`,
+		ended = CASE WHEN excluded.ended > 0 AND identities.ended > 0 THEN identities.ended ELSE excluded.ended END, doc = excluded.doc,
+		environment = excluded.environment, created = excluded.created, search = excluded.search`,
 		i.ID.String(), i.ID.Name(), string(i.ID.Kind()), nullable(i.Owner), string(i.State), micros(i.Expires), i.Generation, i.KilledBy, string(i.KilledFrom), i.Version,
-		nullable(i.Parent.ID.String()), i.Parent.Generation, tx.ended(i.State), encode(i))
+		nullable(i.Parent.ID.String()), i.Parent.Generation, tx.ended(i.State), encode(i), i.Environment, micros(i.Created), searched(i))
 	tx.change(feed.Change{Identity: &i})
 	return err
 }

@@ -13,6 +13,9 @@ func (tx *Tx) PutProvider(p identity.Provider) error {
 	return err
 }
 
+// ProviderClient is the name under which the secret of our client at a provider is kept.
+func ProviderClient(provider string) string { return "provider/" + provider }
+
 // Provider returns the provider of that name, or ErrNotFound.
 func (tx *Tx) Provider(name string) (identity.Provider, error) {
 	return one(tx, "SELECT doc FROM providers WHERE name = $1", name, none[identity.Provider], nil)

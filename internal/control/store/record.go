@@ -206,6 +206,9 @@ func (db *DB) flushTouched() error {
 			if _, err := tx.ExecContext(ctx, "UPDATE credentials SET last_used = $1 WHERE id = $2 AND last_used < $1", when.UnixMicro(), id); err != nil {
 				return err
 			}
+			if _, err := tx.ExecContext(ctx, "UPDATE identities SET used = $1 WHERE id = (SELECT identity FROM credentials WHERE id = $2) AND used < $1", when.UnixMicro(), id); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM tickets WHERE kind = $1 AND expires < $2", string(ClientAssertion), micros(db.now())); err != nil {
 			return err

@@ -14,7 +14,7 @@ BEGIN
 		CREATE EXTENSION pg_trgm SCHEMA public;
 	END IF;
 	SELECT quote_ident(n.nspname) INTO place FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm';
-	EXECUTE 'CREATE INDEX IF NOT EXISTS identities_search ON identities USING gin (name ' || place || '.gin_trgm_ops)';
+	EXECUTE 'CREATE INDEX IF NOT EXISTS identities_search ON identities USING gin (search ' || place || '.gin_trgm_ops)';
 EXCEPTION WHEN OTHERS THEN
 	RAISE NOTICE 'parts of names are searched without an index: %', SQLERRM;
 END $$`

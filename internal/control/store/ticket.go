@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
-
-	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
 // TicketKind is what a ticket is for. One of a kind is none of another.
@@ -16,7 +14,9 @@ type TicketKind string
 
 const (
 	SignInCode        TicketKind = "sign-in"
-	Session           TicketKind = "session"
+	DeviceCode        TicketKind = "device"    // what a program shows that a person is to let in
+	UserCode          TicketKind = "user code" // what that person enters for it
+	Ceremony          TicketKind = "ceremony"  // a passkey that is being made or shown
 	AuthorizationCode TicketKind = "code"
 	RefreshToken      TicketKind = "refresh"
 	RegisteredClient  TicketKind = "client"
@@ -63,17 +63,6 @@ func (tx *Tx) Ticket(kind TicketKind, text string, v any) (time.Time, error) {
 func (tx *Tx) DeleteTicket(kind TicketKind, text string) error {
 	tx.changed = true
 	_, err := tx.exec("DELETE FROM tickets WHERE kind = $1 AND hash = $2", string(kind), TicketHash(text))
-	return err
-}
-
-// EndSessions forgets the sessions and the sign-in codes of an owner; of all when there is none.
-func (tx *Tx) EndSessions(owner identity.OwnerID) error {
-	tx.changed = true
-	query, args := "DELETE FROM tickets WHERE kind IN ($1, $2)", []any{string(SignInCode), string(Session)}
-	if owner != "" {
-		query, args = query+" AND doc = $3", append(args, encode(owner))
-	}
-	_, err := tx.exec(query, args...)
 	return err
 }
 

@@ -11,7 +11,9 @@ import (
 )
 
 // since11 takes back what the migrations from the eleventh on made.
-var since11 = []string{"DROP INDEX identities_kind", "DROP INDEX identities_state", "DROP INDEX identities_roots", "DROP TABLE statuses", "DROP TABLE receivers", "DROP TABLE signals",
+var since11 = []string{"DROP TABLE sessions", "DROP TABLE passkeys", "DROP INDEX IF EXISTS identities_search", "DROP INDEX identities_by_owner", "DROP INDEX identities_by_end", "DROP INDEX identities_by_use",
+	"DROP INDEX identities_by_birth", "ALTER TABLE identities DROP COLUMN environment", "ALTER TABLE identities DROP COLUMN created", "ALTER TABLE identities DROP COLUMN used", "ALTER TABLE identities DROP COLUMN search",
+	"DROP INDEX identities_kind", "DROP INDEX identities_state", "DROP INDEX identities_roots", "DROP TABLE statuses", "DROP TABLE receivers", "DROP TABLE signals",
 	"DROP INDEX outbox_approval", "ALTER TABLE acks DROP COLUMN turn", "DROP TABLE former_owners", "DROP TABLE yeses"}
 
 // migrated: a store of two versions before knows its keys, and where its identities were killed from it does not.
@@ -40,7 +42,11 @@ func migrated(t *testing.T, k kit) {
 		if c.ID != key.ID || i.State != identity.Active || i.KilledFrom != "" {
 			t.Errorf("%+v %+v", c, i)
 		}
-		return errors.Join(err, err2)
+		found, n, err3 := find(tx, store.Listing{Query: "TESTS", Sort: "created", Limit: 10})
+		if n != 1 || found != "bot" {
+			t.Errorf("found by what it is for: %s, %d", found, n)
+		}
+		return errors.Join(err, err2, err3)
 	})
 	k.must(db.UnsafeExec("INSERT INTO schema_version (version) VALUES ($1)", know+1))
 	k.must(db.Close())

@@ -22,10 +22,10 @@ func tickets(t *testing.T, k kit) {
 	get := func(kind store.TicketKind, text string) (v string, err error) {
 		return v, db.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Ticket(kind, text, &v); return err })
 	}
-	put(store.Session, "one", time.Hour, "maya")
+	put(store.DeviceCode, "one", time.Hour, "maya")
 	put(store.AuthorizationCode, "one", time.Minute, "code")
-	put(store.Session, "one", 2*time.Hour, "ben")
-	if v, err := get(store.Session, "one"); v != "ben" || err != nil {
+	put(store.DeviceCode, "one", 2*time.Hour, "ben")
+	if v, err := get(store.DeviceCode, "one"); v != "ben" || err != nil {
 		t.Errorf("%q %v", v, err)
 	}
 	if v, err := get(store.RefreshToken, "one"); !errors.Is(err, store.ErrNotFound) {
@@ -36,7 +36,7 @@ func tickets(t *testing.T, k kit) {
 		t.Errorf("expired: %v", err)
 	}
 	k.read(db, func(tx *store.Tx) error {
-		n, err := tx.CountTickets(store.Session)
+		n, err := tx.CountTickets(store.DeviceCode)
 		if n != 1 {
 			t.Errorf("%d sessions", n)
 		}
@@ -44,25 +44,12 @@ func tickets(t *testing.T, k kit) {
 	})
 	k.write(db, func(tx *store.Tx) error {
 		tx.Record(Event("ticket.delete"))
-		return errors.Join(tx.DeleteTicket(store.Session, "one"), tx.DeleteTicket(store.Session, "two"))
+		return errors.Join(tx.DeleteTicket(store.DeviceCode, "one"), tx.DeleteTicket(store.DeviceCode, "two"))
 	})
-	if _, err := get(store.Session, "one"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := get(store.DeviceCode, "one"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("deleted: %v", err)
 	}
-	put(store.Session, "mayas", time.Hour, "maya")
-	put(store.SignInCode, "mayas", time.Hour, "maya")
-	put(store.Session, "bens", time.Hour, "ben")
-	k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions("maya") })
-	_, err1 := get(store.Session, "mayas")
-	_, err2 := get(store.SignInCode, "mayas")
-	if v, err := get(store.Session, "bens"); !errors.Is(err1, store.ErrNotFound) || !errors.Is(err2, store.ErrNotFound) || v != "ben" {
-		t.Errorf("maya's sessions are ended: %v %v; ben's: %q %v", err1, err2, v, err)
-	}
-	k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions("") })
-	if _, err := get(store.Session, "bens"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("all sessions are ended: %v", err)
-	}
-	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutTicket(store.Session, "x", now, "x") }); !errors.Is(err, store.ErrUnrecorded) {
+	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutTicket(store.DeviceCode, "x", now, "x") }); !errors.Is(err, store.ErrUnrecorded) {
 		t.Errorf("without an event: %v", err)
 	}
 }

@@ -1,0 +1,72 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/ledger"
+)
+
+// Home counts what the caller sees, and what is over counts no more.
+func TestHome(t *testing.T) {
+	p := start(t)
+	office(p)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); p.count(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	n := 0
+	record := func(who, owner, upstream string, outcome ledger.Outcome, times int) {
+		var events []ledger.Event
+		for range times {
+			n++
+			events = append(events, ledger.Event{ID: fmt.Sprintf("evt_%012d", n), Time: p.Now(), Type: "request", Outcome: outcome, Actor: "spiffe://lanyard.local/agent/" + who, Owner: owner, Upstream: upstream})
+		}
+		if err := p.Store.Record(t.Context(), events); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record("mayas", "maya", "files", ledger.Allowed, 5)
+	record("mayas", "maya", "files", ledger.Pending, 5)
+	record("mayas", "maya", "files", ledger.Refused, 10)
+	record("bens", "ben", "books", ledger.Allowed, 31)
+	record("bens", "ben", "books", ledger.Refused, 10)
+	record("bens", "ben", "books", ledger.Failed, 3)
+	p.must("PUT", "/v1/identities/brief", `{"kind":"agent","owner":"ben","purpose":"x","expires":"3d"}`)
+	maya := p.begin("maya")
+	want := func(what, session string, want Home) {
+		t.Helper()
+		var got Home
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			status, answer := 0, ""
+			if session == "" {
+				status, answer = p.ask("GET", "/v1/home", "")
+			} else {
+				status, answer = p.visit(session, "GET", "/v1/home", "")
+			}
+			if err := json.Unmarshal([]byte(answer), &got); err != nil || status != 200 {
+				t.Fatal(status, answer)
+			}
+			if got == want || time.Now().After(end) {
+				break
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+	}
+	want("everything", "", Home{Expiring: 1, Odd: 1, Today: Today{59, 20, 2}, Down: 1})
+	want("maya's", maya, Home{Odd: 1, Today: Today{15, 10, 1}})
+	record("bens", "ben", "books", ledger.Allowed, 1)
+	want("an upstream that is back", "", Home{Expiring: 1, Odd: 1, Today: Today{60, 20, 2}})
+	p.must("POST", "/v1/kill", `{"upstream":"files","reason":"x"}`)
+	want("one that is cut off", maya, Home{Odd: 1, Today: Today{15, 10, 1}, Down: 1})
+	p.ahead.Add(int64(25 * time.Hour))
+	want("a day later", "", Home{Expiring: 1, Down: 1})
+	p.must("PUT", "/v1/owners/ben", `{"name":"Ben Okri","email":"ben@example.com","gone":true}`)
+	p.ahead.Add(int64(30 * 24 * time.Hour))
+	want("nobody is there for ben's, and nobody uses maya's", "", Home{Unused: 2, Ownerless: 2, Down: 1})
+}

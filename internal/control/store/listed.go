@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// Listing selects identities, sorts them, and takes a part. Empty fields select all.
+type Listing struct {
+	Owner       identity.OwnerID
+	Owners      []identity.OwnerID // one of these; nil: whoever
+	State       identity.State
+	Kind        identity.Kind
+	Environment string
+	Query       string             // somewhere in the name, the purpose or the owner, in any case
+	QueryOwners []identity.OwnerID // or it is one of these owners'
+	Name        string             // part of the name
+	Of          identity.ID        // started by this one
+	Roots       bool               // started by nobody
+	Expiring    time.Time          // they end by then, and nobody stopped them before
+	Unused      time.Time          // they may act, and have not since then, nor were they made later
+	Ownerless   bool               // nobody who is there answers for them
+	Gone        []identity.OwnerID // owners who have left
+	Sort        Sort
+	Down        bool
+	After       *Place // those after it
+	Limit       int    // at most
+}
+
+// Sort is what identities are sorted by; by name, where that is the same.
+type Sort string
+
+// sorts are the columns of each: all have an index, with name.
+var sorts = map[Sort]string{"name": "name", "owner": "COALESCE(owner, '')", "state": "state", "expires": "expires", "last_used": "used", "created": "created"}
+
+// Place is where one identity stands in a listing.
+type Place struct {
+	Key  any // text, or microseconds
+	Name string
+}
+
+// searched is what an identity is found by.
+func searched(i identity.Identity) string {
+	return strings.ToLower(i.ID.Name() + "\n" + i.Purpose + "\n" + string(i.Owner))
+}
+
+// wheres are the conditions of a query, with its arguments.
+type wheres struct {
+	tests []string
+	args  []any
+}
+
+// add adds a test with one ? for each value.
+func (w *wheres) add(test string, values ...any) {
+	for _, v := range values {
+		w.args = append(w.args, v)
+		test = strings.Replace(test, "?", "$"+strconv.Itoa(len(w.args)), 1)
+	}
+	w.tests = append(w.tests, test)
+}
+
+// in adds that column is one of list.
+func (w *wheres) in(column string, list []identity.OwnerID) string {
+	if len(list) == 0 {
+		return "1 = 0"
+	}
+	places := make([]string, len(list))
+	for i, v := range list {
+		w.args = append(w.args, string(v))
+		places[i] = "$" + strconv.Itoa(len(w.args))
+	}
+	return column + " IN (" + strings.Join(places, ", ") + ")"
+}
+
+func (w *wheres) text() string {
+	if len(w.tests) == 0 {
+		return ""
+	}
+	return "WHERE " + strings.Join(w.tests, " AND ") + " "
+}
+
+func contains(s string) string {
+	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(s)) + "%"
+}
+
+func (l *Listing) wheres(now time.Time) *wheres {
+	w := &wheres{}
+	if l.Owners != nil {
+		w.tests = append(w.tests, w.in("owner", l.Owners))
+	}
+	if l.Owner != "" {
+		w.add("owner = ?", string(l.Owner))
+	}
+	if l.State != "" {
+		w.add("state = ?", string(l.State))
+	}
+	if l.Kind != "" {
+		w.add("kind = ?", string(l.Kind))
+	}
+	if l.Environment != "" {
+		w.add("environment = ?", l.Environment)
+	}
+	if l.Name != "" {
+		w.add("search LIKE ? ESCAPE '!'", contains(l.Name)) // which has an index, where there is one
+		w.add("name LIKE ? ESCAPE '!'", contains(l.Name))
+	}
+	if l.Query != "" {
+		w.add("(search LIKE ? ESCAPE '!'", contains(l.Query))
+		w.tests[len(w.tests)-1] += " OR " + w.in("owner", l.QueryOwners) + ")"
+	}
+	if !l.Of.IsZero() {
+		w.add("parent = ?", l.Of.String())
+	}
+	if l.Roots {
+		w.add("parent IS NULL")
+	}
+	if !l.Expiring.IsZero() {
+		w.add("parent IS NULL AND state IN ('active', 'suspended') AND expires > ? AND expires <= ?", micros(now), micros(l.Expiring))
+	}
+	if !l.Unused.IsZero() {
+		w.add("parent IS NULL AND state = 'active' AND used < ? AND created < ?", micros(l.Unused), micros(l.Unused))
+	}
+	if l.Ownerless {
+		w.tests = append(w.tests, "parent IS NULL AND state NOT IN ('retired', 'killed') AND (owner IS NULL OR "+w.in("owner", l.Gone)+")")
+	}
+	return w
+}
+
+// Listed lists identities, and where the last of them stands when there may be more.
+func (tx *Tx) Listed(l Listing) (out []identity.Identity, next *Place, err error) {
+	key, ok := sorts[l.Sort]
+	if !ok {
+		return nil, nil, fmt.Errorf("identities are not sorted by %q", l.Sort)
+	}
+	w, than, down := l.wheres(tx.now), ">", ""
+	if l.Down {
+		than, down = "<", " DESC"
+	}
+	order := key + down + ", name" + down
+	if l.Sort == "name" {
+		order = "name" + down
+	}
+	switch {
+	case l.After == nil:
+	case l.Sort == "name":
+		w.add("name "+than+" ?", l.After.Name)
+	default:
+		w.add("("+key+", name) "+than+" (?, ?)", l.After.Key, l.After.Name)
+	}
+	query := strings.Replace(identityColumns, "SELECT doc", "SELECT "+key+", doc", 1) + w.text() + "ORDER BY " + order + " LIMIT " + strconv.Itoa(l.Limit)
+	var last any
+	for i, err := range rows(tx, func(row scanner) (identity.Identity, error) { return scanListed(row, &last) }, query, w.args...) {
+		if err != nil {
+			return nil, nil, err
+		}
+		out = append(out, i)
+	}
+	if n := len(out); n > 0 && n == l.Limit {
+		next = &Place{last, out[n-1].ID.Name()}
+	}
+	return out, next, nil
+}
+
+func scanListed(row scanner, key *any) (identity.Identity, error) {
+	var r identityRow
+	var b []byte
+	if err := row.Scan(append([]any{key, &b}, r.columns()...)...); err != nil {
+		return identity.Identity{}, err
+	}
+	if text, ok := (*key).([]byte); ok {
+		*key = string(text)
+	}
+	r, err := decoded(b, r, (*identityRow).fix)
+	return r.Identity, err
+}
+
+// Count is how many identities l selects, up to most.
+func (tx *Tx) Count(l Listing, most int) (n int, err error) {
+	w := l.wheres(tx.now)
+	return n, tx.row("SELECT COUNT(*) FROM (SELECT 1 FROM identities "+w.text()+"LIMIT "+strconv.Itoa(most)+") found", w.args, &n)
+}
+
+// fillListed is the part of a migration that no SQL of both engines could do.
+func fillListed(ctx context.Context, tx *sql.Tx) error {
+	after := ""
+	for {
+		part, err := listedAfter(ctx, tx, after)
+		if err != nil || len(part) == 0 {
+			return err
+		}
+		for _, i := range part {
+			if after = i.ID.String(); i.ID.IsZero() {
+				return errors.New("an identity in the store is damaged")
+			}
+			_, err := tx.ExecContext(ctx, `UPDATE identities SET environment = $1, created = $2, search = $3,
+				used = COALESCE((SELECT MAX(last_used) FROM credentials WHERE identity = $4), 0) WHERE id = $4`,
+				i.Environment, micros(i.Created), searched(i), after)
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func listedAfter(ctx context.Context, tx *sql.Tx, after string) (part []identity.Identity, err error) {
+	r, err := tx.QueryContext(ctx, "SELECT doc FROM identities WHERE id > $1 ORDER BY id LIMIT 1000", after)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for r.Next() {
+		i, err := doc[identity.Identity](r)
+		if err != nil {
+			return nil, err
+		}
+		part = append(part, i)
+	}
+	return part, r.Err()
+}

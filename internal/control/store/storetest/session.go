@@ -1,0 +1,175 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
+)
+
+// sessions: one is found by its text until it ends, and those of a person, an owner or a provider end together.
+func sessions(t *testing.T, k kit) {
+	now := Epoch
+	k.Now = func() time.Time { return now }
+	db := k.open()
+	put := func(text, person, provider string, owner identity.OwnerID) {
+		k.write(db, func(tx *store.Tx) error {
+			tx.Record(Event("owner.sign_in"))
+			return tx.PutSession(text, store.Session{ID: "ses_" + text, Person: person, Owner: owner, Provider: provider, Method: store.ByLink, Expires: now.Add(time.Hour)})
+		})
+	}
+	left := func() (list []string) {
+		k.read(db, func(tx *store.Tx) error {
+			for _, text := range []string{"a", "b", "c", "d"} {
+				s, err := tx.Session(text)
+				if err == nil && s.ID == "ses_"+text {
+					list = append(list, text)
+				} else if !errors.Is(err, store.ErrNotFound) {
+					return err
+				}
+			}
+			return nil
+		})
+		return list
+	}
+	for name, test := range map[string]struct {
+		end  store.Ended
+		want []string
+	}{
+		"a person's": {store.Ended{Person: "owner:maya"}, []string{"c", "d"}}, "an owner's but one": {store.Ended{Owner: "maya", But: "ses_b"}, []string{"b", "c", "d"}},
+		"a provider's": {store.Ended{Provider: "sso"}, []string{"a", "d"}}, "all": {store.Ended{}, nil}, "all but one": {store.Ended{But: "ses_d"}, []string{"d"}},
+	} {
+		put("a", "owner:maya", "", "maya")
+		put("b", "owner:maya", "sso", "maya")
+		put("c", "person:sso/1", "sso", "")
+		put("d", "operator:admin", "", "")
+		if got := left(); !slices.Equal(got, []string{"a", "b", "c", "d"}) {
+			t.Fatalf("all that there are: %v", got)
+		}
+		k.write(db, func(tx *store.Tx) error {
+			tx.Record(Event("owner.sign_in_code"))
+			return tx.PutTicket(store.SignInCode, "mayas", now.Add(time.Hour), identity.OwnerID("maya"))
+		})
+		k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions(test.end) })
+		if got := left(); !slices.Equal(got, test.want) {
+			t.Errorf("%s: left are %v, want %v", name, got, test.want)
+		}
+		k.read(db, func(tx *store.Tx) error {
+			var id identity.OwnerID
+			_, err := tx.Ticket(store.SignInCode, "mayas", &id)
+			if gone := errors.Is(err, store.ErrNotFound); gone != (test.end.Owner == "maya" || name == "all" || name == "all but one") {
+				t.Errorf("%s: maya's code: %v", name, err)
+			}
+			return nil
+		})
+		k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions(store.Ended{}) })
+	}
+	put("a", "owner:maya", "", "maya")
+	put("b", "owner:maya", "", "maya")
+	k.read(db, func(tx *store.Tx) error {
+		list, err := tx.Sessions("owner:maya")
+		if len(list) != 2 || list[0].ID != "ses_a" {
+			t.Errorf("maya's: %v", list)
+		}
+		return err
+	})
+	k.write(db, func(tx *store.Tx) error {
+		tx.Record(Event("x"))
+		if err := tx.DeleteSession("owner:ben", "ses_a"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("ben ends maya's: %v", err)
+		}
+		return tx.DeleteSession("owner:maya", "ses_a")
+	})
+	if got := left(); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("after one ended: %v", got)
+	}
+	if now = now.Add(time.Hour); left() != nil {
+		t.Error("a session is good after its end")
+	}
+}
+
+// listed: identities are found, sorted and given in parts that fit together.
+func listed(t *testing.T, k kit) {
+	now := Epoch
+	k.Now = func() time.Time { return now }
+	db := k.open()
+	k.write(db, func(tx *store.Tx) error {
+		err := errors.Join(tx.PutOwner(maya), tx.PutOwner(identity.Owner{ID: "ben", State: identity.OwnerGone}))
+		for n, i := range []identity.Identity{
+			{Purpose: "Reads 100% of Mail", Owner: "maya", State: identity.Active, Expires: now.Add(time.Hour)},
+			{Purpose: "Files", Owner: "ben", State: identity.Suspended, Expires: now.Add(1000 * time.Hour), Environment: "test"},
+			{Purpose: "Files", Owner: "maya", State: identity.Active, Expires: now.Add(2000 * time.Hour), Created: now.Add(-time.Hour)},
+			{Purpose: "Old", Owner: "ben", State: identity.Retired, Expires: now.Add(3000 * time.Hour)},
+			{Purpose: "A child's", Owner: "maya", State: identity.Active, Expires: now.Add(time.Hour), Parent: identity.Link{ID: identity.MustID("spiffe://lanyard.local/agent/a0")}},
+		} {
+			i.ID = identity.MustID(fmt.Sprint("spiffe://lanyard.local/agent/a", n))
+			if i.Created.IsZero() {
+				i.Created = now.Add(-time.Duration(100+n) * 24 * time.Hour)
+			}
+			err = errors.Join(err, tx.PutIdentity(i))
+		}
+		return errors.Join(err, tx.PutCredential(identity.Credential{ID: "cred_2", Identity: identity.MustID("spiffe://lanyard.local/agent/a2"), Thumbprint: "t2"}))
+	})
+	for want, l := range map[string]store.Listing{
+		"a0 a1 a2 a3 a4": {Sort: "name"}, "a4 a3 a2 a1 a0": {Sort: "name", Down: true}, "a1 a3 a0 a2 a4": {Sort: "owner"}, "a1 a3 a4 a2 a0": {Sort: "state", Down: true},
+		"a4 a3 a1 a0 a2": {Sort: "created"}, "a0 a4 a1 a2 a3": {Sort: "expires"}, "a3 a1": {Sort: "last_used", Down: true, Owner: "ben"}, "a0": {Sort: "name", Query: "100% OF m"},
+		"a1 a2": {Sort: "name", Query: "files"}, "": {Sort: "name", Query: "%f"}, "a1 a3 a4": {Sort: "name", Query: "child", QueryOwners: []identity.OwnerID{"ben"}},
+		"a1": {Sort: "name", Environment: "test"}, "a0 a2 a4": {Sort: "name", Owners: []identity.OwnerID{"maya", "kim"}}, " ": {Sort: "name", Owners: []identity.OwnerID{}},
+		"a0 ": {Sort: "name", Expiring: now.Add(24 * time.Hour)}, " a1": {Sort: "name", Ownerless: true, Gone: []identity.OwnerID{"ben"}}, " a0": {Sort: "name", Unused: now.Add(-30 * 24 * time.Hour)},
+		"a0 a1 a2 a3": {Sort: "name", Roots: true}, "a3": {Sort: "name", State: identity.Retired}, "a2 ": {Sort: "name", Name: "A2"},
+	} {
+		for size := 1; size < 7; size++ {
+			l, got := l, []string{}
+			l.Limit = size
+			k.read(db, func(tx *store.Tx) error {
+				for {
+					part, next, err := tx.Listed(l)
+					if err != nil {
+						return err
+					}
+					for _, i := range part {
+						got = append(got, i.ID.Name())
+					}
+					if l.After = next; next == nil {
+						break
+					}
+				}
+				n, err := tx.Count(l, 100)
+				if n != len(got) {
+					t.Errorf("%+v: %d are counted, and %v listed", l, n, got)
+				}
+				return err
+			})
+			if strings.Join(got, " ") != strings.TrimSpace(want) {
+				t.Errorf("%+v in parts of %d: %v, want %s", l, size, got, want)
+			}
+		}
+	}
+	db.TouchCredential("cred_2", now)
+	k.must(db.Close())
+	db = k.open()
+	if got, _, _ := finds(t, db, store.Listing{Sort: "last_used", Down: true, Limit: 1}); got != "a2" {
+		t.Errorf("the last that was used: %s", got)
+	}
+	if _, _, err := finds(t, db, store.Listing{Sort: "doc", Limit: 1}); err == nil {
+		t.Error("sorted by what nobody sorts by")
+	}
+}
+
+func finds(t *testing.T, db *store.DB, l store.Listing) (names string, n int, err error) {
+	err = db.Read(t.Context(), func(tx *store.Tx) (err error) { names, n, err = find(tx, l); return err })
+	return names, n, err
+}
+
+func find(tx *store.Tx, l store.Listing) (names string, n int, err error) {
+	list, _, err := tx.Listed(l)
+	for _, i := range list {
+		names += i.ID.Name()
+	}
+	return names, len(list), err
+}

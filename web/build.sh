@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# build.sh: the console into web/dist, from where it is embedded; nothing when what is there was built from the same files.
+set -euo pipefail
+cd "$(dirname "$0")"
+if ! cmp -s package-lock.json node_modules/.installed-lock; then
+	npm ci --no-audit --no-fund --loglevel=error
+	cp package-lock.json node_modules/.installed-lock
+fi
+sum=$( (git ls-files -z --cached --others --exclude-standard . ../docs/reference/openapi.json 2>/dev/null || find . ../docs/reference/openapi.json \( -name node_modules -o -name dist \) -prune -o -type f -print0) |
+	grep -zvE '^(test/|pages/|.*\.go$)' | sort -z | xargs -0 sha256sum 2>/dev/null | sha256sum)
+if [ "$(cat dist/.built 2>/dev/null)" != "$sum" ]; then
+	npm run --silent build
+	echo "$sum" >dist/.built
+fi

@@ -1,0 +1,124 @@
+import { Button, Group, Switch, Text } from '@mantine/core'
+import { IconPlus } from '@tabler/icons-react'
+import { useQuery } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
+import { useState } from 'react'
+import { home } from '../api/queries'
+import { useMay, useMe } from '../app/session'
+import { useLive } from '../app/stream'
+import { Card, Head } from '../parts/bits'
+import { Events } from '../parts/Events'
+import { Await, Empty, Failure, Waiting } from '../parts/States'
+
+type Tile = { n: number; of: string; to: string; search?: Record<string, string>; now?: boolean }
+
+export default function Home() {
+  const me = useMe()
+  const may = useMay()
+  const q = useQuery(home)
+  return (
+    <>
+      <Head title={greeting(me.name)} sub={me.owner && !me.roles.some((r) => r !== 'owner') ? 'This is about what is yours.' : 'This is about everything that you may see.'}>
+        {may('put-identity') && (
+          <Button component={Link} to="/new" leftSection={<IconPlus size={16} />}>
+            New agent
+          </Button>
+        )}
+      </Head>
+      <Await of={q} lines={6}>
+        {(h) => {
+          const needs: Tile[] = [
+            { n: h.approvals, of: h.approvals === 1 ? 'approval waits' : 'approvals wait', to: '/approvals', now: true },
+            { n: h.odd, of: h.odd === 1 ? 'behaves oddly' : 'behave oddly', to: '/ledger', search: { outcome: 'refused', since: '24h' }, now: true },
+            { n: h.ownerless, of: 'without a working owner', to: '/identities', search: { needs: 'ownerless' }, now: true },
+            { n: h.expiring, of: h.expiring === 1 ? 'is about to expire' : 'are about to expire', to: '/identities', search: { needs: 'expiring', sort: 'expires' } },
+            { n: h.unused, of: h.unused === 1 ? 'is not used' : 'are not used', to: '/identities', search: { needs: 'unused', sort: 'last_used' } },
+            { n: h.upstreams_down, of: h.upstreams_down === 1 ? 'upstream is down' : 'upstreams are down', to: '/upstreams', now: true },
+          ]
+          const quiet = needs.every((t) => t.n === 0)
+          return (
+            <>
+              <section aria-label="What needs you now" style={{ marginBottom: 16 }}>
+                <Group justify="space-between" mb={8}>
+                  <Text fw={600}>What needs you now</Text>
+                  {quiet && (
+                    <Text size="sm" className="good">
+                      Nothing. All is calm.
+                    </Text>
+                  )}
+                </Group>
+                <div className="tiles">
+                  {needs.map((t) => (
+                    <Link key={t.of} to={t.to} search={t.search as never} className={`card tile ${t.n === 0 ? 'quiet' : t.now ? 'now' : ''}`}>
+                      <div className="n">{t.n.toLocaleString()}</div>
+                      <Text size="sm" c="dimmed">
+                        {t.of}
+                      </Text>
+                    </Link>
+                  ))}
+                </div>
+              </section>
+              <section aria-label="Today" style={{ marginBottom: 16 }}>
+                <Text fw={600} mb={8}>
+                  What your agents did today
+                </Text>
+                <div className="tiles">
+                  <Today n={h.today.requests} of="requests" search={{ type: 'request', since: today() }} />
+                  <Today n={h.today.refused} of="of them refused" search={{ type: 'request', outcome: 'refused', since: today() }} />
+                  <Today n={h.today.identities} of="identities at work" search={{ type: 'request', since: today() }} />
+                </div>
+              </section>
+            </>
+          )
+        }}
+      </Await>
+      <Live />
+    </>
+  )
+}
+
+function Today({ n, of, search }: { n: number; of: string; search: Record<string, string> }) {
+  return (
+    <Link to="/ledger" search={search as never} className={`card tile ${n === 0 ? 'quiet' : ''}`}>
+      <div className="n">{n.toLocaleString()}</div>
+      <Text size="sm" c="dimmed">
+        {of}
+      </Text>
+    </Link>
+  )
+}
+
+function Live() {
+  const [requests, setRequests] = useState(false)
+  const { list, live, error, fresh } = useLive(requests ? { type: 'request' } : {}, 25)
+  return (
+    <Card
+      title="Live activity"
+      side={
+        <Group gap="md">
+          <Switch size="xs" label="Requests only" checked={requests} onChange={(e) => setRequests(e.currentTarget.checked)} />
+          <Text size="sm" c="dimmed" role="status" component="span">
+            <span className={`dot ${live === 'live' ? 'good' : 'wait'}`} aria-hidden style={{ marginRight: 6 }} />
+            {live === 'live' ? 'live' : live === 'away' ? 'interrupted, trying again' : 'connecting'}
+          </Text>
+        </Group>
+      }
+    >
+      {error ? <Failure error={error} /> : !list ? <Waiting lines={6} /> : list.length ? <Events of={list} fresh={fresh} /> : (
+        <Empty title="Nothing has happened yet">What your agents do shows here as they do it.</Empty>
+      )}
+    </Card>
+  )
+}
+
+const today = () => {
+  const d = new Date()
+  d.setHours(0, 0, 0, 0)
+  return d.toISOString().replace(/\.\d+Z$/, 'Z')
+}
+
+function greeting(name: string) {
+  const h = new Date().getHours()
+  const first = name.split(/\s+/)[0]?.slice(0, 30) ?? ''
+  return `Good ${h < 5 ? 'night' : h < 12 ? 'morning' : h < 18 ? 'afternoon' : 'evening'}, ${first}`
+}

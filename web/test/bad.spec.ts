@@ -1,0 +1,95 @@
+import { evil, expect, signIn, test } from './world'
+
+// What goes wrong, and what others try.
+
+test('a session that ends in the midst of a form: the form stays, and goes on', async ({ page, world, context }) => {
+  await signIn(page, world, 'maya', 'new?way=key')
+  const name = `late-${test.info().project.name}`
+  await page.getByLabel('Name', { exact: false }).first().fill(name)
+  await page.getByLabel('Purpose').fill('Comes late')
+  await context.clearCookies()
+  await page.getByRole('button', { name: 'Make it' }).click()
+  await expect(page.getByText('Your session has ended')).toBeVisible()
+  const [other] = await Promise.all([context.waitForEvent('page'), page.getByRole('link', { name: 'Sign in' }).click()])
+  await other.getByLabel('Sign-in code').fill(world.code('maya'))
+  await other.getByRole('button', { name: 'Sign in with the code' }).click()
+  await expect(page.getByText('Your session has ended')).toHaveCount(0)
+  await expect(page.getByRole('region', { name: 'How does it prove that?' })).toBeVisible()
+})
+
+test('the control plane is away: what is there stays and says so, and it comes back', async ({ page, world }) => {
+  await signIn(page, world, 'maya', 'identities/invoice-bot')
+  await expect(page.getByText('is an agent of Maya Lind')).toBeVisible()
+  await page.route('**/v1/**', (r) => r.abort())
+  await page.getByRole('tab', { name: 'History' }).click()
+  await expect(page.getByText('The control plane is away')).toBeVisible()
+  await expect(page.getByText('is an agent of Maya Lind')).toBeVisible()
+  await page.unroute('**/v1/**')
+  await page.getByRole('button', { name: 'Try again' }).first().click()
+  await expect(page.getByText('registered invoice-bot')).toBeVisible()
+})
+
+test('an owner sees what is theirs, an auditor changes nothing, and the API says so', async ({ page, world }) => {
+  await signIn(page, world, 'ben', 'identities')
+  await expect(page.getByRole('link', { name: 'support-helper' })).toBeVisible()
+  await expect(page.getByRole('link', { name: 'invoice-bot' })).toHaveCount(0)
+  await page.goto(`${world.control}/console/identities/invoice-bot`)
+  await expect(page.getByText('There is no such thing, or it is not yours to see')).toBeVisible()
+  await page.goto(`${world.control}/console/gateways`)
+  await expect(page.getByText('This is not yours to see')).toBeVisible()
+  await page.context().clearCookies()
+  await signIn(page, world, 'kim', 'identities/invoice-bot')
+  await expect(page.getByText('is an agent of Maya Lind')).toBeVisible()
+  await expect(page.getByRole('button', { name: 'Change' })).toHaveCount(0)
+  const status = await page.evaluate(async (url) => (await fetch(url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"reason":"no"}' })).status, `${world.control}/v1/identities/invoice-bot/suspend`)
+  expect(status).toBe(403)
+})
+
+test('what agents and upstreams write is text and nothing else, also long, and from right to left', async ({ page, world }) => {
+  world.ask(evil, 'evil-bot')
+  const rtl = `\u202Egnp.exe ${'ש'.repeat(40)}`
+  const long = 'x'.repeat(480)
+  const ask = (name: string, purpose: string) => world.lanyard('identity', 'register', name, '--owner', 'kim', '--purpose', purpose)
+  ask(`rtl-${test.info().project.name}`, rtl)
+  ask(`long-${test.info().project.name}`, long)
+  await signIn(page, world)
+  await expect(page.getByText('Live activity')).toBeVisible()
+  await page.goto(`${world.control}/console/identities/evil-bot`)
+  await expect(page.getByText(evil).first()).toBeVisible()
+  await page.getByRole('tab', { name: 'What it did' }).click()
+  await page.goto(`${world.control}/console/identities/rtl-${test.info().project.name}`)
+  await expect(page.getByText('[U+202E]').first()).toBeVisible()
+  await page.goto(`${world.control}/console/identities?q=long`)
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+  expect(wide, 'the page is not wider than the screen').toBeLessThanOrEqual(0)
+  await page.goto(`${world.control}/console/approvals`)
+  await page.getByRole('link', { name: /evil-bot wants to/ }).first().click()
+  await expect(page.getByRole('region', { name: 'The request' })).toContainText(evil)
+  await page.goto(`${world.control}/console/ledger?text=onerror`)
+  await expect(page.getByRole('heading', { name: 'Ledger' })).toBeVisible()
+  await page.goto(`${world.control}/console/owners/kim`)
+  await expect(page.getByText(evil).first()).toBeVisible()
+  await page.goto(`${world.control}/console/upstreams/notes?tab=offer`)
+  await expect(page.getByText('tools').first()).toBeVisible()
+})
+
+test('by keyboard alone: to the page, through the list, to the cord and back', async ({ page, world }) => {
+  test.skip(test.info().project.name === 'phone', 'a phone has none')
+  await signIn(page, world, 'maya', 'identities')
+  await expect(page.getByRole('link', { name: 'invoice-bot', exact: true })).toBeVisible()
+  await page.keyboard.press('Tab')
+  await expect(page.getByText('Skip to the page')).toBeFocused()
+  await page.keyboard.press('Enter')
+  await expect(page.locator('#main')).toBeFocused()
+  for (let n = 0; n < 40; n++) {
+    await page.keyboard.press('Tab')
+    if (await page.getByRole('link', { name: 'invoice-bot', exact: true }).evaluate((e) => e === document.activeElement)) break
+  }
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('heading', { name: 'invoice-bot', exact: true })).toBeVisible()
+  await page.getByRole('button', { name: 'Pull the cord' }).focus()
+  await page.keyboard.press('Enter')
+  await expect(page.getByLabel('Why?')).toBeFocused()
+  await page.keyboard.press('Escape')
+  await expect(page.getByRole('dialog')).toHaveCount(0)
+})
