@@ -49,7 +49,7 @@ func (m *model) rates(w io.Writer) {
 	for _, nodes := range []int{1, 3, 10, 30} {
 		mine := float64(m.gateways) / float64(nodes)
 		leases := renewals / float64(nodes) * m.each() * (1 - sending)
-		fmt.Fprintf(w, "| %d | %.0f | %.0f %% | %.0f |\n", nodes, max(0, float64(m.cores)-leases)/(mine*m.each()), leases*100, renewals*3)
+		fmt.Fprintf(w, "| %d | %.0f | %.0f %% | %.0f |\n", nodes, max(0, float64(m.cores)-leases)/(mine*m.each()), leases*100, renewals*2)
 	}
 	events := m.constants["events_per_s_into_pg"]
 	fmt.Fprintf(w, "\nOne database takes %.0f events/s as measured: of %d gateways, %.1f requests/s each. One core of a gateway serves %.0f/s.\n\n", events, m.gateways, events/float64(m.gateways), 1e6/m.constants["request_cpu"])
