@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 	"unique"
 
@@ -371,6 +372,7 @@ func (st *state) owner(o identity.Owner, removed bool) (*Stop, error) {
 		st.owners.drop(o.ID)
 	} else {
 		st.owners.put(o.ID, &o)
+		st.addresses.put(strings.ToLower(o.Email), o.ID) // one that is no longer theirs is told by the owner
 	}
 	if !known {
 		return nil, nil

@@ -47,8 +47,9 @@ type state struct {
 	subjects   *table[identity.ID, *Subject]
 	prints     *table[string, identity.ID] // thumbprint of a credential → whose
 	owners     *table[identity.OwnerID, *identity.Owner]
-	people     *table[identity.ID, *Subject] // owners as links of chains, once one was asked for
-	revoked    *table[string, time.Time]     // jti → when it can be forgotten
+	addresses  *table[string, identity.OwnerID] // of owners, in lower case
+	people     *table[identity.ID, *Subject]    // owners as links of chains, once one was asked for
+	revoked    *table[string, time.Time]        // jti → when it can be forgotten
 	tasks      *table[string, *Task]
 	taskCount  int // how many changes of tasks before the next sweep
 	revocation int // how many revoked tokens before the next sweep
@@ -75,7 +76,7 @@ func NewView() *View {
 
 func (v *View) newState() *state {
 	s := &state{view: v, subjects: newTable[identity.ID, *Subject](), prints: newTable[string, identity.ID](),
-		owners: newTable[identity.OwnerID, *identity.Owner](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024,
+		owners: newTable[identity.OwnerID, *identity.Owner](), addresses: newTable[string, identity.OwnerID](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024,
 		tasks: newTable[string, *Task](), taskCount: 1024, approvals: newTable[string, *Approval]()}
 	s.upstreams.Store(&map[string]*policy.Upstream{})
 	s.guardrails.Store(&map[string]policy.Guardrail{})
@@ -203,6 +204,17 @@ func (v *View) Owner(id identity.OwnerID) (identity.Owner, bool) {
 		return *o, true
 	}
 	return identity.Owner{}, false
+}
+
+// Address reports whether an email address, in lower case, is that of an owner who is there.
+func (v *View) Address(email string) bool {
+	st := v.now.Load()
+	id, ok := st.addresses.get(email)
+	if !ok {
+		return false
+	}
+	o, ok := st.owners.get(id)
+	return ok && o.State == identity.OwnerActive && strings.EqualFold(o.Email, email)
 }
 
 // Keys are what tokens are verified with: the same pointer until they change, nil before there are any.

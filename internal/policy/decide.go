@@ -11,6 +11,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 // EnvironmentGuardrail is built in: no identity calls an upstream of another environment.
@@ -28,8 +29,9 @@ type Request struct {
 	Call     Call
 	Upstream *Upstream
 	Now      time.Time
-	Source   string         // peer address
-	Chain    identity.Chain // all who are behind it, actor first
+	Source   string            // peer address
+	Chain    identity.Chain    // all who are behind it, actor first
+	Facts    *provenance.Facts // where its values came from; nil where nobody looked
 }
 
 // Subject is the identity a Set belongs to.
