@@ -1,6 +1,7 @@
 # make run    the example office behind a running Lanyard, step by step
 # make test   everything that .ci/run runs; installs what it needs
 # make bench  the figures: lines `ratio <name> <value>` and `bench <name> <value> <unit>`
+# make eval   a hijacked agent's recorded runs, played through the gateway; EVAL=DIR for another data set
 # make fuzz   every fuzz target, FUZZTIME each (default 60s)
 # make lint   gofmt, go vet, staticcheck, govulncheck where its database can be reached
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ FUZZTIME ?= 60s
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all build run test lint bench fuzz generate interop-deps clean
+.PHONY: all build run test lint bench eval fuzz generate interop-deps clean
 all: build
 
 # ---- build and run (room: cmd/lanyard) --------------------------------------
@@ -33,6 +34,10 @@ lint:
 
 bench: build
 	go run ./test/bench
+
+EVAL ?= test/eval/data
+eval: build
+	go run ./test/eval -data "$(EVAL)"
 
 fuzz:
 	test/fuzz.sh "$(FUZZTIME)"

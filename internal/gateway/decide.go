@@ -21,9 +21,6 @@ func (g *Gateway) decide(r *request) error {
 	if err != nil {
 		return err
 	}
-	if d.Guardrail || d.Ask != nil {
-		d.Reason = d.Explained(r.facts)
-	}
 	if (d.Allow || d.Ask != nil) && !inScope(r.claims.Scope, r.call.Class) {
 		d = policy.Decision{Reason: fmt.Sprintf("%s may do this, but its token is limited to the scope %q and %s is a %s: a token with that in its scope, or with none, is needed.",
 			r.claims.Actor().Name(), r.claims.Scope, r.call.Action, r.call.Class)}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
 	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -196,12 +195,4 @@ func traces(p *xast.Policy) (found bool) {
 		})
 	}
 	return found
-}
-
-// Explained is the reason of a decision with what is known of the values that it was about.
-func (d *Decision) Explained(f *provenance.Facts) string {
-	if f == nil || len(f.Why) == 0 {
-		return d.Reason
-	}
-	return d.Reason + " " + strings.Join(f.Why, " ")
 }

@@ -19,7 +19,7 @@ func (m *Memory) Judge(d *Directory, t *Tool, args []Argument) Facts {
 		f.why("The user's words do not ask to %s anything.", t.verb())
 	}
 	for _, a := range args {
-		switch t.role(a) {
+		switch t.Role(a.Name, a.Value) {
 		case Destination:
 			all := []string{a.Value}
 			if s := m.origin(d, a.Value); s.Origin == Unseen {
@@ -39,7 +39,7 @@ func (m *Memory) Judge(d *Directory, t *Tool, args []Argument) Facts {
 			}
 		case Object:
 			if t.Effect != Reads {
-				m.object(&f, a)
+				m.object(&f, t, a)
 			}
 		case Privilege:
 			if t.Effect != Reads {
@@ -56,7 +56,7 @@ func (m *Memory) links(d *Directory, f *Facts, a Argument) {
 	if p := plain.Replace(text); p != text {
 		text += "\n" + p
 	}
-	for v := range values(text) {
+	for v := range Values(text) {
 		s := m.origin(d, v)
 		add(&f.Links, s.Origin)
 		f.tell(a.Name, v, s)
@@ -83,8 +83,8 @@ func (m *Memory) links(d *Directory, f *Facts, a Argument) {
 }
 
 // object judges what something is done to: whether text that was read speaks of it, which is how somebody
-// else would have this thing chosen.
-func (m *Memory) object(f *Facts, a Argument) {
+// else would have this thing chosen, and whether what is named by an id, or deleted, was seen at all.
+func (m *Memory) object(f *Facts, t *Tool, a Argument) {
 	n := normal(a.Value)
 	if n == "" || m.words.has(n, isAddress(n)) {
 		return
@@ -93,10 +93,10 @@ func (m *Memory) object(f *Facts, a Argument) {
 	if !ok && len(n) > 4 && strings.ContainsFunc(n, unicode.IsLetter) && strings.Contains(m.said.String(), n) {
 		s, ok = Sighting{Tool: m.saidBy}, true
 	}
-	switch {
+	switch _, seen := m.values[n]; {
 	case ok:
 		s.Origin = Content
-	case m.full:
+	case m.full, !seen && (t.ids[a.Name] || t.Effect == Deletes):
 		s.Origin = Unseen
 	default:
 		return
@@ -170,4 +170,27 @@ func (t *Tool) verb() string {
 func (f *Facts) Unread(why string) {
 	add(&f.Destinations, Unseen)
 	f.why("%s", why)
+}
+
+// Summary says in short what is known of the call, without any value.
+func (f *Facts) Summary() string {
+	s := "effect " + string(f.Effect)
+	if !f.Meant {
+		s += ", not meant"
+	}
+	for _, part := range []struct {
+		name string
+		list []Origin
+	}{{"destinations", f.Destinations}, {"links", f.Links}, {"objects", f.Objects}, {"privileges", f.Privileges}} {
+		for i, o := range part.list {
+			if i == 0 {
+				s += ", " + part.name
+			}
+			s += " " + string(o)
+		}
+	}
+	if len(f.Labels) > 0 {
+		s += ", labels " + strings.Join(f.Labels, " ")
+	}
+	return s
 }

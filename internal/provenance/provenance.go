@@ -149,7 +149,7 @@ func (m *Memory) Confirm(t *Tool, args []Argument) {
 	defer m.mu.Unlock()
 	m.verbs |= t.kinds
 	for _, a := range args {
-		if r := t.role(a); r == Destination || r == Privilege {
+		if r := t.Role(a.Name, a.Value); r == Destination || r == Privilege {
 			for _, v := range parts(a.Value) {
 				m.put(normal(v), Sighting{Origin: Confirmed, Tool: t.Name, Field: a.Name})
 			}

@@ -17,7 +17,7 @@ func (m *Memory) Read(d *Directory, t *Tool, args []Argument, result string, who
 	r := reading{m: m, d: d, tool: t.Name}
 	fetched := false
 	for _, a := range args {
-		role := t.role(a)
+		role := t.Role(a.Name, a.Value)
 		fetched = fetched || role == Destination && (t.urls[a.Name] || hasScheme(a.Value))
 		if role == Destination || role == Object {
 			n := normal(a.Value)
@@ -135,11 +135,11 @@ func (r *reading) text(s, path string, origin Origin) {
 			}
 		}
 	}
-	for v := range values(s) {
+	for v := range Values(s) {
 		take(v)
 	}
 	if p := plain.Replace(s); p != s {
-		for v := range values(p) {
+		for v := range Values(p) {
 			take(v)
 		}
 	}

@@ -32,6 +32,7 @@ type Tool struct {
 	kinds  kinds
 	roles  map[string]Role
 	urls   map[string]bool // arguments that are addresses on the web
+	ids    map[string]bool // arguments that name a thing by its id
 }
 
 // Argument is one text in the arguments of a call: of a list each, of an object each member under its path.
@@ -53,7 +54,7 @@ var (
 
 // Describe makes a tool of what its description says. roles, by argument, and effect overrule the rules.
 func Describe(name, summary string, reads bool, params []Parameter, effect Effect, roles map[string]Role) *Tool {
-	t := &Tool{Name: name, roles: map[string]Role{}, urls: map[string]bool{}}
+	t := &Tool{Name: name, roles: map[string]Role{}, urls: map[string]bool{}, ids: map[string]bool{}}
 	t.kinds = kindsOf(name, summary)
 	switch {
 	case effect != "":
@@ -74,6 +75,8 @@ func Describe(name, summary string, reads bool, params []Parameter, effect Effec
 			role = r
 		}
 		t.roles[p.Name], t.urls[p.Name] = role, web
+		w := split(p.Name)
+		t.ids[p.Name] = role == Object && len(w) > 0 && ids[w[len(w)-1]]
 	}
 	return t
 }
@@ -176,14 +179,14 @@ func (p Parameter) role() (r Role, web bool) {
 	return Object, false
 }
 
-// role is that of an argument; one that the schema tells nothing of is judged by its name.
-func (t *Tool) role(a Argument) Role {
-	r, known := t.roles[a.Name]
-	web := t.urls[a.Name]
+// Role is that of an argument with that value; one that the schema tells nothing of is judged by its name.
+func (t *Tool) Role(name, value string) Role {
+	r, known := t.roles[name]
+	web := t.urls[name]
 	if !known {
-		r, web = Parameter{Name: a.Name}.role()
+		r, web = Parameter{Name: name}.role()
 	}
-	if t.Effect == Reads && r == Destination && !web && !hasScheme(a.Value) { // whose messages are read; nothing goes there
+	if t.Effect == Reads && r == Destination && !web && !hasScheme(value) { // whose messages are read; nothing goes there
 		return Object
 	}
 	return r

@@ -152,8 +152,8 @@ func parts(v string) []string {
 	return strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ';' || r == '\n' || r == '\r' })
 }
 
-// values finds the addresses in a text.
-func values(text string) iter.Seq[string] {
+// Values finds the addresses in a text.
+func Values(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for w := range strings.FieldsFuncSeq(text, func(r rune) bool {
 			return unicode.IsSpace(r) || strings.ContainsRune("<>()[]{}\"'`,;|“”‘’«»", r)

@@ -79,7 +79,7 @@ func readWords(text string) words {
 			w.quoted[t.text] = true
 		}
 	}
-	for v := range values(text) {
+	for v := range Values(text) {
 		w.values[normal(v)] = true
 		for i := 1; i+1 < len(v); i++ { // our site example.com.They know: a blank was forgotten
 			if v[i] == '.' && unicode.IsUpper(rune(v[i+1])) && unicode.IsLower(rune(v[i-1])) && (hostLike(v[:i]) || mailLike(v[:i])) {

@@ -101,6 +101,7 @@ func (a *answer) take(c byte) error {
 	case '"':
 		a.quoted = true
 	}
+	a.hear(c)
 	switch {
 	case a.ended:
 		return errors.New("something follows the message")
@@ -136,7 +137,6 @@ func (a *answer) take(c byte) error {
 	if err := a.keep(c); err != nil {
 		return err
 	}
-	a.hear(c)
 	switch c {
 	case '{', '[':
 		a.depth++

@@ -11,7 +11,7 @@ const maxResult = 1 << 20
 
 // hear takes down the result, or the error, of an answer that somebody wants to know.
 func (a *answer) hear(c byte) {
-	if a.tell == nil || !a.value || a.name != "result" && a.name != "error" {
+	if a.tell == nil || !a.value || a.name != "result" && a.name != "error" || a.depth == 1 && !a.quoted && (c == ',' || c == '}') {
 		return
 	}
 	if len(a.result) == maxResult {
