@@ -53,7 +53,7 @@ func (m *Memory) Judge(d *Directory, t *Tool, args []Argument) Facts {
 // links judges the addresses in what is said.
 func (m *Memory) links(d *Directory, f *Facts, a Argument) {
 	text := a.Value
-	if p := plain.Replace(text); p != text {
+	if p := undisguised(text); p != text {
 		text += "\n" + p
 	}
 	for v := range Values(text) {

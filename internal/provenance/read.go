@@ -3,6 +3,7 @@ package provenance
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Read takes in what a call returned: a text, or JSON, of which whole says whether it is all. It is one document for each text of a reply.
@@ -138,7 +139,7 @@ func (r *reading) text(s, path string, origin Origin) {
 	for v := range Values(s) {
 		take(v)
 	}
-	if p := plain.Replace(s); p != s {
+	if p := undisguised(s); p != s {
 		for v := range Values(p) {
 			take(v)
 		}
@@ -195,6 +196,9 @@ func (r *reading) settle() {
 func references(s string) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for i, r := range s {
+			if r < 128 && r != '"' && r != '`' && r != '\'' {
+				continue
+			}
 			var end rune
 			switch r {
 			case '"', '`', '\'':
@@ -208,13 +212,13 @@ func references(s string) func(func(string) bool) {
 			default:
 				continue
 			}
-			rest := s[i+len(string(r)):]
+			rest := near(s[i+utf8.RuneLen(r):])
 			if j := strings.IndexRune(rest, end); j > 0 && j <= 128 && !strings.Contains(rest[:j], "\n") && !yield(rest[:j]) {
 				return
 			}
 		}
 		after := false
-		for w := range strings.FieldsFuncSeq(s, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("\"'`,;:()[]{}<>=", r) }) {
+		for w := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ':' || r == '=' || between(r) }) {
 			w = strings.TrimRight(w, ".!?")
 			if strings.HasPrefix(w, "#") && len(w) > 1 && !yield(w[1:]) {
 				return

@@ -155,12 +155,13 @@ func parts(v string) []string {
 // Values finds the addresses in a text.
 func Values(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for w := range strings.FieldsFuncSeq(text, func(r rune) bool {
-			return unicode.IsSpace(r) || strings.ContainsRune("<>()[]{}\"'`,;|“”‘’«»", r)
-		}) {
+		for w := range strings.FieldsFuncSeq(text, between) {
+			if strings.IndexByte(w, '@') < 0 && strings.IndexByte(w, '.') < 0 && strings.IndexByte(w, ':') < 0 && (len(w) < 15 || !strings.ContainsAny(w, "0123456789")) {
+				continue // most words
+			}
 			w = strings.TrimRight(w, ".,:!?…*_")
 			w = strings.TrimLeft(w, "*_")
-			if len(w) < 4 || !strings.ContainsAny(w, "@.:0123456789") {
+			if len(w) < 4 {
 				continue
 			}
 			if len(w) > 7 && strings.EqualFold(w[:7], "mailto:") {
@@ -180,6 +181,30 @@ func Values(text string) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+// ascii says which bytes stand between words in which an address may be.
+var ascii = func() (t [128]bool) {
+	for _, c := range " \t\n\v\f\r<>()[]{}\"'`,;|" {
+		t[c] = true
+	}
+	return t
+}()
+
+func between(r rune) bool {
+	if r < 128 {
+		return ascii[r]
+	}
+	return unicode.IsSpace(r) || strings.ContainsRune("“”‘’«»\u0085", r)
+}
+
+// undisguised is a text without ways of writing an address that people, and programs that look for links, still read as one.
+func undisguised(s string) string {
+	if !strings.ContainsAny(s, "[({%&") && !strings.Contains(s, "dot") && !strings.Contains(s, "DOT") && !strings.Contains(s, "xxp") && !strings.Contains(s, "XXp") &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r >= 128 }) {
+		return s
+	}
+	return plain.Replace(s)
 }
 
 // plain undoes ways of writing an address that people, and programs that look for links, still read as one.

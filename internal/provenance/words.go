@@ -39,7 +39,7 @@ func tokenize(s string) (list []token) {
 			switch {
 			case quote != 0 && r == quote:
 				quote = 0
-			case quote == 0 && (r == '"' || r == '`' || r == '\'' && (prev == ' ' || prev == '(' || prev == '\n')) && strings.ContainsRune(s[i+1:], r):
+			case quote == 0 && (r == '"' || r == '`' || r == '\'' && (prev == ' ' || prev == '(' || prev == '\n')) && strings.ContainsRune(near(s[i+1:]), r):
 				quote = r
 			case strings.ContainsRune(".!?;:\n,", r):
 				first = first || r != ',' || len(list) > 0 && quote == 0
@@ -50,6 +50,9 @@ func tokenize(s string) (list []token) {
 	end(len(s))
 	return list
 }
+
+// near is the beginning of a text: as far as a quotation goes.
+func near(s string) string { return s[:min(len(s), 256)] }
 
 // inWord reports whether a letter follows an apostrophe.
 func inWord(rest string) bool {
@@ -102,7 +105,7 @@ func fold(list []token) string {
 
 // has reports whether the user named v: an address exactly so, any other value word by word.
 func (w *words) has(v string, address bool) bool {
-	if address {
+	if address || w.values[v] {
 		return w.values[v]
 	}
 	list := tokenize(v)

@@ -1,15 +1,19 @@
 package provenance
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// yaml reads the block style of YAML as programs write it: maps and lists by indentation, texts plain,
+// blocks reads the block style of YAML as programs write it: maps and lists by indentation, texts plain,
 // quoted or as blocks. Tags, anchors, and maps and lists in one line are not read.
-type yaml struct {
+type blocks struct {
+	text  string
 	lines []string
+	from  []int // where each line begins in text
 	at    int
 	left  int
 	bad   bool
@@ -19,7 +23,13 @@ func parseYAML(s string) (node, bool) {
 	if strings.ContainsAny(s, "\t\r") && strings.Contains("\n"+s, "\n\t") || !utf8.ValidString(s) {
 		return node{}, false
 	}
-	y := &yaml{lines: strings.Split(strings.TrimRight(s, "\n"), "\n"), left: maxNodes}
+	s = strings.TrimRight(s, "\n")
+	y := &blocks{text: s, lines: strings.Split(s, "\n"), left: maxNodes}
+	at := 0
+	for _, l := range y.lines {
+		y.from = append(y.from, at)
+		at += len(l) + 1
+	}
 	if y.lines[0] == "---" {
 		y.at++
 	}
@@ -29,13 +39,13 @@ func parseYAML(s string) (node, bool) {
 	return n, !y.bad && y.at == len(y.lines) && n.kind != 's' && len(n.kids) > 0
 }
 
-func (y *yaml) blanks() {
+func (y *blocks) blanks() {
 	for y.at < len(y.lines) && strings.TrimSpace(y.lines[y.at]) == "" {
 		y.at++
 	}
 }
 
-func (y *yaml) fail() node {
+func (y *blocks) fail() node {
 	y.bad = true
 	return node{kind: 's'}
 }
@@ -43,7 +53,7 @@ func (y *yaml) fail() node {
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
 // block reads what begins at the current line with that indentation.
-func (y *yaml) block(in, depth int) node {
+func (y *blocks) block(in, depth int) node {
 	if y.left--; y.left < 0 || depth > maxDepth || y.at >= len(y.lines) || indent(y.lines[y.at]) != in {
 		return y.fail()
 	}
@@ -53,7 +63,7 @@ func (y *yaml) block(in, depth int) node {
 	return y.fields(in, depth)
 }
 
-func (y *yaml) list(in, depth int) node {
+func (y *blocks) list(in, depth int) node {
 	n := node{kind: 'l'}
 	for y.blanks(); !y.bad && y.at < len(y.lines) && indent(y.lines[y.at]) == in; y.blanks() {
 		l := y.lines[y.at][in:]
@@ -82,7 +92,7 @@ func (y *yaml) list(in, depth int) node {
 	return n
 }
 
-func (y *yaml) fields(in, depth int) node {
+func (y *blocks) fields(in, depth int) node {
 	n := node{kind: 'm'}
 	for y.blanks(); !y.bad && y.at < len(y.lines) && indent(y.lines[y.at]) == in; y.blanks() {
 		name, rest, ok := key(y.lines[y.at][in:])
@@ -145,24 +155,22 @@ func key(l string) (name, rest string, ok bool) {
 
 // quoted reads a quoted text that ends in s, and returns where.
 func quoted(s string) (text string, end int, ok bool) {
-	var b strings.Builder
+	var b []byte
 	for i := 1; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == s[0] && c == '\'' && i+1 < len(s) && s[i+1] == '\'':
-			b.WriteByte(c)
+			b = append(b, c)
 			i++
 		case c == s[0]:
-			return b.String(), i + 1, true
+			return string(b), i + 1, true
 		case c == '\\' && s[0] == '"':
-			n := escaped(&b, s[i+1:])
-			if n == 0 {
+			n := 0
+			if b, n = escaped(b, s[i+1:]); n == 0 {
 				return "", 0, false
 			}
 			i += n
 		case c == '\n': // folded: one is a blank, more are one less
-			text := strings.TrimRight(b.String(), " ")
-			b.Reset()
-			b.WriteString(text)
+			b = bytes.TrimRight(b, " ")
 			n := 0
 			for ; i < len(s) && (s[i] == '\n' || s[i] == ' '); i++ {
 				if s[i] == '\n' {
@@ -171,42 +179,40 @@ func quoted(s string) (text string, end int, ok bool) {
 			}
 			i--
 			if n == 1 {
-				b.WriteByte(' ')
+				b = append(b, ' ')
 			}
-			b.WriteString(strings.Repeat("\n", n-1))
+			b = append(b, strings.Repeat("\n", n-1)...)
 		default:
-			b.WriteByte(c)
+			b = append(b, c)
 		}
 	}
 	return "", 0, false
 }
 
-// escaped writes what an escape in double quotes stands for, and returns how long it is after its backslash; 0 for none.
-func escaped(b *strings.Builder, s string) int {
+// escaped adds what an escape in double quotes stands for, and returns how long it is after its backslash; 0 for none.
+func escaped(b []byte, s string) ([]byte, int) {
 	if s == "" {
-		return 0
+		return b, 0
 	}
 	if i := strings.IndexByte("0abtnvfre \"/\\N_LP", s[0]); i >= 0 {
-		b.WriteString([]string{"\x00", "\a", "\b", "\t", "\n", "\v", "\f", "\r", "\x1b", " ", "\"", "/", "\\", "\u0085", "\u00a0", "\u2028", "\u2029"}[i])
-		return 1
+		return append(b, []string{"\x00", "\a", "\b", "\t", "\n", "\v", "\f", "\r", "\x1b", " ", "\"", "/", "\\", "\u0085", "\u00a0", "\u2028", "\u2029"}[i]...), 1
 	}
 	if s[0] == '\n' { // the line goes on
-		return len(s) - len(strings.TrimLeft(s[1:], " "))
+		return b, len(s) - len(strings.TrimLeft(s[1:], " "))
 	}
 	size := map[byte]int{'x': 2, 'u': 4, 'U': 8}[s[0]]
 	if size == 0 || len(s) <= size {
-		return 0
+		return b, 0
 	}
 	r, err := strconv.ParseUint(s[1:1+size], 16, 32)
 	if err != nil {
-		return 0
+		return b, 0
 	}
-	b.WriteRune(rune(r))
-	return 1 + size
+	return utf8.AppendRune(b, rune(r)), 1 + size
 }
 
 // scalar reads the text that begins with rest in the current line, of a field or an item with that indentation.
-func (y *yaml) scalar(rest string, in int) node {
+func (y *blocks) scalar(rest string, in int) node {
 	if y.left--; y.left < 0 {
 		return y.fail()
 	}
@@ -214,24 +220,22 @@ func (y *yaml) scalar(rest string, in int) node {
 	from := y.at
 	switch rest[0] {
 	case '\'', '"':
-		whole := rest
-		for {
-			text, end, ok := quoted(whole)
-			if ok {
-				if tail := strings.TrimSpace(whole[end:]); tail != "" && tail[0] != '#' {
-					return y.fail()
-				}
-				return node{kind: 's', text: text}
-			}
-			more := y.at // one line at a time would be quadratic
-			for quote := rest[:1]; more < len(y.lines) && !strings.Contains(y.lines[more], quote); more++ {
-			}
-			if more >= len(y.lines) || more-from > 1<<14 {
-				return y.fail()
-			}
-			whole += "\n" + strings.Join(y.lines[y.at:more+1], "\n")
-			y.at = more + 1
+		rest = strings.TrimRightFunc(rest, unicode.IsSpace)
+		at := y.from[from-1] + len(strings.TrimRightFunc(y.lines[from-1], unicode.IsSpace)) - len(rest)
+		text, end, ok := quoted(y.text[at:])
+		if !ok {
+			return y.fail()
 		}
+		for end += at; y.at < len(y.lines) && y.from[y.at] < end; y.at++ {
+		}
+		tail := y.text[end:]
+		if y.at < len(y.lines) {
+			tail = y.text[end:y.from[y.at]]
+		}
+		if tail = strings.TrimSpace(tail); tail != "" && tail[0] != '#' {
+			return y.fail()
+		}
+		return node{kind: 's', text: text}
 	case '|', '>':
 		if len(rest) > 3 {
 			return y.fail()
@@ -248,10 +252,11 @@ func (y *yaml) scalar(rest string, in int) node {
 	case '&', '*', '!', '%', '@', '`', '#', ',', ']', '}':
 		return y.fail()
 	}
-	text, comment := rest, false
-	if text, _, comment = strings.Cut(text, " #"); comment {
+	if text, _, comment := strings.Cut(rest, " #"); comment {
 		return node{kind: 's', text: text}
 	}
+	var b strings.Builder
+	b.WriteString(rest)
 	for y.at < len(y.lines) {
 		l := strings.TrimSpace(y.lines[y.at])
 		if l != "" && indent(y.lines[y.at]) <= in {
@@ -260,10 +265,12 @@ func (y *yaml) scalar(rest string, in int) node {
 		if strings.Contains(l, ": ") || strings.HasSuffix(l, ":") || strings.Contains(l, " #") {
 			return y.fail()
 		}
-		text += " " + l
+		b.WriteByte(' ')
+		b.WriteString(l)
 		y.at++
 	}
-	if text = strings.TrimSpace(text); text == "null" || text == "~" {
+	text := strings.TrimSpace(b.String())
+	if text == "null" || text == "~" {
 		text = ""
 	}
 	return node{kind: 's', text: text}
