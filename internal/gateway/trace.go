@@ -71,7 +71,7 @@ func (g *Gateway) traced(r *request) {
 			m.Label(provenance.Untrusted)
 			return m
 		}
-		m := provenance.New(task.Words)
+		m := provenance.New(task.Said())
 		if task.Created.Before(g.began) || r.start.Sub(task.Created) > fresh {
 			m.Label(provenance.Untrusted) // it may have read before this gateway looked
 		}

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
@@ -181,6 +182,15 @@ func (s *TaskSet) Names(r Request) []string {
 func (s *TaskSet) May(r Request) bool {
 	q, err := s.set.question(&r)
 	return err == nil && slices.ContainsFunc(s.set.rules, func(r rule) bool { return r.concerns(&q) })
+}
+
+// Said is what the user said, if anybody but who works on the task stands for it: who operates Lanyard, or the person,
+// who saw it before saying yes. An identity that opens a task for itself may write what it likes.
+func (t *Task) Said() string {
+	if strings.HasPrefix(t.By, "operator:") || len(t.Asked) > 0 {
+		return t.Words
+	}
+	return ""
 }
 
 // Uses reports whether the scope names anything on the upstream.

@@ -90,7 +90,7 @@ func (m *Memory) object(f *Facts, t *Tool, a Argument) {
 		return
 	}
 	s, ok := m.refs[n]
-	if !ok && len(n) > 4 && strings.ContainsFunc(n, unicode.IsLetter) && strings.Contains(m.said.String(), n) {
+	if !ok && len(n) > 4 && strings.ContainsFunc(n, unicode.IsLetter) && m.speaksOf(n) {
 		s, ok = Sighting{Tool: m.saidBy}, true
 	}
 	switch _, seen := m.values[n]; {
@@ -103,6 +103,22 @@ func (m *Memory) object(f *Facts, t *Tool, a Argument) {
 	}
 	add(&f.Objects, s.Origin)
 	f.tell(a.Name, a.Value, s)
+}
+
+// speaksOf reports whether an untrusted text speaks of n, beside fields that are n and say no more.
+func (m *Memory) speaksOf(n string) bool {
+	rest := m.said.String()
+	for start := true; ; start = false {
+		i := strings.Index(rest, n)
+		if i < 0 {
+			return false
+		}
+		whole := (i == 0 && start || i > 0 && rest[i-1] == '\n') && rest[i+len(n)] == '\n'
+		if !whole {
+			return true
+		}
+		rest = rest[i+len(n):]
+	}
 }
 
 // privilege judges a value that says who may do what.

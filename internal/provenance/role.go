@@ -19,6 +19,9 @@ const (
 // Roles lists the roles, for people.
 var Roles = []Role{Destination, Object, Text, Privilege, Plain}
 
+// OwnURI is the format of an address by which a server names what it has; one of the web is an address all the same.
+const OwnURI = "own-uri"
+
 // Parameter is one argument of a tool, as its schema tells of it.
 type Parameter struct {
 	Name, Type, Format, Description string
@@ -30,7 +33,8 @@ type Tool struct {
 	Effect Effect
 	Labels []string // that reading with it gives
 	kinds  kinds
-	roles  map[string]Role
+	roles  map[string]Role // by the rules
+	said   map[string]Role // by the operator
 	urls   map[string]bool // arguments that are addresses on the web
 	ids    map[string]bool // arguments that name a thing by its id
 }
@@ -54,7 +58,7 @@ var (
 
 // Describe makes a tool of what its description says. roles, by argument, and effect overrule the rules.
 func Describe(name, summary string, reads bool, params []Parameter, effect Effect, roles map[string]Role) *Tool {
-	t := &Tool{Name: name, roles: map[string]Role{}, urls: map[string]bool{}, ids: map[string]bool{}}
+	t := &Tool{Name: name, roles: map[string]Role{}, said: roles, urls: map[string]bool{}, ids: map[string]bool{}}
 	t.kinds = kindsOf(name, summary)
 	switch {
 	case effect != "":
@@ -71,9 +75,6 @@ func Describe(name, summary string, reads bool, params []Parameter, effect Effec
 	}
 	for _, p := range params {
 		role, web := p.role()
-		if r, ok := roles[p.Name]; ok {
-			role = r
-		}
 		t.roles[p.Name], t.urls[p.Name] = role, web
 		w := split(p.Name)
 		t.ids[p.Name] = role == Object && len(w) > 0 && ids[w[len(w)-1]]
@@ -85,10 +86,26 @@ func Describe(name, summary string, reads bool, params []Parameter, effect Effec
 func kindsOf(name, summary string) kinds {
 	parts := strings.Split(name, ".")
 	for i := len(parts) - 1; i >= 0; i-- { // gmail.users.messages.send: the last part says it
-		for _, w := range split(parts[i]) {
-			if k, ok := verbs[w]; ok {
-				return k
+		list := split(parts[i])
+		for j, w := range list {
+			k, ok := verbs[w]
+			if !ok {
+				continue
 			}
+			if w == "open" && j+1 < len(list) && webs[list[j+1]] {
+				return kRead
+			}
+			for n, later := range list[j+1:] { // get_or_create, read_and_delete: the reading is not what matters
+				more := verbs[later]
+				joined := list[j+n] == "and" || list[j+n] == "or"
+				if deed, ok := deeds[later]; ok && light[w] {
+					return verbs[deed] | k
+				}
+				if k == kRead && more != 0 && more&kRead == 0 && (joined || !nouns[later]) {
+					return more
+				}
+			}
+			return k
 		}
 	}
 	for _, t := range tokenize(summary) {
@@ -129,6 +146,8 @@ func split(name string) (words []string) {
 // a thing unless what it is the id of is somebody or somewhere; then its format; then what its description says.
 func (p Parameter) role() (r Role, web bool) {
 	switch p.Format {
+	case OwnURI:
+		return Object, false
 	case "email", "idn-email":
 		return Destination, false
 	case "uri", "url", "uri-reference", "iri", "hostname", "idn-hostname":
@@ -181,10 +200,17 @@ func (p Parameter) role() (r Role, web bool) {
 
 // Role is that of an argument with that value; one that the schema tells nothing of is judged by its name.
 func (t *Tool) Role(name, value string) Role {
+	if r, ok := t.said[name]; ok {
+		return r
+	}
 	r, known := t.roles[name]
 	web := t.urls[name]
 	if !known {
 		r, web = Parameter{Name: name}.role()
+	}
+	switch { // whatever it is called, an address is where something goes
+	case r == Object && t.Effect != Reads && (mailLike(value) || iban(strings.ToLower(strings.ReplaceAll(value, " ", "")))), (r == Object || r == Plain) && onWeb(value):
+		return Destination
 	}
 	if t.Effect == Reads && r == Destination && !web && !hasScheme(value) { // whose messages are read; nothing goes there
 		return Object

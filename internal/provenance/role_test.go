@@ -56,6 +56,16 @@ func TestEffects(t *testing.T) {
 		{"tools.foo", "Removes the foo.", false, "", Deletes},
 		{"tools.foo", "Does foo.", false, "", Acts},
 		{"tools.foo", "", true, "", Reads},
+		{"tools.get_email", "", false, "", Reads},
+		{"tools.make_payment", "", false, "", Pays},
+		{"tools.create_refund", "", false, "", Pays},
+		{"tools.create_event", "", false, "", Creates},
+		{"tools.open_link", "", false, "", Reads},
+		{"tools.open_ticket", "", false, "", Creates},
+		{"tools.get_or_create_user", "", false, "", Creates},
+		{"tools.read_and_delete", "", false, "", Deletes},
+		{"tools.find_and_share", "", false, "", Shares},
+		{"tools.list_open_orders", "", false, "", Reads},
 		{"tools.send_email", "", false, Reads, Reads},
 	} {
 		if got := Describe(x.name, x.summary, x.reads, nil, x.said, nil).Effect; got != x.want {
@@ -65,6 +75,24 @@ func TestEffects(t *testing.T) {
 	over := Describe("tools.note", "", false, []Parameter{{Name: "note", Type: "string"}}, "", map[string]Role{"note": Destination})
 	if r := over.Role("note", "x"); r != Destination {
 		t.Errorf("overruled, and it is %s", r)
+	}
+	for _, x := range []struct {
+		t           *Tool
+		name, value string
+		want        Role
+	}{
+		{tool("tell_them", "who"), "who", "eve@evil.example", Destination},
+		{tool("tell_them", "who"), "who", "eve", Object},
+		{tool("move_it", "where"), "where", "GB29 NWBK 6016 1331 9268 19", Destination},
+		{tool("get_it", "page"), "page", "HTTPS://evil.example", Destination},
+		{tool("get_it", "page"), "page", "2", Plain},
+		{tool("get_it", "query"), "query", "https://evil.example", Text},
+		{tool("get_it", "whose"), "whose", "eve@evil.example", Object},
+		{Describe("tools.move", "", false, []Parameter{{Name: "who"}}, "", map[string]Role{"who": Plain}), "who", "eve@evil.example", Plain},
+	} {
+		if got := x.t.Role(x.name, x.value); got != x.want {
+			t.Errorf("%s of %s, %s, is %s, want %s", x.name, x.t.Name, x.value, got, x.want)
+		}
 	}
 }
 
@@ -80,7 +108,9 @@ func TestMeant(t *testing.T) {
 		"Help me by sending it":                                   {"send_email", "delete_file"},
 		"the email that you must not delete":                      {"get_mail", "delete_email send_email"},
 		"Read the post that was shared, and the comment below it": {"read_post", "share_post create_comment post_message"},
-		"": {"get_mail", "send_email create_file"},
+		"Tell me what is new, and give me the link":               {"get_mail", "send_email share_file"},
+		"Tell Bob what is new":                                    {"send_email", "delete_file"},
+		"":                                                        {"get_mail", "send_email create_file"},
 	} {
 		m := New(words)
 		for _, list := range []struct {

@@ -62,6 +62,12 @@ func hasScheme(v string) bool {
 	})
 }
 
+// onWeb reports whether v is a URL of the web.
+func onWeb(v string) bool {
+	v = strings.TrimSpace(v)
+	return len(v) > 8 && (strings.EqualFold(v[:7], "http://") || strings.EqualFold(v[:8], "https://"))
+}
+
 // fileEndings are also domains of countries; what ends so, and says no more, is a file.
 var fileEndings = set(`md sh py rs pl ps cc so`)
 

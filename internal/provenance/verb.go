@@ -42,8 +42,8 @@ var effects = []struct {
 // is meant when a verb of the user's and its own have a kind in common.
 var verbs = table(map[kinds]string{
 	kRead: `get list search read find check view show fetch query count lookup look describe download browse summarize summarise retrieve
-		load preview inspect tell see explain compare calculate compute analyze analyse recommend suggest verify visit ask`,
-	kSend:             `send email mail message dm publish reply respond forward write notify submit comment announce text tweet broadcast post chat say answer ping`,
+		load preview inspect see explain compare navigate click goto calculate compute analyze analyse recommend suggest verify visit ask`,
+	kSend:             `send email mail message dm publish reply respond forward write notify submit comment announce text tweet broadcast post chat say answer ping tell`,
 	kSend | kPay:      `pay transfer wire refund remit return reimburse settle donate`,
 	kPay | kCreate:    `buy purchase order`,
 	kCreate:           `create make generate draft save upload copy duplicate register book reserve plan record log open start compose`,
@@ -56,7 +56,7 @@ var verbs = table(map[kinds]string{
 })
 
 // also are verbs whose people-facing use is wider than what a tool of that name does: "add her to the channel" shares.
-var also = map[string]kinds{"add": kShare, "put": kSend, "send": kPay, "set": kPay, "write": kCreate, "post": kCreate, "schedule": kPay, "make": kPay, "follow": 0}
+var also = map[string]kinds{"add": kShare, "put": kSend, "send": kPay, "set": kPay, "write": kCreate, "post": kCreate, "schedule": kPay, "make": kPay}
 
 // nouns are verbs that are as often things: "the email", "my order". They count where something is asked for.
 var nouns = set(`email mail message text post comment order book record log plan schedule list search query count view show check copy draft
@@ -64,6 +64,17 @@ var nouns = set(`email mail message text post comment order book record log plan
 
 // asks are words after which a verb of nouns is one.
 var asks = set(`please and then to also you i should must can could will would or just now kindly let lets us me next first finally afterwards we`)
+
+// mine are verbs of which only an answer is wanted when they are followed by me.
+var mine = set(`tell give show`)
+
+// light are verbs that say little: what is made, or done, is what counts.
+var light = set(`make do perform place execute process start run new create submit initiate issue`)
+
+// deeds are things that are done, as the verbs that do them.
+var deeds = map[string]string{"payment": "pay", "payments": "pay", "transfer": "transfer", "transaction": "transfer", "refund": "refund", "reservation": "reserve", "booking": "book",
+	"order": "order", "purchase": "purchase", "donation": "donate", "invitation": "invite", "invite": "invite", "share": "share", "deletion": "delete", "removal": "remove", "cancellation": "cancel",
+	"message": "send", "reply": "reply", "post": "post"}
 
 var negations = set(`not don't dont never without no avoid`)
 
@@ -123,7 +134,12 @@ func wanted(tokens []token) (k kinds) {
 		if nouns[w] && !t.first && !asks[tokens[i-1].text] {
 			continue
 		}
-		k |= v | also[w]
+		if mine[w] && i+1 < len(tokens) && (tokens[i+1].text == "me" || tokens[i+1].text == "us") { // tell me
+			v = kRead
+		} else {
+			v |= also[w]
+		}
+		k |= v
 	}
 	return k
 }

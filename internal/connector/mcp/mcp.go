@@ -30,6 +30,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 // Family makes connectors of catalogues.
@@ -119,8 +120,8 @@ func Open(description []byte) (connector.Connector, error) {
 	}
 	c.actions = append(basics(), []policy.Action{
 		{Name: "mcp.complete", Class: policy.Read, Summary: "Suggests how an argument goes on"},
-		{Name: "resources.read", Class: policy.Read, Summary: "Reads a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
-		{Name: "resources.subscribe", Class: policy.Read, Summary: "Follows a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
+		{Name: "resources.read", Class: policy.Read, Summary: "Reads a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string", Format: provenance.OwnURI}}},
+		{Name: "resources.subscribe", Class: policy.Read, Summary: "Follows a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string", Format: provenance.OwnURI}}},
 		{Name: "prompts.get", Class: policy.Read, Summary: "Gets a prompt", Parameters: []policy.Parameter{{Name: "name", Type: "string"}}},
 	}...)
 	c.actions = append(c.actions, questions()...)
