@@ -42,8 +42,9 @@ type reading struct {
 	m      *Memory
 	d      *Directory
 	tool   string
-	source bool     // the user's words name what was read
-	sought []string // addresses in it of somebody whom they name
+	source bool            // the user's words name what was read
+	saying map[string]bool // names of fields, to whether somebody says something in them
+	sought []string        // addresses in it of somebody whom they name
 }
 
 // node is one value of a structured result.
@@ -90,11 +91,7 @@ func (r *reading) walk(n *node, path string, field, text Origin) {
 			r.walk(k, at, field, text)
 		}
 	default:
-		said := false
-		for _, w := range split(path[strings.LastIndexByte(path, '.')+1:]) {
-			said = said || contents[w]
-		}
-		if said {
+		if r.says(path[strings.LastIndexByte(path, '.')+1:]) {
 			r.text(n.text, path, text)
 			return
 		}
@@ -103,6 +100,23 @@ func (r *reading) walk(n *node, path string, field, text Origin) {
 			r.text(n.text, path, text)
 		}
 	}
+}
+
+// says reports whether a field of that name is one in which somebody says something.
+func (r *reading) says(name string) bool {
+	said, ok := r.saying[name]
+	if !ok {
+		for _, w := range split(name) {
+			said = said || contents[w]
+		}
+		if r.saying == nil {
+			r.saying = map[string]bool{}
+		}
+		if len(r.saying) < 64 {
+			r.saying[name] = said
+		}
+	}
+	return said
 }
 
 // scalar takes in the whole of a field.

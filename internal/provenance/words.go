@@ -115,8 +115,11 @@ func (w *words) has(v string, address bool) bool {
 // names reports whether a field of a record is what the user called it by: two words of letters at least, or one in
 // quotes; the ending of a file's name may be left out.
 func (w *words) calls(field string) bool {
-	if field == "" || len(field) > 128 || strings.ContainsAny(field, "\r\n") {
+	if field == "" || len(field) > 128 || !w.any || !strings.ContainsFunc(field, unicode.IsLetter) || strings.ContainsAny(field, "\r\n") {
 		return false
+	}
+	if len(w.quoted) == 0 && !strings.ContainsFunc(field, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		return false // one word
 	}
 	list := tokenize(field)
 	if n := len(list); n > 1 && len(list[n-1].text) <= 4 && strings.HasSuffix(strings.ToLower(field), "."+list[n-1].text) && w.telling(list[:n-1]) {

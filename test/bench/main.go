@@ -24,7 +24,7 @@ func main() {
 	conns := flag.Int("conns", 32, "connections")
 	rounds := flag.Int("rounds", 7, "rounds of each comparison")
 	each := flag.Duration("each", 2*time.Second, "time of one round")
-	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, kill, fleet, children, verify, append or pg")
+	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, trace, kill, fleet, children, verify, append or pg")
 	flag.Parse()
 	if err := run(flag.Args(), *only, *conns, *rounds, *each); err != nil {
 		log.Fatal("bench: ", err)
@@ -40,7 +40,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 		"mcp":     func() error { return mcpCalls(conns, rounds, each) },
 		"chain":   func() error { return chains(conns, rounds, each) },
 		"issue":   func() error { return issuing(conns, rounds, each) },
-		"decide":  deciding, "kill": killing, "fleet": fleetKilling, "children": children, "verify": verifying, "append": func() error { return appending(each) },
+		"decide":  deciding, "trace": tracing, "kill": killing, "fleet": fleetKilling, "children": children, "verify": verifying, "append": func() error { return appending(each) },
 		"pg": func() error { return onPostgres(conns, rounds, each) },
 	}
 	if only != "" {
@@ -50,7 +50,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 		return parts[only]()
 	}
 	var failed error
-	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "kill", "fleet", "children", "verify", "append", "pg"} {
+	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "trace", "kill", "fleet", "children", "verify", "append", "pg"} {
 		failed = errors.Join(failed, parts[name]())
 	}
 	return failed
