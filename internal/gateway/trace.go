@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/provenance"
@@ -58,13 +59,14 @@ func (m *memories) get(key string, fresh func() *provenance.Memory) *provenance.
 // traced finds what is known of the work that r is of, if any policy that may decide asks for it, and judges
 // r by that.
 func (g *Gateway) traced(r *request) {
-	if r.backend.basic[r.call.Action] || !g.traces(r.claims.Chain) {
+	basic := r.backend.basic[r.call.Action]
+	task, known := g.View.Task(r.claims.Task)
+	if basic && r.in.Method != http.MethodGet || !g.traces(r.claims.Chain) && !(known && scopeTraces(task)) { // a stream of a session may bring what was asked for before
 		return
 	}
 	if _, joins := r.backend.connector.(connector.Joiner); joins { // what it asks for is judged where it goes on
 		return
 	}
-	task, known := g.View.Task(r.claims.Task)
 	r.memory = g.memories.get(workOf(r.claims.Task, r.claims.Chain), func() *provenance.Memory {
 		if !known {
 			m := provenance.New("")
@@ -77,6 +79,9 @@ func (g *Gateway) traced(r *request) {
 		}
 		return m
 	})
+	if basic {
+		return
+	}
 	facts := r.memory.Judge(r.backend.directory, r.backend.tool(r.call.Action), r.call.Texts())
 	if r.ask.Body == nil && r.in.ContentLength != 0 && facts.Effect != provenance.Reads {
 		facts.Unread("The body of the request, which its connector does not read, may say where it goes.")
@@ -113,6 +118,11 @@ func (g *Gateway) traces(chain identity.Chain) bool {
 		}
 	}
 	return false
+}
+
+func scopeTraces(t *feed.Task) bool {
+	set, err := t.Set()
+	return err == nil && set.Traces()
 }
 
 // tool is what is made of an action.

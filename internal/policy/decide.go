@@ -48,6 +48,7 @@ type Guardrails struct {
 	asking []rule            // that let pass what people said yes to
 	text   map[string]string // id → description
 	grants programs
+	traces bool // some asks where values came from
 }
 
 // NewGuardrails compiles guardrails that [CompileGuardrail] accepted. The built-in ones come on their own.
@@ -63,6 +64,7 @@ func NewGuardrails(list []Guardrail) (*Guardrails, error) {
 		}
 		for _, p := range list {
 			rail := rule{program: p, key: cedar.PolicyID(railMark + r.ID)}
+			g.traces = g.traces || p.traces
 			if rail.asks() != nil {
 				g.asking = append(g.asking, rail)
 			} else {
@@ -82,6 +84,7 @@ type Set struct {
 	rails     *Guardrails
 	rules     []rule
 	asking    []rule                       // of grants that ask for people's yes
+	traces    bool                         // some grant asks where values came from
 	known     atomic.Pointer[types.Entity] // principal with its attributes, once a policy asks for them
 }
 
@@ -104,6 +107,7 @@ func NewSet(s Subject, grants []Grant, rails *Guardrails) (*Set, error) {
 		}
 		for _, p := range list {
 			r := rule{program: p, key: cedar.PolicyID(g.ID), grant: g, plain: plain}
+			set.traces = set.traces || p.traces
 			if r.asks() != nil {
 				set.asking = append(set.asking, r)
 			} else {

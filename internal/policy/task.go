@@ -161,6 +161,7 @@ func NewTaskSet(t Task) (*TaskSet, error) {
 		}
 		for _, p := range list {
 			s.set.rules = append(s.set.rules, rule{program: p, key: cedar.PolicyID(g.ID), grant: g})
+			s.set.traces = s.set.traces || p.traces
 		}
 	}
 	return s, nil
@@ -177,6 +178,9 @@ func (s *TaskSet) Names(r Request) []string {
 	}
 	return q.ask(nil, s.set.rules).reasons
 }
+
+// Traces reports whether what the task names depends on where values came from.
+func (s *TaskSet) Traces() bool { return s.set.traces }
 
 // May reports whether the task names some call of that action, as [Set.May] does.
 func (s *TaskSet) May(r Request) bool {

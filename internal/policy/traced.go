@@ -161,17 +161,7 @@ func (q *question) traced(c types.RecordMap) {
 
 // Traces reports whether any policy that may decide for the identity asks where values came from, so that somebody has to look.
 func (s *Set) Traces() bool {
-	if s == nil || s.rails == nil {
-		return false
-	}
-	for _, list := range [4][]rule{s.rails.rules, s.rails.asking, s.rules, s.asking} {
-		for i := range list {
-			if list[i].traces {
-				return true
-			}
-		}
-	}
-	return false
+	return s != nil && s.rails != nil && (s.traces || s.rails.traces)
 }
 
 // traces reports whether the conditions of a policy speak of where values came from, or of the whole context.
