@@ -24,6 +24,23 @@ func TestPack(t *testing.T) {
 	}
 }
 
+// TestGuide: the policy that docs/guides/hijacked.md shows compiles, and does what it says.
+func TestGuide(t *testing.T) {
+	rail := Guardrail{ID: "kept", Cedar: `forbid (principal, action, resource)
+    when { context.labels.contains("confidential") && context.effect != "read" && !["words", "directory"].containsAll(context.destinations) };`}
+	if err := CompileGuardrail(rail, mail); err != nil {
+		t.Fatal(err)
+	}
+	s := set(t, []Guardrail{rail}, Grant{Cedar: "permit(principal, action, resource);"})
+	for to, want := range map[provenance.Origin]bool{provenance.Words: true, provenance.InDirectory: true, provenance.Confirmed: false, provenance.Content: false} {
+		u := mail.Upstream
+		f := provenance.Facts{Effect: provenance.Sends, Meant: true, Labels: []string{"confidential", "untrusted"}, Destinations: []provenance.Origin{to}}
+		if d := s.Decide(Request{Call: Call{Upstream: "mail", Action: "messages.send", Class: Write}, Upstream: &u, Now: now, Facts: &f}); d.Allow != want {
+			t.Errorf("to what comes from %s: %+v", to, d)
+		}
+	}
+}
+
 // TestHijack: which facts make the pack ask, and through which guardrail.
 func TestHijack(t *testing.T) {
 	pack, _ := PackOf("hijack")
