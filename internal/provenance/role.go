@@ -109,6 +109,9 @@ func kindsOf(name, summary string) kinds {
 		}
 	}
 	for _, t := range tokenize(summary) {
+		if hands[t.text] {
+			return kRead
+		}
 		if k, ok := verb(t.text); ok {
 			return k
 		}

@@ -54,6 +54,7 @@ func TestEffects(t *testing.T) {
 		{"tools.invite_user", "", false, "", Shares},
 		{"tools.reschedule", "", false, "", Changes},
 		{"tools.foo", "Removes the foo.", false, "", Deletes},
+		{"tools.balance", "Returns the balance of the account.", false, "", Reads},
 		{"tools.foo", "Does foo.", false, "", Acts},
 		{"tools.foo", "", true, "", Reads},
 		{"tools.get_email", "", false, "", Reads},

@@ -76,6 +76,9 @@ var deeds = map[string]string{"payment": "pay", "payments": "pay", "transfer": "
 	"order": "order", "purchase": "purchase", "donation": "donate", "invitation": "invite", "invite": "invite", "share": "share", "deletion": "delete", "removal": "remove", "cancellation": "cancel",
 	"message": "send", "reply": "reply", "post": "post"}
 
+// hands are what a tool that only reads is said to do in its description: "returns the balance" pays nothing back.
+var hands = set(`returns provides displays outputs gives shows tells reports`)
+
 var negations = set(`not don't dont never without no avoid`)
 
 func table(of map[kinds]string) map[string]kinds {
