@@ -3,6 +3,7 @@
 # make bench  the figures: lines `ratio <name> <value>` and `bench <name> <value> <unit>`
 # make scale  a million identities in a PostgreSQL of their own: lines `scale <name> <value> <unit> (goal …)`; SCALE is how many
 # make simulate  what a fleet is like that nobody has here, from what was measured (docs/scale.md)
+# make eval   a hijacked agent's recorded runs, played through the gateway; EVAL=DIR for another data set
 # make fuzz   every fuzz target, FUZZTIME each (default 60s)
 # make lint   gofmt, go vet, staticcheck, govulncheck where its database can be reached
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ SCALE ?= 1000000
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: all build console run test lint bench scale simulate fuzz generate interop-deps clean
+.PHONY: all build console run test lint bench scale simulate eval fuzz generate interop-deps clean
 all: build
 
 # ---- build and run (room: cmd/lanyard) --------------------------------------
@@ -47,6 +48,10 @@ scale: build
 # SIMULATE takes flags, as in make simulate SIMULATE="-gateways 1000 -set request_cpu=50"
 simulate:
 	go run ./test/simulate $(SIMULATE)
+
+EVAL ?= test/eval/data
+eval: build
+	go run ./test/eval -data "$(EVAL)"
 
 fuzz:
 	test/fuzz.sh "$(FUZZTIME)"

@@ -52,6 +52,7 @@ func (a *app) upstream() *cobra.Command {
 	var consent control.ConsentInput
 	var google, openapi, catalogue, secretEnv, header, prefix string
 	var patterns, joined, counters []string
+	var origins string
 	var signs oauthFlags
 	var shadows bool
 	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--join|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
@@ -93,6 +94,11 @@ func (a *app) upstream() *cobra.Command {
 			if in.OAuth, err = signs.input(cmd); err != nil {
 				return err
 			}
+			if origins != "" {
+				if in.Provenance, err = readProvenance(origins); err != nil {
+					return err
+				}
+			}
 			for _, s := range counters {
 				name, what, ok := strings.Cut(s, "=")
 				at := strings.LastIndexByte(what, ':')
@@ -124,6 +130,7 @@ func (a *app) upstream() *cobra.Command {
 	f.BoolVar(&in.WebSocket, "websocket", false, "let WebSocket through")
 	f.BoolVar(&in.StatusList, "status-list", false, "give its tokens a place in a status list, for who verifies them elsewhere")
 	f.StringArrayVar(&counters, "counter", nil, "NAME=ACTION,...:ARGUMENT, an amount that a task's budget can limit; can be given again")
+	f.StringVar(&origins, "provenance", "", "file (YAML) of what is known beforehand: members, contacts, roles, effects, labels")
 	f.StringVar(&in.Agent, "agent", "", "it is this identity, which acts on behalf of its callers")
 	f.StringVar(&in.ChainHeader, "chain-header", "", "tell it who is behind each request, in this header (default Lanyard-Chain)")
 	f.Lookup("chain-header").NoOptDefVal = "true"

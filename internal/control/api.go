@@ -142,6 +142,7 @@ type UpstreamInput struct {
 	ChainHeader string                    `json:"chain_header,omitempty" doc:"Header in which it is told who is behind a request: true for Lanyard-Chain, or one that begins with X-; none: it is not told" maxLength:"64"`
 	Agent       string                    `json:"agent,omitempty" doc:"It is this identity: each call gives it, in Lanyard-On-Behalf-Of, what it exchanges for tokens on behalf of its caller" maxLength:"512"`
 	Counters    map[string]policy.Counter `json:"counters,omitempty" doc:"Amounts that a task's budget can limit: which argument of which actions"`
+	Provenance  *policy.Provenance        `json:"provenance,omitempty" doc:"What is known beforehand of where values on it come from, and what of its tools' description is to be understood otherwise"`
 	Consent     *ConsentInput             `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
 	Secret      *SecretInput              `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
 	OAuth       *OAuthInput               `json:"oauth,omitempty" doc:"It wants OAuth of its own: owners connect the account that they have there; left out, this stays as it is"`

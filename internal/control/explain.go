@@ -302,7 +302,7 @@ func arguments(args map[string]any, of policy.Action) (map[string]any, error) {
 		case string, bool:
 			out[name] = v
 		case float64:
-			if slices.Contains(of.Parameters, policy.Parameter{Name: name, Type: "number"}) {
+			if slices.ContainsFunc(of.Parameters, func(p policy.Parameter) bool { return p.Name == name && p.Type == "number" }) {
 				out[name] = policy.Number(strconv.FormatFloat(v, 'f', -1, 64))
 				continue
 			}

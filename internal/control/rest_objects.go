@@ -397,7 +397,7 @@ func (p *Plane) upstreamRoutes(api door) {
 	})
 	handle(api, "PUT", "/upstreams/{name}", "put-upstream", tag, "Add or change an upstream", func(ctx context.Context, in *namedBody[UpstreamInput]) (Changed, error) {
 		b := in.Body
-		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket, StatusList: b.StatusList, ChainHeader: b.ChainHeader, Counters: b.Counters}
+		u := policy.Upstream{Name: in.Name, URL: b.URL, Owner: identity.OwnerID(b.Owner), Environment: b.Environment, Family: b.Family, Description: []byte(b.Description), WebSocket: b.WebSocket, StatusList: b.StatusList, ChainHeader: b.ChainHeader, Counters: b.Counters, Provenance: b.Provenance}
 		if b.Consent != nil {
 			for _, o := range b.Consent.Owners {
 				u.Consent.Owners = append(u.Consent.Owners, identity.OwnerID(o))

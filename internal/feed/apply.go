@@ -6,6 +6,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
@@ -373,6 +374,7 @@ func (st *state) owner(o identity.Owner, removed bool) (*Stop, error) {
 		st.owners.drop(o.ID)
 	} else {
 		st.owners.put(o.ID, &o)
+		st.addresses.put(strings.ToLower(o.Email), o.ID) // one that is no longer theirs is told by the owner
 	}
 	if !known {
 		return nil, nil

@@ -48,8 +48,9 @@ type state struct {
 	words      *words
 	prints     prints
 	owners     *table[identity.OwnerID, *identity.Owner]
-	people     *table[identity.ID, *Subject] // owners as links of chains, once one was asked for
-	revoked    *table[string, time.Time]     // jti → when it can be forgotten
+	addresses  *table[string, identity.OwnerID] // of owners, in lower case
+	people     *table[identity.ID, *Subject]    // owners as links of chains, once one was asked for
+	revoked    *table[string, time.Time]        // jti → when it can be forgotten
 	tasks      *table[string, *Task]
 	taskCount  int // how many changes of tasks before the next sweep
 	revocation int // how many revoked tokens before the next sweep
@@ -77,7 +78,7 @@ func NewView() *View {
 func (v *View) newState() *state {
 	w := newWords()
 	s := &state{view: v, subjects: newTable[identity.ID, *held](), words: w, packer: packer{words: w}, prints: newPrints(),
-		owners: newTable[identity.OwnerID, *identity.Owner](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024,
+		owners: newTable[identity.OwnerID, *identity.Owner](), addresses: newTable[string, identity.OwnerID](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024,
 		tasks: newTable[string, *Task](), taskCount: 1024, approvals: newTable[string, *Approval]()}
 	s.upstreams.Store(&map[string]*policy.Upstream{})
 	s.guardrails.Store(&map[string]policy.Guardrail{})
@@ -209,6 +210,17 @@ func (v *View) Owner(id identity.OwnerID) (identity.Owner, bool) {
 		return *o, true
 	}
 	return identity.Owner{}, false
+}
+
+// Address reports whether an email address, in lower case, is that of an owner who is there.
+func (v *View) Address(email string) bool {
+	st := v.now.Load()
+	id, ok := st.addresses.get(email)
+	if !ok {
+		return false
+	}
+	o, ok := st.owners.get(id)
+	return ok && o.State == identity.OwnerActive && strings.EqualFold(o.Email, email)
 }
 
 // Keys are what tokens are verified with: the same pointer until they change, nil before there are any.

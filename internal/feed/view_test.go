@@ -460,3 +460,37 @@ func TestFromTouches(t *testing.T) {
 		}
 	}
 }
+
+// TestAddress: an address is an owner's while that owner is there and has it.
+func TestAddress(t *testing.T) {
+	v := NewView()
+	maya := identity.Owner{ID: "maya", Name: "Maya", Email: "Maya@example.com", State: identity.OwnerActive}
+	apply := func(o identity.Owner, removed bool) {
+		if err := v.Apply(Change{Owner: &o, Removed: removed}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(address string, want bool) {
+		t.Helper()
+		if v.Address(address) != want {
+			t.Errorf("%s is an owner's: %v", address, !want)
+		}
+	}
+	apply(maya, false)
+	if err := v.Apply(Change{Synced: true}); err != nil {
+		t.Fatal(err)
+	}
+	is("maya@example.com", true)
+	is("ben@example.com", false)
+	maya.Email = "m@example.com"
+	apply(maya, false)
+	is("maya@example.com", false)
+	is("m@example.com", true)
+	maya.State = identity.OwnerGone
+	apply(maya, false)
+	is("m@example.com", false)
+	maya.State = identity.OwnerActive
+	apply(maya, false)
+	apply(maya, true)
+	is("m@example.com", false)
+}

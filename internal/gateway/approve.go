@@ -265,6 +265,9 @@ func (r *request) exactly() (*feed.Shown, []byte, error) {
 		text = b.Bytes()
 	}
 	s.Size = len(exact)
+	if r.facts != nil {
+		s.Origins = r.facts.Why
+	}
 	if len(exact) > 0 {
 		sum := sha256.Sum256(exact)
 		s.SHA256 = hex.EncodeToString(sum[:])

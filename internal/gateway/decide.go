@@ -16,7 +16,8 @@ import (
 // any of them needs people's yes for, all of it does. What is allowed must also still be what
 // it was when it was approved.
 func (g *Gateway) decide(r *request) error {
-	d, err := g.judge(r.claims, r.question(r.call, r.backend.upstream, r.start), &r.sets)
+	g.traced(r)
+	d, err := g.judge(r.claims, r.own(r.call, r.backend.upstream, r.start), &r.sets)
 	if err != nil {
 		return err
 	}
@@ -72,6 +73,13 @@ type sets [identity.MaxChain]*policy.Set
 // question is whether a call may be made for r, at that time, on that version of its upstream.
 func (r *request) question(call policy.Call, u *policy.Upstream, now time.Time) policy.Request {
 	return policy.Request{Call: call, Upstream: u, Now: now, Source: r.source, Chain: r.claims.Chain}
+}
+
+// own is the question of r itself, with what is known of its values.
+func (r *request) own(call policy.Call, u *policy.Upstream, now time.Time) policy.Request {
+	q := r.question(call, u, now)
+	q.Facts = r.facts
+	return q
 }
 
 // judge is the decision on all of the chain; it is asked again for a running request

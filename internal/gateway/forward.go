@@ -36,6 +36,9 @@ func (g *Gateway) forward(r *request) error {
 	if err == nil {
 		err = g.still(r)
 	}
+	if err == nil {
+		r.confirmed()
+	}
 	if err != nil {
 		g.purses.put(r.task, used) // nothing was sent
 		return err
@@ -95,7 +98,7 @@ func (g *Gateway) still(r *request) error {
 		return nil
 	}
 	var by sets // r's own do not change any more
-	if d, err := g.judge(r.claims, r.question(call, u, now), &by); err != nil {
+	if d, err := g.judge(r.claims, r.own(call, u, now), &by); err != nil {
 		return err
 	} else if !d.Allow && !g.stands(r, d, u, now) {
 		return denied(r, d)
@@ -134,6 +137,7 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	setSecret(h, r.secret)
 	h["Traceparent"] = []string{r.tracing}
 	_, checked := b.connector.(connector.Checker)
+	checked = checked || r.memory != nil
 	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) {
 		h["Accept-Encoding"] = []string{"identity"} // inspect reads the reply
 	}

@@ -68,6 +68,7 @@ type Limits struct {
 	Record   time.Duration // wait for one durable write [5s]
 	Upstream time.Duration // wait for an upstream's response header [60s]
 	Holds    int           // requests that wait for people's answer at one time [256]
+	Memories int           // pieces of work of which it is remembered what was read [1024]
 	Survey   time.Duration // for how long an upstream is believed to offer what it said it does [5m]
 	Drain    time.Duration // how long Close tries to deliver the events it holds [10s]
 }
@@ -87,6 +88,7 @@ func (l Limits) filled() Limits {
 	orInt(&l.Tokens, 65536)
 	orInt(&l.Proofs, 1<<20)
 	orInt(&l.Holds, 256)
+	orInt(&l.Memories, 1024)
 	or(&l.Record, 5*time.Second)
 	or(&l.Upstream, 60*time.Second)
 	or(&l.Survey, 5*time.Minute)
@@ -107,6 +109,8 @@ type Gateway struct {
 	strangers ledger.Strangers
 	streams   streams
 	purses    purses
+	memories  memories
+	began     time.Time
 	holds     chan struct{} // has a value for each request that waits for people
 	metrics   metrics
 	buffers   buffers
@@ -133,6 +137,10 @@ func New(c Config) (*Gateway, error) {
 	}
 	g := &Gateway{Config: c, scheme: u.Scheme, backends: map[string]*backend{}, done: make(chan struct{})}
 	g.Limits = c.Limits.filled()
+	g.memories.most, g.began = g.Limits.Memories, time.Now()
+	if g.Now != nil {
+		g.began = g.Now()
+	}
 	g.holds = make(chan struct{}, g.Limits.Holds)
 	if g.Log == nil {
 		g.Log = slog.New(slog.DiscardHandler)

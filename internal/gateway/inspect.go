@@ -34,6 +34,9 @@ func (r *request) inspect(res *http.Response) error {
 			return err
 		}
 	}
+	if _, checked := r.backend.connector.(connector.Checker); !checked {
+		r.hears(res)
+	}
 	for name := range res.Trailer {
 		if ownResponse(name) {
 			delete(res.Trailer, name)
@@ -116,7 +119,7 @@ const maxWait = 64 << 10
 // check has a reply watched that must answer this request and no other.
 func (r *request) check(res *http.Response, c connector.Checker) error {
 	kind := res.Header.Get("Content-Type")
-	watch := c.Check(&r.ask, kind, r.asked)
+	watch := c.Check(&r.ask, kind, r.asked, r.told())
 	if watch == nil {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 // recognise says what is asked for, in the upstream's own terms. What its
@@ -107,7 +108,9 @@ type backend struct {
 	transport *http.Transport
 	base      url.URL
 	basic     map[string]bool // actions that are steps of the protocol
-	prefix    string          // escaped path of the base, without a slash at its end
+	directory *provenance.Directory
+	tools     map[string]*provenance.Tool // by action
+	prefix    string                      // escaped path of the base, without a slash at its end
 
 	accounts      accounts
 	doors         doors
@@ -161,6 +164,11 @@ func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
 		return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
 	}
 	b := &backend{upstream: u, connector: c, transport: g.transport(), base: *base, basic: map[string]bool{}, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}
+	var known provenance.Known
+	if u.Provenance != nil {
+		known = u.Provenance.Known
+	}
+	b.directory, b.tools = provenance.NewDirectory(known, g.View.Address), tools(u, c.Actions())
 	for _, a := range c.Actions() {
 		if a.Basic {
 			b.basic[a.Name] = true

@@ -112,6 +112,9 @@ func (g *Gateway) known(r *request) ledger.Event {
 		}
 		e.Detail[name] = value
 	}
+	if r.facts != nil && (r.decision.Guardrail || r.waits != nil) {
+		detail("origins", r.facts.Summary())
+	}
 	if r.account != nil && r.account.owner != "" {
 		detail("account", string(r.account.owner))
 	}

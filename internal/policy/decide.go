@@ -11,6 +11,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 // EnvironmentGuardrail is built in: no identity calls an upstream of another environment.
@@ -28,8 +29,9 @@ type Request struct {
 	Call     Call
 	Upstream *Upstream
 	Now      time.Time
-	Source   string         // peer address
-	Chain    identity.Chain // all who are behind it, actor first
+	Source   string            // peer address
+	Chain    identity.Chain    // all who are behind it, actor first
+	Facts    *provenance.Facts // where its values came from; nil where nobody looked
 }
 
 // Subject is the identity a Set belongs to.
@@ -46,6 +48,7 @@ type Guardrails struct {
 	asking []rule            // that let pass what people said yes to
 	text   map[string]string // id → description
 	grants programs
+	traces bool // some asks where values came from
 }
 
 // NewGuardrails compiles guardrails that [CompileGuardrail] accepted. The built-in ones come on their own.
@@ -61,6 +64,7 @@ func NewGuardrails(list []Guardrail) (*Guardrails, error) {
 		}
 		for _, p := range list {
 			rail := rule{program: p, key: cedar.PolicyID(railMark + r.ID)}
+			g.traces = g.traces || p.traces
 			if rail.asks() != nil {
 				g.asking = append(g.asking, rail)
 			} else {
@@ -80,6 +84,7 @@ type Set struct {
 	rails     *Guardrails
 	rules     []rule
 	asking    []rule                       // of grants that ask for people's yes
+	traces    bool                         // some grant asks where values came from
 	known     atomic.Pointer[types.Entity] // principal with its attributes, once a policy asks for them
 }
 
@@ -102,6 +107,7 @@ func NewSet(s Subject, grants []Grant, rails *Guardrails) (*Set, error) {
 		}
 		for _, p := range list {
 			r := rule{program: p, key: cedar.PolicyID(g.ID), grant: g, plain: plain}
+			set.traces = set.traces || p.traces
 			if r.asks() != nil {
 				set.asking = append(set.asking, r)
 			} else {

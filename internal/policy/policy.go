@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 // Class is what an action does to the world, the same four words for every upstream.
@@ -41,8 +42,10 @@ type Action struct {
 
 // Parameter is one argument of an action.
 type Parameter struct {
-	Name string
-	Type string // string, integer, number (Cedar decimal), boolean or strings (a set of string)
+	Name    string
+	Type    string // string, integer, number (Cedar decimal), boolean or strings (a set of string)
+	Format  string // what its text is, as JSON Schema says it: email, uri; empty where nothing is said
+	Summary string // for people
 }
 
 // Call is what is asked for, in the upstream's own terms.
@@ -50,8 +53,9 @@ type Call struct {
 	Upstream  string
 	Action    string
 	Class     Class
-	Resource  string         // path-like, as in "users/me/messages/17c2"
-	Arguments map[string]any // string, int64, Number, bool, []string
+	Resource  string                // path-like, as in "users/me/messages/17c2"
+	Arguments map[string]any        // string, int64, Number, bool, []string
+	Rest      []provenance.Argument // texts in arguments that are of none of these kinds
 }
 
 // Upstream is a system behind the boundary.
@@ -72,6 +76,7 @@ type Upstream struct {
 	ChainHeader string             `json:"chain_header,omitempty"` // where it is told who is behind a request; empty: it is not told
 	Agent       identity.ID        `json:"agent,omitzero"`         // it is this identity, which is introduced to its callers; zero: it is none
 	StatusList  bool               `json:"status_list,omitempty"`  // its tokens have a place in a status list, for who verifies them elsewhere
+	Provenance  *Provenance        `json:"provenance,omitempty"`   // what is known beforehand of where values come from; nil: nothing
 	Killed      bool               `json:"killed,omitempty"`       // the cord was pulled on it: every call is refused
 	Set         string             `json:"set,omitempty"`
 	Version     int64              `json:"version"`

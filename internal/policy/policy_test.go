@@ -16,9 +16,9 @@ var (
 	mail = Described{
 		Upstream: Upstream{Name: "mail", Environment: "production", OwnerName: "Priya Shah", Classes: map[string]Class{"messages.purge*": Admin}},
 		Actions: []Action{
-			{Name: "messages.list", Class: Read, Parameters: []Parameter{{"userId", "string"}, {"maxResults", "integer"}, {"labelIds", "strings"}, {"spam", "boolean"}}},
-			{Name: "messages.get", Class: Read, Parameters: []Parameter{{"userId", "string"}, {"id", "string"}}},
-			{Name: "messages.send", Class: Write, Parameters: []Parameter{{"userId", "string"}}},
+			{Name: "messages.list", Class: Read, Parameters: []Parameter{{Name: "userId", Type: "string"}, {Name: "maxResults", Type: "integer"}, {Name: "labelIds", Type: "strings"}, {Name: "spam", Type: "boolean"}}},
+			{Name: "messages.get", Class: Read, Parameters: []Parameter{{Name: "userId", Type: "string"}, {Name: "id", Type: "string"}}},
+			{Name: "messages.send", Class: Write, Parameters: []Parameter{{Name: "userId", Type: "string"}}},
 			{Name: "messages.purgeAll", Class: Delete},
 		},
 	}
@@ -51,7 +51,7 @@ func set(t testing.TB, rails []Guardrail, grants ...Grant) *Set {
 
 func ask(action string, class Class, args map[string]any) Request {
 	u := mail.Upstream
-	return Request{Call{"mail", action, class, "users/me/messages", args}, &u, now, "127.0.0.1", nil}
+	return Request{Call: Call{Upstream: "mail", Action: action, Class: class, Resource: "users/me/messages", Arguments: args}, Upstream: &u, Now: now, Source: "127.0.0.1", Chain: nil}
 }
 
 func TestDecide(t *testing.T) {
@@ -205,7 +205,7 @@ func TestDescribe(t *testing.T) {
 	for want, bad := range map[string]Described{
 		"name of a class":    {Upstream: Upstream{}, Actions: []Action{{Name: "read", Class: Admin}}},
 		`has class "reed"`:   {Upstream: Upstream{}, Actions: []Action{{Name: "a", Class: "reed"}}},
-		`has type "float"`:   {Upstream: Upstream{}, Actions: []Action{{Name: "a", Class: Read, Parameters: []Parameter{{"p", "float"}}}}},
+		`has type "float"`:   {Upstream: Upstream{}, Actions: []Action{{Name: "a", Class: Read, Parameters: []Parameter{{Name: "p", Type: "float"}}}}},
 		`"reed" is no class`: {Upstream: Upstream{Classes: map[string]Class{"a": "reed"}}, Actions: []Action{{Name: "a", Class: Read}}},
 		"mean messages.list": {Upstream: Upstream{Classes: map[string]Class{"message.list": Read}}, Actions: mail.Actions},
 	} {
@@ -291,7 +291,7 @@ func BenchmarkCompile(b *testing.B) {
 	for i := range 80 {
 		a := Action{Name: fmt.Sprint("messages.x", i), Class: Classes[i%4]}
 		for j := range 10 {
-			a.Parameters = append(a.Parameters, Parameter{fmt.Sprint("p", j), "string"})
+			a.Parameters = append(a.Parameters, Parameter{Name: fmt.Sprint("p", j), Type: "string"})
 		}
 		actions = append(actions, a)
 	}

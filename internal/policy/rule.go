@@ -34,6 +34,7 @@ type program struct {
 	scope      [3]scope      // principal, action, resource
 	conditions *cedar.Policy // the policy without its scope
 	always     bool          // there are no conditions
+	traces     bool          // they ask where values came from
 	record     string        // its annotation: before, within or nothing
 	approve    *Approve      // its annotation: who must say yes; nil for nobody
 }
@@ -69,6 +70,7 @@ func compileProgram(p *cedar.Policy) (*program, error) {
 		body, ok := k.Body.(xast.NodeValue)
 		return !ok || body.Value != types.True || k.Condition != xast.ConditionWhen
 	})
+	c.traces = traces(&free)
 	for i, s := range []xast.IsScopeNode{free.Principal, free.Action, free.Resource} {
 		if c.scope[i], err = compileScope(s); err != nil {
 			return nil, err
@@ -316,6 +318,7 @@ func (q *question) context() types.Record {
 	if person := q.Chain.Root().Owner(); person != "" {
 		c["person"] = types.String(person)
 	}
+	q.traced(c)
 	return types.NewRecord(c)
 }
 

@@ -162,7 +162,7 @@ func writeAction(b *strings.Builder, name string, parents []Class, parameters []
 		}
 		fmt.Fprintf(b, " in [%s]", strings.Join(in, ", "))
 	}
-	b.WriteString(" appliesTo {\n    principal: [Agent, Service, Bot, ApiKey, OAuthClient, Person], resource: [Resource],\n    context: { now: datetime, source: String, depth: Long, for_others: Bool, person?: String, args: {")
+	b.WriteString(" appliesTo {\n    principal: [Agent, Service, Bot, ApiKey, OAuthClient, Person], resource: [Resource],\n    context: { now: datetime, source: String, depth: Long, for_others: Bool, person?: String, " + tracedSchema + ", args: {")
 	for i, p := range parameters {
 		if i > 0 {
 			b.WriteString(",")

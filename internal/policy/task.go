@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
@@ -160,6 +161,7 @@ func NewTaskSet(t Task) (*TaskSet, error) {
 		}
 		for _, p := range list {
 			s.set.rules = append(s.set.rules, rule{program: p, key: cedar.PolicyID(g.ID), grant: g})
+			s.set.traces = s.set.traces || p.traces
 		}
 	}
 	return s, nil
@@ -177,10 +179,22 @@ func (s *TaskSet) Names(r Request) []string {
 	return q.ask(nil, s.set.rules).reasons
 }
 
+// Traces reports whether what the task names depends on where values came from.
+func (s *TaskSet) Traces() bool { return s.set.traces }
+
 // May reports whether the task names some call of that action, as [Set.May] does.
 func (s *TaskSet) May(r Request) bool {
 	q, err := s.set.question(&r)
 	return err == nil && slices.ContainsFunc(s.set.rules, func(r rule) bool { return r.concerns(&q) })
+}
+
+// Said is what the user said, if anybody but who works on the task stands for it: who operates Lanyard, or the person,
+// who saw it before saying yes. An identity that opens a task for itself may write what it likes.
+func (t *Task) Said() string {
+	if strings.HasPrefix(t.By, "operator:") || len(t.Asked) > 0 {
+		return t.Words
+	}
+	return ""
 }
 
 // Uses reports whether the scope names anything on the upstream.

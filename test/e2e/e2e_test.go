@@ -312,10 +312,28 @@ func TestCommands(t *testing.T) {
 	h := build(t)
 	h.settle()
 	for _, args := range [][]string{{"owner", "list"}, {"identity", "list"}, {"identity", "show", "reader"}, {"upstream", "list"}, {"upstream", "actions", "mail"}, {"guardrail", "list"},
-		{"guardrail", "schema"}, {"grant", "show", "reader/read-mail"}, {"keys", "list"}, {"status"}, {"audit", "verify"}, {"audit", "key"}, {"explain", "reader", "mail", "GET", profile}, {"version"}, {"doctor"}} {
+		{"guardrail", "schema"}, {"grant", "show", "reader/read-mail"}, {"keys", "list"}, {"status"}, {"audit", "verify"}, {"audit", "key"}, {"explain", "reader", "mail", "GET", profile}, {"version"}, {"doctor"}, {"pack", "list"}, {"pack", "show", "hijack"}} {
 		var v any
 		h.json(&v, args...)
 	}
+	h.do("pack", "put", "hijack")
+	if out := h.do("guardrail", "list"); !strings.Contains(out, "hijack-destination") {
+		t.Errorf("the pack is not in force:\n%s", out)
+	}
+	h.do("pack", "remove", "hijack")
+	if out := h.do("guardrail", "list"); strings.Contains(out, "hijack-") {
+		t.Errorf("the pack is still in force:\n%s", out)
+	}
+	h.fails(64, `there is no pack "hijak"; there is hijack`, "pack", "put", "hijak")
+	if err := os.WriteFile(filepath.Join(h.dir, "known.yaml"), []byte("members: [maya]\nroles: {gmail.users.messages.list.q: content}\nlabels: {gmail.*: [private]}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	put := []string{"upstream", "put", "mail", "--url", h.office, "--google", "gmail/v1", "--owner", "maya", "--credential-env", "OFFICE_SECRET", "--provenance", "known.yaml"}
+	h.do(put...)
+	if err := os.WriteFile(filepath.Join(h.dir, "known.yaml"), []byte("roles: {gmail.users.messages.list.nothing: content}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.fails(3, "there is no such argument", put...)
 	h.fails(64, "unknown command", "frobnicate")
 	h.fails(64, "unknown flag", "kill", "--now")
 	h.fails(64, "reason", "kill", "reader")

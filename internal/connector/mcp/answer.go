@@ -17,10 +17,10 @@ import (
 // Check watches that the reply to a request answers that one and no other, once, and has
 // what the server asks of its client judged. It keeps nothing of a reply but the names of its
 // members, its id, and what is asked.
-func (c *Connector) Check(r *connector.Request, contentType string, may func(connector.Question) error) io.WriteCloser {
+func (c *Connector) Check(r *connector.Request, contentType string, may func(connector.Question) error, tell func(connector.Told)) io.WriteCloser {
 	kind, _, _ := mime.ParseMediaType(contentType)
 	if r.Method == http.MethodGet && kind == "text/event-stream" { // a stream of the session: what it brings may have been asked for before
-		return &events{answer: answer{may: may}, session: true}
+		return &events{answer: answer{may: may, tell: tell}, session: true}
 	}
 	if r.Method != http.MethodPost {
 		return nil
@@ -31,9 +31,9 @@ func (c *Connector) Check(r *connector.Request, contentType string, may func(con
 	}
 	switch kind {
 	case "application/json":
-		return &answer{asked: m.id, may: may, alone: true}
+		return &answer{asked: m.id, may: may, tell: tell, alone: true}
 	case "text/event-stream":
-		return &events{answer: answer{asked: m.id, may: may}}
+		return &events{answer: answer{asked: m.id, may: may, tell: tell}}
 	}
 	return nil
 }
@@ -44,6 +44,9 @@ var errAnotherQuestion = errors.New("it answers another question than the one th
 type answer struct {
 	asked           jsontext.Value
 	may             func(connector.Question) error
+	tell            func(connector.Told) // nil: nobody wants to know what it says
+	result          []byte               // if somebody does
+	resultCut       bool                 // it is not all of it
 	depth           int
 	quoted, escaped bool
 	value, ended    bool   // at a member's value; after the message
@@ -89,6 +92,7 @@ func (a *answer) take(c byte) error {
 		case c == '"':
 			a.quoted = false
 		}
+		a.hear(c)
 		return a.keep(c)
 	}
 	switch c {
@@ -97,6 +101,7 @@ func (a *answer) take(c byte) error {
 	case '"':
 		a.quoted = true
 	}
+	a.hear(c)
 	switch {
 	case a.ended:
 		return errors.New("something follows the message")
@@ -246,6 +251,7 @@ func (a *answer) Close() error {
 	case a.method != nil:
 		return errors.New("it is a question")
 	case sameID(a.id, a.asked), a.seen["error"] && string(a.id) == "null":
+		a.told()
 		if a.alone {
 			return a.judge()
 		}
@@ -315,8 +321,9 @@ func (e *events) event() error {
 		return nil
 	}
 	a := e.answer
-	e.answer, e.started = answer{asked: a.asked, may: a.may}, false
+	e.answer, e.started = answer{asked: a.asked, may: a.may, tell: a.tell}, false
 	if a.ended && (a.method != nil || e.session) {
+		a.told()
 		return nil
 	}
 	if e.answered {

@@ -1,15 +1,18 @@
 package mcp
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 // nested takes in the members of an argument that is an object.
@@ -42,31 +45,75 @@ func (p Property) kind() string {
 }
 
 // arguments are those that policies can speak of. One that the schema does not have is refused.
-func (t tool) arguments(o object) (map[string]any, error) {
-	args := map[string]any{}
+// The texts in others are handed on beside them.
+func (t tool) arguments(o object) (args map[string]any, rest []provenance.Argument, err error) {
+	args = map[string]any{}
 	for _, m := range o {
 		kind, known := t.parameters[m.name]
 		if !known {
-			return nil, fmt.Errorf("the tool has no argument %.60q", m.name)
+			return nil, nil, fmt.Errorf("the tool has no argument %.60q", m.name)
 		}
 		if m.value.Kind() == 'n' {
 			continue
 		}
 		if t.members[m.name] == "object" {
 			if err := t.inside(args, m.name, m.value); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if kind == "" {
+			if rest, err = texts(rest, m.name, m.value); err != nil {
+				return nil, nil, fmt.Errorf("argument %.60q: %w", m.name, err)
+			}
 			continue
 		}
 		v, err := argument(kind, m.value)
 		if err != nil {
-			return nil, fmt.Errorf("argument %.60q: %w", m.name, err)
+			return nil, nil, fmt.Errorf("argument %.60q: %w", m.name, err)
 		}
 		args[m.name] = v
 	}
-	return args, nil
+	return args, rest, nil
+}
+
+// texts adds to list the texts in v, wherever they stand, by the names that lead to them.
+func texts(list []provenance.Argument, at string, v jsontext.Value) ([]provenance.Argument, error) {
+	d := jsontext.NewDecoder(bytes.NewReader(v))
+	path := []string{at}
+	for {
+		depth := d.StackDepth()
+		var parent jsontext.Kind
+		var n int64
+		if depth > 0 {
+			parent, n = d.StackIndex(depth)
+		}
+		t, err := d.ReadToken()
+		if errors.Is(err, io.EOF) {
+			return list, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch k := t.Kind(); {
+		case k == '{' || k == '[':
+			path = append(path, path[len(path)-1])
+		case k == '}' || k == ']':
+			path = path[:len(path)-1]
+		case parent == '{' && n%2 == 0:
+			path[len(path)-1] = path[len(path)-2] + "." + t.String()
+			if strings.ContainsAny(t.String(), "@.") { // {"ann@example.com": "read"}
+				list = append(list, provenance.Argument{Name: path[len(path)-2], Value: t.String()})
+			}
+		case k == '"':
+			list = append(list, provenance.Argument{Name: path[len(path)-1], Value: t.String()})
+		}
+	}
+}
+
+// text is v if it is one.
+func text(v any) string {
+	s, _ := v.(string)
+	return s
 }
 
 // inside takes the members of an argument that is an object, those that policies can speak of.
@@ -95,7 +142,7 @@ func (t tool) inside(args map[string]any, path string, v jsontext.Value) error {
 }
 
 func argument(kind string, v jsontext.Value) (any, error) {
-	text := func(v jsontext.Value) (string, error) {
+	unquoted := func(v jsontext.Value) (string, error) {
 		if v.Kind() != '"' {
 			return "", errors.New("it is to be a text")
 		}
@@ -104,7 +151,7 @@ func argument(kind string, v jsontext.Value) (any, error) {
 	}
 	switch kind {
 	case "string":
-		return text(v)
+		return unquoted(v)
 	case "boolean":
 		if k := v.Kind(); k != 't' && k != 'f' {
 			return nil, errors.New("it is to be true or false")
@@ -128,7 +175,7 @@ func argument(kind string, v jsontext.Value) (any, error) {
 	}
 	list := make([]string, len(raw))
 	for i := range raw {
-		if list[i], err = text(raw[i]); err != nil {
+		if list[i], err = unquoted(raw[i]); err != nil {
 			return nil, err
 		}
 	}

@@ -30,6 +30,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 // Family makes connectors of catalogues.
@@ -60,6 +61,8 @@ type Schema struct {
 // Property is one argument of a tool, or a part of one.
 type Property struct {
 	Type       any                 `json:"type,omitempty"` // a name, or a list of names, which no policy can speak of
+	Format     any                 `json:"format,omitempty"`
+	Summary    any                 `json:"description,omitempty"`
 	Items      *Property           `json:"items,omitempty"`
 	Properties map[string]Property `json:"properties,omitempty"`
 	Header     any                 `json:"x-mcp-header,omitempty"` // the name after Mcp-Param- of the header that says the same
@@ -117,8 +120,8 @@ func Open(description []byte) (connector.Connector, error) {
 	}
 	c.actions = append(basics(), []policy.Action{
 		{Name: "mcp.complete", Class: policy.Read, Summary: "Suggests how an argument goes on"},
-		{Name: "resources.read", Class: policy.Read, Summary: "Reads a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
-		{Name: "resources.subscribe", Class: policy.Read, Summary: "Follows a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string"}}},
+		{Name: "resources.read", Class: policy.Read, Summary: "Reads a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string", Format: provenance.OwnURI}}},
+		{Name: "resources.subscribe", Class: policy.Read, Summary: "Follows a resource", Parameters: []policy.Parameter{{Name: "uri", Type: "string", Format: provenance.OwnURI}}},
 		{Name: "prompts.get", Class: policy.Read, Summary: "Gets a prompt", Parameters: []policy.Parameter{{Name: "name", Type: "string"}}},
 	}...)
 	c.actions = append(c.actions, questions()...)
@@ -170,7 +173,7 @@ func (t Tool) ready() (tool, error) {
 	for _, name := range slices.Sorted(maps.Keys(t.InputSchema.Properties)) {
 		p := t.InputSchema.Properties[name]
 		if out.parameters[name] = p.kind(); p.kind() != "" {
-			out.action.Parameters = append(out.action.Parameters, policy.Parameter{Name: name, Type: p.kind()})
+			out.action.Parameters = append(out.action.Parameters, policy.Parameter{Name: name, Type: p.kind(), Format: text(p.Format), Summary: text(p.Summary)})
 		} else if p.Type == "object" {
 			out.nested(name, p, 1)
 		}
@@ -305,7 +308,7 @@ func (c *Connector) meaning(m message, h http.Header) (policy.Call, error) {
 		call.Action, call.Class, call.Resource = t.action.Name, t.action.Class, "tools/"+url.PathEscape(name)
 		o, err := m.arguments()
 		if err == nil {
-			call.Arguments, err = t.arguments(o)
+			call.Arguments, call.Rest, err = t.arguments(o)
 		}
 		if err != nil {
 			return call, no(parameters, "%v", err)

@@ -165,6 +165,7 @@ func (m *Manifest) document(r *reader, root *yaml.Node) {
 		"providers":  r.named("provider", func(name string, k, v *yaml.Node) { m.provider(r, name, k, v) }),
 		"receivers":  r.named("receiver", func(name string, k, v *yaml.Node) { m.receiver(r, name, k, v) }),
 		"identities": r.named("identity", func(name string, k, v *yaml.Node) { m.identity(r, name, k, v) }),
+		"packs":      func(n *yaml.Node) { m.packs(r, n) },
 		"guardrails": r.named("guardrail", func(name string, k, v *yaml.Node) { m.guardrail(r, name, k, v) }),
 	})
 	if set == "" {
@@ -261,6 +262,19 @@ func (m *Manifest) guardrail(r *reader, name string, key, n *yaml.Node) {
 		r.wrong(key, "guardrail %s needs cedar: 'forbid(...)'", name)
 	}
 	m.guardrails = append(m.guardrails, g)
+}
+
+// packs are sets of guardrails, each as if it were written out.
+func (m *Manifest) packs(r *reader, n *yaml.Node) {
+	for _, name := range r.list(n, "packs") {
+		p, ok := policy.PackOf(name)
+		if !ok {
+			r.wrong(n, "there is no pack %q; lanyard pack list shows those that there are", name)
+		}
+		for _, g := range p.Guardrails {
+			m.guardrails = append(m.guardrails, guardrail{at: r.at(n), cedarAt: r.at(n), value: g})
+		}
+	}
 }
 
 func (m *Manifest) identity(r *reader, name string, key, n *yaml.Node) {

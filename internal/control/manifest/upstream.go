@@ -10,6 +10,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
@@ -32,6 +33,7 @@ func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
 		"description":  func(n *yaml.Node) { u.descriptionAt = r.at(n); m.description(r, n, v) },
 		"credential":   func(n *yaml.Node) { u.secret = m.secret(r, n) },
 		"oauth":        func(n *yaml.Node) { u.oauthAt = r.at(n); v.OAuth, u.client = m.oauth(r, n) },
+		"provenance":   func(n *yaml.Node) { v.Provenance = provenanceOf(r, n) },
 		"counters": func(n *yaml.Node) {
 			v.Counters = map[string]policy.Counter{}
 			r.members(n, "counters", func(key, value *yaml.Node) {
@@ -78,6 +80,28 @@ func (m *Manifest) upstream(r *reader, name string, key, n *yaml.Node) {
 		r.wrong(key, "upstream %s needs a description, as in description: {google: gmail/v1}", name)
 	}
 	m.upstreams = append(m.upstreams, u)
+}
+
+// provenanceOf reads what is known beforehand of where values on an upstream come from.
+func provenanceOf(r *reader, n *yaml.Node) *policy.Provenance {
+	p := &policy.Provenance{}
+	r.object(n, "provenance", fields{
+		"members":  func(n *yaml.Node) { p.Members = r.list(n, "members") },
+		"contacts": func(n *yaml.Node) { p.Contacts = r.list(n, "contacts") },
+		"roles": func(n *yaml.Node) {
+			p.Roles = map[string]provenance.Role{}
+			r.members(n, "roles", func(key, value *yaml.Node) { p.Roles[key.Value] = provenance.Role(r.text(value, "a role")) })
+		},
+		"effects": func(n *yaml.Node) {
+			p.Effects = map[string]provenance.Effect{}
+			r.members(n, "effects", func(key, value *yaml.Node) { p.Effects[key.Value] = provenance.Effect(r.text(value, "an effect")) })
+		},
+		"labels": func(n *yaml.Node) {
+			p.Labels = map[string][]string{}
+			r.members(n, "labels", func(key, value *yaml.Node) { p.Labels[key.Value] = r.list(value, "labels") })
+		},
+	})
+	return p
 }
 
 // description reads {family: name, ./file or list of lines}.

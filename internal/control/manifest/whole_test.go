@@ -25,6 +25,7 @@ upstreams:
     classes: {m.send: admin}
     consent: {owners: [ben], classes: [read, write]}
     counters: {ids: {actions: [m.read], argument: id}}
+    provenance: {members: [maya], contacts: ["@partner.example"], roles: {m.read.id: object}, effects: {m.send: send}, labels: {m.read: [private]}}
   notes:
     url: https://notes.example.com
     owner: ben
@@ -63,7 +64,7 @@ func TestWhole(t *testing.T) {
 		t.Fatalf("again: %s", got)
 	}
 	for _, gone := range []string{", members: [maya, ben]", "    agent: bot\n", "    chain_header: true\n", "    websocket: true\n", "    status_list: true\n", "    classes: {m.send: admin}\n", "    consent: {owners: [ben], classes: [read, write]}\n",
-		"    counters: {ids: {actions: [m.read], argument: id}}\n", ", scopes: [notes]", ", parameters: {prompt: consent}", "    tasks: required\n", "    children: {at_once: 5, depth: 2}\n", "    backup: ben\n",
+		"    counters: {ids: {actions: [m.read], argument: id}}\n", `    provenance: {members: [maya], contacts: ["@partner.example"], roles: {m.read.id: object}, effects: {m.send: send}, labels: {m.read: [private]}}`, `contacts: ["@partner.example"], `, ", labels: {m.read: [private]}", ", scopes: [notes]", ", parameters: {prompt: consent}", "    tasks: required\n", "    children: {at_once: 5, depth: 2}\n", "    backup: ben\n",
 		`, resources: ["m/*"]`, `, conditions: {id: {like: "a*"}}`, ", until: 30d", ", record: before", ", approve: 2 of desk ben maya, fresh: 5m", ", fresh: 5m", ", only_for_others: true", `@approve("owner") `,
 		"    description: Nothing is deleted unseen\n", `@fresh("5m") `, `@approve("desk") @fresh("5m") `, ", domains: [example.com]", ", people: {u1: ben}", ", life: 7d", "id_jag, ", `, audience: "https://crm.example.com"`} {
 		text := strings.Replace(whole, gone, "", 1)
@@ -94,5 +95,27 @@ func TestWhole(t *testing.T) {
 	}
 	if got := w.apply(whole[:strings.Index(whole, "upstreams:")]); !strings.Contains(got, "- provider acme") || !strings.Contains(got, "- receiver crm") || !strings.Contains(got, "- identity bot") {
 		t.Errorf("all left out: %s", got)
+	}
+}
+
+// TestPacks: a pack is its guardrails, as if they were written out; one that there is not is a mistake with its place.
+func TestPacks(t *testing.T) {
+	w := open(t)
+	w.apply(whole)
+	with := whole + "packs: [hijack]\n"
+	if got := w.apply(with); !strings.Contains(got, "+ guardrail hijack-destination") || !strings.Contains(got, "+ guardrail hijack-unasked") {
+		t.Error(got)
+	}
+	if got := w.apply(with); got != "" {
+		t.Errorf("again: %s", got)
+	}
+	if got := w.apply(whole); !strings.Contains(got, "- guardrail hijack-link") {
+		t.Error(got)
+	}
+	if _, err := w.try(false, "", whole+"packs: [hijak]\n"); err == nil || !strings.Contains(err.Error(), `there is no pack "hijak"`) {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.try(false, "", strings.Replace(whole, "roles: {m.read.id: object}", "roles: {m.read.no: object}", 1)); err == nil || !strings.Contains(err.Error(), "no such argument") {
+		t.Errorf("%v", err)
 	}
 }

@@ -149,6 +149,11 @@ func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret, client *strin
 			}
 		}
 	}
+	if err == nil {
+		if wrong := u.Provenance.Check(d); wrong != nil {
+			bad("provenance", wrong.Error())
+		}
+	}
 	if !identity.ValidName(u.Environment) {
 		bad("environment", fmt.Sprintf("%q is no name: 1 to 64 of a-z 0-9 . _ -", u.Environment))
 	}
