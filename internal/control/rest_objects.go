@@ -312,7 +312,7 @@ func (p *Plane) identityRoutes(api door) {
 		}
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			_, _, err := c.PutGrant(in.Name, in.Part, policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
-				ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record, Approve: b.Approve, Fresh: b.Fresh}, until)
+				ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record, Approve: b.Approve, Fresh: b.Fresh, Layers: b.Layers}, until)
 			return err
 		})
 	})
@@ -385,7 +385,7 @@ func (p *Plane) upstreamRoutes(api door) {
 			d, err := p.registry.Describe(u)
 			var list []ActionView
 			for _, a := range d.Actions {
-				v := ActionView{Name: a.Name, Class: policy.ClassOf(u, a), Summary: a.Summary, Parameters: map[string]string{}}
+				v := ActionView{Name: a.Name, Class: policy.ClassOf(u, a), Words: a.Words, Summary: a.Summary, Parameters: map[string]string{}}
 				for _, q := range a.Parameters {
 					v.Parameters[q.Name] = q.Type
 				}

@@ -60,7 +60,7 @@ func TestNumbers(t *testing.T) {
 				t.Fatal(err)
 			}
 			u := bank.Upstream
-			return s.Decide(Request{Call{"mail", "tools.pay", Write, "tools/pay", c.args}, &u, now, "127.0.0.1", nil})
+			return s.Decide(Request{Call{"mail", "tools.pay", Write, "tools/pay", c.args, ""}, &u, now, "127.0.0.1", nil})
 		}
 		if d := decide(); d.Allow != c.want {
 			t.Errorf("%s: %+v\n%s", c.name, d, g.Cedar)
@@ -104,7 +104,7 @@ func TestNumbers(t *testing.T) {
 				t.Fatal(err)
 			}
 			u := bank.Upstream
-			d := s.Decide(Request{Call{"mail", "tools.pay", Write, "tools/pay", map[string]any{"amount": amount}}, &u, now, "127.0.0.1", nil})
+			d := s.Decide(Request{Call{"mail", "tools.pay", Write, "tools/pay", map[string]any{"amount": amount}, ""}, &u, now, "127.0.0.1", nil})
 			if asks := name == "asking rail" && amount == "100"; d.Allow != strings.HasPrefix(name, "other") || (d.Ask != nil) != asks {
 				t.Errorf("%s of %s: %+v", name, amount, d)
 			}

@@ -92,7 +92,7 @@ func TestAlike(t *testing.T) {
 		if c.depth > 1 {
 			chain = append(chain, identity.Link{ID: identity.MustID("spiffe://lanyard.local/agent/caller")})
 		}
-		d := s.Decide(Request{Call{"mail", "tools.pay", Write, "tools/pay", nil}, &u, now.Add(c.after), "", chain})
+		d := s.Decide(Request{Call{"mail", "tools.pay", Write, "tools/pay", nil, ""}, &u, now.Add(c.after), "", chain})
 		got := "denies"
 		switch {
 		case d.Allow:

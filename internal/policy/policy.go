@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
 // Class is what an action does to the world, the same four words for every upstream.
@@ -37,6 +38,7 @@ type Action struct {
 	Parameters []Parameter // what context.args can hold
 	Summary    string      // one line for people
 	Basic      bool        // a step of the protocol: of no use alone, needed for everything else
+	Words      []string    // what systems of its sort call alike, mail.send or file.share; which of them a call is, it says
 }
 
 // Parameter is one argument of an action.
@@ -52,6 +54,7 @@ type Call struct {
 	Class     Class
 	Resource  string         // path-like, as in "users/me/messages/17c2"
 	Arguments map[string]any // string, int64, Number, bool, []string
+	Word      string         // one of its action's, or empty
 }
 
 // Upstream is a system behind the boundary.
@@ -150,6 +153,7 @@ type Grant struct {
 	Record    string               `json:"record,omitempty"`          // before | within: event durable before the reply, or within 100 ms
 	Approve   string               `json:"approve,omitempty"`         // who must say yes to each call: owner, ben kim, 2 of ben kim maya; see ParseApprove
 	Fresh     string               `json:"fresh,omitempty"`           // and how long ago they may have signed in: 5m
+	Layers    *layer.Layers        `json:"layers,omitempty"`          // what of a mailbox, a drive or a calendar is seen, and who is written to; nil: all
 	Until     time.Time            `json:"until"`
 	Set       string               `json:"set,omitempty"`
 }
@@ -175,10 +179,11 @@ type Guardrail struct {
 // asks denies too, until people have said yes.
 type Decision struct {
 	Allow     bool
-	Ask       *Asking  // what people must agree to before it is allowed; nil with Allow
-	Policies  []string // ids of the grants and guardrails that decided
-	Reason    string   // one sentence: for a denial what is missing and who can grant it
-	Guardrail bool     // a guardrail refused it: asking for a grant will not help
-	Task      bool     // the task does not name it, or there is none: nor will it then
-	Before    bool     // the event must be durable before the request goes on
+	Ask       *Asking        // what people must agree to before it is allowed; nil with Allow
+	Policies  []string       // ids of the grants and guardrails that decided
+	Reason    string         // one sentence: for a denial what is missing and who can grant it
+	Guardrail bool           // a guardrail refused it: asking for a grant will not help
+	Task      bool           // the task does not name it, or there is none: nor will it then
+	Before    bool           // the event must be durable before the request goes on
+	Layers    []*layer.Rules // of the grants that decided: all hold, on the request and on what comes back
 }

@@ -51,7 +51,7 @@ func set(t testing.TB, rails []Guardrail, grants ...Grant) *Set {
 
 func ask(action string, class Class, args map[string]any) Request {
 	u := mail.Upstream
-	return Request{Call{"mail", action, class, "users/me/messages", args}, &u, now, "127.0.0.1", nil}
+	return Request{Call{"mail", action, class, "users/me/messages", args, ""}, &u, now, "127.0.0.1", nil}
 }
 
 func TestDecide(t *testing.T) {

@@ -137,7 +137,7 @@ func TestSliceAgainstWhole(t *testing.T) {
 				d = crm
 			}
 			a := d.Actions[random.IntN(len(d.Actions))]
-			r := Request{Call{d.Upstream.Name, a.Name, ClassOf(d.Upstream, a), pick("users/me", "users/you", ""), map[string]any{}}, &d.Upstream, now, "127.0.0.1", nil}
+			r := Request{Call{d.Upstream.Name, a.Name, ClassOf(d.Upstream, a), pick("users/me", "users/you", ""), map[string]any{}, ""}, &d.Upstream, now, "127.0.0.1", nil}
 			if random.IntN(3) > 0 {
 				r.Call.Arguments["userId"] = pick("me", "you")
 			}

@@ -337,6 +337,7 @@ func (r *reader) grant(name string, key, n *yaml.Node) grant {
 		"fresh":           func(n *yaml.Node) { g.fieldAt["fresh"], v.Fresh = r.at(n), r.text(n, "fresh") },
 		"until":           func(n *yaml.Node) { g.fieldAt["until"], g.until = r.at(n), r.end(n, "until") },
 		"only_for_others": &v.ForOthers,
+		"layers":          func(n *yaml.Node) { g.fieldAt["layers"] = r.at(n); v.Layers = r.layers(n, g.fieldAt) },
 	})
 	v.Plain = v.Cedar == ""
 	if v.Upstream == "" {
