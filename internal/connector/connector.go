@@ -201,6 +201,6 @@ func Open(families []Family, name string, description []byte) (Connector, error)
 
 // Family makes connectors for one family of systems from an upstream's description.
 type Family struct {
-	Name string // google, openapi, patterns, mcp
+	Name string // google, graph, openapi, patterns, mcp, join
 	Open func(description []byte) (Connector, error)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/lanyard-dev/lanyard/examples/office"
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/connector/google"
+	"github.com/lanyard-dev/lanyard/internal/connector/graph"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -29,10 +30,11 @@ func newOffice(t testing.TB) *layeredOffice {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, o, func(c *Config) { c.Families = []connector.Family{google.Family()} })
+	w := newWorld(t, o, func(c *Config) { c.Families = []connector.Family{google.Family(), graph.Family()} })
 	for _, u := range []struct{ name, description string }{{"mail", "gmail/v1"}, {"drive", "drive/v3"}, {"calendar", "calendar/v3"}} {
 		w.applyUpstream(&policy.Upstream{Name: u.name, URL: w.back.URL, Owner: "maya", Environment: "production", Family: "google", Description: []byte(u.description), Version: 2})
 	}
+	w.applyUpstream(&policy.Upstream{Name: "graph", URL: w.back.URL, Owner: "maya", Environment: "production", Family: "graph", Description: []byte("v1.0"), Version: 2})
 	w.apply(feed.Change{Grant: all("bot"), Removed: true})
 	return &layeredOffice{w, o}
 }
@@ -377,5 +379,113 @@ func TestLayersOnFilesAndEvents(t *testing.T) {
 	o.grant("calendar", layer.Layers{Show: layer.Headers}, "event.create")
 	if status, _, _ := o.ask("POST", "calendar", "/calendar/v3/calendars/primary/events", event("ben@example.com")); status != 403 {
 		t.Errorf("an event with somebody on it is an invitation: %d", status)
+	}
+}
+
+// TestOneGrantReadsTheSame gives the same words and layers on Gmail and on Graph, before the same office.
+func TestOneGrantReadsTheSame(t *testing.T) {
+	o := newOffice(t)
+	subjects := func() (list []string) {
+		status, v, s := o.ask("GET", "graph", "/v1.0/me/messages?$top=50&$count=true", nil)
+		if status != http.StatusOK {
+			t.Fatalf("list: %d %s", status, s)
+		}
+		all, _ := v["value"].([]any)
+		for _, m := range all {
+			if s, ok := m.(map[string]any)["subject"].(string); ok {
+				list = append(list, s)
+			}
+		}
+		if v["@odata.count"] != float64(len(all)) {
+			t.Errorf("counts %v of %d", v["@odata.count"], len(all))
+		}
+		return list
+	}
+	for name, l := range map[string]layer.Layers{
+		"who":        {Contacts: layer.Contacts{See: []string{"example.com"}}},
+		"never":      {Contacts: layer.Contacts{Never: []string{"helpful.example"}}},
+		"how old":    {Time: layer.Time{Days: 3}},
+		"from where": {Within: layer.Within{Labels: []string{"inbox"}}},
+		"elsewhere":  {Within: layer.Within{Labels: []string{"sent"}}},
+		"headers":    {Show: layer.Headers},
+		"nothing":    {Show: layer.Nothing},
+		"masked":     {Reduce: layer.Reduce{Patterns: []string{`CH-\d+`}}},
+	} {
+		o.grant("mail", l, "mail.read", "mail.search")
+		o.grant("graph", l, "mail.read", "mail.search")
+		google, _ := o.subjects("")
+		if graph := subjects(); strings.Join(google, "|") != strings.Join(graph, "|") {
+			t.Errorf("%s: %q in Gmail, %q in Graph", name, google, graph)
+		}
+	}
+	l := layer.Layers{Show: layer.Headers, Contacts: layer.Contacts{Write: []string{"example.com"}}, Reduce: layer.Reduce{Attachments: []string{"none"}}}
+	o.grant("mail", l, "mail.read", "mail.send", "mail.label")
+	o.grant("graph", l, "mail.read", "mail.send", "mail.label")
+	letter := func(to string) any {
+		return map[string]any{"message": map[string]any{"subject": "hi", "body": map[string]any{"contentType": "text", "content": "there"}, "toRecipients": []any{map[string]any{"emailAddress": map[string]any{"address": to}}}}}
+	}
+	ben, eve := "", "" // a mail of each
+	for _, id := range o.o.All() {
+		_, v, _ := o.ask("GET", "graph", "/v1.0/me/messages/"+id, nil)
+		switch s := fmt.Sprint(v["from"]); {
+		case strings.Contains(s, "ben@"):
+			ben = id
+		case strings.Contains(s, "helpful"):
+			eve = id
+		}
+		for _, hidden := range []string{"body", "bodyPreview"} {
+			if v[hidden] != nil {
+				t.Errorf("headers show %s", hidden)
+			}
+		}
+	}
+	for _, c := range []struct {
+		method, target string
+		body           any
+		want           int
+	}{
+		{"POST", "/sendMail", letter("ben@example.com"), 202},
+		{"POST", "/sendMail", letter("eve@evil.example"), 403},
+		{"POST", "/messages/" + ben + "/reply", map[string]any{"comment": "yes"}, 202},
+		{"POST", "/messages/" + eve + "/reply", map[string]any{"comment": "yes"}, 403},
+		{"POST", "/messages/" + ben + "/move", map[string]any{"destinationId": "archive"}, 200},
+		{"POST", "/messages/" + ben + "/move", map[string]any{"destinationId": "deleteditems"}, 403},
+		{"DELETE", "/messages/" + ben, nil, 403},
+		{"GET", "/messages/" + ben + "/$value", nil, 403},
+		{"GET", "/messages?$search=%22river%22", nil, 403},
+		{"GET", "/messages?$expand=attachments", nil, 403},
+	} {
+		if status, _, s := o.ask(c.method, "graph", "/v1.0/me"+c.target, c.body); status != c.want {
+			t.Errorf("%s %s: %d, want %d: %s", c.method, c.target, status, c.want, s)
+		}
+	}
+	o.grant("graph", layer.Layers{Contacts: layer.Contacts{See: []string{"example.com"}}, Reduce: layer.Reduce{Mask: []string{"accounts"}}}, "file.read", "file.list", "file.share", "event.read", "event.invite", "event.create")
+	_, v, s := o.ask("GET", "graph", "/v1.0/me/drive/root/children", nil)
+	id := ""
+	for _, f := range v["value"].([]any) {
+		f := f.(map[string]any)
+		if f["name"] == "suppliers.csv" {
+			id = f["id"].(string)
+		}
+		if f["@microsoft.graph.downloadUrl"] != nil {
+			t.Error("a link around the gateway is shown")
+		}
+	}
+	if id == "" {
+		t.Fatalf("no suppliers.csv: %s", s)
+	}
+	if status, _, s := o.ask("GET", "graph", "/v1.0/me/drive/items/"+id+"/content", nil); status != 200 || !strings.Contains(s, "[account]") || strings.Contains(s, "DE0212") {
+		t.Errorf("content: %d %s", status, s)
+	}
+	share := func(to string) any {
+		return map[string]any{"recipients": []any{map[string]any{"email": to}}, "roles": []string{"read"}}
+	}
+	for to, want := range map[string]int{"ben@example.com": 200, "eve@evil.example": 403} {
+		if status, _, s := o.ask("POST", "graph", "/v1.0/me/drive/items/"+id+"/invite", share(to)); status != want {
+			t.Errorf("shared with %s: %d %s", to, status, s)
+		}
+	}
+	if status, v, s := o.ask("GET", "graph", "/v1.0/me/events", nil); status != 200 || len(v["value"].([]any)) != 3 {
+		t.Errorf("events: %d %s", status, s)
 	}
 }

@@ -64,7 +64,7 @@ type Upstream struct {
 	Owner       identity.OwnerID   `json:"owner,omitempty"`
 	OwnerName   string             `json:"owner_name,omitempty"` // for people
 	Environment string             `json:"environment"`
-	Family      string             `json:"family"`            // google, openapi, patterns
+	Family      string             `json:"family"`            // google, graph, openapi, patterns …
 	Description []byte             `json:"description"`       // the family's input: a document, or its name, or lines of patterns
 	Classes     map[string]Class   `json:"classes,omitempty"` // operator's override, action or glob → class
 	Consent     Consent            `json:"consent,omitzero"`  // who may connect a client of theirs to it

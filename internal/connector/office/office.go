@@ -59,13 +59,14 @@ type Meaning struct {
 type Reply byte
 
 const (
-	Receipt Reply = iota // what was done: ids alone
-	One                  // it is an item
-	List                 // it holds items
-	Thread               // it is made of items: those that are shown, and at least one
-	Content              // it is content of a file or an attachment
-	Same                 // it says nothing that a layer could hold back
-	Names                // labels, folders or calendars
+	Receipt  Reply = iota // what was done: ids alone
+	One                   // it is an item
+	List                  // it holds items
+	Thread                // it is made of items: those that are shown, and at least one
+	Content               // it is content of a file or an attachment
+	Same                  // it says nothing that a layer could hold back
+	Names                 // labels, folders or calendars
+	Attached              // it is an attachment, or holds some
 )
 
 // Dialect is how one family speaks.
@@ -81,7 +82,7 @@ type Dialect struct {
 	Query   func(m Meaning, call policy.Call, u connector.Under) error
 	File    func(m Meaning, call policy.Call) bool // the reply is content, whatever m says
 	Data    func(o Object) ([]byte, func([]byte), bool)
-	Kind    func(target Object) string // the type of the content of what On brought
+	Attach  func(o Object, rules []*layer.Rules) // shows an attachment
 }
 
 // Limits of bodies.
@@ -286,6 +287,12 @@ func fill(template string, call policy.Call, id string) []string {
 		}
 		if name == "id" && id != "" {
 			values = []string{id}
+		}
+		if name == "base" && len(values) == 1 { // it is escaped already
+			for i := range targets {
+				targets[i] += values[0]
+			}
+			continue
 		}
 		var next []string
 		for _, t := range targets {

@@ -150,6 +150,8 @@ func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Und
 			return nil, "", layer.Hidden
 		}
 		d.trim(m, o, u.Rules)
+	case m.Reply == Attached && m.List == "":
+		d.Attach(o, u.Rules)
 	case m.Reply == Names && m.List == "":
 		if !d.Named(m, o, call, u.Rules) {
 			return nil, "", layer.Hidden
@@ -220,7 +222,7 @@ func (d *Dialect) list(m Meaning, o Object, call policy.Call, u connector.Under)
 	shown := make([]bool, len(all))
 	each(len(all), func(i int) {
 		one, ok := all[i].(Object)
-		shown[i] = ok && (m.Reply == Names && d.Named(m, one, call, u.Rules) || m.Reply != Names && d.shows(m, one, call, u))
+		shown[i] = ok && (m.Reply == Attached || m.Reply == Names && d.Named(m, one, call, u.Rules) || m.Reply != Names && d.shows(m, one, call, u))
 	})
 	kept := []any{}
 	for i, v := range all {
@@ -228,9 +230,12 @@ func (d *Dialect) list(m Meaning, o Object, call policy.Call, u connector.Under)
 			continue
 		}
 		one := v.(Object)
-		if m.Reply == Names {
+		switch m.Reply {
+		case Names:
 			receipt(one, d.Names)
-		} else {
+		case Attached:
+			d.Attach(one, u.Rules)
+		default:
 			d.trim(m, one, u.Rules)
 		}
 		kept = append(kept, one)

@@ -78,3 +78,26 @@ func guesses(q string) bool {
 	}
 	return false
 }
+
+// Limits reports whether some of the text is not shown, or not as it is.
+func Limits(rules []*layer.Rules) bool {
+	for _, r := range rules {
+		if !r.Bodies() || r.Masks() {
+			return true
+		}
+	}
+	return false
+}
+
+// Bare reports whether not even headers are shown.
+func Bare(rules []*layer.Rules) bool { return level(rules) == There }
+
+// Guess refuses a value to compare with that may be a piece of what is masked.
+func Guess(value string, rules []*layer.Rules) error {
+	for _, r := range rules {
+		if r.Masks() && guesses(value) {
+			return errors.New("to compare with numbers, keys or parts of words could find what is masked")
+		}
+	}
+	return nil
+}
