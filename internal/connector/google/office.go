@@ -40,7 +40,7 @@ var dialect = &office.Dialect{
 	Members: members,
 	Never:   []string{"thumbnailLink", "thumbnailVersion", "exportLinks", "webContentLink", "contentHints", "raw", "resourceKey", "linkShareMetadata"},
 	Named:   named,
-	Names:   []string{"kind", "id", "name", "type", "summary", "primary", "timeZone", "accessRole", "selected", "messageListVisibility", "labelListVisibility", "color", "emailAddress"},
+	Names:   []string{"kind", "id", "name", "type", "summary", "primary", "timeZone", "accessRole", "selected", "messageListVisibility", "labelListVisibility", "emailAddress"},
 	Receipt: []string{"kind", "id", "threadId", "labelIds", "name", "mimeType", "status", "message"},
 	Query:   query,
 	File: func(m office.Meaning, call policy.Call) bool {

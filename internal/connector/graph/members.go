@@ -13,19 +13,19 @@ import (
 var members = map[layer.Kind]office.Members{
 	layer.Mail: {
 		"@odata.type": {}, "@odata.etag": {}, "id": {}, "conversationId": {}, "receivedDateTime": {}, "sentDateTime": {}, "parentFolderId": {}, "isRead": {}, "isDraft": {}, "categories": {},
-		"subject": {From: office.Headers, Line: true}, "from": {From: office.Headers}, "sender": {From: office.Headers}, "toRecipients": {From: office.Headers}, "ccRecipients": {From: office.Headers},
-		"bccRecipients": {From: office.Headers}, "replyTo": {From: office.Headers}, "importance": {From: office.Headers}, "hasAttachments": {From: office.Headers}, "internetMessageId": {From: office.Headers}, "flag": {From: office.Headers},
+		"subject": {From: office.Headers, Line: true}, "from": {From: office.Headers, Deep: true}, "sender": {From: office.Headers, Deep: true}, "toRecipients": {From: office.Headers, Deep: true}, "ccRecipients": {From: office.Headers, Deep: true},
+		"bccRecipients": {From: office.Headers, Deep: true}, "replyTo": {From: office.Headers, Deep: true}, "importance": {From: office.Headers}, "hasAttachments": {From: office.Headers}, "internetMessageId": {From: office.Headers}, "flag": {From: office.Headers, Deep: true},
 		"bodyPreview": {From: office.Text, Line: true}, "body": {From: office.Text, Func: body},
 	},
 	layer.File: {
-		"@odata.type": {}, "id": {}, "folder": {}, "file": {}, "lastModifiedDateTime": {}, "createdDateTime": {},
-		"name": {From: office.Headers, Line: true}, "size": {From: office.Headers}, "parentReference": {From: office.Headers}, "createdBy": {From: office.Headers}, "lastModifiedBy": {From: office.Headers}, "shared": {From: office.Headers}, "eTag": {From: office.Headers},
+		"@odata.type": {}, "id": {}, "folder": {Deep: true}, "file": {Deep: true}, "lastModifiedDateTime": {}, "createdDateTime": {},
+		"name": {From: office.Headers, Line: true}, "size": {From: office.Headers}, "parentReference": {From: office.Headers, Deep: true}, "createdBy": {From: office.Headers, Deep: true}, "lastModifiedBy": {From: office.Headers, Deep: true}, "shared": {From: office.Headers, Deep: true}, "eTag": {From: office.Headers},
 		"description": {From: office.Text, Line: true},
 	},
 	layer.Event: {
-		"@odata.type": {}, "@odata.etag": {}, "id": {}, "start": {}, "end": {}, "showAs": {}, "isAllDay": {}, "isCancelled": {}, "seriesMasterId": {}, "type": {}, "sensitivity": {},
-		"subject": {From: office.Headers, Line: true}, "organizer": {From: office.Headers}, "attendees": {From: office.Headers}, "isOnlineMeeting": {From: office.Headers}, "responseStatus": {From: office.Headers},
-		"recurrence": {From: office.Headers}, "createdDateTime": {From: office.Headers}, "lastModifiedDateTime": {From: office.Headers}, "iCalUId": {From: office.Headers}, "isOrganizer": {From: office.Headers},
+		"@odata.type": {}, "@odata.etag": {}, "id": {}, "start": {Deep: true}, "end": {Deep: true}, "showAs": {}, "isAllDay": {}, "isCancelled": {}, "seriesMasterId": {}, "type": {}, "sensitivity": {},
+		"subject": {From: office.Headers, Line: true}, "organizer": {From: office.Headers, Deep: true}, "attendees": {From: office.Headers, Deep: true}, "isOnlineMeeting": {From: office.Headers}, "responseStatus": {From: office.Headers, Deep: true},
+		"recurrence": {From: office.Headers, Deep: true}, "createdDateTime": {From: office.Headers}, "lastModifiedDateTime": {From: office.Headers}, "iCalUId": {From: office.Headers}, "isOrganizer": {From: office.Headers},
 		"bodyPreview": {From: office.Text, Line: true}, "body": {From: office.Text, Func: body}, "location": {From: office.Text, Func: location},
 	},
 }

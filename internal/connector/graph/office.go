@@ -43,7 +43,7 @@ var dialect = &office.Dialect{
 	Members: members,
 	Never:   []string{"@microsoft.graph.downloadUrl", "webUrl", "webDavUrl", "thumbnails", "extensions", "singleValueExtendedProperties", "multiValueExtendedProperties", "internetMessageHeaders", "uniqueBody", "mentions"},
 	Named:   named,
-	Names:   []string{"@odata.type", "id", "displayName", "name", "parentFolderId", "isDefaultCalendar", "canEdit", "owner"},
+	Names:   []string{"@odata.type", "id", "displayName", "name", "parentFolderId", "isDefaultCalendar", "canEdit"},
 	Receipt: []string{"id", "conversationId", "parentFolderId", "name", "isDraft", "message", "@odata.type"},
 	Query:   query,
 	Attach:  attached,

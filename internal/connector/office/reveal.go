@@ -22,6 +22,7 @@ type Members map[string]Member
 type Member struct {
 	From Level
 	Line bool                                              // it is text
+	Deep bool                                              // it is an object, or has some; else it is one value, or a list of values
 	Func func(v any, rules []*layer.Rules, from Level) any // nil for nothing
 }
 
@@ -84,6 +85,8 @@ func (m Members) Trim(o Object, rules []*layer.Rules) {
 			continue
 		}
 		switch s, text := v.(string); {
+		case known.Func == nil && !known.Deep && !flat(v):
+			delete(o, name)
 		case known.Func != nil:
 			if v = known.Func(v, rules, l); v == nil {
 				delete(o, name)
@@ -96,6 +99,15 @@ func (m Members) Trim(o Object, rules []*layer.Rules) {
 			delete(o, name)
 		}
 	}
+}
+
+// flat reports whether v is one value, or a list of values.
+func flat(v any) bool {
+	if list, ok := v.([]any); ok {
+		return !slices.ContainsFunc(list, func(v any) bool { return !flat(v) })
+	}
+	_, object := v.(Object)
+	return !object
 }
 
 var errForm = errors.New("the reply has a form that cannot be held against the layers of the grant")
@@ -203,13 +215,15 @@ func Readable(kind string, data []byte) bool {
 }
 
 func receipt(o Object, names []string) {
-	for name := range o {
-		if !slices.Contains(names, name) {
+	inner, _ := o["message"].(Object)
+	for name, v := range o {
+		if !slices.Contains(names, name) || !flat(v) {
 			delete(o, name)
 		}
 	}
-	if inner, ok := o["message"].(Object); ok {
+	if inner != nil && slices.Contains(names, "message") {
 		receipt(inner, names)
+		o["message"] = inner
 	}
 }
 
@@ -303,10 +317,11 @@ func (d *Dialect) trim(m Meaning, o Object, rules []*layer.Rules) {
 	}
 	if m.Within != "" {
 		inner, _ := o[m.Within].(Object)
-		receipt(o, []string{"id", m.Within})
-		if o = inner; o == nil {
+		if receipt(o, []string{"id"}); inner == nil {
 			return
 		}
+		o[m.Within] = inner
+		o = inner
 	}
 	d.Members[m.Kind].Trim(o, rules)
 }
