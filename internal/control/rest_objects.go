@@ -17,6 +17,7 @@ import (
 func (p *Plane) routes(api door) {
 	p.ownerRoutes(api)
 	p.identityRoutes(api)
+	p.packRoutes(api)
 	p.childRoutes(api)
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)

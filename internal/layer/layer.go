@@ -251,3 +251,11 @@ func (r *Rules) Reduces() bool {
 func (r *Rules) Masks() bool {
 	return r.Show == Redacted || len(r.Reduce.Mask)+len(r.Reduce.Patterns) > 0
 }
+
+// Guessable is from how many digits on a word may be a piece of what is masked.
+func (r *Rules) Guessable() int {
+	if r.Show != Redacted && len(r.Reduce.Patterns) == 0 && !slices.ContainsFunc(r.Reduce.Mask, func(m string) bool { return m != "secrets" }) {
+		return 6 // a code
+	}
+	return 4
+}

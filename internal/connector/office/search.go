@@ -26,7 +26,7 @@ func Search(q string, k layer.Kind, rules []*layer.Rules) error {
 	}
 	l := level(rules)
 	for _, r := range rules {
-		if r.Masks() && guesses(q) {
+		if r.Masks() && guesses(q, r.Guessable()) {
 			return errors.New("a search for numbers, keys or parts of words could find what is masked; search for words")
 		}
 	}
@@ -53,9 +53,9 @@ func Search(q string, k layer.Kind, rules []*layer.Rules) error {
 	return nil
 }
 
-// guesses reports whether a search holds what may be a piece of what is masked: four digits, or a
+// guesses reports whether a search holds what may be a piece of what is masked: so many digits, or a
 // long word of letters and digits, or an asterisk.
-func guesses(q string) bool {
+func guesses(q string, most int) bool {
 	q = strings.ToValidUTF8(q, "")
 	for word := range strings.FieldsSeq(q) {
 		if name, value, ok := strings.Cut(strings.TrimPrefix(word, "-"), ":"); ok && structured[strings.ToLower(name)] && !strings.ContainsAny(value, "*\"") {
@@ -72,7 +72,7 @@ func guesses(q string) bool {
 				letters++
 			}
 		}
-		if digits >= 4 || digits > 0 && letters+digits >= 12 {
+		if digits >= most || digits > 0 && letters+digits >= 12 {
 			return true
 		}
 	}
@@ -95,7 +95,7 @@ func Bare(rules []*layer.Rules) bool { return level(rules) == There }
 // Guess refuses a value to compare with that may be a piece of what is masked.
 func Guess(value string, rules []*layer.Rules) error {
 	for _, r := range rules {
-		if r.Masks() && guesses(value) {
+		if r.Masks() && guesses(value, r.Guessable()) {
 			return errors.New("to compare with numbers, keys or parts of words could find what is masked")
 		}
 	}

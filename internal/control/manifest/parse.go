@@ -71,6 +71,7 @@ type grant struct {
 	fieldAt map[string]place // upstream, until, actions, conditions, cedar, ...
 	name    string
 	value   policy.Grant // without ID, Identity and Until
+	pack    string       // whose grants these are, in place of value's actions
 	until   registry.End
 }
 
@@ -337,9 +338,12 @@ func (r *reader) grant(name string, key, n *yaml.Node) grant {
 		"fresh":           func(n *yaml.Node) { g.fieldAt["fresh"], v.Fresh = r.at(n), r.text(n, "fresh") },
 		"until":           func(n *yaml.Node) { g.fieldAt["until"], g.until = r.at(n), r.end(n, "until") },
 		"only_for_others": &v.ForOthers,
+		"pack":            func(n *yaml.Node) { g.fieldAt["pack"], g.pack = r.at(n), r.text(n, "pack") },
 		"layers":          func(n *yaml.Node) { g.fieldAt["layers"] = r.at(n); v.Layers = r.layers(n, g.fieldAt) },
 	})
-	v.Plain = v.Cedar == ""
+	if v.Plain = v.Cedar == ""; g.pack != "" && (len(v.Actions)+len(v.Resources)+len(v.Where) > 0 || v.Cedar != "" || v.Approve != "" || v.ForOthers || v.Record != "") {
+		r.wrong(key, "grant %s is a pack: beside it stand upstream, layers and until alone", name)
+	}
 	if v.Upstream == "" {
 		r.wrong(key, "grant %s needs an upstream", name)
 	}
