@@ -143,7 +143,7 @@ func (a *app) root() *cobra.Command {
 		}
 	}
 	group("run", "Run:", a.serve(), a.doctor(), a.status(), a.backup(), a.store(), a.migrate())
-	group("govern", "Govern:", a.apply(), a.owner(), a.identity(), a.credential(), a.grant(), a.pack(), a.upstream(), a.provider(), a.mcp(), a.guardrail(), a.task(), a.approval(), a.gateway(), a.explain())
+	group("govern", "Govern:", a.apply(), a.owner(), a.identity(), a.credential(), a.grant(), a.pack(), a.upstream(), a.provider(), a.mcp(), a.mail(), a.guardrail(), a.task(), a.approval(), a.gateway(), a.explain())
 	group("stop", "Stop:", a.kill(), a.restore(), a.revoke())
 	group("record", "Record:", a.audit())
 	group("use", "Keys and tokens:", a.keygen(), a.run(), a.call(), a.token(), a.keys(), a.seal())

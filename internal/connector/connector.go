@@ -80,7 +80,7 @@ type Layered interface {
 	Connector
 	// Admit returns nil when r, which means call, passes the layers: whom it writes to, where, what
 	// it searches for, and what it acts on, which the upstream is asked about. What it
-	// cannot check it refuses. [layer.Hidden] means that what it acts on is not shown.
+	// cannot check it refuses. [layer.ErrHidden] means that what it acts on is not shown.
 	Admit(r *Request, call policy.Call, under Under) error
 	// Reveal returns what the layers leave of the reply to r, which was admitted, and its
 	// type. An error means that nothing of it is shown.
@@ -95,7 +95,7 @@ type Under struct {
 }
 
 // Look asks the same upstream for target, as the same account: a path and a query, as they are
-// sent. The reply is whole, and of status 200; [layer.Hidden] is what the upstream does not have.
+// sent. The reply is whole, and of status 200; [layer.ErrHidden] is what the upstream does not have.
 type Look func(target string) (contentType string, reply []byte, err error)
 
 // Pending is a request that waits for people.

@@ -37,7 +37,7 @@ func layered(r *request, err error) error {
 	switch {
 	case err == nil || errors.As(err, &p):
 		return err
-	case errors.Is(err, layer.Hidden):
+	case errors.Is(err, layer.ErrHidden):
 		return &problem{status: http.StatusNotFound, kind: "hidden", detail: "There is no such thing on " + r.name + ", or the layers of " + strings.Join(r.decision.Policies, ", ") + " do not show it."}
 	}
 	return &problem{status: http.StatusForbidden, kind: "layers", detail: fmt.Sprintf("The layers of %s do not let this pass: %s.", strings.Join(r.decision.Policies, ", "), err)}
@@ -75,7 +75,7 @@ func (r *request) reveal(res *http.Response) error {
 	case status == http.StatusNoContent || status == http.StatusNotModified:
 	case status == http.StatusNotFound || status == http.StatusGone:
 		_ = res.Body.Close()
-		return layered(r, layer.Hidden)
+		return layered(r, layer.ErrHidden)
 	case status == http.StatusOK || status == http.StatusCreated || status == http.StatusAccepted:
 		b, err := whole(res, maxRevealed)
 		if err == nil {
@@ -135,7 +135,7 @@ func (r *request) look(target string) (string, []byte, error) {
 	if res.StatusCode != http.StatusOK {
 		_ = res.Body.Close()
 		if res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusGone || res.StatusCode == http.StatusForbidden {
-			return "", nil, layer.Hidden
+			return "", nil, layer.ErrHidden
 		}
 		return "", nil, fmt.Errorf("%s does not say what it is about (status %d)", r.name, res.StatusCode)
 	}

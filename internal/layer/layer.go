@@ -168,8 +168,8 @@ type Item struct {
 	Drive    string // own, or its id; empty: not known
 }
 
-// Hidden means that a layer does not show something, or that it is not there: who asks is not told which.
-var Hidden = errors.New("there is no such thing here, or the layers of the grant do not show it")
+// ErrHidden means that a layer does not show something, or that it is not there: who asks is not told which.
+var ErrHidden = errors.New("there is no such thing here, or the layers of the grant do not show it")
 
 // Shows reports whether the layers show the item at all.
 func (r *Rules) Shows(it Item, now time.Time) bool {

@@ -335,10 +335,10 @@ func query(m office.Meaning, call policy.Call, u connector.Under) error {
 			}
 			for _, c := range calendars {
 				if it := (layer.Item{Kind: layer.Event, Calendar: c, Peopled: true, At: u.Now}); !r.Shows(it, u.Now) {
-					return layer.Hidden
+					return layer.ErrHidden
 				}
 				if a := layer.Addresses(c); len(a) == 1 && strings.Contains(c, "@") && !r.Shows(layer.Item{Kind: layer.Event, Calendar: c, People: a, Peopled: true, At: u.Now}, u.Now) {
-					return layer.Hidden
+					return layer.ErrHidden
 				}
 			}
 		}

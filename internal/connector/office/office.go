@@ -201,7 +201,7 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
 			for _, it := range items {
 				for _, rule := range u.Rules {
 					if !rule.Shows(it, u.Now) {
-						return layer.Hidden
+						return layer.ErrHidden
 					}
 					if m.ToOn {
 						if err := rule.Writes(it.People); err != nil || rule.LimitsWriting() && !it.Peopled {

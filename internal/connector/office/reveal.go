@@ -159,14 +159,14 @@ func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Und
 		receipt(o, d.Receipt)
 	case m.Reply == One:
 		if !d.shows(m, o, call, u) {
-			return nil, "", layer.Hidden
+			return nil, "", layer.ErrHidden
 		}
 		d.trim(m, o, u.Rules)
 	case m.Reply == Attached && m.List == "":
 		d.Attach(o, u.Rules)
 	case m.Reply == Names && m.List == "":
 		if !d.Named(m, o, call, u.Rules) {
-			return nil, "", layer.Hidden
+			return nil, "", layer.ErrHidden
 		}
 		receipt(o, d.Names)
 	default:
@@ -255,7 +255,7 @@ func (d *Dialect) list(m Meaning, o Object, call policy.Call, u connector.Under)
 		kept = append(kept, one)
 	}
 	if m.Reply == Thread && len(kept) == 0 {
-		return layer.Hidden
+		return layer.ErrHidden
 	}
 	for name := range o {
 		switch {
@@ -290,17 +290,18 @@ func (d *Dialect) shows(m Meaning, o Object, call policy.Call, u connector.Under
 	if m.Look == "" || id == "" || u.Look == nil {
 		return false
 	}
-	for _, target := range fill(m.Look, call, id) {
-		items, err := d.look(m, target, call, u.Look)
-		if err != nil {
-			return false
-		}
-		if m.Many != "" {
-			return slices.ContainsFunc(items, all)
-		}
-		return len(items) > 0 && !slices.ContainsFunc(items, func(it layer.Item) bool { return !all(it) })
+	targets := fill(m.Look, call, id)
+	if len(targets) != 1 {
+		return false
 	}
-	return false
+	items, err := d.look(m, targets[0], call, u.Look)
+	if err != nil || len(items) == 0 {
+		return false
+	}
+	if m.Many != "" {
+		return slices.ContainsFunc(items, all)
+	}
+	return !slices.ContainsFunc(items, func(it layer.Item) bool { return !all(it) })
 }
 
 // trim leaves of an item what is shown of it.
