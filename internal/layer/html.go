@@ -193,6 +193,9 @@ var (
 
 // unmarked is text whose links do not say from which mail they were followed.
 func unmarked(s string) string {
+	if !strings.Contains(s, "://") {
+		return s
+	}
 	return linkForm.ReplaceAllStringFunc(s, func(link string) string {
 		if !markForm.MatchString(link) {
 			return link

@@ -19,27 +19,34 @@ func masksOf(l Layers) masks {
 func (m masks) some() bool { return m != masks{} }
 
 var (
-	secretForms = []*regexp.Regexp{
-		regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----.*?(-----END [A-Z ]*PRIVATE KEY( BLOCK)?-----|\z)`),
-		regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`),
-		regexp.MustCompile(`\b(?:gh[pousr]_[0-9A-Za-z]{20,}|github_pat_[0-9A-Za-z_]{20,}|glpat-[0-9A-Za-z_-]{20,}|xox[abeoprs]-[0-9A-Za-z-]{10,}|AIza[0-9A-Za-z_-]{30,}|sk-[0-9A-Za-z_-]{20,}|sk_live_[0-9A-Za-z]{10,}|ya29\.[0-9A-Za-z_-]{20,})`),
-		regexp.MustCompile(`\beyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{4,}\.[0-9A-Za-z_-]*`),
-		regexp.MustCompile(`(?i)\b(?:password|passwort|passphrase|passcode|mot de passe|contraseña|secret|token|api[ _-]?key|access[ _-]?key|client[ _-]?secret|pwd)\b["']?\s*(?:is|ist|lautet|:|=)+\s*["']?[^\s"'<>]+`),
-		regexp.MustCompile(`(?i)\b(?:(?:verification|security|login|sign-in|one-time|access|confirmation)\s+code|otp|pin|tan)\b[^\d\n]{0,24}\d{4,8}\b`),
-		regexp.MustCompile(`(?i)\b\d{4,8}\b[^\d\n]{0,12}\b(?:is your|ist Ihr)\b[^\n]{0,24}\bcode\b`),
+	secretForms = []struct {
+		form   *regexp.Regexp
+		words  []string // of which one is there, in small letters
+		digits int      // that are there at least
+	}{
+		{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----.*?(-----END [A-Z ]*PRIVATE KEY( BLOCK)?-----|\z)`), nil, 0},
+		{regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`), []string{"akia", "asia"}, 0},
+		{regexp.MustCompile(`\b(?:gh[pousr]_[0-9A-Za-z]{20,}|github_pat_[0-9A-Za-z_]{20,}|glpat-[0-9A-Za-z_-]{20,}|xox[abeoprs]-[0-9A-Za-z-]{10,}|AIza[0-9A-Za-z_-]{30,}|sk-[0-9A-Za-z_-]{20,}|sk_live_[0-9A-Za-z]{10,}|ya29\.[0-9A-Za-z_-]{20,})`),
+			[]string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "aiza", "sk-", "sk_live_", "ya29."}, 0},
+		{regexp.MustCompile(`\beyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{4,}\.[0-9A-Za-z_-]*`), []string{"eyj"}, 0},
+		{regexp.MustCompile(`(?i)\b(?:password|passwort|passphrase|passcode|mot de passe|contraseña|secret|token|api[ _-]?key|access[ _-]?key|client[ _-]?secret|pwd)\b["']?\s*(?:is|ist|lautet|:|=)+\s*["']?[^\s"'<>]+`),
+			[]string{"passw", "passp", "passc", "mot de passe", "contrase", "secret", "token", "key", "pwd"}, 0},
+		{regexp.MustCompile(`(?i)\b(?:(?:verification|security|login|sign-in|one-time|access|confirmation)\s+code|otp|pin|tan)\b[^\d\n]{0,24}\d{4,8}\b`), []string{"code", "otp", "pin", "tan"}, 4},
+		{regexp.MustCompile(`(?i)\b\d{4,8}\b[^\d\n]{0,12}\b(?:is your|ist Ihr)\b[^\n]{0,24}\bcode\b`), []string{"code"}, 4},
 	}
 	accountForm   = regexp.MustCompile(`(?i)\b[A-Z]{2}[0-9]{2}(?:[ .-]?[A-Z0-9]){11,30}\b`)
 	identityForms = []struct {
-		form *regexp.Regexp
-		good func(string) bool
+		form   *regexp.Regexp
+		good   func(string) bool
+		digits int // that are there at least
 	}{
-		{regexp.MustCompile(`\b\d{3}[- ]\d{2}[- ]\d{4}\b`), func(s string) bool { return s[:3] != "000" && s[:3] != "666" && s[0] != '9' }}, // USA
-		{regexp.MustCompile(`(?i)\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b`), nil},                                // United Kingdom
-		{regexp.MustCompile(`\b[12378] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}\b`), french},                                     // France
-		{regexp.MustCompile(`(?i)\b(?:\d{8}|[XYZ]-?\d{7})-?[A-HJ-NP-TV-Z]\b`), spanish},                                                     // Spain
-		{regexp.MustCompile(`(?i)\b[A-Z]{6}[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]\b`), nil},                       // Italy
-		{regexp.MustCompile(`\b[1-9]\d ?\d{3} ?\d{3} ?\d{3}\b`), german},                                                                    // Germany
-		{regexp.MustCompile(`\b\d{6}[-+]\d{4}\b`), func(s string) bool { return luhn(digits(s)) }},                                          // Sweden
+		{regexp.MustCompile(`\b\d{3}[- ]\d{2}[- ]\d{4}\b`), func(s string) bool { return s[:3] != "000" && s[:3] != "666" && s[0] != '9' }, 9}, // USA
+		{regexp.MustCompile(`(?i)\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b`), nil, 6},                                // United Kingdom
+		{regexp.MustCompile(`\b[12378] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}\b`), french, 13},                                    // France
+		{regexp.MustCompile(`(?i)\b(?:\d{8}|[XYZ]-?\d{7})-?[A-HJ-NP-TV-Z]\b`), spanish, 7},                                                     // Spain
+		{regexp.MustCompile(`(?i)\b[A-Z]{6}[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]\b`), nil, 0},                       // Italy
+		{regexp.MustCompile(`\b[1-9]\d ?\d{3} ?\d{3} ?\d{3}\b`), german, 11},                                                                   // Germany
+		{regexp.MustCompile(`\b\d{6}[-+]\d{4}\b`), func(s string) bool { return luhn(digits(s)) }, 10},                                         // Sweden
 	}
 	addressForm = regexp.MustCompile(`[\pL\pN._%+'-]+@[\pL\pN.-]+\.[\pL\pN-]{2,}`)
 	linkForm    = regexp.MustCompile(`(?i)\b(?:[a-z][a-z0-9+.-]*://|www\.|mailto:|tel:)[^\s<>"')\]]+`)
@@ -56,26 +63,11 @@ func (r *Rules) maskText(s string) string {
 	for _, re := range r.patterns {
 		s = re.ReplaceAllLiteralString(s, "[masked]")
 	}
-	if r.mask.secrets {
-		for _, re := range secretForms {
-			s = re.ReplaceAllLiteralString(s, "[secret]")
-		}
+	if r.mask.secrets && strings.Contains(s, "-----BEGIN") {
+		s = secretForms[0].form.ReplaceAllLiteralString(s, "[secret]")
 	}
-	if r.mask.accounts {
-		s = accountForm.ReplaceAllStringFunc(s, maskAccount)
-	}
-	if r.mask.cards {
-		s = maskCards(s)
-	}
-	if r.mask.identities {
-		for _, f := range identityForms {
-			s = f.form.ReplaceAllStringFunc(s, func(m string) string {
-				if f.good == nil || f.good(m) {
-					return "[identity]"
-				}
-				return m
-			})
-		}
+	if numbers := r.mask.cards || r.mask.accounts || r.mask.identities; numbers || r.mask.secrets {
+		s = r.maskLines(s, numbers)
 	}
 	if r.mask.addresses {
 		s = linkForm.ReplaceAllLiteralString(s, "[link]")
@@ -83,6 +75,57 @@ func (r *Rules) maskText(s string) string {
 		s = phoneForm.ReplaceAllLiteralString(s, "[phone]")
 	}
 	return s
+}
+
+// maskLines masks line by line. What a line cannot hold is not looked for in it: most have few
+// digits and none of the words that go with a secret, and to look is what masking costs.
+func (r *Rules) maskLines(s string, numbers bool) string {
+	var b strings.Builder
+	for line := range strings.SplitAfterSeq(s, "\n") {
+		n := 0
+		for i := range len(line) {
+			if c := line[i]; c >= '0' && c <= '9' {
+				n++
+			}
+		}
+		if r.mask.secrets {
+			low := strings.ToLower(line)
+			for _, f := range secretForms[1:] {
+				if n >= f.digits && slices.ContainsFunc(f.words, func(w string) bool { return strings.Contains(low, w) }) {
+					line = f.form.ReplaceAllLiteralString(line, "[secret]")
+				}
+			}
+		}
+		if numbers && n >= 2 {
+			line = r.maskNumbers(line, n)
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// maskNumbers masks in a line that has n digits.
+func (r *Rules) maskNumbers(line string, n int) string {
+	if r.mask.accounts {
+		line = accountForm.ReplaceAllStringFunc(line, maskAccount)
+	}
+	if r.mask.cards && n >= 13 {
+		line = maskCards(line)
+	}
+	if r.mask.identities {
+		for _, f := range identityForms {
+			if n < f.digits {
+				continue
+			}
+			line = f.form.ReplaceAllStringFunc(line, func(m string) string {
+				if f.good == nil || f.good(m) {
+					return "[identity]"
+				}
+				return m
+			})
+		}
+	}
+	return line
 }
 
 // plainLetters is s without letters that are not seen, its wide letters and its digits of
