@@ -351,6 +351,23 @@ func TestLayersOnFilesAndEvents(t *testing.T) {
 	if status, _, _ := o.ask("POST", "drive", "/drive/v3/files", map[string]any{"name": "x", "parents": []string{id}}); status < 400 {
 		t.Errorf("a file is put elsewhere: %d", status)
 	}
+	o.grant("drive", layer.Layers{Show: layer.Full}, "read", "file.share")
+	_, v, _ = o.ask("GET", "drive", "/drive/v3/files?q=name='Invoices'", nil)
+	folder := v["files"].([]any)[0].(map[string]any)["id"].(string)
+	for _, c := range []struct {
+		who  string
+		want int
+	}{{"example.com", 200}, {"evil.example", 403}} {
+		who, want := c.who, c.want
+		o.grant("drive", layer.Layers{Show: layer.Full}, "file.share")
+		if status, _, s := o.ask("POST", "drive", "/drive/v3/files/"+folder+"/permissions", map[string]any{"type": "user", "role": "reader", "emailAddress": "x@" + who}); status != 200 {
+			t.Fatalf("share the folder: %d %s", status, s)
+		}
+		o.grant("drive", layer.Layers{Contacts: layer.Contacts{Write: []string{"example.com"}}}, "file.write")
+		if status, _, s := o.ask("POST", "drive", "/drive/v3/files", map[string]any{"name": "x", "parents": []string{folder}}); status != want {
+			t.Errorf("a file put where x@%s sees it: %d %s", who, status, s)
+		}
+	}
 
 	o.grant("calendar", layer.Layers{Show: layer.Headers, Contacts: layer.Contacts{Write: []string{"example.com"}}, Within: layer.Within{Calendars: []string{"primary"}}}, "event.read", "event.create", "event.invite")
 	status, _, s := o.ask("GET", "calendar", "/calendar/v3/calendars/primary/events", nil)

@@ -187,7 +187,7 @@ func addressed(m Meaning, call policy.Call) (to []string, said bool) {
 
 // acts looks at what a call acts on. Where no layer could hold it back there is nothing to look for.
 func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
-	needs := m.ToOn && slices.ContainsFunc(u.Rules, (*layer.Rules).LimitsWriting) ||
+	needs := (m.ToOn || len(m.Into) > 0) && slices.ContainsFunc(u.Rules, (*layer.Rules).LimitsWriting) ||
 		slices.ContainsFunc(u.Rules, func(r *layer.Rules) bool { return r.Needs(m.Kind) || m.Reply == Content && !r.AnyContent() })
 	if !needs {
 		return nil
@@ -221,9 +221,10 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
 			for _, it := range items {
 				_, id, _ := strings.Cut(target, "/files/")
 				id, _, _ = strings.Cut(id, "?")
+				known := it.Peopled
 				it.At, it.Peopled, it.Folders, it.Placed = u.Now, true, []string{id}, true
-				for _, rule := range u.Rules {
-					if !rule.Shows(it, u.Now) {
+				for _, rule := range u.Rules { // who sees the folder will see what is put into it
+					if !rule.Shows(it, u.Now) || rule.LimitsWriting() && (!known || rule.Writes(it.People) != nil) {
 						return errors.New("it would be put where the layers of the grant do not reach")
 					}
 				}
