@@ -43,9 +43,9 @@ func (a *app) upstream() *cobra.Command {
 		return a.show(all, func(w io.Writer) {
 			var rows [][]string
 			for _, v := range all {
-				rows = append(rows, []string{v.Name, string(v.Class), strings.Join(sortedKeys(v.Parameters), " "), v.Summary})
+				rows = append(rows, []string{v.Name, string(v.Class), strings.Join(v.Words, " "), strings.Join(sortedKeys(v.Parameters), " "), v.Summary})
 			}
-			table(w, "ACTION CLASS ARGUMENTS SUMMARY", rows)
+			table(w, "ACTION CLASS WORDS ARGUMENTS SUMMARY", rows)
 		})
 	}}
 	var in control.UpstreamInput

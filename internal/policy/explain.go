@@ -75,6 +75,9 @@ func (q *question) verdict(r *rule) Verdict {
 			if a := r.asks(); a != nil {
 				v.Why += ", and asks for the yes of " + a.Of[0].String()
 			}
+			if r.layers != nil {
+				v.Why += ", and holds something back: " + strings.Join(r.layers.Say(), " ")
+			}
 		default:
 			v.Why = "its conditions do not hold for this resource and these arguments"
 		}

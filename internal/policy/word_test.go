@@ -119,4 +119,11 @@ func TestLayersOfAllGrantsHold(t *testing.T) {
 	if d := set.Decide(Request{Call: Call{Upstream: "gmail", Action: "gmail.get", Class: Read, Word: "mail.read"}, Upstream: &google.Upstream, Now: now}); !d.Allow || len(d.Layers) != 2 {
 		t.Errorf("%+v", d)
 	}
+	said := ""
+	for _, v := range set.Explain(Request{Call: Call{Upstream: "gmail", Action: "gmail.get", Class: Read, Word: "mail.read"}, Upstream: &google.Upstream, Now: now}).Grants {
+		said += v.Why + "\n"
+	}
+	if !strings.Contains(said, "nothing older than 3 days") || !strings.Contains(said, "and no text") {
+		t.Errorf("explained as %s", said)
+	}
 }
