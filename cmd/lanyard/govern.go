@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-dev/lanyard/internal/control"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -334,11 +335,13 @@ func condition(all map[string]policy.Condition, w string) error {
 
 func (a *app) grant() *cobra.Command {
 	var in control.GrantInput
+	var layers layer.Layers
 	var cedar string
 	var where []string
 	put := &cobra.Command{Use: "put IDENTITY GRANT --upstream NAME --action ACTION", Short: "Give a grant, or change it", Args: cobra.ExactArgs(2),
 		Example: `  lanyard grant put invoice-bot read-mail --upstream mail --action read --where userId=me --until 30d
-  lanyard grant put invoice-bot file --upstream drive --cedar file.cedar`,
+  lanyard grant put invoice-bot file --upstream drive --cedar file.cedar
+  lanyard grant put reader mail --upstream mail --action mail.read --action mail.search --show headers --see example.com --days 30`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cedar != "" {
 				b, err := os.ReadFile(cedar)
@@ -351,6 +354,9 @@ func (a *app) grant() *cobra.Command {
 			if in.Conditions, err = conditions(where); err != nil {
 				return err
 			}
+			if !layers.Zero() {
+				in.Layers = &layers
+			}
 			return a.changed(cmd, "PUT", pathOf("identities", args[0], "grants", args[1]), in, args[0]+" holds grant "+args[1])
 		}}
 	f := put.Flags()
@@ -360,6 +366,7 @@ func (a *app) grant() *cobra.Command {
 	f.StringArrayVar(&where, "where", nil, whereUsage)
 	f.StringVar(&cedar, "cedar", "", "file of Cedar, instead of the other fields")
 	f.BoolVar(&in.ForOthers, "only-for-others", false, "only when the identity acts on behalf of another")
+	layerFlags(f, &layers)
 	f.StringVar(&in.Until, "until", "", "its end (default the identity's)")
 	f.StringVar(&in.Approve, "approve", "", "who must say yes to each call: owner, upstream, person, operator, or names of owners, as in \"2 of ben kim maya\"")
 	f.StringVar(&in.Fresh, "fresh", "", "how long ago they may have signed in, as in 5m")
@@ -382,6 +389,9 @@ func (a *app) grant() *cobra.Command {
 		}
 		return a.show(i.Grants[n], func(w io.Writer) {
 			fmt.Fprintf(w, "%s on %s until %s\n\n%s\n", args[0], i.Grants[n].Upstream, day(i.Grants[n].Until), strings.TrimSpace(i.Grants[n].Cedar))
+			if i.Grants[n].Layers != nil {
+				fmt.Fprintf(w, "\nOf what it covers:\n  %s\n", strings.Join(i.Grants[n].Layers.Say(), "\n  "))
+			}
 		})
 	}}
 	return noun("grant", "What an identity may do", put, show, revoke)

@@ -3,109 +3,104 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/lanyard-dev/lanyard/internal/control"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
-	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
-// pack is about sets of guardrails that are there to be switched on. What is switched on are guardrails like all others.
 func (a *app) pack() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "Packs, and what each stops", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		all := policy.Packs()
-		return a.show(all, func(w io.Writer) {
-			for _, p := range all {
-				fmt.Fprintf(w, "%s  %s\n", p.Name, p.Summary)
+	list := &cobra.Command{Use: "list", Short: "Packs to pick from", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		all, err := ask[control.PackList](cmd.Context(), a, "GET", "/v1/packs", nil)
+		if err != nil {
+			return err
+		}
+		return a.show(all.Items, func(w io.Writer) {
+			for _, p := range all.Items {
+				fmt.Fprintf(w, "%-11s %s\n", p.Name, p.For)
 				for _, g := range p.Guardrails {
-					fmt.Fprintf(w, "    %s  %s\n", g.ID, g.Description)
+					fmt.Fprintf(w, "%-11s   %s  %s\n", "", g.ID, g.Description)
 				}
 			}
 		})
 	}}
-	show := &cobra.Command{Use: "show PACK", Short: "The guardrails of a pack, as Cedar", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		p, err := packOf(args[0])
+	show := &cobra.Command{Use: "show PACK", Short: "What a pack lets an assistant do, and what it stops", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		all, err := ask[control.PackList](cmd.Context(), a, "GET", "/v1/packs", nil)
 		if err != nil {
 			return err
 		}
+		n := slices.IndexFunc(all.Items, func(p policy.Pack) bool { return p.Name == args[0] })
+		if n < 0 {
+			return fmt.Errorf("there is no pack %s; lanyard pack list shows them", args[0])
+		}
+		p := all.Items[n]
 		return a.show(p, func(w io.Writer) {
+			fmt.Fprintf(w, "%s: %s\n", p.Name, p.For)
+			for _, s := range p.Stops {
+				fmt.Fprintf(w, "  - %s\n", s)
+			}
 			for _, g := range p.Guardrails {
-				fmt.Fprintf(w, "%s  %s\n    %s\n", g.ID, g.Description, strings.ReplaceAll(strings.TrimSpace(g.Cedar), "\n", "\n    "))
+				fmt.Fprintf(w, "\n%s  %s\n    %s\n", g.ID, g.Description, strings.ReplaceAll(strings.TrimSpace(g.Cedar), "\n", "\n    "))
+			}
+			for _, part := range p.Parts {
+				fmt.Fprintf(w, "\n%s: %s\n", part.Name, strings.Join(part.Words, ", "))
+				if part.Approve != "" {
+					fmt.Fprintf(w, "  Each waits for the yes of %s.\n", part.Approve)
+				}
+				if part.Layers != nil {
+					for _, s := range part.Layers.Say() {
+						fmt.Fprintf(w, "  %s\n", s)
+					}
+				}
 			}
 		})
 	}}
-	put := &cobra.Command{Use: "put PACK", Short: "Switch a pack on: its guardrails are put", Args: cobra.ExactArgs(1), Example: "  lanyard pack put hijack",
+	var in control.PackInput
+	var layers layer.Layers
+	put := &cobra.Command{Use: "put [IDENTITY] PACK", Short: "Give an identity a pack, in place of the one that it had there, or switch a pack of guardrails on", Args: cobra.RangeArgs(1, 2),
+		Example: `  lanyard pack put helper drafter --upstream mail --upstream calendar --see example.com --days 90
+  lanyard pack put hijack`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := packOf(args[0])
-			if err != nil {
-				return err
+			if len(args) == 1 {
+				return guardrails(args[0], func(g policy.Guardrail) error {
+					return a.changed(cmd, "PUT", pathOf("guardrails", g.ID), control.GuardrailInput{Cedar: g.Cedar, Description: g.Description}, "guardrail "+g.ID+" is in force")
+				})
 			}
-			for _, g := range p.Guardrails {
-				if err := a.changed(cmd, "PUT", pathOf("guardrails", g.ID), control.GuardrailInput{Cedar: g.Cedar, Description: g.Description}, "guardrail "+g.ID+" is in force"); err != nil {
-					return err
-				}
+			if !layers.Zero() {
+				in.Layers = &layers
 			}
-			return nil
+			return a.changed(cmd, "PUT", pathOf("identities", args[0], "packs", args[1]), in, args[0]+" holds pack "+args[1]+" on "+strings.Join(in.Upstreams, ", "))
 		}}
+	f := put.Flags()
+	f.StringArrayVar(&in.Upstreams, "upstream", nil, "a mailbox, drive or calendar that it is on; can be given again")
+	layerFlags(f, &layers)
+	f.StringVar(&in.Until, "until", "", "its end (default the identity's)")
 	a.waitFlag(put)
-	remove := &cobra.Command{Use: "remove PACK", Short: "Switch a pack off: its guardrails are removed", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		p, err := packOf(args[0])
-		if err != nil {
+	remove := &cobra.Command{Use: "remove PACK", Short: "Switch a pack of guardrails off: they are removed", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return guardrails(args[0], func(g policy.Guardrail) error {
+			return a.changed(cmd, "DELETE", pathOf("guardrails", g.ID), nil, "guardrail "+g.ID+" is removed")
+		})
+	}}
+	return noun("pack", "Sets of grants for an assistant by what it is for, and of guardrails", list, show, put, remove)
+}
+
+// guardrails does something with each guardrail of a pack.
+func guardrails(pack string, do func(policy.Guardrail) error) error {
+	p, err := policy.FindPack(pack)
+	switch {
+	case err != nil:
+		return exit{exitUsage, err}
+	case len(p.Guardrails) == 0:
+		return usage("pack %s is grants: say whose, as in lanyard pack put IDENTITY %s --upstream NAME", pack, pack)
+	}
+	for _, g := range p.Guardrails {
+		if err := do(g); err != nil {
 			return err
 		}
-		for _, g := range p.Guardrails {
-			if err := a.changed(cmd, "DELETE", pathOf("guardrails", g.ID), nil, "guardrail "+g.ID+" is removed"); err != nil {
-				return err
-			}
-		}
-		return nil
-	}}
-	return noun("pack", "Sets of guardrails to switch on", list, show, put, remove)
-}
-
-func packOf(name string) (policy.Pack, error) {
-	p, ok := policy.PackOf(name)
-	if !ok {
-		var names []string
-		for _, p := range policy.Packs() {
-			names = append(names, p.Name)
-		}
-		return p, usage("there is no pack %q; there is %s", name, strings.Join(names, ", "))
 	}
-	return p, nil
-}
-
-// readProvenance reads a file of what is known beforehand of where values come from.
-func readProvenance(file string) (*policy.Provenance, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var p struct {
-		Members, Contacts []string
-		Roles, Effects    map[string]string
-		Labels            map[string][]string
-	}
-	d := yaml.NewDecoder(f)
-	d.KnownFields(true)
-	if err := d.Decode(&p); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	out := &policy.Provenance{Labels: p.Labels}
-	out.Members, out.Contacts = p.Members, p.Contacts
-	out.Roles, out.Effects = words[provenance.Role](p.Roles), words[provenance.Effect](p.Effects)
-	return out, nil
-}
-
-func words[T ~string](of map[string]string) map[string]T {
-	out := make(map[string]T, len(of))
-	for k, v := range of {
-		out[k] = T(v)
-	}
-	return out
+	return nil
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/connector/google"
+	"github.com/lanyard-dev/lanyard/internal/connector/graph"
 	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/connector/openapi"
 	"github.com/lanyard-dev/lanyard/internal/connector/patterns"
@@ -36,7 +37,7 @@ import (
 
 // families are how upstreams can describe themselves.
 func families() []connector.Family {
-	return []connector.Family{google.Family(), openapi.Family(), patterns.Family(), mcp.Family(), mcp.JoinFamily()}
+	return []connector.Family{google.Family(), graph.Family(), openapi.Family(), patterns.Family(), mcp.Family(), mcp.JoinFamily()}
 }
 
 // server is the configuration of lanyard serve.

@@ -43,19 +43,19 @@ func (a *app) upstream() *cobra.Command {
 		return a.show(all, func(w io.Writer) {
 			var rows [][]string
 			for _, v := range all {
-				rows = append(rows, []string{v.Name, string(v.Class), strings.Join(sortedKeys(v.Parameters), " "), v.Summary})
+				rows = append(rows, []string{v.Name, string(v.Class), strings.Join(v.Words, " "), strings.Join(sortedKeys(v.Parameters), " "), v.Summary})
 			}
-			table(w, "ACTION CLASS ARGUMENTS SUMMARY", rows)
+			table(w, "ACTION CLASS WORDS ARGUMENTS SUMMARY", rows)
 		})
 	}}
 	var in control.UpstreamInput
 	var consent control.ConsentInput
-	var google, openapi, catalogue, secretEnv, header, prefix string
+	var google, graph, openapi, catalogue, secretEnv, header, prefix string
 	var patterns, joined, counters []string
 	var origins string
 	var signs oauthFlags
 	var shadows bool
-	put := &cobra.Command{Use: "put NAME --url URL --google|--openapi|--mcp|--join|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
+	put := &cobra.Command{Use: "put NAME --url URL --google|--graph|--openapi|--mcp|--join|--pattern ...", Short: "Add or change an upstream", Args: cobra.ExactArgs(1),
 		Example: `  MAIL_TOKEN=... lanyard upstream put mail --url https://gmail.googleapis.com --google gmail/v1 --owner priya --credential-env MAIL_TOKEN
   lanyard upstream put crm --url https://crm.example.com --openapi crm.yaml
   lanyard upstream put notes --url https://notes.example.com --mcp notes.json --owner priya --oauth
@@ -64,6 +64,8 @@ func (a *app) upstream() *cobra.Command {
 			switch {
 			case google != "":
 				in.Family, in.Description = "google", google
+			case graph != "":
+				in.Family, in.Description = "graph", graph
 			case openapi != "":
 				in.Family, in.Description = "openapi", openapi
 			case catalogue != "":
@@ -122,6 +124,7 @@ func (a *app) upstream() *cobra.Command {
 	f.StringVar(&in.Owner, "owner", "", "who can give grants on it")
 	f.StringVar(&in.Environment, "environment", "", "default production")
 	f.StringVar(&google, "google", "", "gmail/v1, drive/v3, calendar/v3, or the file of a Google discovery document (*.json)")
+	f.StringVar(&graph, "graph", "", "v1.0: mail, files and calendar of Microsoft Graph")
 	f.StringVar(&openapi, "openapi", "", "file of an OpenAPI 3 description")
 	f.StringVar(&catalogue, "mcp", "", "file of an MCP server's catalogue, from lanyard mcp catalogue")
 	f.StringSliceVar(&joined, "join", nil, "MCP upstreams to put behind one endpoint; it has no URL of its own")

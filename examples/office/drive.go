@@ -23,8 +23,15 @@ type file struct {
 	CreatedTime  time.Time `json:"createdTime"`
 	ModifiedTime time.Time `json:"modifiedTime"`
 
-	content     []byte
-	permissions []permission
+	Permissions []permission `json:"permissions"`
+	Owners      []user       `json:"owners"`
+
+	content []byte
+}
+
+type user struct {
+	Kind         string `json:"kind"`
+	EmailAddress string `json:"emailAddress"`
 }
 
 type permission struct {
@@ -166,7 +173,8 @@ func (o *Office) createFile(r *http.Request) (any, error) {
 func (o *Office) keep(f *file) {
 	f.ID, f.CreatedTime = o.stamp()
 	f.ModifiedTime = f.CreatedTime
-	f.permissions = []permission{{"drive#permission", "1", "user", "owner", Mailbox}}
+	f.Permissions = []permission{{"drive#permission", "1", "user", "owner", Mailbox}}
+	f.Owners = []user{{"drive#user", Mailbox}}
 	o.files = append(o.files, f)
 }
 
@@ -203,7 +211,7 @@ func (o *Office) listPermissions(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"kind": "drive#permissionList", "permissions": f.permissions}, nil
+	return map[string]any{"kind": "drive#permissionList", "permissions": f.Permissions}, nil
 }
 
 func (o *Office) createPermission(r *http.Request) (any, error) {
@@ -218,7 +226,7 @@ func (o *Office) createPermission(r *http.Request) (any, error) {
 	if p.Type == "" || p.Role == "" {
 		return nil, invalid("The permission type and role fields are required.")
 	}
-	p.Kind, p.ID = "drive#permission", strconv.Itoa(len(f.permissions)+1)
-	f.permissions = append(f.permissions, p)
+	p.Kind, p.ID = "drive#permission", strconv.Itoa(len(f.Permissions)+1)
+	f.Permissions = append(f.Permissions, p)
 	return p, nil
 }

@@ -72,6 +72,7 @@ func (o *Office) mail() {
 	user("GET threads", o.listThreads)
 	user("GET threads/{id}", o.getThread)
 	user("GET drafts", o.listDrafts)
+	user("GET drafts/{id}", o.getDraft)
 	user("POST drafts", o.createDraft)
 	user("POST drafts/send", o.sendDraft)
 }
@@ -310,4 +311,24 @@ func (o *Office) deleteMessage(r *http.Request) (any, error) {
 	}
 	o.messages = slices.DeleteFunc(o.messages, func(x *message) bool { return x == m })
 	return nil, nil
+}
+
+// All are the ids of all mails, the oldest first.
+func (o *Office) All() (list []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, m := range o.messages {
+		list = append(list, m.id)
+	}
+	return list
+}
+
+// Draft puts a draft to an address into the mailbox, as a person would, and returns its id.
+func (o *Office) Draft(to string) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := o.put([]byte("From: Maya Lind <"+Mailbox+">\r\nTo: "+to+"\r\nSubject: A draft\r\n\r\nText.\r\n"), "", "DRAFT")
+	d := &draft{"r" + m.id, m}
+	o.drafts = append(o.drafts, d)
+	return d.id
 }

@@ -71,6 +71,7 @@ func New(c Config) (*Office, error) {
 	o.mail()
 	o.drive()
 	o.calendar()
+	o.graph()
 	o.tools()
 	if c.Debug {
 		o.mux.HandleFunc("GET /debug/requests", func(w http.ResponseWriter, r *http.Request) { reply(w, map[string]any{"requests": o.Requests()}) })
@@ -125,6 +126,7 @@ func (o *Office) handle(pattern string, f func(*http.Request) (any, error)) {
 			o.mu.Unlock()
 		}
 		var e *failure
+		_, isAccepted := v.(accepted)
 		switch content, isFile := v.(media); {
 		case errors.As(err, &e):
 			fail(w, e.status, e.reason, e.message)
@@ -133,6 +135,8 @@ func (o *Office) handle(pattern string, f func(*http.Request) (any, error)) {
 		case isFile:
 			w.Header().Set("Content-Type", content.kind)
 			w.Write(content.data)
+		case isAccepted:
+			w.WriteHeader(http.StatusAccepted)
 		case v == nil:
 			w.WriteHeader(http.StatusNoContent)
 		default:

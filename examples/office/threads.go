@@ -54,6 +54,16 @@ func (o *Office) listDrafts(r *http.Request) (any, error) {
 	return listing(map[string]any{"drafts": list, "resultSizeEstimate": len(o.drafts)}, next), nil
 }
 
+func (o *Office) getDraft(r *http.Request) (any, error) {
+	for _, d := range o.drafts {
+		if d.id == r.PathValue("id") {
+			m, err := d.message.show(r.URL.Query().Get("format"), nil)
+			return map[string]any{"id": d.id, "message": m}, err
+		}
+	}
+	return nil, notFound("Draft")
+}
+
 func (o *Office) createDraft(r *http.Request) (any, error) {
 	m, err := o.take(r, "DRAFT")
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -73,6 +74,29 @@ type Asker interface {
 	// Resume is the body of r without what an answer of Asked's brought into it; false if it did not.
 	Resume(r *Request) (body []byte, ok bool)
 }
+
+// Layered is a Connector of mail, files or events, of which a grant may hold some back.
+type Layered interface {
+	Connector
+	// Admit returns nil when r, which means call, passes the layers: whom it writes to, where, what
+	// it searches for, and what it acts on, which the upstream is asked about. What it
+	// cannot check it refuses. [layer.ErrHidden] means that what it acts on is not shown.
+	Admit(r *Request, call policy.Call, under Under) error
+	// Reveal returns what the layers leave of the reply to r, which was admitted, and its
+	// type. An error means that nothing of it is shown.
+	Reveal(r *Request, call policy.Call, under Under, contentType string, reply []byte) ([]byte, string, error)
+}
+
+// Under is what a request and its reply are held against.
+type Under struct {
+	Rules []*layer.Rules
+	Now   time.Time
+	Look  Look // nil: only what the request itself says is looked at
+}
+
+// Look asks the same upstream for target, as the same account: a path and a query, as they are
+// sent. The reply is whole, and of status 200; [layer.ErrHidden] is what the upstream does not have.
+type Look func(target string) (contentType string, reply []byte, err error)
 
 // Pending is a request that waits for people.
 type Pending struct {
@@ -184,6 +208,6 @@ func Open(families []Family, name string, description []byte) (Connector, error)
 
 // Family makes connectors for one family of systems from an upstream's description.
 type Family struct {
-	Name string // google, openapi, patterns, mcp
+	Name string // google, graph, openapi, patterns, mcp, join
 	Open func(description []byte) (Connector, error)
 }

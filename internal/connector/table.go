@@ -81,6 +81,7 @@ var _ Connector = (*Table)(nil)
 type row struct {
 	action   string
 	class    policy.Class
+	word     string // the first of its action's
 	captures []capture
 	path     []*parameter // by capture
 	resource []part
@@ -148,6 +149,9 @@ func newRow(o Operation, tpl template, known map[string]*policy.Action) (*row, e
 		return nil, err
 	}
 	r := &row{action: o.Action.Name, class: o.Action.Class, captures: tpl.captures, open: o.OpenQuery, query: map[string]*parameter{}}
+	if len(o.Action.Words) > 0 {
+		r.word = o.Action.Words[0]
+	}
 	byName := map[string]*parameter{}
 	for _, c := range tpl.captures {
 		p := newParameter(Parameter{Name: c.name, Path: true})
@@ -244,7 +248,7 @@ func resourceOf(path string) string {
 func (r *row) describe(o Operation, known map[string]*policy.Action) error {
 	a := known[o.Action.Name]
 	if a == nil {
-		a = &policy.Action{Name: o.Action.Name, Class: o.Action.Class, Summary: o.Action.Summary}
+		a = &policy.Action{Name: o.Action.Name, Class: o.Action.Class, Words: o.Action.Words, Summary: o.Action.Summary}
 		known[a.Name] = a
 	}
 	if a.Class != o.Action.Class {
@@ -284,7 +288,7 @@ func (t *Table) Recognise(r *Request) (policy.Call, error) {
 	if row == nil {
 		return policy.Call{}, unrecognised("%s takes %s", l.template.text, strings.Join(slices.Sorted(maps.Keys(l.rows)), ", "))
 	}
-	call := policy.Call{Action: row.action, Class: row.class}
+	call := policy.Call{Action: row.action, Class: row.class, Word: row.word}
 	n := len(row.captures)
 	if r.Query != "" {
 		n += 1 + strings.Count(r.Query, "&")

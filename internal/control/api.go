@@ -7,6 +7,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/manifest"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -277,6 +278,7 @@ type Approval struct {
 type ActionView struct {
 	Name       string            `json:"name" example:"gmail.users.messages.send"`
 	Class      policy.Class      `json:"class"`
+	Words      []string          `json:"words,omitempty" doc:"What systems of its sort call alike; with several, a call says which it is" example:"[\"mail.send\"]"`
 	Summary    string            `json:"summary,omitempty"`
 	Parameters map[string]string `json:"parameters,omitempty" doc:"Argument to type, for conditions"`
 }
@@ -292,6 +294,7 @@ type GrantInput struct {
 	Record     string                      `json:"record,omitempty" enum:"before,within" doc:"The event is durable before the reply, or within 100 ms"`
 	Approve    string                      `json:"approve,omitempty" doc:"Who must say yes to each call: owner, upstream, person, operator, or names of owners; 2 of ben kim maya" example:"owner" maxLength:"512"`
 	Fresh      string                      `json:"fresh,omitempty" doc:"And how long ago they may have signed in" example:"5m" maxLength:"16"`
+	Layers     *layer.Layers               `json:"layers,omitempty" doc:"What of a mailbox, a drive or a calendar is seen, and who is written to"`
 	Until      string                      `json:"until,omitempty" doc:"Its end; default the identity's expiry" example:"2027-01-31" maxLength:"64"`
 }
 

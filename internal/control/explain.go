@@ -274,7 +274,7 @@ func (p *Plane) call(in ExplainRequest, u *policy.Upstream) (policy.Call, error)
 			return policy.Call{}, invalid("upstream " + u.Name + " has no action " + in.Action + "; lanyard upstream actions " + u.Name + " lists them")
 		}
 		args, err := arguments(in.Arguments, d.Actions[i])
-		return policy.Call{Upstream: u.Name, Action: in.Action, Class: policy.ClassOf(*u, d.Actions[i]), Resource: in.Resource, Arguments: args}, err
+		return policy.Call{Upstream: u.Name, Action: in.Action, Class: policy.ClassOf(*u, d.Actions[i]), Word: first(d.Actions[i].Words), Resource: in.Resource, Arguments: args}, err
 	}
 	if in.Method == "" || !strings.HasPrefix(in.Path, "/") {
 		return policy.Call{}, invalid("give an action, or a method and a path as it would be sent to the upstream")
@@ -325,4 +325,12 @@ func arguments(args map[string]any, of policy.Action) (map[string]any, error) {
 		}
 	}
 	return out, nil
+}
+
+// first is the word that an action has unless a request says otherwise.
+func first(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
 }

@@ -21,6 +21,7 @@ func (p *Plane) routes(api door) {
 	p.whatIfRoutes(api)
 	p.ownerRoutes(api)
 	p.identityRoutes(api)
+	p.packRoutes(api)
 	p.childRoutes(api)
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
@@ -325,7 +326,7 @@ func (p *Plane) identityRoutes(api door) {
 
 func grantOf(b GrantInput) policy.Grant {
 	return policy.Grant{Upstream: b.Upstream, Actions: b.Actions, Resources: b.Resources, Where: b.Conditions,
-		ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record, Approve: b.Approve, Fresh: b.Fresh}
+		ForOthers: b.ForOthers, Cedar: b.Cedar, Plain: b.Cedar == "", Record: b.Record, Approve: b.Approve, Fresh: b.Fresh, Layers: b.Layers}
 }
 
 // publicKey accepts a JWK as JSON, and as a string that holds one.
@@ -386,7 +387,7 @@ func (p *Plane) upstreamRoutes(api door) {
 			d, err := p.registry.Describe(u)
 			var list []ActionView
 			for _, a := range d.Actions {
-				v := ActionView{Name: a.Name, Class: policy.ClassOf(u, a), Summary: a.Summary, Parameters: map[string]string{}}
+				v := ActionView{Name: a.Name, Class: policy.ClassOf(u, a), Words: a.Words, Summary: a.Summary, Parameters: map[string]string{}}
 				for _, q := range a.Parameters {
 					v.Parameters[q.Name] = q.Type
 				}

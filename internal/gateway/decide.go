@@ -29,6 +29,9 @@ func (g *Gateway) decide(r *request) error {
 	if !d.Allow && d.Ask == nil {
 		return denied(r, d)
 	}
+	if err := g.layers(r, nil); err != nil { // nobody is asked about what would be refused all the same
+		return err
+	}
 	r.task, _ = g.View.Task(r.claims.Task)
 	if err := g.unchanged(r); err != nil || d.Allow {
 		return err
@@ -107,6 +110,7 @@ func (g *Gateway) judge(c *token.Claims, ask policy.Request, by *sets) (policy.D
 		all.Ask = all.Ask.With(d.Ask)
 		all.Policies = append(all.Policies, d.Policies...)
 		all.Before = all.Before || d.Before
+		all.Layers = append(all.Layers[:len(all.Layers):len(all.Layers)], d.Layers...)
 	}
 	if all.Allow = all.Ask == nil; all.Allow && len(chain) > 1 {
 		all.Reason = "Granted by " + strings.Join(all.Policies, ", ") + "."

@@ -26,6 +26,9 @@ func (g *Gateway) forward(r *request) error {
 	defer r.cancel(nil)
 	g.streams.add(r)
 	defer g.streams.remove(r)
+	if err := g.layers(r, r.look); err != nil {
+		return err
+	}
 	used, err := g.charge(r)
 	if err != nil {
 		return err
@@ -102,6 +105,8 @@ func (g *Gateway) still(r *request) error {
 		return err
 	} else if !d.Allow && !g.stands(r, d, u, now) {
 		return denied(r, d)
+	} else if !alike(d.Layers, r.decision.Layers) {
+		return &problem{status: http.StatusForbidden, kind: "denied", detail: "What its grants hold back was changed in the midst of this; send it again."}
 	}
 	return nil
 }
@@ -138,8 +143,11 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	h["Traceparent"] = []string{r.tracing}
 	_, checked := b.connector.(connector.Checker)
 	checked = checked || r.memory != nil
-	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) {
+	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) || len(r.decision.Layers) > 0 {
 		h["Accept-Encoding"] = []string{"identity"} // inspect reads the reply
+	}
+	if len(r.decision.Layers) > 0 {
+		plainly(h)
 	}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // or the transport would say it is Go

@@ -29,7 +29,11 @@ func (r *request) inspect(res *http.Response) error {
 	if r.in.Header["Upgrade"] != nil && res.StatusCode != http.StatusSwitchingProtocols {
 		res.Header["Connection"] = []string{"close"} // Strict has stopped following it
 	}
-	if res.StatusCode == http.StatusOK {
+	if len(r.decision.Layers) > 0 {
+		if err := r.reveal(res); err != nil {
+			return err
+		}
+	} else if res.StatusCode == http.StatusOK {
 		if err := r.content(res); err != nil {
 			return err
 		}

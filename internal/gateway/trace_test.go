@@ -37,7 +37,7 @@ func correspondence(t *testing.T, inbox, words string, change ...func(*Config)) 
 	u.Provenance = &policy.Provenance{Known: provenance.Known{Contacts: []string{"kim@known.example"}}, Labels: map[string][]string{"tools.get_mail": {"confidential"}}}
 	u.Version = 3
 	d.applyUpstream(&u)
-	pack, _ := policy.PackOf("hijack")
+	pack, _ := policy.FindPack("hijack")
 	for _, g := range pack.Guardrails {
 		d.apply(feed.Change{Guardrail: &g})
 	}
@@ -155,7 +155,7 @@ func TestTraceForgets(t *testing.T) {
 // TestTraceUnused: where no policy asks where values came from, nobody looks.
 func TestTraceUnused(t *testing.T) {
 	d, _, call := correspondence(t, post, "")
-	pack, _ := policy.PackOf("hijack")
+	pack, _ := policy.FindPack("hijack")
 	for _, g := range pack.Guardrails {
 		d.apply(feed.Change{Guardrail: &g, Removed: true})
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
 	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
 // Compile checks a grant against what its upstream can do and, for the plain
@@ -46,6 +48,9 @@ func Compile(g Grant, d Described) (Grant, error) {
 	} else if len(g.Actions)+len(g.Resources)+len(g.Where) > 0 || g.ForOthers {
 		return g, errors.New("cedar: give either cedar or the plain fields (actions, resources, conditions, only_for_others), not both")
 	}
+	if err := g.layered(d); err != nil {
+		return g, err
+	}
 	policies, err := parseList(g.Cedar)
 	if err != nil {
 		return g, fmt.Errorf("cedar: %w", err)
@@ -65,6 +70,23 @@ func Compile(g Grant, d Described) (Grant, error) {
 		return g, fmt.Errorf("cedar: %w", err)
 	}
 	return g, nil
+}
+
+// layered checks the layers, which only what has mail, files or events can keep.
+func (g Grant) layered(d Described) error {
+	if g.Layers == nil {
+		return nil
+	}
+	if _, err := layer.New(*g.Layers); err != nil {
+		return fmt.Errorf("layers.%w", err)
+	}
+	if g.Layers.Zero() {
+		return errors.New("layers: they hold nothing back; say what they are to, or leave them away")
+	}
+	if !slices.ContainsFunc(d.Actions, func(a Action) bool { return len(a.Words) > 0 }) {
+		return fmt.Errorf("layers: %s has no mail, files or events that they could hold back; leave them away", d.Upstream.Name)
+	}
+	return nil
 }
 
 // text refuses what Cedar could not hold as it is written.
@@ -95,7 +117,7 @@ func (g Grant) scoped(p *ast.Policy) error {
 	if err != nil {
 		return err
 	}
-	if !s.covers(self, types.EntityUID{}) {
+	if !s.covers(self, types.EntityUID{}, types.EntityUID{}) {
 		return fmt.Errorf("its principal is not this grant's identity; write principal, or principal == %s", self)
 	}
 	if s, err = compileScope((*xast.Policy)(p).Resource); err != nil {
@@ -244,11 +266,10 @@ func (g Grant) selected(d Described) ([]Action, error) {
 }
 
 func selects(word string, u Upstream, a Action) bool {
-	if word == string(ClassOf(u, a)) || word == a.Name {
+	if word == string(ClassOf(u, a)) || word == a.Name || slices.Contains(a.Words, word) {
 		return true
 	}
-	ok, _ := path.Match(word, a.Name)
-	return ok
+	return slices.ContainsFunc(append([]string{a.Name}, a.Words...), func(name string) bool { ok, _ := path.Match(word, name); return ok })
 }
 
 // actionNames is what stands in the Cedar: classes as they are, patterns as what they select today.
@@ -260,8 +281,10 @@ func (g Grant) actionNames(selected []Action) []string {
 			continue
 		}
 		for _, a := range selected {
-			if ok, _ := path.Match(word, a.Name); ok && !slices.Contains(names, a.Name) {
-				names = append(names, a.Name)
+			for _, name := range append([]string{a.Name}, a.Words...) {
+				if ok, _ := path.Match(word, name); ok && !slices.Contains(names, name) {
+					names = append(names, name)
+				}
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
@@ -105,8 +106,12 @@ func NewSet(s Subject, grants []Grant, rails *Guardrails) (*Set, error) {
 		if err != nil {
 			return nil, fmt.Errorf("grant %s: %w", g.ID, err)
 		}
+		layers, err := rails.grants.rules(g.Layers)
+		if err != nil {
+			return nil, fmt.Errorf("grant %s: layers.%w", g.ID, err)
+		}
 		for _, p := range list {
-			r := rule{program: p, key: cedar.PolicyID(g.ID), grant: g, plain: plain}
+			r := rule{program: p, key: cedar.PolicyID(g.ID), grant: g, plain: plain, layers: layers}
 			set.traces = set.traces || p.traces
 			if r.asks() != nil {
 				set.asking = append(set.asking, r)
@@ -185,7 +190,7 @@ func (s *Set) Decide(r Request) Decision {
 	d := Decision{Policies: why.reasons}
 	switch {
 	case len(d.Policies) > 0:
-		d.Before = s.before(d.Policies, r.Call.Class)
+		d.Before, d.Layers = s.before(d.Policies, r.Call.Class), s.layers(d.Policies)
 	case s.consents(&r):
 		d.Policies, d.Before = []string{r.Upstream.Name + "/consent"}, r.Call.Class != Read
 	case s.inherits(r.Chain):
@@ -211,8 +216,20 @@ func (s *Set) elevated(q *question) (d Decision) {
 			d.Policies = append(d.Policies, r.id())
 		}
 	}
-	d.Before = s.before(d.Policies, q.Call.Class)
+	d.Before, d.Layers = s.before(d.Policies, q.Call.Class), s.layers(d.Policies)
 	return d
+}
+
+// layers are those of the grants that decided: where several cover a call, the layers of all hold.
+func (s *Set) layers(decided []string) (list []*layer.Rules) {
+	for _, rules := range [2][]rule{s.rules, s.asking} {
+		for i := range rules {
+			if r := &rules[i]; r.layers != nil && !slices.Contains(list, r.layers) && slices.Contains(decided, string(r.key)) {
+				list = append(list, r.layers)
+			}
+		}
+	}
+	return list
 }
 
 // asked adds the guardrails that want people's yes for what is granted, and allows it when nobody has to be asked.

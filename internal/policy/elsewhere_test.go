@@ -71,7 +71,7 @@ var elsewhere = []struct {
 
 // TestElsewhere: the rules hold for tools that they were not written for.
 func TestElsewhere(t *testing.T) {
-	pack, _ := PackOf("hijack")
+	pack, _ := FindPack("hijack")
 	asked, wrong := 0, 0
 	for _, x := range elsewhere {
 		u := Upstream{Name: "mail", Environment: "production"}

@@ -61,7 +61,7 @@ func (q *question) verdict(r *rule) Verdict {
 		v.Why = "is for upstream " + g.Upstream
 	case g != nil && g.Ended(q.Now):
 		v.Why = "ended on " + g.Until.UTC().Format("2006-01-02 15:04")
-	case !r.scope[1].covers(q.action, q.class):
+	case !r.about(q):
 		v.Why = "is not about this action"
 	case !r.concerns(q):
 		v.Why = "is not about this identity or this resource"
@@ -74,6 +74,9 @@ func (q *question) verdict(r *rule) Verdict {
 			v.Matched, v.Why = true, "covers the call"
 			if a := r.asks(); a != nil {
 				v.Why += ", and asks for the yes of " + a.Of[0].String()
+			}
+			if r.layers != nil {
+				v.Why += ", and holds something back: " + strings.Join(r.layers.Say(), " ")
 			}
 		default:
 			v.Why = "its conditions do not hold for this resource and these arguments"
@@ -97,8 +100,8 @@ func (s *Set) denial(q *question) string {
 			ended = r.grant.ID
 			continue
 		}
-		near = near || r.scope[1].covers(q.action, q.class)
-		if r.grant.ForOthers && !q.forOthers() && r.scope[1].covers(q.action, q.class) {
+		near = near || r.about(q)
+		if r.grant.ForOthers && !q.forOthers() && r.about(q) {
 			alone = r.grant.ID
 		}
 		may = append(may, r.grant.words()...)

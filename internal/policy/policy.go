@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
@@ -38,6 +39,7 @@ type Action struct {
 	Parameters []Parameter // what context.args can hold
 	Summary    string      // one line for people
 	Basic      bool        // a step of the protocol: of no use alone, needed for everything else
+	Words      []string    // what systems of its sort call alike, mail.send or file.share; which of them a call is, it says
 }
 
 // Parameter is one argument of an action.
@@ -56,6 +58,7 @@ type Call struct {
 	Resource  string                // path-like, as in "users/me/messages/17c2"
 	Arguments map[string]any        // string, int64, Number, bool, []string
 	Rest      []provenance.Argument // texts in arguments that are of none of these kinds
+	Word      string                // one of its action's, or empty
 }
 
 // Upstream is a system behind the boundary.
@@ -65,7 +68,7 @@ type Upstream struct {
 	Owner       identity.OwnerID   `json:"owner,omitempty"`
 	OwnerName   string             `json:"owner_name,omitempty"` // for people
 	Environment string             `json:"environment"`
-	Family      string             `json:"family"`            // google, openapi, patterns
+	Family      string             `json:"family"`            // google, graph, openapi, patterns …
 	Description []byte             `json:"description"`       // the family's input: a document, or its name, or lines of patterns
 	Classes     map[string]Class   `json:"classes,omitempty"` // operator's override, action or glob → class
 	Consent     Consent            `json:"consent,omitzero"`  // who may connect a client of theirs to it
@@ -156,6 +159,7 @@ type Grant struct {
 	Record    string               `json:"record,omitempty"`          // before | within: event durable before the reply, or within 100 ms
 	Approve   string               `json:"approve,omitempty"`         // who must say yes to each call: owner, ben kim, 2 of ben kim maya; see ParseApprove
 	Fresh     string               `json:"fresh,omitempty"`           // and how long ago they may have signed in: 5m
+	Layers    *layer.Layers        `json:"layers,omitempty"`          // what of a mailbox, a drive or a calendar is seen, and who is written to; nil: all
 	Until     time.Time            `json:"until"`
 	Set       string               `json:"set,omitempty"`
 }
@@ -181,10 +185,11 @@ type Guardrail struct {
 // asks denies too, until people have said yes.
 type Decision struct {
 	Allow     bool
-	Ask       *Asking  // what people must agree to before it is allowed; nil with Allow
-	Policies  []string // ids of the grants and guardrails that decided
-	Reason    string   // one sentence: for a denial what is missing and who can grant it
-	Guardrail bool     // a guardrail refused it: asking for a grant will not help
-	Task      bool     // the task does not name it, or there is none: nor will it then
-	Before    bool     // the event must be durable before the request goes on
+	Ask       *Asking        // what people must agree to before it is allowed; nil with Allow
+	Policies  []string       // ids of the grants and guardrails that decided
+	Reason    string         // one sentence: for a denial what is missing and who can grant it
+	Guardrail bool           // a guardrail refused it: asking for a grant will not help
+	Task      bool           // the task does not name it, or there is none: nor will it then
+	Before    bool           // the event must be durable before the request goes on
+	Layers    []*layer.Rules // of the grants that decided: all hold, on the request and on what comes back
 }

@@ -12,14 +12,18 @@ import (
 	"github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
 	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/go-json-experiment/json"
+
+	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
 // rule is one policy of a grant or of a guardrail.
 type rule struct {
 	*program
-	key   cedar.PolicyID // id, marked if it is a guardrail's
-	grant *Grant         // nil for a guardrail
-	plain *Approve       // what the grant itself asks for, beside its policies
+	key    cedar.PolicyID // id, marked if it is a guardrail's
+	grant  *Grant         // nil for a guardrail
+	plain  *Approve       // what the grant itself asks for, beside its policies
+	layers *layer.Rules   // of the grant; nil for none
 }
 
 // railMark begins the key of a guardrail, so that it is told from a grant of the same id.
@@ -84,8 +88,9 @@ func compileProgram(p *cedar.Policy) (*program, error) {
 // programs remembers what the texts of grants compile to, so that alike grants of
 // many identities are compiled and held once. When it is full it begins anew.
 type programs struct {
-	mu sync.RWMutex
-	of map[string][]*program
+	mu     sync.RWMutex
+	of     map[string][]*program
+	layers map[string]*layer.Rules
 }
 
 func (m *programs) compile(text string) ([]*program, error) {
@@ -106,6 +111,32 @@ func (m *programs) compile(text string) ([]*program, error) {
 	}
 	m.of[text] = list
 	return list, nil
+}
+
+// rules are the Rules that layers mean, nil for none.
+func (m *programs) rules(l *layer.Layers) (*layer.Rules, error) {
+	if l == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(l)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.layers[string(b)]; r != nil {
+		return r, nil
+	}
+	r, err := layer.New(*l)
+	if err != nil {
+		return nil, err
+	}
+	r.Text = string(b)
+	if m.layers == nil || len(m.layers) >= 4096 {
+		m.layers = map[string]*layer.Rules{}
+	}
+	m.layers[r.Text] = r
+	return r, nil
 }
 
 // scope is the head of a policy for one of principal, action and resource.
@@ -144,8 +175,8 @@ func compileScope(s xast.IsScopeNode) (scope, error) {
 	return c, nil
 }
 
-// covers reports whether uid, whose one parent it is given, is in the scope.
-func (s *scope) covers(uid, parent types.EntityUID) bool {
+// covers reports whether uid, whose parents are given, is in the scope. A zero parent is none.
+func (s *scope) covers(uid, parent, other types.EntityUID) bool {
 	if s.of != "" && uid.Type != s.of {
 		return false
 	}
@@ -153,10 +184,10 @@ func (s *scope) covers(uid, parent types.EntityUID) bool {
 		return true
 	}
 	if s.many != nil {
-		return s.many[uid] || s.deep && s.many[parent]
+		return s.many[uid] || s.deep && (s.many[parent] || s.many[other])
 	}
 	for _, in := range s.in {
-		if in == uid || s.deep && in == parent {
+		if in == uid || s.deep && (in == parent || in == other) {
 			return true
 		}
 	}
@@ -168,8 +199,11 @@ func (r *rule) concerns(q *question) bool {
 	if g := r.grant; g != nil && (g.Upstream != q.Call.Upstream || g.Ended(q.Now)) {
 		return false
 	}
-	return r.scope[1].covers(q.action, q.class) && r.scope[2].covers(q.resource, q.upstream) && r.scope[0].covers(q.set.principal, types.EntityUID{})
+	return r.about(q) && r.scope[2].covers(q.resource, q.upstream, types.EntityUID{}) && r.scope[0].covers(q.set.principal, types.EntityUID{}, types.EntityUID{})
 }
+
+// about reports whether r is about the action of q: itself, its class or its word.
+func (r *rule) about(q *question) bool { return r.scope[1].covers(q.action, q.class, q.word) }
 
 // evaluation is the rules that concern q, for Cedar to go through.
 type evaluation struct {
@@ -287,8 +321,8 @@ func isArgs(n xast.IsNode) bool {
 // question is one request in the words of Cedar. What Cedar may not ask for is made when it asks.
 type question struct {
 	Request
-	set                               *Set
-	action, class, resource, upstream types.EntityUID
+	set                                     *Set
+	action, class, word, resource, upstream types.EntityUID
 }
 
 func (s *Set) question(r *Request) (question, error) {
@@ -298,6 +332,9 @@ func (s *Set) question(r *Request) (question, error) {
 		class:    types.EntityUID{Type: actionType, ID: types.String(c.Class)},
 		resource: types.EntityUID{Type: resourceType, ID: types.String(c.Upstream + "/" + c.Resource)},
 		upstream: types.EntityUID{Type: upstreamType, ID: types.String(c.Upstream)},
+	}
+	if c.Word != "" {
+		q.word = types.EntityUID{Type: actionType, ID: types.String(c.Word)}
 	}
 	for name, value := range c.Arguments {
 		switch value.(type) {
@@ -336,6 +373,9 @@ func (q *question) Get(uid types.EntityUID) (types.Entity, bool) {
 		}
 		return q.set.entity(), true
 	case q.action:
+		if q.word != (types.EntityUID{}) && q.word != uid {
+			return types.Entity{UID: uid, Parents: types.NewEntityUIDSet(q.class, q.word)}, true
+		}
 		return types.Entity{UID: uid, Parents: types.NewEntityUIDSet(q.class)}, true
 	case q.resource:
 		return types.Entity{UID: uid, Parents: types.NewEntityUIDSet(q.upstream), Attributes: types.NewRecord(types.RecordMap{

@@ -116,7 +116,7 @@ func Schema(upstreams ...Described) string {
 	for _, c := range Classes {
 		writeAction(&b, string(c), nil, nil)
 	}
-	var order []string
+	var order, words []string
 	of := map[string]*declared{}
 	for _, d := range upstreams {
 		for _, a := range d.Actions {
@@ -125,6 +125,16 @@ func Schema(upstreams ...Described) string {
 				order = append(order, a.Name)
 			}
 			of[a.Name].add(ClassOf(d.Upstream, a), a)
+			for _, w := range a.Words {
+				if !slices.Contains(words, w) {
+					words = append(words, w)
+				}
+			}
+		}
+	}
+	for _, w := range words {
+		if of[w] == nil { // else some upstream has an action of that name, and it is a group as well
+			writeAction(&b, w, nil, nil)
 		}
 	}
 	for _, name := range order {
@@ -136,14 +146,16 @@ func Schema(upstreams ...Described) string {
 
 // declared joins the actions of one name of several upstreams: a policy over all may meet any of them.
 type declared struct {
-	parents    []Class
+	parents    []string // class and word
 	parameters []Parameter
 	types      map[string]string // of parameters, by name
 }
 
 func (d *declared) add(c Class, a Action) {
-	if !slices.Contains(d.parents, c) {
-		d.parents = append(d.parents, c)
+	for _, p := range append([]string{string(c)}, a.Words...) {
+		if p != a.Name && !slices.Contains(d.parents, p) {
+			d.parents = append(d.parents, p)
+		}
 	}
 	for _, p := range a.Parameters {
 		if d.types[p.Name] == "" {
@@ -153,12 +165,12 @@ func (d *declared) add(c Class, a Action) {
 	}
 }
 
-func writeAction(b *strings.Builder, name string, parents []Class, parameters []Parameter) {
+func writeAction(b *strings.Builder, name string, parents []string, parameters []Parameter) {
 	fmt.Fprintf(b, "  action %s", quote(name))
 	if len(parents) > 0 {
 		in := make([]string, len(parents))
 		for i, p := range parents {
-			in[i] = quote(string(p))
+			in[i] = quote(p)
 		}
 		fmt.Fprintf(b, " in [%s]", strings.Join(in, ", "))
 	}
@@ -231,7 +243,7 @@ func known(p *xast.Policy, upstreams []Described) error {
 		for _, d := range upstreams {
 			all = append(all, d.Actions...)
 		}
-		found = found || slices.ContainsFunc(all, func(a Action) bool { return a.Name == name })
+		found = found || slices.ContainsFunc(all, func(a Action) bool { return a.Name == name || slices.Contains(a.Words, name) })
 		if uid.Type != actionType {
 			return fmt.Errorf("action %s: write %s::%s", uid, actionType, quote(name))
 		}

@@ -108,7 +108,8 @@ func (c Counter) Check(d Described) error {
 func (c Count) Of(call Call) bool {
 	return c.Upstream == call.Upstream && slices.ContainsFunc(c.Actions, func(word string) bool {
 		ok, _ := path.Match(word, call.Action)
-		return ok || word == call.Action || word == string(call.Class)
+		said, _ := path.Match(word, call.Word)
+		return ok || word == call.Action || word == string(call.Class) || said && call.Word != ""
 	})
 }
 

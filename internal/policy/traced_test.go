@@ -18,7 +18,7 @@ func TestPack(t *testing.T) {
 				t.Errorf("%s asks %v %v", g.ID, asks, err)
 			}
 		}
-		if again, ok := PackOf(p.Name); !ok || again.Summary != p.Summary {
+		if again, err := FindPack(p.Name); err != nil || again.For != p.For {
 			t.Errorf("%s is not found", p.Name)
 		}
 	}
@@ -43,7 +43,7 @@ func TestGuide(t *testing.T) {
 
 // TestHijack: which facts make the pack ask, and through which guardrail.
 func TestHijack(t *testing.T) {
-	pack, _ := PackOf("hijack")
+	pack, _ := FindPack("hijack")
 	s := set(t, pack.Guardrails, Grant{Cedar: "permit(principal, action, resource);"})
 	type F = provenance.Facts
 	type O = []provenance.Origin

@@ -218,7 +218,7 @@ func TestApproval(t *testing.T) {
 	if status, page := maya.decide(id, "once", "note", "go ahead"); status != 200 || !strings.Contains(page, "approved it once: go ahead") {
 		t.Errorf("%d\n%s", status, page)
 	}
-	h.fails(3, "needs approval", append(h.asReader("POST", drafts), "--body", strings.Replace(draft, "VG86", "Vg86", 1))...) // another body
+	h.fails(3, "needs approval", append(h.asReader("POST", drafts), "--body", strings.Replace(draft, "bm9vbj8", "bmlnaHQ", 1))...) // another body
 	if out := h.do(make...); !strings.Contains(out, `"id"`) {
 		t.Errorf("approved: %s", out)
 	}

@@ -129,7 +129,7 @@ func TestNodeClients(t *testing.T) {
 				id := "spiffe://lanyard.local/agent/" + name
 				task := map[string]any{"issuer": h.control, "client": id, "key": key, "alg": alg, "resource": h.gate + "/mail",
 					"calls": []map[string]any{{"method": "GET", "url": h.gate + "/mail/gmail/v1/users/me/messages"},
-						{"method": "POST", "url": h.gate + "/mail/gmail/v1/users/me/messages/send", "body": `{"raw":"eA"}`}}}
+						{"method": "POST", "url": h.gate + "/mail/gmail/v1/users/me/messages/send", "body": `{"raw":"VG86IGJlbkBleGFtcGxlLmNvbQ0KDQpIaQ"}`}}}
 				var seen struct {
 					Token struct {
 						Access string `json:"access_token"`

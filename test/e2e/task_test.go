@@ -94,7 +94,7 @@ func TestTask(t *testing.T) {
 	h.fails(3, "ben, on whose behalf it is asked", under(h.asReader("GET", profile)...)...)
 	h.do("upstream", "put", "mail", "--url", h.office, "--google", "gmail/v1", "--owner", "maya", "--credential-env", "OFFICE_SECRET", "--consent", "ben")
 	h.do(under(h.asReader("GET", profile)...)...)
-	h.fails(3, "ben, on whose behalf it is asked", under(append(h.asReader("POST", messages+"/send"), "-d", `{"raw":"eA"}`)...)...)
+	h.fails(3, "ben, on whose behalf it is asked", under(append(h.asReader("POST", messages+"/send"), "-d", `{"raw":"VG86IGJlbkBleGFtcGxlLmNvbQ0KDQpIaQ"}`)...)...)
 	// One that acts under tasks alone.
 	h.do("identity", "register", "reader", "--owner", "maya", "--purpose", "Reads mail", "--tasks", "required")
 	h.fails(3, "acts under tasks alone", h.asReader("GET", profile)...)

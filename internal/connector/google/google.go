@@ -57,6 +57,13 @@ func Open(description []byte) (connector.Connector, error) {
 		return nil, fmt.Errorf("google: the discovery document has no version or no methods")
 	}
 	operations, err := d.operations()
+	for i := range operations {
+		if a := &operations[i].Action; rule(*a) {
+			a.Words = words("mail.rule")
+		} else {
+			a.Words = dialect.Of[a.Name].Words
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("google: %w", err)
 	}
@@ -70,13 +77,44 @@ func Open(description []byte) (connector.Connector, error) {
 // api is a table behind the few things that all Google APIs understand beside it.
 type api struct{ *connector.Table }
 
-var _ connector.Connector = api{}
+var (
+	_ connector.BodyReader = api{}
+	_ connector.Layered    = api{}
+)
+
+// Actions adds to each the arguments that its body has.
+func (a api) Actions() []policy.Action {
+	return dialect.Actions(a.Table.Actions())
+}
+
+// MaxBody is that of a request whose body says more than its first line: who is written to, what is shared with whom.
+func (a api) MaxBody(r *connector.Request) int64 {
+	call, err := a.Table.Recognise(r)
+	if err != nil {
+		return 0
+	}
+	if call.Arguments["uploadType"] == "media" && strings.HasPrefix(call.Action, "drive.") {
+		return 0 // it is content alone
+	}
+	return dialect.MaxBody(call.Action)
+}
+
+func (a api) Admit(r *connector.Request, call policy.Call, u connector.Under) error {
+	return dialect.Admit(r, call, u)
+}
+
+func (a api) Reveal(r *connector.Request, call policy.Call, u connector.Under, kind string, reply []byte) ([]byte, string, error) {
+	return dialect.Reveal(r, call, u, kind, reply)
+}
 
 func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 	if err := checkHeader(r.Header); err != nil {
 		return policy.Call{}, err
 	}
 	call, err := a.Table.Recognise(r)
+	if err == nil {
+		err = dialect.Read(r, &call)
+	}
 	if err != nil && (r.Path == "/batch" || strings.HasPrefix(r.Path, "/batch/")) {
 		err = fmt.Errorf("%w: a batch holds many calls, and each must be decided alone; send them one by one", connector.ErrUnrecognised)
 	}

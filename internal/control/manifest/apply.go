@@ -10,6 +10,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
 // Plan is what applying a manifest does.
@@ -218,6 +219,9 @@ func (a *applying) identities() error {
 	for _, d := range a.m.identities {
 		a.places["identity "+d.name] = fieldPlaces(d.at, map[string]place{"owner": d.ownerAt, "backup": d.backupAt, "expires": d.expiresAt, "children": d.childrenAt})
 		v := d.value
+		if err := a.unpack(&d); err != nil {
+			return err
+		}
 		i, out, err := a.c.PutIdentity(registry.Wanted{Kind: d.kind, Name: d.name, Owner: v.Owner, Backup: v.Backup,
 			Purpose: v.Purpose, Environment: v.Environment, Expires: d.expires, Set: v.Set, Tasks: v.Tasks, Children: v.Children})
 		if failed := err != nil; failed {
@@ -247,6 +251,34 @@ func (a *applying) identities() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// unpack puts the grants of packs in place of what names them.
+func (a *applying) unpack(d *subject) error {
+	var all []grant
+	for _, g := range d.grants {
+		if g.pack == "" {
+			all = append(all, g)
+			continue
+		}
+		what := "grant " + d.name + "/" + g.name
+		a.places[what] = fieldPlaces(g.at, g.fieldAt)
+		var more layer.Layers
+		if g.value.Layers != nil {
+			more = *g.value.Layers
+		}
+		list, err := a.c.Unpack(what, g.pack, g.value.Upstream, more)
+		if err := a.note(err, what); err != nil {
+			return err
+		}
+		for _, v := range list {
+			one := g
+			one.name, one.value = g.name+"."+v.ID, v
+			all = append(all, one)
+		}
+	}
+	d.grants = all
 	return nil
 }
 

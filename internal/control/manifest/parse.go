@@ -72,6 +72,7 @@ type grant struct {
 	fieldAt map[string]place // upstream, until, actions, conditions, cedar, ...
 	name    string
 	value   policy.Grant // without ID, Identity and Until
+	pack    string       // whose grants these are, in place of value's actions
 	until   registry.End
 }
 
@@ -267,9 +268,12 @@ func (m *Manifest) guardrail(r *reader, name string, key, n *yaml.Node) {
 // packs are sets of guardrails, each as if it were written out.
 func (m *Manifest) packs(r *reader, n *yaml.Node) {
 	for _, name := range r.list(n, "packs") {
-		p, ok := policy.PackOf(name)
-		if !ok {
-			r.wrong(n, "there is no pack %q; lanyard pack list shows those that there are", name)
+		p, err := policy.FindPack(name)
+		switch {
+		case err != nil:
+			r.wrong(n, "%s", err)
+		case len(p.Guardrails) == 0:
+			r.wrong(n, "pack %s is grants: name it in the grants of an identity", name)
 		}
 		for _, g := range p.Guardrails {
 			m.guardrails = append(m.guardrails, guardrail{at: r.at(n), cedarAt: r.at(n), value: g})
@@ -365,8 +369,12 @@ func (r *reader) grant(name string, key, n *yaml.Node) grant {
 		"fresh":           func(n *yaml.Node) { g.fieldAt["fresh"], v.Fresh = r.at(n), r.text(n, "fresh") },
 		"until":           func(n *yaml.Node) { g.fieldAt["until"], g.until = r.at(n), r.end(n, "until") },
 		"only_for_others": &v.ForOthers,
+		"pack":            func(n *yaml.Node) { g.fieldAt["pack"], g.pack = r.at(n), r.text(n, "pack") },
+		"layers":          func(n *yaml.Node) { g.fieldAt["layers"] = r.at(n); v.Layers = r.layers(n, g.fieldAt) },
 	})
-	v.Plain = v.Cedar == ""
+	if v.Plain = v.Cedar == ""; g.pack != "" && (len(v.Actions)+len(v.Resources)+len(v.Where) > 0 || v.Cedar != "" || v.Approve != "" || v.ForOthers || v.Record != "") {
+		r.wrong(key, "grant %s is a pack: beside it stand upstream, layers and until alone", name)
+	}
 	if v.Upstream == "" {
 		r.wrong(key, "grant %s needs an upstream", name)
 	}

@@ -221,7 +221,7 @@ func (c *Change) latest(a store.Approval) (time.Time, error) {
 		}
 		wants := false
 		if err == nil && !g.Ended(c.Now()) {
-			if wants, err = g.Wants(one, policy.Call{Upstream: q.Upstream, Action: q.Action, Class: q.Class, Resource: q.Resource}); err != nil {
+			if wants, err = g.Wants(one, policy.Call{Upstream: q.Upstream, Action: q.Action, Class: q.Class, Word: c.word(q.Upstream, q.Action), Resource: q.Resource}); err != nil {
 				return end, err
 			}
 		}
@@ -291,7 +291,13 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 	}
 	rails := false
 	for _, one := range a.Of {
-		if rails = rails || one.Guardrail; one.Guardrail || a.Grant != "" { // all that ask are of the one who acts
+		if rails = rails || one.Guardrail; one.Guardrail {
+			continue
+		}
+		if a.Grant != "" { // all that ask are of the one who acts
+			if g, err := c.Grant(one.Policy); err != nil || g.Layers != nil {
+				return errors.Join(err, &Conflict{"several grants ask this, and " + one.Policy + " holds something back by its layers: approve it each time, or make one grant of them"})
+			}
 			continue
 		}
 		name, _, _ := strings.Cut(one.Policy, "/")
@@ -300,7 +306,11 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 		if err != nil {
 			return err
 		}
-		g, _, err := c.PutGrant(name, "approved-"+strings.TrimPrefix(a.ID, "appr_"), policy.Grant{Upstream: q.Upstream, Cedar: text}, At(until))
+		asked, err := c.Grant(one.Policy) // latest has seen that it is there
+		if err != nil {
+			return err
+		}
+		g, _, err := c.PutGrant(name, "approved-"+strings.TrimPrefix(a.ID, "appr_"), policy.Grant{Upstream: q.Upstream, Cedar: text, Layers: asked.Layers}, At(until))
 		if err != nil {
 			return err
 		}
@@ -310,4 +320,22 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 		a.State, a.Key, a.Ended = feed.Used, "", c.Now()
 	}
 	return nil
+}
+
+// word is what systems of its sort call the action, unless a request says otherwise; nothing when the upstream, or the action, is no more.
+func (c *Change) word(upstream, action string) string {
+	u, err := c.Upstream(upstream)
+	if err != nil {
+		return ""
+	}
+	d, err := c.r.Describe(u)
+	if err != nil {
+		return ""
+	}
+	for _, a := range d.Actions {
+		if a.Name == action && len(a.Words) > 0 {
+			return a.Words[0]
+		}
+	}
+	return ""
 }

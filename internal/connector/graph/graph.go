@@ -1,0 +1,278 @@
+// Package graph recognises the requests of Microsoft Graph v1.0 for mail, files and
+// calendars: v1.0, whose description is built in, derived from Microsoft's own (gen).
+//
+// The upstream's URL is https://graph.microsoft.com, so a request's path begins with /v1.0.
+// /me and /users/{user-id} are the same mailbox in two spellings, and a drive has three
+// (/me/drive, /users/{user-id}/drive, /drives/{drive-id}); each action is one, whichever is
+// used: graph.messages.list, graph.messages.send, graph.items.invite. Refused, because what they do is not
+// decided here: batches ($batch), upload sessions (their bytes go to a URL outside the
+// gateway), items by path (root:/a/b:), and everything else that Graph has.
+package graph
+
+import (
+	"embed"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/layer"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+//go:generate go run ./gen .
+
+//go:embed v1.0.json
+var builtin embed.FS
+
+// Family makes the connector of Microsoft Graph.
+func Family() connector.Family { return connector.Family{Name: "graph", Open: Open} }
+
+// Open takes the name of the description that is built in.
+func Open(description []byte) (connector.Connector, error) {
+	if text := strings.TrimSpace(string(description)); text != "v1.0" {
+		return nil, fmt.Errorf("graph: no description %.40q is built in: use v1.0", text)
+	}
+	b, err := builtin.ReadFile("v1.0.json")
+	if err != nil {
+		return nil, fmt.Errorf("graph: %w", err)
+	}
+	var d document
+	if err := json.Unmarshal(b, &d); err != nil {
+		return nil, fmt.Errorf("graph: reading the description: %w", err)
+	}
+	table, err := connector.NewTable(d.operations())
+	if err != nil {
+		return nil, fmt.Errorf("graph: %w", err)
+	}
+	return api{table}, nil
+}
+
+type document struct {
+	Source  string                          `json:"source"`
+	Mailbox map[string]map[string]operation `json:"mailbox"`
+	Drive   map[string]map[string]operation `json:"drive"`
+}
+
+type operation struct {
+	Summary string   `json:"summary"`
+	Query   []string `json:"query"`
+}
+
+func (d *document) operations() (list []connector.Operation) {
+	add := func(bases []string, path string, methods map[string]operation) {
+		for _, method := range slices.Sorted(maps.Keys(methods)) {
+			if path == "" && method != "get" { // a drive itself
+				continue
+			}
+			for _, base := range bases {
+				o := connector.Operation{Method: strings.ToUpper(method), Path: "/v1.0" + base + path, Resource: strings.TrimPrefix(base+path, "/"), Parameters: parameters(methods[method].Query)}
+				o.Action = policy.Action{Name: name(method, path), Summary: methods[method].Summary}
+				o.Action.Class, o.Action.Words = class(method, path), dialect.Of[o.Action.Name].Words
+				list = append(list, o)
+			}
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(d.Mailbox)) {
+		add([]string{"/me", "/users/{user-id}"}, path, d.Mailbox[path])
+	}
+	drives := []string{"/me/drive", "/users/{user-id}/drive", "/drives/{drive-id}"}
+	for _, path := range slices.Sorted(maps.Keys(d.Drive)) {
+		add(drives, path, d.Drive[path])
+		if below, ok := strings.CutPrefix(path, "/items/{driveItem-id}/"); ok && (below == "children" || strings.HasPrefix(below, "search(")) {
+			add(drives, "/root/"+below, d.Drive[path]) // root is an item, too
+		}
+	}
+	return list
+}
+
+// parameters are the options of OData that an operation has.
+func parameters(query []string) (list []connector.Parameter) {
+	for _, name := range query {
+		p := connector.Parameter{Name: name}
+		switch name {
+		case "$top", "$skip":
+			p.Type, p.Max = connector.Integer, 1<<31-1
+		case "$count":
+			p.Type = connector.Boolean
+		}
+		list = append(list, p)
+	}
+	if slices.Contains(query, "$top") {
+		list = append(list, connector.Parameter{Name: "$skiptoken"}, connector.Parameter{Name: "$skipToken"}) // of the next page
+	}
+	return append(list, connector.Parameter{Name: "access_token", Refused: "a credential does not belong in a query; the gateway adds the upstream's own"})
+}
+
+// name is that of an action: what it is of, and its verb.
+func name(method, path string) string {
+	var nouns []string
+	item := false // the path ends with one of several
+	for _, s := range strings.Split(strings.Trim(path, "/"), "/") {
+		if item = strings.HasPrefix(s, "{"); !item && s != "" {
+			nouns = append(nouns, strings.Replace(strings.TrimSuffix(s, "(q='{q}')"), "$value", "mime", 1))
+		}
+	}
+	switch {
+	case len(nouns) == 0:
+		return "graph.drive.get"
+	case len(nouns) > 1 && (nouns[0] == "calendar" || nouns[0] == "calendars") && (nouns[1] == "events" || nouns[1] == "calendarView"):
+		nouns = nouns[1:]
+	case len(nouns) > 1 && nouns[0] == "mailFolders" && (nouns[1] == "messages" || nouns[1] == "messageRules"):
+		nouns = nouns[1:]
+	case nouns[0] == "root" && len(nouns) == 1:
+		nouns, item = []string{"items"}, true
+	case nouns[0] == "root":
+		nouns[0] = "items"
+	}
+	last := nouns[len(nouns)-1]
+	verb := map[string]string{"get": "get", "post": "create", "patch": "update", "put": "put", "delete": "delete"}[method]
+	switch {
+	case method == "post" && actions[last], last == "search", last == "calendarView", last == "instances":
+		verb = "" // it is its verb
+	case method == "get" && !item && lists[last]:
+		verb = "list"
+	}
+	if len(nouns) == 1 && verb == "" && last == "sendMail" {
+		return "graph.sendMail"
+	}
+	all := append([]string{"graph"}, nouns...)
+	if verb != "" {
+		all = append(all, verb)
+	}
+	return strings.Join(all, ".")
+}
+
+var actions = map[string]bool{"sendMail": true, "send": true, "reply": true, "replyAll": true, "forward": true, "createReply": true, "createReplyAll": true, "createForward": true, "move": true, "copy": true,
+	"permanentDelete": true, "accept": true, "decline": true, "tentativelyAccept": true, "cancel": true, "getSchedule": true, "createLink": true, "invite": true}
+
+var lists = map[string]bool{"messages": true, "attachments": true, "mailFolders": true, "childFolders": true, "messageRules": true, "events": true, "calendars": true, "children": true, "permissions": true}
+
+// class says what an operation does to the world.
+func class(method, path string) policy.Class {
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	switch {
+	case method == "get" || last == "getSchedule":
+		return policy.Read
+	case strings.Contains(path, "/messageRules"), strings.Contains(path, "/mailboxSettings"), strings.Contains(path, "/permissions"), last == "invite", last == "createLink":
+		return policy.Admin
+	case method == "delete", last == "permanentDelete":
+		return policy.Delete
+	}
+	return policy.Write
+}
+
+// api is a table behind the few things that Graph understands beside it.
+type api struct{ *connector.Table }
+
+var (
+	_ connector.BodyReader = api{}
+	_ connector.Layered    = api{}
+)
+
+func (a api) Actions() []policy.Action { return dialect.Actions(a.Table.Actions()) }
+
+func (a api) Recognise(r *connector.Request) (policy.Call, error) {
+	for _, name := range []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
+		if len(r.Header[name]) > 0 {
+			return policy.Call{}, fmt.Errorf("%w: header %s changes what the request does", connector.ErrUnrecognised, name)
+		}
+	}
+	call, err := a.Table.Recognise(r)
+	if err == nil {
+		err = dialect.Read(r, &call)
+	}
+	if err != nil && strings.HasSuffix(r.Path, "/$batch") {
+		err = fmt.Errorf("%w: a batch holds many calls, and each must be decided alone; send them one by one", connector.ErrUnrecognised)
+	}
+	return call, err
+}
+
+// MaxBody is that of a request whose body says more than its first line.
+func (a api) MaxBody(r *connector.Request) int64 {
+	call, err := a.Table.Recognise(r)
+	if err != nil {
+		return 0
+	}
+	return dialect.MaxBody(call.Action)
+}
+
+func (a api) Admit(r *connector.Request, call policy.Call, u connector.Under) error {
+	d, call, err := located(call, u)
+	if err != nil {
+		return err
+	}
+	return d.Admit(r, call, u)
+}
+
+func (a api) Reveal(r *connector.Request, call policy.Call, u connector.Under, kind string, reply []byte) ([]byte, string, error) {
+	d, call, err := located(call, u)
+	if err != nil {
+		return nil, "", err
+	}
+	return d.Reveal(r, call, u, kind, reply)
+}
+
+// base is where what a call is about begins: /v1.0/me, /v1.0/drives/b1.
+func base(call policy.Call) string {
+	parts := strings.Split(call.Resource, "/")
+	n := 1
+	if parts[0] != "me" {
+		n = 2
+	}
+	if len(parts) > n && parts[n] == "drive" {
+		n++
+	}
+	escaped := make([]string, min(n, len(parts)))
+	for i := range escaped {
+		escaped[i] = url.PathEscape(parts[i])
+	}
+	return "/v1.0/" + strings.Join(escaped, "/")
+}
+
+// folders are Graph's names of folders that every mailbox has.
+var folders = map[string]string{"inbox": "inbox", "sent": "sentitems", "drafts": "drafts", "trash": "deleteditems", "spam": "junkemail", "archive": "archive"}
+
+// located is the call with its base, and the dialect of a mailbox in which the folders that the
+// layers name are known by their ids.
+func located(call policy.Call, u connector.Under) (d *dialectOf, _ policy.Call, err error) {
+	call.Arguments = maps.Clone(call.Arguments)
+	if call.Arguments == nil {
+		call.Arguments = map[string]any{}
+	}
+	call.Arguments["base"] = base(call)
+	copied := *dialect
+	d = &copied
+	if u.Look == nil || d.Of[call.Action].Kind != layer.Mail {
+		return d, call, nil
+	}
+	known := map[string]string{}
+	for _, r := range u.Rules {
+		for _, l := range r.Within.Labels {
+			name := l
+			if n := folders[strings.ToLower(l)]; n != "" {
+				name = n
+			}
+			if _, reply, err := u.Look(base(call) + "/mailFolders/" + url.PathEscape(name) + "?%24select=id"); err == nil {
+				var o struct {
+					ID string `json:"id"`
+				}
+				if json.Unmarshal(reply, &o) == nil && o.ID != "" {
+					known[o.ID] = l
+				}
+			}
+		}
+	}
+	d.Item = func(k layer.Kind, o map[string]any, call policy.Call) layer.Item {
+		it := item(k, o, call)
+		if l, ok := known[text(o["parentFolderId"])]; ok {
+			it.Labels = append(it.Labels, l)
+		}
+		return it
+	}
+	return d, call, nil
+}

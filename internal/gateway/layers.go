@@ -1,0 +1,144 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/layer"
+)
+
+// layers holds a request against the layers of the grants that decided on it. look asks the
+// upstream about what it acts on; without it only what the request itself says is looked at.
+func (g *Gateway) layers(r *request, look connector.Look) error {
+	rules := r.decision.Layers
+	if len(rules) == 0 || r.backend.basic[r.call.Action] {
+		return nil
+	}
+	c, ok := r.backend.connector.(connector.Layered)
+	if !ok {
+		return layered(r, errors.New(r.name+" has no mail, files or events that its layers could hold back"))
+	}
+	if r.in.Header["Upgrade"] != nil {
+		return layered(r, errors.New("a connection that is upgraded cannot be held against them"))
+	}
+	return layered(r, c.Admit(&r.ask, r.call, connector.Under{Rules: rules, Now: r.start, Look: look}))
+}
+
+// layered is the refusal for what a layer said no to.
+func layered(r *request, err error) error {
+	var p *problem
+	switch {
+	case err == nil || errors.As(err, &p):
+		return err
+	case errors.Is(err, layer.ErrHidden):
+		return &problem{status: http.StatusNotFound, kind: "hidden", detail: "There is no such thing on " + r.name + ", or the layers of " + strings.Join(r.decision.Policies, ", ") + " do not show it."}
+	}
+	return &problem{status: http.StatusForbidden, kind: "layers", detail: fmt.Sprintf("The layers of %s do not let this pass: %s.", strings.Join(r.decision.Policies, ", "), err)}
+}
+
+// alike reports whether the same is held back.
+func alike(a, b []*layer.Rules) bool {
+	return slices.EqualFunc(a, b, func(x, y *layer.Rules) bool { return x == y || x.Text == y.Text })
+}
+
+// plainly has the upstream answer with all of what is asked for: a reply in parts, or one that
+// says that nothing changed, could not be held against the layers.
+func plainly(h http.Header) {
+	for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range", "Te", "Prefer"} {
+		delete(h, name)
+	}
+}
+
+// maxRevealed is how large a reply may be that is held against layers: a mail with 25 MB of attachments, as base64.
+const maxRevealed = 48 << 20
+
+// maxLooked is how large what a look brings may be.
+const maxLooked = 4 << 20
+
+// reveal leaves of a reply what the layers show. What an upstream says of an error may speak of
+// what is not shown, so only which it is goes on.
+func (r *request) reveal(res *http.Response) error {
+	if r.backend.basic[r.call.Action] {
+		return r.content(res)
+	}
+	c, _ := r.backend.connector.(connector.Layered) // layers has seen that it is one
+	var out []byte
+	kind := res.Header.Get("Content-Type")
+	switch status := res.StatusCode; {
+	case status == http.StatusNoContent || status == http.StatusNotModified:
+	case status == http.StatusNotFound || status == http.StatusGone:
+		_ = res.Body.Close()
+		return layered(r, layer.ErrHidden)
+	case status == http.StatusOK || status == http.StatusCreated || status == http.StatusAccepted:
+		b, err := whole(res, maxRevealed)
+		if err == nil {
+			out, kind, err = c.Reveal(&r.ask, r.call, connector.Under{Rules: r.decision.Layers, Now: r.start, Look: r.look}, kind, b)
+		}
+		if err != nil {
+			return layered(r, err)
+		}
+	case status >= 400:
+		kind = "application/json"
+		out = fmt.Appendf(nil, `{"error":{"code":%d,"message":"%s refused this; what it says is not shown under the layers of a grant.","status":"%s"}}`, status, r.name, codes(status))
+		_ = res.Body.Close()
+	default:
+		_ = res.Body.Close()
+		return layered(r, fmt.Errorf("a reply of status %d cannot be held against them", status))
+	}
+	for name := range res.Header {
+		if !slices.Contains([]string{"Date", "Retry-After", "Cache-Control", "Vary", "Request-Id"}, name) {
+			delete(res.Header, name)
+		}
+	}
+	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(out)), int64(len(out)), nil, nil
+	if res.StatusCode != http.StatusNoContent && res.StatusCode != http.StatusNotModified {
+		res.Header["Content-Length"], res.Header["Content-Type"] = []string{strconv.Itoa(len(out))}, []string{kind}
+	}
+	return nil
+}
+
+// whole reads all of a reply, of at most n bytes, that is not compressed.
+func whole(res *http.Response, n int64) ([]byte, error) {
+	if e := res.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		_ = res.Body.Close()
+		return nil, errors.New("the reply is compressed, which was not asked for")
+	}
+	b, err := io.ReadAll(io.LimitReader(res.Body, n+1))
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		return nil, errors.New("the reply could not be read")
+	}
+	if int64(len(b)) > n {
+		return nil, fmt.Errorf("the reply has more than %d bytes", n)
+	}
+	return b, nil
+}
+
+// look asks the upstream about something, with the credential that the request itself goes with.
+func (r *request) look(target string) (string, []byte, error) {
+	u := r.backend.base
+	u.Path, u.RawPath, u.RawQuery, u.Opaque = "", "", "", r.backend.prefix+target
+	h := http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"identity"}, "User-Agent": nil}
+	r.setTold(h)
+	setSecret(h, r.secret)
+	out := (&http.Request{Method: http.MethodGet, URL: &u, Host: u.Host, Header: h}).WithContext(r.ctx)
+	res, err := r.backend.transport.RoundTrip(out)
+	if err != nil {
+		return "", nil, fmt.Errorf("%s could not be asked about it", r.name)
+	}
+	if res.StatusCode != http.StatusOK {
+		_ = res.Body.Close()
+		if res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusGone || res.StatusCode == http.StatusForbidden {
+			return "", nil, layer.ErrHidden
+		}
+		return "", nil, fmt.Errorf("%s does not say what it is about (status %d)", r.name, res.StatusCode)
+	}
+	b, err := whole(res, maxLooked)
+	return res.Header.Get("Content-Type"), b, err
+}

