@@ -64,13 +64,14 @@ test('what agents and upstreams write is text and nothing else, also long, and f
   expect(wide, 'the page is not wider than the screen').toBeLessThanOrEqual(0)
   await page.goto(`${world.control}/console/approvals`)
   await page.getByRole('link', { name: /evil-bot wants to/ }).first().click()
-  await expect(page.getByRole('region', { name: 'The request' })).toContainText(evil)
+  await expect(page.getByRole('region', { name: 'The request' })).toContainText('<img src=x onerror=')
+  await expect(page.getByRole('region', { name: /message.raw says/ })).toContainText(evil)
   await page.goto(`${world.control}/console/ledger?text=onerror`)
   await expect(page.getByRole('heading', { name: 'Ledger' })).toBeVisible()
   await page.goto(`${world.control}/console/owners/kim`)
   await expect(page.getByText(evil).first()).toBeVisible()
   await page.goto(`${world.control}/console/upstreams/notes?tab=offer`)
-  await expect(page.getByText('tools').first()).toBeVisible()
+  await expect(page.getByText('read_note').first()).toBeVisible()
 })
 
 test('by keyboard alone: to the page, through the list, to the cord and back', async ({ page, world }) => {
