@@ -25,7 +25,7 @@ export function Credentials({ i }: { i: Identity }) {
       {list.length === 0 ? (
         <Empty title="No credential">Without one it cannot get a token, and so not do anything.</Empty>
       ) : (
-        <div className="scroll">
+        <div className="scroll" tabIndex={0} role="region" aria-label="Credentials, scrolls">
           <table className="table">
             <thead>
               <tr>
