@@ -17,6 +17,7 @@ type Me struct {
 	Owner   identity.OwnerID `json:"owner,omitempty" doc:"Who they are as an owner; left out, they are none"`
 	Roles   []identity.Role  `json:"roles" enum:"admin,security,operator,owner,auditor"`
 	May     []string         `json:"may" doc:"Operations that they may do to something, at least"`
+	ToAll   []string         `json:"may_to_all" doc:"Those of them that they may do to everything, not only to what is theirs"`
 	Session MySession        `json:"session"`
 }
 
@@ -45,13 +46,17 @@ func (p *Plane) meRoutes(api door) {
 		if v == nil {
 			return Me{}, errNobody
 		}
-		out := Me{Name: v.Name, Email: v.Email, Owner: v.Owner, Roles: v.Roles, May: []string{}, Session: mySession(v.Session, v.ID)}
+		out := Me{Name: v.Name, Email: v.Email, Owner: v.Owner, Roles: v.Roles, May: []string{}, ToAll: []string{}, Session: mySession(v.Session, v.ID)}
 		if out.Roles == nil {
 			out.Roles = []identity.Role{}
 		}
 		for _, id := range api.operations() {
-			if reachOf(v, id) != toNothing {
+			reach := reachOf(v, id)
+			if reach != toNothing {
 				out.May = append(out.May, id)
+			}
+			if reach == toAll {
+				out.ToAll = append(out.ToAll, id)
 			}
 		}
 		return out, nil

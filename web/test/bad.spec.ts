@@ -1,4 +1,4 @@
-import { evil, expect, signIn, test } from './world'
+import { evil, expect, signIn, test, World } from './world'
 
 // What goes wrong, and what others try.
 
@@ -64,13 +64,35 @@ test('what agents and upstreams write is text and nothing else, also long, and f
   expect(wide, 'the page is not wider than the screen').toBeLessThanOrEqual(0)
   await page.goto(`${world.control}/console/approvals`)
   await page.getByRole('link', { name: /evil-bot wants to/ }).first().click()
-  await expect(page.getByRole('region', { name: 'The request' })).toContainText(evil)
+  await expect(page.getByRole('region', { name: 'The request' })).toContainText('<img src=x onerror=')
+  await expect(page.getByRole('region', { name: /message.raw says/ })).toContainText(evil)
   await page.goto(`${world.control}/console/ledger?text=onerror`)
   await expect(page.getByRole('heading', { name: 'Ledger' })).toBeVisible()
   await page.goto(`${world.control}/console/owners/kim`)
   await expect(page.getByText(evil).first()).toBeVisible()
   await page.goto(`${world.control}/console/upstreams/notes?tab=offer`)
-  await expect(page.getByText('tools').first()).toBeVisible()
+  await expect(page.getByText('read_note').first()).toBeVisible()
+})
+
+test('below a path: the console is where the proxy puts it, and asks for nothing beside that', async ({ browser }) => {
+  const w = new World()
+  try {
+    await w.start('/below')
+    const page = await (await browser.newContext()).newPage()
+    const beside: string[] = []
+    page.on('request', (r) => void (r.url().startsWith(w.control + '/') || beside.push(r.url())))
+    await signIn(page, w, 'maya', 'identities?state=active')
+    await expect(page).toHaveURL(`${w.control}/console/identities?state=active`)
+    await page.getByRole('link', { name: 'invoice-bot', exact: true }).click()
+    await page.reload()
+    await expect(page.getByText('is an agent of Maya Lind')).toBeVisible()
+    await page.getByRole('button', { name: /your menu/ }).click()
+    await page.getByRole('menuitem', { name: 'Sign out', exact: true }).click()
+    await expect(page).toHaveURL(`${w.control}/console/sign-in`)
+    expect(beside).toEqual([])
+  } finally {
+    await w.stop()
+  }
 })
 
 test('by keyboard alone: to the page, through the list, to the cord and back', async ({ page, world }) => {

@@ -207,7 +207,7 @@ test('policy: a guardrail is checked as it is typed, and what it would change is
   await d.getByLabel('Cedar').first().fill('forbid (principal, action in Lanyard::Action::"read", resource in Lanyard::Upstream::"mail");')
   await expect(d.getByText('It is valid. Nobody may read anything on mail.')).toBeVisible()
   await d.getByRole('button', { name: 'Look' }).click()
-  await expect(d.getByRole('region', { name: 'What if' })).toContainText('invoice-bot')
+  await expect(d.getByRole('region', { name: 'What if' })).toContainText('support-helper')
   await expect(d.getByRole('region', { name: 'What if' })).toContainText('would have gone otherwise')
   await page.keyboard.press('Escape')
   await expect(d).toHaveCount(0)

@@ -1,7 +1,7 @@
 import { test as base, expect, type Page } from '@playwright/test'
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, request, type Server } from 'node:http'
 import { createServer as listen, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,6 +17,18 @@ const free = () =>
     })
   })
 
+const proxy = (below: string, port: number) =>
+  createServer((req, res) => {
+    if (!req.url!.startsWith(below + '/')) return void res.writeHead(404).end()
+    const on = request({ host: '127.0.0.1', port, path: req.url!.slice(below.length), method: req.method, headers: req.headers }, (reply) => {
+      res.writeHead(reply.statusCode!, reply.headers)
+      reply.pipe(res)
+    })
+    on.on('error', () => res.destroy())
+    res.on('close', () => on.destroy())
+    req.pipe(on)
+  })
+
 export const evil = `<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>`
 
 /** World is a whole Lanyard with the example office behind it: the built binaries, on loopback. */
@@ -27,14 +39,21 @@ export class World {
   private dir = mkdtempSync(join(tmpdir(), 'lanyard-web-'))
   private running: ChildProcess[] = []
   private tools?: Server
+  private proxy?: Server
   toolText = 'Reads a note.'
 
-  async start() {
+  /** start brings it up; with a path, behind a proxy that serves the control plane below that. */
+  async start(below = '') {
     const [c, g, o] = [await free(), await free(), await free()]
     this.control = `http://127.0.0.1:${c}`
     this.gateway = `http://127.0.0.1:${g}`
     this.office = `http://127.0.0.1:${o}`
     this.spawn('office', ['--listen', `127.0.0.1:${o}`], { OFFICE_SECRET: 'hush' })
+    if (below) {
+      const p = await free()
+      this.proxy = proxy(below, c).listen(p, '127.0.0.1')
+      this.control = `http://127.0.0.1:${p}${below}`
+    }
     this.serve(c, g)
     await this.ready()
     this.people()
@@ -43,7 +62,7 @@ export class World {
   }
 
   private serve(c: number, g: number) {
-    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`], {})
+    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`, '--url', this.control], {})
   }
 
   private spawn(name: string, args: string[], env: Record<string, string>) {
@@ -162,6 +181,8 @@ export class World {
     for (const p of this.running) p.kill('SIGTERM')
     await Promise.all(this.running.map((p) => (p.exitCode === null ? new Promise((go) => p.once('exit', go)) : undefined)))
     this.tools?.close()
+    this.proxy?.closeAllConnections()
+    this.proxy?.close()
     rmSync(this.dir, { recursive: true, force: true })
   }
 }

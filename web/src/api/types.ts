@@ -29,7 +29,8 @@ export type Me = {
   email?: string
   owner?: string
   roles: string[]
-  may: string[]
+  may: string[] // to something, at least
+  may_to_all: string[] // to everything, not only to what is theirs
   session: { method: string; began: string; expires: string }
 }
 

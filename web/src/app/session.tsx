@@ -2,7 +2,7 @@ import { Button, Group, Modal, Stack, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { createContext, useContext, useEffect, useRef, useState, type ReactNode } from 'react'
 import { consoleBase, holdBehind } from '../api/client'
-import { client, me as meQuery } from '../api/queries'
+import { client, me as meQuery, owners, upstreams } from '../api/queries'
 import type { Me } from '../api/types'
 
 const Person = createContext<Me | null>(null)
@@ -16,6 +16,20 @@ export function useMe(): Me {
 export function useMay() {
   const m = useMe()
   return (operation: string) => m.may.includes(operation)
+}
+
+/** useMayTo says whether the person may do an operation on what is this owner's. */
+export function useMayTo(owner?: string) {
+  const m = useMe()
+  const team = useQuery({ ...owners, enabled: !!owner && owner !== m.owner }).data?.items?.find((o) => o.id === owner)
+  const theirs = !!m.owner && (owner === m.owner || !!team?.members?.includes(m.owner))
+  return (operation: string) => m.may_to_all.includes(operation) || (theirs && m.may.includes(operation))
+}
+/** useMayGrant says whether the person may say what may be done on some upstream: on all, or on those of theirs. */
+export function useMayGrant() {
+  const m = useMe()
+  const own = useQuery({ ...upstreams, enabled: m.may.includes('put-grant') && !m.may_to_all.includes('put-grant') }).data?.items?.some((u) => u.owner === m.owner)
+  return m.may_to_all.includes('put-grant') || (m.may.includes('put-grant') && !!own)
 }
 
 /** Signed has the page within know who is signed in; when the session ends meanwhile, the page stays as it is and asks for a new one on top. */

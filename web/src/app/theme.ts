@@ -2,7 +2,7 @@ import { createTheme, type CSSVariablesResolver, type MantineColorsTuple } from 
 
 const ink: MantineColorsTuple = ['#eff3fb', '#dde5f3', '#b8c8e4', '#91aad6', '#7191ca', '#5c80c2', '#4a6fb5', '#3d5f9f', '#33518a', '#284275']
 // The rope is for the cord, and for nothing else.
-const rope: MantineColorsTuple = ['#fff3ea', '#ffe4d2', '#ffc7a3', '#ffa871', '#fb8c47', '#f2742a', '#d95a10', '#bd480a', '#9a3b0d', '#7c310f']
+const rope: MantineColorsTuple = ['#fff3ea', '#ffe4d2', '#ffc7a3', '#ffa871', '#fb8c47', '#f2742a', '#c24c0a', '#bd480a', '#9a3b0d', '#7c310f']
 const dark: MantineColorsTuple = ['#e7ebf0', '#bac4cf', '#9ba8b6', '#71808f', '#3a4755', '#2a3541', '#1a232d', '#121921', '#0d1319', '#090d12']
 
 export const theme = createTheme({

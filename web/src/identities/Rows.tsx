@@ -65,6 +65,7 @@ export function Rows({ items, sort, onSort, chosen, onChoose, more, loading, onM
   const rows = table.getRowModel().rows
   const height = narrow ? 68 : 52
   const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => scroller.current, estimateSize: () => height, overscan: 12 })
+  useEffect(() => virtual.measure(), [height, virtual])
   const seen = virtual.getVirtualItems()
   const last = seen[seen.length - 1]?.index ?? 0
   useEffect(() => {

@@ -3,7 +3,7 @@ import { useState } from 'react'
 import { got, POST } from '../api/client'
 import { useChange } from '../api/queries'
 import type { Identity } from '../api/types'
-import { useMay } from '../app/session'
+import { useMayTo } from '../app/session'
 import { AddKey } from './AddKey'
 import { Card } from '../parts/bits'
 import { Shown } from '../parts/Shown'
@@ -13,7 +13,7 @@ import { When } from '../parts/When'
 const kinds: Record<string, string> = { private_key_jwt: 'key pair', api_key: 'API key', tls: 'TLS certificate', self_signed_tls_client_auth: 'TLS certificate', refresh_token: 'connected client', id_jag: 'word of a provider' }
 
 export function Credentials({ i }: { i: Identity }) {
-  const may = useMay()
+  const may = useMayTo(i.owner)
   const [adding, setAdding] = useState(false)
   const [revoking, setRevoking] = useState<string>()
   const list = [...(i.credentials ?? [])].sort((a, b) => Number(!!a.revoked) - Number(!!b.revoked) || b.created.localeCompare(a.created))
@@ -25,7 +25,7 @@ export function Credentials({ i }: { i: Identity }) {
       {list.length === 0 ? (
         <Empty title="No credential">Without one it cannot get a token, and so not do anything.</Empty>
       ) : (
-        <div className="scroll">
+        <div className="scroll" tabIndex={0} role="region" aria-label="Credentials, scrolls">
           <table className="table">
             <thead>
               <tr>

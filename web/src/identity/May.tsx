@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { guardrails } from '../api/queries'
 import type { Grant, Identity } from '../api/types'
-import { useMay } from '../app/session'
+import { useMayGrant } from '../app/session'
 import { Card, Code } from '../parts/bits'
 import { Shown } from '../parts/Shown'
 import { Empty } from '../parts/States'
@@ -14,13 +14,13 @@ import { count, may as says } from '../parts/words'
 /** May is what an identity may do, in plain words, with the Cedar that they mean. */
 export function May({ i }: { i: Identity }) {
   const grants = i.grants ?? []
-  const may = useMay()
+  const give = useMayGrant()
   const rails = useQuery(guardrails).data?.items ?? []
   return (
     <Card
       title={`What ${i.name.slice(0, 40)} may do`}
       side={
-        may('put-grant') && i.state !== 'retired' ? (
+        give && i.state !== 'retired' ? (
           <Button size="compact-sm" variant="default" component={Link} to="/policy" search={{ tab: 'grants', identity: i.name, edit: 'new' } as never}>
             New grant
           </Button>
@@ -56,7 +56,7 @@ export function May({ i }: { i: Identity }) {
 
 export function GrantRow({ g, who, edit = true }: { g: Grant; who?: React.ReactNode; edit?: boolean }) {
   const [open, cedar] = useDisclosure()
-  const may = useMay()
+  const give = useMayGrant()
   const id = g.id.slice(g.id.indexOf('/') + 1)
   return (
     <div>
@@ -76,7 +76,7 @@ export function GrantRow({ g, who, edit = true }: { g: Grant; who?: React.ReactN
           <Button size="compact-sm" variant="subtle" onClick={cedar.toggle} aria-expanded={open}>
             Cedar
           </Button>
-          {edit && may('put-grant') && (
+          {edit && give && (
             <Button size="compact-sm" variant="subtle" component={Link} to="/policy" search={{ tab: 'grants', edit: g.id } as never}>
               Edit
             </Button>

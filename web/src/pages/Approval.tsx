@@ -116,7 +116,7 @@ function Answer({ a, name }: { a: ApprovalView; name: string }) {
   if (!may('approve') && !may('deny')) return <Text className="note">You may look at this, and not answer it.</Text>
   const answer = (how: Parameters<typeof go.mutate>[0]) => go.mutate(how, { onSuccess: forget })
   return (
-    <div className="card" style={{ padding: 16, position: 'sticky', bottom: 12, boxShadow: '0 4px 24px rgb(0 0 0 / .10)' }} role="region" aria-label="Your answer">
+    <div className="card answer" role="region" aria-label="Your answer">
       <Stack gap="sm">
         {go.isError && (go.error.status === 409 ? <Alert color="yellow" variant="light" role="alert" title="Somebody was faster"><Shown text={go.error.message} /></Alert> : <Failure error={go.error} />)}
         <TextInput aria-label="A note" placeholder="A note, for who asked and for the record" value={note.text} maxLength={500} onChange={(e) => setNote({ text: e.currentTarget.value })} />

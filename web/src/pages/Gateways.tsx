@@ -22,7 +22,7 @@ export default function Gateways() {
         <Await of={q}>
           {(page) =>
             (page.items ?? []).length === 0 ? <Empty title="No gateway">Nothing can be called without one: lanyard serve --role gateway</Empty> : (
-              <div className="scroll">
+              <div className="scroll" tabIndex={0} role="region" aria-label="Gateways, scrolls">
                 <table className="table">
                   <thead>
                     <tr>

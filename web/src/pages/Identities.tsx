@@ -56,7 +56,7 @@ export default function Identities() {
           </Button>
         )}
       </Head>
-      <Group gap="xs" mb="sm" wrap="wrap" role="search">
+      <Group gap="xs" mb="sm" wrap="wrap" role="search" className="filters">
         <Search value={q.q ?? ''} onChange={(v) => set({ q: v || undefined }, true)} />
         <Pick label="State" value={q.state} data={['active', 'pending', 'suspended', 'killed', 'expired', 'retired']} onChange={(state) => set({ state })} />
         <Pick label="Kind" value={q.kind} data={['agent', 'service', 'bot', 'api_key', 'oauth_client']} onChange={(kind) => set({ kind })} />

@@ -5,7 +5,7 @@ import { getRouteApi, Link } from '@tanstack/react-router'
 import { lazy, Suspense, useState } from 'react'
 import { identity as identityQuery } from '../api/queries'
 import type { Identity as View } from '../api/types'
-import { useMay } from '../app/session'
+import { useMayTo } from '../app/session'
 import { Change, type Doing } from '../identity/Change'
 import { Credentials } from '../identity/Credentials'
 import { History } from '../identity/History'
@@ -28,7 +28,7 @@ export default function Identity() {
 function Detail({ i }: { i: View }) {
   const { tab = 'may' } = route.useSearch()
   const navigate = route.useNavigate()
-  const may = useMay()
+  const may = useMayTo(i.owner)
   const [doing, setDoing] = useState<Doing>()
   const can: [Doing, boolean][] = [
     ['activate', i.state === 'pending' && may('activate-identity')],

@@ -38,7 +38,7 @@ export default function Ledger() {
           </Button>
         )}
       </Head>
-      <Group gap="xs" mb="sm" role="search">
+      <Group gap="xs" mb="sm" role="search" className="filters">
         <Field label="Anything" icon value={q.text} onChange={(text) => set({ text }, true)} wide />
         <Field label="Identity" value={q.identity} onChange={(identity) => set({ identity }, true)} />
         <Field label="Owner" value={q.owner} onChange={(owner) => set({ owner }, true)} />

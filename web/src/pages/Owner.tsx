@@ -5,7 +5,7 @@ import { useState } from 'react'
 import { ask, got, POST } from '../api/client'
 import { events, identityPage, owner as ownerQuery, owners, useChange } from '../api/queries'
 import type { BulkResult, Owner as View } from '../api/types'
-import { useMay } from '../app/session'
+import { useMayTo } from '../app/session'
 import { Card, Code, Facts, OwnerName, State } from '../parts/bits'
 import { Events } from '../parts/Events'
 import { plain, Shown } from '../parts/Shown'
@@ -21,7 +21,7 @@ export default function Owner() {
 }
 
 function One({ o }: { o: View }) {
-  const may = useMay()
+  const may = useMayTo(o.id)
   const [over, setOver] = useState(false)
   const [code, setCode] = useState(false)
   const owned = useQuery({ queryKey: ['identities', 'of', o.id], queryFn: () => identityPage({ owner: o.id }, 50) })

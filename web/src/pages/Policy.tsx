@@ -6,7 +6,7 @@ import { useState } from 'react'
 import { DELETE, got } from '../api/client'
 import { foundIdentities, guardrails, identity, identityPage, upstreams, useChange } from '../api/queries'
 import type { Guardrail } from '../api/types'
-import { useMay } from '../app/session'
+import { useMay, useMayGrant } from '../app/session'
 import { GrantRow } from '../identity/May'
 import { Card, Code, Head, Who } from '../parts/bits'
 import { Shown } from '../parts/Shown'
@@ -109,7 +109,7 @@ function Rail({ g, onEdit }: { g: Guardrail; onEdit: () => void }) {
 function Grants() {
   const { edit, identity: of, upstream } = route.useSearch()
   const navigate = route.useNavigate()
-  const may = useMay()
+  const give = useMayGrant()
   const [q, setQ] = useState('')
   const found = useQuery(foundIdentities(q)).data?.items ?? []
   const ups = useQuery(upstreams).data?.items ?? []
@@ -124,7 +124,7 @@ function Grants() {
       <Group mb="sm" gap="xs">
         <Select aria-label="Identity" placeholder="Of every identity" searchable clearable clearButtonProps={{ 'aria-label': 'Of every identity' }} value={name ?? null} data={[...new Set([...(name ? [name] : []), ...found.map((i) => i.name)])]} onSearchChange={setQ} filter={({ options }) => options} onChange={(v) => void navigate({ search: { tab: 'grants', identity: v ?? undefined, upstream } })} />
         <Select aria-label="Upstream" placeholder="On every upstream" clearable clearButtonProps={{ 'aria-label': 'On every upstream' }} value={upstream ?? null} data={ups.map((u) => u.name)} onChange={(v) => void navigate({ search: { tab: 'grants', identity: of, upstream: v ?? undefined } })} />
-        {name && may('put-grant') && <Button ml="auto" leftSection={<IconPlus size={16} />} onClick={() => void navigate({ search: { tab: 'grants', identity: name, edit: 'new' } })}>New grant</Button>}
+        {name && give && <Button ml="auto" leftSection={<IconPlus size={16} />} onClick={() => void navigate({ search: { tab: 'grants', identity: name, edit: 'new' } })}>New grant</Button>}
       </Group>
       <Card title={name ? `Grants of ${name.slice(0, 60)}` : 'Grants'}>
         <Await of={(name ? one : some) as typeof some}>

@@ -6,7 +6,7 @@ import { useState } from 'react'
 import { got, POST } from '../api/client'
 import { accounts, actions, events, offer, status, upstream as upstreamQuery, useChange } from '../api/queries'
 import type { Upstream as View } from '../api/types'
-import { useMay } from '../app/session'
+import { useMay, useMayTo } from '../app/session'
 import { Card, Class, Facts, OwnerName } from '../parts/bits'
 import { Events } from '../parts/Events'
 import { plain, Shown } from '../parts/Shown'
@@ -130,7 +130,7 @@ function Actions({ name }: { name: string }) {
 }
 
 function Offer({ u }: { u: View }) {
-  const may = useMay()
+  const may = useMayTo(u.owner)
   const q = useQuery(offer(u.name, true))
   const approve = useChange((body: { description: string; version: number }) => got(POST('/v1/upstreams/{name}/approve', { params: { path: { name: u.name } }, body })))
   const [read, setRead] = useState(false)

@@ -22,7 +22,7 @@ function Line({ e: { index, event: e }, who, fresh }: { e: LedgerEntry; who: boo
   return (
     <div className={fresh ? 'fresh' : undefined} style={{ display: 'grid', gridTemplateColumns: 'minmax(0,1fr) auto', columnGap: 12, alignItems: 'baseline' }}>
       <div style={{ minWidth: 0 }}>
-        <div style={{ display: 'flex', gap: 8, alignItems: 'center', flexWrap: 'wrap' }}>
+        <div style={{ display: 'flex', gap: '0 8px', alignItems: 'center', flexWrap: 'wrap' }}>
           {who && (
             <b style={{ fontWeight: 580 }}>
               <Who id={e.actor.user.uid} />
