@@ -39,6 +39,7 @@ func (p *Plane) console(mux *http.ServeMux) error {
 		o, err := p.signInOptions(r.Context())
 		p.reply(w, "sign-in-options", o, err)
 	})
+	p.passkeys(mux)
 	mux.HandleFunc("POST /console/sign-out", p.form(func(w http.ResponseWriter, r *http.Request) (any, error) {
 		var in struct {
 			Everywhere bool `json:"everywhere"`
@@ -82,6 +83,9 @@ func (p *Plane) signInOptions(ctx context.Context) (o SignInOptions, err error) 
 		o.OIDC = &SignInProvider{provider.Called(), "oidc/start"}
 	} else if errors.Is(err, store.ErrNotFound) {
 		err = nil
+	}
+	if _, none := p.webAuthn(); err == nil && none == nil {
+		o.Passkey, err = read(ctx, p, (*store.Tx).AnyPasskey)
 	}
 	return o, err
 }

@@ -17,6 +17,7 @@ import (
 
 func (p *Plane) routes(api door) {
 	p.meRoutes(api)
+	p.passkeyRoutes(api)
 	p.homeRoutes(api)
 	p.whatIfRoutes(api)
 	p.ownerRoutes(api)

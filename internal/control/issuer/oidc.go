@@ -85,7 +85,12 @@ func (i *Issuer) relying(ctx context.Context, p identity.Provider) (c *oauth.Cli
 }
 
 func (i *Issuer) oidcCookie(w http.ResponseWriter, value string, life time.Duration) {
-	http.SetCookie(w, &http.Cookie{Name: i.cookie() + "-oidc", Value: value, Path: "/", MaxAge: int(life / time.Second), HttpOnly: true,
+	i.briefCookie(w, "-oidc", value, life)
+}
+
+// briefCookie is one that something is begun with.
+func (i *Issuer) briefCookie(w http.ResponseWriter, suffix, value string, life time.Duration) {
+	http.SetCookie(w, &http.Cookie{Name: i.cookie() + suffix, Value: value, Path: "/", MaxAge: int(life / time.Second), HttpOnly: true,
 		Secure: strings.HasPrefix(i.URL, "https:"), SameSite: http.SameSiteLaxMode})
 }
 

@@ -97,6 +97,20 @@ func (i *Issuer) SetCookie(w http.ResponseWriter, session string) {
 	i.setCookie(w, session, 8*time.Hour)
 }
 
+// SetCeremony has the browser keep what it shows with a passkey, for so long.
+func (i *Issuer) SetCeremony(w http.ResponseWriter, sealed string, life time.Duration) {
+	i.briefCookie(w, "-passkey", sealed, life)
+}
+
+// Ceremony is what the browser kept.
+func (i *Issuer) Ceremony(r *http.Request) string {
+	cookies := r.CookiesNamed(i.cookie() + "-passkey")
+	if len(cookies) != 1 {
+		return ""
+	}
+	return cookies[0].Value
+}
+
 func browser(r *http.Request) registry.Browser {
 	return registry.Browser{Address: r.RemoteAddr, Name: r.UserAgent()}
 }

@@ -97,7 +97,7 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 		}
 		resource, owner = "owner/"+string(a.Owner), string(a.Owner)
 		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{Owner: a.Owner})
-		if err = errors.Join(err, c.EndSessions(store.Ended{Owner: a.Owner, But: c.by.Session}), c.takeBack(a.Owner, "All that is "+string(a.Owner)+"'s was stopped.")); err != nil { // or another could be born at once
+		if err = errors.Join(err, c.EndSessions(store.Ended{Owner: a.Owner, But: c.by.Session}), c.EndPasskeys(Person(a.Owner)), c.takeBack(a.Owner, "All that is "+string(a.Owner)+"'s was stopped.")); err != nil { // or another could be born at once
 			return k, err
 		}
 	default:
@@ -105,7 +105,7 @@ func (c *Change) Kill(a Aim, reason string) (k Killed, err error) {
 		k.Identities, k.Credentials, err = c.Tx.Kill(k.ID, store.Selector{All: true})
 		var err2 error
 		k.Providers, err2 = c.disableProviders()
-		if err := errors.Join(err, err2, c.EndSessions(store.Ended{But: c.by.Session})); err != nil {
+		if err := errors.Join(err, err2, c.EndSessions(store.Ended{But: c.by.Session}), c.EndPasskeysBut(Administrator)); err != nil {
 			return k, err
 		}
 		if len(k.Providers) > 0 {

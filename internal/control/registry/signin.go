@@ -233,5 +233,14 @@ func SignedInAt(tx *store.Tx, text string) (o identity.Owner, since time.Time, e
 // Person is how an owner who did something is named in events.
 func Person(id identity.OwnerID) string { return "owner:" + string(id) }
 
+// OwnerOf is the owner who is named so in events; "" for who is none.
+func OwnerOf(person string) identity.OwnerID {
+	id, ok := strings.CutPrefix(person, "owner:")
+	if !ok {
+		return ""
+	}
+	return identity.OwnerID(id)
+}
+
 // Strange is how somebody is named who is no owner, and came in on a provider's word.
 func Strange(provider, sub string) string { return "person:" + provider + "/" + sub }

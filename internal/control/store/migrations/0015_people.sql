@@ -30,3 +30,4 @@ CREATE INDEX identities_by_state ON identities (state, name);
 CREATE INDEX identities_by_end ON identities (expires, name);
 CREATE INDEX identities_by_use ON identities (used, name);
 CREATE INDEX identities_by_birth ON identities (created, name);
+CREATE INDEX identities_idle ON identities (state, used, created, parent);

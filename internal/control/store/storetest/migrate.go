@@ -12,7 +12,7 @@ import (
 
 // withoutPeople undoes 0015_people.
 var withoutPeople = []string{"DROP TABLE sessions", "DROP TABLE passkeys", "DROP INDEX identities_by_owner", "DROP INDEX identities_by_state", "DROP INDEX identities_by_end", "DROP INDEX identities_by_use",
-	"DROP INDEX identities_by_birth", "ALTER TABLE identities DROP COLUMN environment", "ALTER TABLE identities DROP COLUMN created", "ALTER TABLE identities DROP COLUMN used", "ALTER TABLE identities DROP COLUMN search"}
+	"DROP INDEX identities_by_birth", "DROP INDEX identities_idle", "ALTER TABLE identities DROP COLUMN environment", "ALTER TABLE identities DROP COLUMN created", "ALTER TABLE identities DROP COLUMN used", "ALTER TABLE identities DROP COLUMN search"}
 
 // migrated: a store of two versions before knows its keys, and where its identities were killed from it does not.
 func migrated(t *testing.T, k kit) {
