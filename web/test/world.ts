@@ -17,12 +17,21 @@ const free = () =>
     })
   })
 
+// proxy serves the control plane below a path, and says so in the page, as the control plane does of the path of its own URL.
 const proxy = (below: string, port: number) =>
   createServer((req, res) => {
     if (!req.url!.startsWith(below + '/')) return void res.writeHead(404).end()
-    const on = request({ host: '127.0.0.1', port, path: req.url!.slice(below.length), method: req.method, headers: req.headers }, (reply) => {
-      res.writeHead(reply.statusCode!, reply.headers)
-      reply.pipe(res)
+    const on = request({ host: '127.0.0.1', port, agent: false, path: req.url!.slice(below.length), method: req.method, headers: req.headers }, (reply) => {
+      if (!String(reply.headers['content-type']).startsWith('text/html')) {
+        res.writeHead(reply.statusCode!, reply.headers)
+        return void reply.pipe(res)
+      }
+      let page = ''
+      reply.on('data', (b: Buffer) => (page += b.toString()))
+      reply.on('end', () => {
+        const { 'content-length': _, ...headers } = reply.headers
+        res.writeHead(reply.statusCode!, headers).end(page.replace('<base href="/console/"', `<base href="${below}/console/"`))
+      })
     })
     on.on('error', () => res.destroy())
     res.on('close', () => on.destroy())
@@ -34,6 +43,7 @@ export const evil = `<img src=x onerror="window.hacked=1"><script>window.hacked=
 /** World is a whole Lanyard with the example office behind it: the built binaries, on loopback. */
 export class World {
   control = ''
+  direct = '' // the control plane itself, without a proxy in front
   gateway = ''
   office = ''
   private dir = mkdtempSync(join(tmpdir(), 'lanyard-web-'))
@@ -45,7 +55,7 @@ export class World {
   /** start brings it up; with a path, behind a proxy that serves the control plane below that. */
   async start(below = '') {
     const [c, g, o] = [await free(), await free(), await free()]
-    this.control = `http://127.0.0.1:${c}`
+    this.control = this.direct = `http://127.0.0.1:${c}`
     this.gateway = `http://127.0.0.1:${g}`
     this.office = `http://127.0.0.1:${o}`
     this.spawn('office', ['--listen', `127.0.0.1:${o}`], { OFFICE_SECRET: 'hush' })
@@ -62,7 +72,7 @@ export class World {
   }
 
   private serve(c: number, g: number) {
-    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`, '--url', this.control], {})
+    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`], {})
   }
 
   private spawn(name: string, args: string[], env: Record<string, string>) {
@@ -73,7 +83,7 @@ export class World {
 
   async ready() {
     for (let n = 0; n < 200; n++) {
-      if (await fetch(`${this.control}/readyz`).then((r) => r.ok, () => false)) return
+      if (await fetch(`${this.direct}/readyz`).then((r) => r.ok, () => false)) return
       await new Promise((go) => setTimeout(go, 50))
     }
     throw new Error('the control plane does not come up')
@@ -87,7 +97,7 @@ export class World {
   /** call has an agent ask for something; what comes back does not matter, also when it is refused. */
   call(as: string, ...args: string[]) {
     try {
-      return this.lanyard('call', ...args, '--as', as, '--key', `${as}.key.jwk`, '--issuer', this.control, '--gateway', this.gateway)
+      return this.lanyard('call', ...args, '--as', as, '--key', `${as}.key.jwk`, '--issuer', this.direct, '--gateway', this.gateway)
     } catch (e) {
       return String((e as { stderr?: string }).stderr)
     }
@@ -172,7 +182,7 @@ export class World {
     p!.kill('SIGTERM')
     await new Promise((go) => p!.once('exit', go))
     return async () => {
-      this.serve(Number(new URL(this.control).port), Number(new URL(this.gateway).port))
+      this.serve(Number(new URL(this.direct).port), Number(new URL(this.gateway).port))
       await this.ready()
     }
   }

@@ -19,6 +19,8 @@ export function Fill({ receipt, result, onClose }: { receipt: Receipt; result?: 
   const q = useQuery({ ...receiptQuery(receipt), initialData: receipt.committed ? receipt : undefined })
   const r = q.data
   if (!r) return q.isError ? <Failure error={q.error} again={() => void q.refetch()} /> : <Text c="dimmed">Asking for the receipt…</Text>
+  // Asked for later, a receipt does not say any more when it was committed.
+  const committed = [result?.receipt.committed, r.committed].find((t) => t && !t.startsWith('0001'))
   const confirmed = Object.entries(r.confirmed ?? {})
   const waiting = Object.entries(r.waiting ?? {})
   const all = confirmed.length + waiting.length
@@ -44,7 +46,7 @@ export function Fill({ receipt, result, onClose }: { receipt: Receipt; result?: 
               <Text fw={560}>{name}</Text>
             </Group>
             <Text size="sm" c="dimmed">
-              enforces it{r.committed ? ` after ${after(r.committed, at)}` : ''}
+              enforces it{committed ? ` after ${after(committed, at)}` : ''}
             </Text>
           </Group>
         ))}
@@ -63,7 +65,7 @@ export function Fill({ receipt, result, onClose }: { receipt: Receipt; result?: 
       </section>
       <Facts
         of={[
-          ['Committed', <When key="c" at={r.committed} as="full" />],
+          ...(committed ? ([['Committed', <When key="c" at={committed} as="full" />]] as [string, React.ReactNode][]) : []),
           ...(result?.id ? ([['Receipt', <span key="r" className="mono">{result.id}</span>]] as [string, React.ReactNode][]) : []),
           ...(result?.reason ? ([['Reason', result.reason]] as [string, React.ReactNode][]) : []),
         ]}
