@@ -232,9 +232,9 @@ func (p *packer) word2(likely bool, s string) {
 	}
 }
 
-// shape is what a grant says of actions, resources and arguments: the number of what others say, too, or 0 and JSON.
+// shape is what a grant says of actions, resources, arguments and layers: the number of what others say, too, or 0 and JSON.
 func (p *packer) shape(g *policy.Grant) {
-	s := policy.Grant{Cedar: g.Cedar, Actions: g.Actions, Resources: g.Resources, Where: g.Where}
+	s := policy.Grant{Cedar: g.Cedar, Actions: g.Actions, Resources: g.Resources, Where: g.Where, Layers: g.Layers}
 	p.key = appendKey(p.key[:0], &s)
 	n, ok := p.shaped[string(p.key)]
 	if !ok && len(p.shaped) < maxShapes {
@@ -256,8 +256,13 @@ func appendKey(b []byte, s *policy.Grant) []byte {
 			b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
 		}
 	}
-	if len(s.Where) > 0 {
-		b = append(b, encoded(s.Where)...)
+	for _, more := range []struct {
+		is bool
+		v  any
+	}{{len(s.Where) > 0, s.Where}, {s.Layers != nil, s.Layers}} {
+		if b = append(b, 0); more.is {
+			b = append(b, encoded(more.v)...)
+		}
 	}
 	return b
 }

@@ -165,7 +165,7 @@ func (u *unpacker) shape(g *policy.Grant) {
 	} else if err := json.Unmarshal([]byte(u.text()), &s); err != nil {
 		panic(err) // we wrote it
 	}
-	g.Cedar, g.Actions, g.Resources, g.Where = s.Cedar, s.Actions, s.Resources, s.Where
+	g.Cedar, g.Actions, g.Resources, g.Where, g.Layers = s.Cedar, s.Actions, s.Resources, s.Where, s.Layers
 }
 
 // unpacked is what is held of an identity, unpacked. More than so many are unpacked only while they are read.

@@ -103,6 +103,9 @@ func TestPacks(t *testing.T) {
 	}
 	var had []policy.Grant
 	for _, p := range policy.Packs() {
+		if len(p.Guardrails) > 0 {
+			continue // for everybody: trace_test.go
+		}
 		may, ok := packs[p.Name]
 		if !ok {
 			t.Errorf("pack %s is not tried", p.Name)

@@ -29,6 +29,9 @@ func TestPacks(t *testing.T) {
 		if p.For == "" || len(p.Stops) < 3 {
 			t.Errorf("%s does not say what it is for, or what it stops", p.Name)
 		}
+		if len(p.Guardrails) > 0 {
+			continue // for everybody: traced_test.go
+		}
 		seen := map[string]bool{}
 		list, err := p.On(d, layer.Layers{Contacts: layer.Contacts{Never: []string{"evil.example"}}, Show: layer.Headers})
 		if err != nil {

@@ -220,10 +220,11 @@ type table struct {
 
 func (f *filler) tables() []table {
 	return []table{
-		{"identities", []string{"id", "name", "kind", "owner", "state", "expires", "generation", "killed_by", "killed_from", "version", "parent", "born", "ended", "doc"}, 1, func(i, _ int) ([]any, error) {
+		{"identities", []string{"id", "name", "kind", "owner", "state", "expires", "generation", "killed_by", "killed_from", "version", "parent", "born", "ended", "environment", "created", "used", "search", "doc"}, 1, func(i, _ int) ([]any, error) {
 			v := f.identity(i)
 			doc, err := json.Marshal(v)
-			return []any{v.ID.String(), name(i), string(kind(i)), string(v.Owner), string(v.State), v.Expires.UnixMicro(), int64(v.Generation), "", "", v.Version, nil, int64(0), int64(0), doc}, err
+			return []any{v.ID.String(), name(i), string(kind(i)), string(v.Owner), string(v.State), v.Expires.UnixMicro(), int64(v.Generation), "", "", v.Version, nil, int64(0), int64(0), v.Environment, v.Created.UnixMicro(), int64(0),
+				strings.ToLower(name(i) + "\n" + v.Purpose + "\n" + string(v.Owner)), doc}, err
 		}},
 		{"credentials", []string{"id", "identity", "thumbprint", "key_thumbprint", "revoked", "last_used", "provider", "doc"}, 2, func(i, k int) ([]any, error) {
 			list, err := f.credentials(i)
