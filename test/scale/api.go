@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -16,7 +18,7 @@ func asks(n int) []ask {
 	mid, last := name(n/2), name(n-1)
 	return []ask{
 		{"identities", "identities", 100},
-		{"identities_middle", "identities?after=" + name(n/2), 1},
+		{"identities_middle", "identities?after=" + after(name(n/2)), 1},
 		{"identities_owner", "identities?owner=" + string(owner(7)), 1},
 		{"identities_state", "identities?state=suspended", 1},
 		{"identities_state_none", "identities?state=pending", 0},
@@ -39,6 +41,12 @@ func asks(n int) []ask {
 		{"gateways", "gateways", 1},
 		{"events", "ledger/events", 1},
 	}
+}
+
+// after is how a page that ended with that name says where the next begins.
+func after(name string) string {
+	b, _ := json.Marshal(map[string]string{"s": "name", "m": name})
+	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // api asks each question several times and prints the median. It returns the slowest.
