@@ -54,12 +54,12 @@ step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(faul
 step postgres go run ./test/pg go test -count=1 -timeout 6m ./internal/control/...
 step scale go run ./test/scale -identities 3000 -colds 1 -rounds 2 -each 300ms # that it works; its figures say nothing
 step console bash -c 'go build -o bin/office ./examples/office/server && cd web && CHROMIUM=$(command -v chromium) npx playwright test'
-step e2e go test -count=1 -timeout 6m ./test/e2e
+step e2e go test -count=1 -timeout 10m ./test/e2e
 step asi03 go test -count=1 -timeout 3m ./test/asi03
 step conformance go test -count=1 -timeout 3m ./test/conformance
 step race race
-# Kills and power cuts are 1 000 each by themselves (LANYARD_FAULT_ROUNDS=1000 here); 400 are what there is time for.
-step fault env LANYARD_FAULT_ROUNDS="${LANYARD_FAULT_ROUNDS:-400}" go test -count=1 -timeout 15m -v ./test/fault
+# Kills and power cuts are 1 000 each by themselves (LANYARD_FAULT_ROUNDS=1000 here); 300 are what there is time for.
+step fault env LANYARD_FAULT_ROUNDS="${LANYARD_FAULT_ROUNDS:-300}" go test -count=1 -timeout 15m -v ./test/fault
 # Fleets wait more than they work, so several are broken at a time.
 step fleet go test -count=1 -timeout 15m -parallel 4 -v ./test/fault/fleet
 
