@@ -324,7 +324,7 @@ func TestCommands(t *testing.T) {
 	if out := h.do("guardrail", "list"); strings.Contains(out, "hijack-") {
 		t.Errorf("the pack is still in force:\n%s", out)
 	}
-	h.fails(64, `there is no pack "hijak"; there is hijack`, "pack", "put", "hijak")
+	h.fails(64, `there is no pack "hijak"; there is reader`, "pack", "put", "hijak")
 	if err := os.WriteFile(filepath.Join(h.dir, "known.yaml"), []byte("members: [maya]\nroles: {gmail.users.messages.list.q: content}\nlabels: {gmail.*: [private]}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

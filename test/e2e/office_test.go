@@ -133,7 +133,7 @@ func toJSON(t *testing.T, v any) string {
 func TestPacks(t *testing.T) {
 	h := build(t)
 	token := h.official()
-	if s := h.do("pack", "list"); strings.Count(s, "\n") != 6 || !strings.Contains(s, "drafter") {
+	if s := h.do("pack", "list"); strings.Count(s, "\n") != 13 || !strings.Contains(s, "drafter") || !strings.Contains(s, "hijack-link") {
 		t.Errorf("list:\n%s", s)
 	}
 	if s := h.do("pack", "show", "drafter"); !strings.Contains(s, "It sends no mail.") || !strings.Contains(s, "mail.draft") {

@@ -230,7 +230,7 @@ func TestProviderManifest(t *testing.T) {
 	if out := h.do("apply", "-f", "people.yaml", "--yes"); !strings.Contains(out, "life: 7d → 14d") || !strings.Contains(out, "is disabled and stays so") {
 		t.Errorf("apply of another life:\n%s", out)
 	}
-	file(strings.NewReplacer("uses: [id_jag]", "uses: [sign_in]", "{00u1: maya}", "{00u1: mia}").Replace(acme))
+	file(strings.NewReplacer("uses: [id_jag]", "uses: [sign_on]", "{00u1: maya}", "{00u1: mia}").Replace(acme))
 	if r := h.try("apply", "-f", "people.yaml", "--yes"); r.code == 0 || !strings.Contains(r.err, "people.yaml:7:") || !strings.Contains(r.err, "people.yaml:9:") {
 		t.Errorf("apply of mistakes: %+v", r)
 	}
