@@ -154,7 +154,7 @@ func TestSpawnRefused(t *testing.T) {
 	no("may start no children", two)
 	w.child("bot", registry.Spawn{})
 	no("has 2 children at once, which is all", "bot")
-	w.now = w.now.Add(2 * time.Minute) // one has ended, written down or not
+	w.set(w.now.Add(2 * time.Minute)) // one has ended, written down or not
 	w.child("bot", registry.Spawn{})
 	no("expired on", one)
 	no("expired on", two)
@@ -213,7 +213,7 @@ func TestChildFollows(t *testing.T) {
 	if i, _, _ := w.identity(a); !i.Expires.Equal(w.now.Add(24 * time.Hour)) {
 		t.Errorf("it grew with its parent: %v", i.Expires)
 	}
-	w.now = w.now.Add(25 * time.Hour)
+	w.set(w.now.Add(25 * time.Hour))
 	if _, err := w.Expire(t.Context()); err != nil || w.states("bot", a, b) != "active expired expired" {
 		t.Errorf("%v: %s", err, w.states("bot", a, b))
 	}
@@ -305,14 +305,14 @@ func TestForget(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.now = w.now.Add(2 * time.Minute)
+	w.set(w.now.Add(2 * time.Minute))
 	tidy()
-	w.now = w.now.Add(23 * time.Hour)
+	w.set(w.now.Add(23 * time.Hour))
 	tidy()
 	if w.states(a, aa) != "expired expired" {
 		t.Error(w.states(a, aa))
 	}
-	w.now = w.now.Add(2 * time.Hour)
+	w.set(w.now.Add(2 * time.Hour))
 	tidy()
 	err := w.Store.Read(t.Context(), func(tx *store.Tx) error {
 		for _, name := range []string{a, aa} {

@@ -78,7 +78,7 @@ func TestConnect(t *testing.T) {
 		t.Error("ben's client took over maya's identity")
 	}
 	// One that ran out is renewed by its person.
-	w.now = w.now.Add(2 * day)
+	w.set(w.now.Add(2 * day))
 	if _, err := w.Expire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestCodes(t *testing.T) {
 		return is
 	}
 	late := issue()
-	w.now = w.now.Add(time.Minute)
+	w.set(w.now.Add(time.Minute))
 	if _, _, err := redeem(late); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a code of a minute ago: %v", err)
 	}
@@ -190,11 +190,11 @@ func TestSignIn(t *testing.T) {
 		t.Errorf("a code used twice: %v", err)
 	}
 	late := issue()
-	w.now = w.now.Add(10 * time.Minute)
+	w.set(w.now.Add(10 * time.Minute))
 	if _, err := signIn(late); !errors.Is(err, registry.ErrSignIn) {
 		t.Errorf("a code of ten minutes ago: %v", err)
 	}
-	w.now = w.now.Add(8 * time.Hour)
+	w.set(w.now.Add(8 * time.Hour))
 	if who(session).ID != "" {
 		t.Error("a session of yesterday")
 	}

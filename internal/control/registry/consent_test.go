@@ -133,7 +133,7 @@ func TestConsentDenied(t *testing.T) {
 		t.Error(err)
 	}
 	w.fails("said no to bot", func(c *registry.Change) error { _, err := c.AskTask(onMaya("In other words")); return err })
-	w.now = w.now.Add(time.Hour)
+	w.set(w.now.Add(time.Hour))
 	k = w.asks("An hour later")
 	if err := w.says(maya, registry.Consent{Task: k.ID, Kill: true}); err != nil || w.task(k.ID).State != policy.TaskDenied {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestConsentLimits(t *testing.T) {
 	childs := onMaya("By a child")
 	childs.Identity = w.child("bot", registry.Spawn{})
 	w.fails("which is to ask", func(c *registry.Change) error { _, err := c.AskTask(childs); return err })
-	w.now = k.AnswerBy
+	w.set(k.AnswerBy)
 	var no *registry.Refusal
 	if err := w.says(maya, registry.Consent{Task: k.ID, Yes: true}); !errors.As(err, &no) { // her session is over, too
 		t.Error(err)

@@ -71,7 +71,7 @@ func TestLastingStale(t *testing.T) {
 		"revoked": func(w *world) {
 			w.do(func(c *registry.Change) error { return c.RevokeGrant("bot/send", "test") })
 		},
-		"ended": func(w *world) { w.now = w.now.Add(30 * time.Minute) },
+		"ended": func(w *world) { w.set(w.now.Add(30 * time.Minute)) },
 		"for other things": func(w *world) {
 			w.sends("send", policy.Grant{Approve: "ben", Actions: []string{"m.read"}}, registry.End{})
 		},
@@ -182,7 +182,7 @@ func TestLastingTakenBack(t *testing.T) {
 		})
 		return w.Store.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Approval(a.ID); return err })
 	}
-	w.now = w.now.Add(100 * day)
+	w.set(w.now.Add(100 * day))
 	if err := forget(); err != nil {
 		t.Errorf("forgotten while its grant lives: %v", err)
 	}
@@ -190,7 +190,7 @@ func TestLastingTakenBack(t *testing.T) {
 	if _, err := w.yes(w.session("ben"), over, registry.For(10*day)); err != nil {
 		t.Fatal(err)
 	}
-	w.now = w.now.Add(95 * day)
+	w.set(w.now.Add(95 * day))
 	if forget(); w.Store.Read(t.Context(), func(tx *store.Tx) error { _, err := tx.Approval(over.ID); return err }) == nil {
 		t.Error("kept though its grant has ended")
 	}

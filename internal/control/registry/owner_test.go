@@ -99,7 +99,7 @@ func TestNameGivenAgain(t *testing.T) {
 	}
 	seen := map[uint64]bool{}
 	for range 3 {
-		w.now = w.now.Add(time.Hour)
+		w.set(w.now.Add(time.Hour))
 		o := put()
 		if seen[o.Generation] {
 			t.Errorf("generation %d was another's", o.Generation)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,15 +26,22 @@ const key = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlr
 type world struct {
 	*testing.T
 	*registry.Registry
-	now time.Time
+	now   time.Time                 // for what the test expects
+	clock atomic.Pointer[time.Time] // the same, for who runs beside it
+}
+
+func (w *world) set(now time.Time) {
+	w.now = now
+	w.clock.Store(&now)
 }
 
 var maya = registry.Actor{Name: "operator:maya"}
 
 func open(t *testing.T) *world {
-	w := &world{T: t, now: storetest.Epoch}
+	w := &world{T: t}
+	w.set(storetest.Epoch)
 	c := storetest.Config(t)
-	c.Dir, c.Now = t.TempDir(), func() time.Time { return w.now }
+	c.Dir, c.Now = t.TempDir(), func() time.Time { return *w.clock.Load() }
 	storetest.Elsewhere(t, &c)
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
@@ -143,12 +151,12 @@ func TestLife(t *testing.T) {
 
 	w.do(state(identity.Suspended, "suspend", registry.End{}))
 	w.do(state(identity.Active, "resume", registry.End{}))
-	w.now = w.now.Add(80 * 24 * time.Hour)
+	w.set(w.now.Add(80 * 24 * time.Hour))
 	w.do(state(identity.Active, "renew", registry.For(90*24*time.Hour)))
 	if i, k, g := w.identity("bot"); !i.Expires.Equal(w.now.Add(90*24*time.Hour)) || !k[0].Expires.Equal(i.Expires) || !g[0].Until.Equal(i.Expires) {
 		t.Errorf("renewed: %v, key %v, grant %v", i.Expires, k[0].Expires, g[0].Until)
 	}
-	w.now = w.now.Add(91 * 24 * time.Hour)
+	w.set(w.now.Add(91 * 24 * time.Hour))
 	if next, err := w.Expire(t.Context()); err != nil || !next.IsZero() {
 		t.Errorf("expire: %v %v", next, err)
 	}
@@ -293,7 +301,7 @@ func TestCord(t *testing.T) {
 		t.Errorf("restored: %+v %+v", i, c)
 	}
 	kill(registry.Aim{Owner: "maya"})
-	w.now = w.now.Add(100 * 24 * time.Hour)
+	w.set(w.now.Add(100 * 24 * time.Hour))
 	w.do(func(c *registry.Change) (err error) { r, err = c.Restore(registry.Aim{All: true}, "test"); return err })
 	if len(r.Identities) != 0 || len(r.Left) != 1 || !strings.Contains(r.Left[0].Why, "expiry") {
 		t.Errorf("an expired one: %+v", r)

@@ -37,7 +37,7 @@ func TestTaskEnds(t *testing.T) {
 	if err != nil || !next.Equal(one.Until) {
 		t.Error(next, err)
 	}
-	w.now = one.Until
+	w.set(one.Until)
 	if next, err = w.Expire(t.Context()); err != nil || !next.Equal(two.Until) || state(one.ID) != policy.TaskClosed || state(two.ID) != policy.TaskOpen {
 		t.Error(next, err, state(one.ID), state(two.ID))
 	}
@@ -131,7 +131,7 @@ func TestManyTasksEnd(t *testing.T) {
 		}
 		return err
 	})
-	w.now = w.now.Add(2 * time.Hour)
+	w.set(w.now.Add(2 * time.Hour))
 	s := sizes{w, map[int64]int{}}
 	w.Rand = s
 	before := w.Store.Size()

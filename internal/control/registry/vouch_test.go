@@ -51,11 +51,11 @@ func TestVouchLife(t *testing.T) {
 	day := 24 * time.Hour
 	start := w.now
 	first := w.vouch(1)
-	w.now = start.Add(12 * time.Hour)
+	w.set(start.Add(12 * time.Hour))
 	if k := w.vouch(2); k.ID != first.ID || !k.Expires.Equal(start.Add(30*day)) {
 		t.Errorf("half a day later: %+v", k)
 	}
-	w.now = start.Add(2 * day)
+	w.set(start.Add(2 * day))
 	k := w.vouch(3)
 	i, _, g := w.identity("scribe-desktop-maya")
 	if k.ID != first.ID || !k.Expires.Equal(start.Add(32*day)) || !i.Expires.Equal(k.Expires) || len(g) != 1 || !g[0].Until.Equal(k.Expires) {
@@ -69,7 +69,7 @@ func TestVouchLife(t *testing.T) {
 		t.Errorf("with a shorter life: %+v", k)
 	}
 	// Without a word it ends by itself, and with one it goes on, as it was allowed to by then.
-	w.now = w.now.Add(40 * day)
+	w.set(w.now.Add(40 * day))
 	if _, err := w.Expire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
