@@ -351,10 +351,18 @@ func (w *world) judge() {
 		line.Ended = boot()
 		w.log.Add(line)
 	}
-	var page struct{ Items []struct{ ID string } }
-	w.must(n.ask("GET", "owners", nil, &page))
-	for _, o := range page.Items {
-		w.log.Add(history.Line{Kind: history.Made, What: o.ID})
+	for after := ""; ; {
+		var page struct {
+			Items []struct{ ID string }
+			Next  string
+		}
+		w.must(n.ask("GET", "owners?limit=1000&after="+after, nil, &page))
+		for _, o := range page.Items {
+			w.log.Add(history.Line{Kind: history.Made, What: o.ID})
+		}
+		if after = page.Next; after == "" {
+			break
+		}
 	}
 	for _, s := range w.load.all() {
 		w.eventually("all gateways say the same of "+s.name, func() error {

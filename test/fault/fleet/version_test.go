@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// before builds the version before: the last commit before one that changed the schema or the wire. Where that history is not
+// before builds the version before: the last one of this line before a migration was added. Where that history is not
 // at hand, as in a shallow clone, the test is skipped.
 func before(t *testing.T) (bin, commit string) {
 	t.Helper()
@@ -21,9 +21,9 @@ func before(t *testing.T) (bin, commit string) {
 		out, err := c.Output()
 		return strings.TrimSpace(string(out)), err
 	}
-	changed, err := git("log", "-1", "--no-merges", "--format=%H", "--", "internal/control/store/migrations", "internal/feed/wire.go")
+	changed, err := git("log", "-1", "--first-parent", "--diff-merges=first-parent", "--diff-filter=A", "--format=%H", "--", "internal/control/store/migrations")
 	if err == nil && changed == "" {
-		err = errors.New("no commit changed the schema")
+		err = errors.New("no commit added a migration")
 	}
 	if err == nil {
 		commit, err = git("rev-parse", changed+"^")
