@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lanyard-dev/lanyard/test/fault/history"
 )
 
 // everyone may be away for a while.
@@ -143,7 +145,7 @@ func TestFolders(t *testing.T) {
 		return mend
 	}, func() { time.Sleep(long) })
 
-	w.during("gw-b is evicted, and its folder is of no use", cut("gw-b"), func() func() {
+	w.during("gw-b is evicted, and its folder is of no use", history.Broken{Cuts: []string{"gw-b"}, Evicted: []string{"gw-b"}}, func() func() {
 		b := w.gateways[1]
 		mend := w.net.cut("gw-b", "c1") // who evicts it cannot tell it
 		w.must(w.nodes[0].ask("POST", "gateways/gw-b/evict", map[string]any{"reason": "tests"}, nil))

@@ -22,6 +22,7 @@ func before(t *testing.T) (bin, commit string) {
 		return strings.TrimSpace(string(out)), err
 	}
 	changed, err := git("log", "-1", "--first-parent", "--diff-merges=first-parent", "--diff-filter=A", "--format=%H", "--", "internal/control/store/migrations")
+	changed, _, _ = strings.Cut(changed, "\n")
 	if err == nil && changed == "" {
 		err = errors.New("no commit added a migration")
 	}

@@ -259,7 +259,7 @@ func (h *history) receipts() {
 		}
 		for _, g := range h.terms.Gateways {
 			_, waits := off.Told.Waiting[g]
-			if waits || others || slices.Contains(off.Told.Confirmed, g) {
+			if waits || others || slices.Contains(off.Told.Confirmed, g) || h.evicted(g, off) {
 				continue
 			}
 			list := h.by[g]
@@ -269,6 +269,13 @@ func (h *history) receipts() {
 			}
 		}
 	}
+}
+
+// evicted reports whether a gateway was evicted about when a subject was switched off, and had not joined anew for sure.
+func (h *history) evicted(g string, off Line) bool {
+	return slices.ContainsFunc(h.of[Fault], func(f Line) bool {
+		return slices.Contains(f.Broken.Evicted, g) && off.Ended > f.Began-int64(h.terms.Lease) && off.Began < f.Ended+10*int64(h.terms.Lease)
+	})
 }
 
 // leases: whom nobody hears serves nothing after its lease.

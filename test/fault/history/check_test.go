@@ -99,6 +99,11 @@ func TestCheck(t *testing.T) {
 			Line{Kind: Off, Who: "c1", What: "z", Began: 22 * second, Ended: 23 * second, Result: OK, Told: &Told{Confirmed: []string{"gw-a", "gw-b"}}},
 			Line{Kind: On, Who: "c1", What: "z", Began: 23 * second, Ended: 24 * second, Result: Refused})...)},
 		{"not named", RuleUnnamed, change(good(), of(Off, "x"), func(l *Line) { l.Told = &Told{Waiting: map[string]int64{"gw-b": second}} })},
+		{"not named, and evicted", "", change(change(good(), of(Off, "x"), func(l *Line) { l.Told = &Told{Waiting: map[string]int64{"gw-b": second}} }), func(l Line) bool { return l.Kind == Fault }, func(l *Line) {
+			b := *l.Broken
+			b.Evicted = []string{"gw-a"}
+			l.Broken = &b
+		})},
 		{"not named among others", "", change(good(), of(Off, "x"), func(l *Line) {
 			l.Told = &Told{Waiting: map[string]int64{"gw-b": second, "others (x)": 300 * second}}
 		})},

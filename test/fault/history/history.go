@@ -77,6 +77,7 @@ type Terms struct {
 type Broken struct {
 	Touches []string `json:"touches,omitempty"` // gateways that may refuse meanwhile
 	Cuts    []string `json:"cuts,omitempty"`    // gateways that nobody can give a lease
+	Evicted []string `json:"evicted,omitempty"` // gateways that are none meanwhile, and join anew soon after: no receipt has to name them
 }
 
 // Log writes a history.
