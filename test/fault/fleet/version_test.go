@@ -81,7 +81,7 @@ func TestVersions(t *testing.T) {
 		c2.kill()
 		c2.bin = old
 		c2.start()
-		const refused = "use the newer lanyard"
+		const refused = "its schema is version" // newer than it knows
 		if !c2.gone(30*time.Second) || !strings.Contains(c2.said(), refused) {
 			t.Errorf("it does not say %q: %s", refused, c2.said())
 		}
