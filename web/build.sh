@@ -2,6 +2,11 @@
 # build.sh: the console into web/dist, from where it is embedded; nothing when what is there was built from the same files.
 set -euo pipefail
 cd "$(dirname "$0")"
+if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a === 20 && b >= 19 ? 0 : 1)'; then
+	echo "Node $(node --version) is older than 20.19: the binary is built without the console"
+	[ -z "${CI:-}" ]
+	exit
+fi
 if ! cmp -s package-lock.json node_modules/.installed-lock; then
 	npm ci --no-audit --no-fund --loglevel=error
 	cp package-lock.json node_modules/.installed-lock
