@@ -120,6 +120,11 @@ func run(n, colds, rounds int, each time.Duration) (missed goals, err error) {
 	print("snapshot_cpu_control", median(ours), "s", "")
 	_, peak := large.gateway.memory()
 	print("gateway_peak", peak/(1<<20), "MiB", "")
+	kept, err := large.gateway.quiet(2 * time.Minute)
+	if err != nil {
+		return 0, err
+	}
+	print("view_to_disk_cpu", kept, "s", "")
 	a, b := settled(small.gateway), settled(large.gateway)
 	print("gateway_resident_small", a/(1<<20), "MiB", "")
 	print("gateway_resident", b/(1<<20), "MiB", "")
@@ -131,6 +136,9 @@ func run(n, colds, rounds int, each time.Duration) (missed goals, err error) {
 		return 0, err
 	}
 	missed.most("api_slowest", float64(slowest.Microseconds())/1000, "ms", 50)
+	if _, err := large.gateway.quiet(2 * time.Minute); err != nil {
+		return 0, err
+	}
 	if err := costs(small, large, n, rounds, each, &missed); err != nil {
 		return 0, err
 	}
