@@ -25,7 +25,8 @@ type Page[T any] struct {
 // Counted is a page of a list, and how long the list is.
 type Counted[T any] struct {
 	Page[T]
-	Total int `json:"total" doc:"All that were found, counted up to 100000"`
+	Total int  `json:"total" doc:"All that were found, counted up to 100000, and up to 1000 when a text is searched"`
+	More  bool `json:"more,omitempty" doc:"There are more than total"`
 }
 
 // Problem is an error (RFC 9457). Detail says what to do.

@@ -38,7 +38,7 @@ export const signInOptions = queryOptions({
 export const home = queryOptions({ queryKey: ['home'], queryFn: () => ask<HomeView>('GET', 'v1/home'), refetchInterval: 15_000 })
 export const status = queryOptions({ queryKey: ['status'], queryFn: () => got(GET('/v1/status')), refetchInterval: 15_000 })
 
-export type IdentityPage = Page<Identity>
+export type IdentityPage = Page<Identity> & { total: number; more?: boolean }
 export const identityPage = (q: IdentityQuery, limit: number, after = '') =>
   ask<IdentityPage>('GET', `v1/identities${search({ ...q, limit, after })}`)
 export const identity = (n: string) => queryOptions({ queryKey: ['identity', n], queryFn: () => got(GET('/v1/identities/{name}', name(n))) })

@@ -69,7 +69,7 @@ export type Leaf = {
   }
 }
 export type LedgerEntry = { index: number; event: Leaf }
-export type Page<T> = { items: T[] | null; next?: string; total?: number }
+export type Page<T> = { items: T[] | null; next?: string }
 
 export type Graph = {
   nodes: { id: string; kind: 'person' | 'identity' | 'upstream'; label: string; state?: string }[]

@@ -12,19 +12,18 @@ const what: Record<BulkDo, string> = { suspend: 'Suspend', resume: 'Resume', ext
 const post = (b: BulkRequest) => ask<BulkResult>('POST', 'v1/identities/bulk', b)
 
 /** Bulk does one thing to many, after a look at what it would do to each. */
-export function Bulk({ ids, where, total, onDone }: { ids: string[]; where: IdentityQuery; total?: number; onDone: () => void }) {
+export function Bulk({ ids, where, total, whole, onDone }: { ids: string[]; where: IdentityQuery; total?: string; whole: boolean; onDone: () => void }) {
   const [all, setAll] = useState(false)
   const [doing, setDoing] = useState<BulkDo>()
   const { sort: _, ...q } = where
-  const whole = (total ?? 0) > ids.length
   return (
     <Group className="card" p="xs" px="md" mb="sm" gap="xs" role="region" aria-label="What to do with the chosen">
       <Text fw={600} size="sm" role="status">
-        {all ? `All ${total?.toLocaleString()} that match` : `${count(ids.length, 'identity', 'identities')} chosen`}
+        {all ? `All ${total} that match` : `${count(ids.length, 'identity', 'identities')} chosen`}
       </Text>
       {whole && (
         <Button size="compact-sm" variant="subtle" onClick={() => setAll(!all)}>
-          {all ? 'Only the chosen' : `Choose all ${total?.toLocaleString()} that match`}
+          {all ? 'Only the chosen' : `Choose all ${total} that match`}
         </Button>
       )}
       <Group gap="xs" ml="auto">

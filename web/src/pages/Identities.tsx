@@ -32,7 +32,8 @@ export default function Identities() {
     refetchOnWindowFocus: false, // it may be many pages
   })
   const items = useMemo(() => list.data?.pages.flatMap((p) => p.items ?? []) ?? [], [list.data])
-  const total = list.data?.pages[0]?.total
+  const first = list.data?.pages[0]
+  const total = first && `${first.total.toLocaleString()}${first.more ? ' or more' : ''}`
   const people = useQuery(owners).data?.items ?? []
   const filtered = Object.entries(q).some(([k, v]) => k !== 'sort' && v)
   const picked = Object.keys(chosen).filter((k) => chosen[k])
@@ -45,7 +46,7 @@ export default function Identities() {
         title="Identities"
         sub={
           <span role="status">
-            {total !== undefined ? `${total.toLocaleString()}${total >= 100_000 ? ' or more' : ''} ${filtered ? 'match' : 'in all'}` : items.length ? `${items.length.toLocaleString()} shown` : '\u00a0'}
+            {total !== undefined ? `${total} ${filtered ? 'match' : 'in all'}` : items.length ? `${items.length.toLocaleString()} shown` : '\u00a0'}
           </span>
         }
       >
@@ -77,7 +78,7 @@ export default function Identities() {
           </Button>
         )}
       </Group>
-      {picked.length > 0 && <Bulk ids={picked} where={q} total={total} onDone={() => setChosen({})} />}
+      {picked.length > 0 && <Bulk ids={picked} where={q} total={total} whole={(first?.total ?? 0) > picked.length} onDone={() => setChosen({})} />}
       <Card label="Identities">
         <Await of={list} lines={10}>
           {() =>

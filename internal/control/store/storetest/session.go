@@ -124,29 +124,8 @@ func listed(t *testing.T, k kit) {
 		"a0 a1 a2 a3": {Sort: "name", Roots: true}, "a3": {Sort: "name", State: identity.Retired}, "a2 ": {Sort: "name", Name: "A2"},
 	} {
 		for size := 1; size < 7; size++ {
-			l, got := l, []string{}
-			l.Limit = size
-			k.read(db, func(tx *store.Tx) error {
-				for {
-					part, next, err := tx.Listed(l)
-					if err != nil {
-						return err
-					}
-					for _, i := range part {
-						got = append(got, i.ID.Name())
-					}
-					if l.After = next; next == nil {
-						break
-					}
-				}
-				n, err := tx.Count(l, 100)
-				if n != len(got) {
-					t.Errorf("%+v: %d are counted, and %v listed", l, n, got)
-				}
-				return err
-			})
-			if strings.Join(got, " ") != strings.TrimSpace(want) {
-				t.Errorf("%+v in parts of %d: %v, want %s", l, size, got, want)
+			if got := inParts(t, k, db, l, size); got != strings.TrimSpace(want) {
+				t.Errorf("%+v in parts of %d: %s, want %s", l, size, got, want)
 			}
 		}
 	}
@@ -156,9 +135,48 @@ func listed(t *testing.T, k kit) {
 	if got, _, _ := finds(t, db, store.Listing{Sort: "last_used", Down: true, Limit: 1}); got != "a2" {
 		t.Errorf("the last that was used: %s", got)
 	}
+	begins := identity.Identity{ID: identity.MustID("spiffe://lanyard.local/agent/files"), Owner: "maya", State: identity.Active, Created: now, Expires: now.Add(time.Hour)}
+	k.write(db, func(tx *store.Tx) error { return tx.PutIdentity(begins) })
+	for want, l := range map[string]store.Listing{ // by name, those that begin with it first; of two letters those alone
+		"files a1 a2": {Query: "Files"}, "files a2 a1": {Query: "files", Down: true}, "files ": {Query: "FI"}, "files": {Name: "fil"}, "": {Query: "es"}, "a0 a1 a2 a3 a4": {Name: "a"},
+		"files a2": {Query: "files", Owner: "maya"}, "a1 a3 files": {Query: "fi", QueryOwners: []identity.OwnerID{"ben"}},
+	} {
+		for size := 1; size < 5; size++ {
+			l.Sort = "name"
+			if got := inParts(t, k, db, l, size); got != strings.TrimSpace(want) {
+				t.Errorf("%+v in parts of %d: %s, want %s", l, size, got, want)
+			}
+		}
+	}
 	if _, _, err := finds(t, db, store.Listing{Sort: "doc", Limit: 1}); err == nil {
 		t.Error("sorted by what nobody sorts by")
 	}
+}
+
+// inParts is what a listing has, in parts of a size.
+func inParts(t *testing.T, k kit, db *store.DB, l store.Listing, size int) string {
+	var got []string
+	l.Limit = size
+	k.read(db, func(tx *store.Tx) error {
+		for {
+			part, next, err := tx.Listed(l)
+			if err != nil {
+				return err
+			}
+			for _, i := range part {
+				got = append(got, i.ID.Name())
+			}
+			if l.After = next; next == nil {
+				break
+			}
+		}
+		n, err := tx.Count(l, 100)
+		if n != len(got) {
+			t.Errorf("%+v: %d are counted, and %v listed", l, n, got)
+		}
+		return err
+	})
+	return strings.Join(got, " ")
 }
 
 func finds(t *testing.T, db *store.DB, l store.Listing) (names string, n int, err error) {
