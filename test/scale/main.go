@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -234,10 +235,11 @@ func wire(n int) error {
 	c, err := f.credentials(n / 2)
 	var b []byte
 	for _, change := range []feed.Change{{Identity: &i}, {Credential: &c[0]}, {Credential: &c[1]}, {Grant: &g[0]}, {Grant: &g[1]}} {
-		change.Cursor = feed.Cursor{Epoch: "0123456789abcdef", Seq: 1_000_000}
-		var e error
-		b, e = feed.Line{Change: &change}.Append(b)
-		err = errors.Join(err, e)
+		doc, e := json.Marshal(change)
+		line, e2 := feed.Encode(feed.Cursor{}, doc)
+		line.Part = true
+		b = line.Append(b)
+		err = errors.Join(err, e, e2)
 	}
 	print("wire_bytes_per_identity", float64(len(b)), "bytes", "")
 	return err
