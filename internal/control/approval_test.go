@@ -241,7 +241,7 @@ func TestApproval(t *testing.T) {
 		t.Fatal(err)
 	}
 	kinds := map[string]int{}
-	for _, e := range found {
+	for _, e := range found.Entries {
 		kinds[e.Event.Type+" "+string(e.Event.Outcome)+" "+e.Event.Actor]++
 		if strings.Contains(string(e.Leaf), "olleh") {
 			t.Errorf("an event holds what the request holds: %s", e.Leaf)

@@ -153,10 +153,10 @@ func (p *plane) settle() {
 func (p *plane) last() ledger.Event {
 	p.Helper()
 	found, err := p.Store.Search(p.Context(), ledger.Query{}, 0, 1)
-	if err != nil || len(found) == 0 {
+	if err != nil || len(found.Entries) == 0 {
 		p.Fatal(err)
 	}
-	return found[0].Event
+	return found.Entries[0].Event
 }
 
 // TestSource: a gateway that follows the plane sees every change.

@@ -246,7 +246,7 @@ func TestBoundaries(t *testing.T) {
 	}
 	found, err := p.Store.Search(t.Context(), ledger.Query{Type: early.Type}, 0, 10)
 	n := 0
-	for _, e := range found {
+	for _, e := range found.Entries {
 		if e.Event.ID == early.ID {
 			n++
 			if e.Event.Time.After(p.Now()) || e.Event.Detail["dated"] != said.UTC().Format(time.RFC3339) {

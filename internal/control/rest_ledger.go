@@ -54,6 +54,12 @@ type eventSearch struct {
 	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
 }
 
+// Found is a part of what a search of the ledger finds.
+type Found struct {
+	Page[Entry]
+	BackTo time.Time `json:"back_to,omitzero" doc:"So far back it was searched, when fewer were found than may be: there may be more, before next"`
+}
+
 type eventTail struct {
 	EventQuery
 	From int64 `query:"from" default:"-1" doc:"Index to begin at; negative: so many before the end" minimum:"-10000"`
@@ -126,26 +132,29 @@ func entry(e store.Entry) Entry { return Entry{e.Index, json.RawMessage(e.Leaf)}
 
 func (p *Plane) ledgerRoutes(api door) {
 	const tag = "ledger"
-	handleList(api, "GET", "/ledger/events", "search-events", tag, "Events, the newest first", func(ctx context.Context, in *eventSearch) (Page[Entry], error) {
+	handleList(api, "GET", "/ledger/events", "search-events", tag, "Events, the newest first", func(ctx context.Context, in *eventSearch) (out Found, err error) {
 		q, err := in.query(p)
 		if err != nil {
-			return Page[Entry]{}, err
+			return out, err
 		}
 		before := int64(0)
 		if in.After != "" {
 			if before, err = strconv.ParseInt(in.After, 10, 64); err != nil || before <= 0 {
-				return Page[Entry]{}, invalid("after: this is not the next of a page before")
+				return out, invalid("after: this is not the next of a page before")
 			}
 		}
 		found, err := p.Store.Search(ctx, q, before, in.Limit)
-		out := page[Entry](nil)
-		for _, e := range found {
+		if out.Page = page[Entry](nil); err != nil {
+			return out, err
+		}
+		for _, e := range found.Entries {
 			out.Items = append(out.Items, entry(e))
 		}
-		if n := len(found); n == in.Limit && found[n-1].Index > 0 {
-			out.Next = strconv.FormatInt(found[n-1].Index, 10)
+		if found.Next > 0 {
+			out.Next = strconv.FormatInt(found.Next, 10)
 		}
-		return out, err
+		out.BackTo = found.BackTo
+		return out, nil
 	})
 	stream(api, "/ledger/tail", "tail-events", "application/x-ndjson", "Events as they come, one JSON object {index, event} a line", func(in *eventTail) (streamer, error) {
 		q, err := in.query(p)

@@ -110,7 +110,7 @@ func (w *world) last(n int) string {
 		w.Fatal(err)
 	}
 	var types []string
-	for _, e := range found {
+	for _, e := range found.Entries {
 		if e.Event.Actor != maya.Name && e.Event.Actor != "lanyard" {
 			w.Errorf("%s by %s", e.Event.Type, e.Event.Actor)
 		}

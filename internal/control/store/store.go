@@ -138,10 +138,11 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", db.place(), err), db.shut())
 	}
 	db.setAside()
-	db.ended.Add(3)
+	db.ended.Add(4)
 	go db.tailLoop()
 	go db.recordLoop()
 	go db.touchLoop()
+	go db.sieveLoop()
 	if db.engine.follow != nil {
 		db.ended.Add(1)
 		following := make(chan struct{})

@@ -40,7 +40,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
 		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "children": children, "loops": loops, "compacted": compacted,
-		"ledger": events, "damage": damage, "secrets": secrets, "resealed": resealed, "otherNode": otherNode, "before": before, "interrupted": interrupted, "second": second, "closed": closed, "lists": lists, "belongings": belongings, "owned": owned, "lines": lines, "grantsOf": grantsOf, "touched": touchedLater, "tickets": tickets, "sessions": sessions, "listed": listed, "providers": providers, "accounts": accounts, "tasks": tasks, "approvals": approvals, "yeses": yeses, "former": former, "notes": notes, "acks": acks, "gateways": gateways, "migrated": migrated, "statuses": statuses, "manyStatuses": manyStatuses, "receivers": receivers,
+		"ledger": events, "sieves": sieves, "damage": damage, "secrets": secrets, "resealed": resealed, "otherNode": otherNode, "before": before, "interrupted": interrupted, "second": second, "closed": closed, "lists": lists, "belongings": belongings, "owned": owned, "lines": lines, "grantsOf": grantsOf, "touched": touchedLater, "tickets": tickets, "sessions": sessions, "listed": listed, "providers": providers, "accounts": accounts, "tasks": tasks, "approvals": approvals, "yeses": yeses, "former": former, "notes": notes, "acks": acks, "gateways": gateways, "migrated": migrated, "statuses": statuses, "manyStatuses": manyStatuses, "receivers": receivers,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config(t)
@@ -487,12 +487,12 @@ func events(t *testing.T, k kit) {
 	k.must(db.Record(t.Context(), list))
 	found, err := db.Search(t.Context(), ledger.Query{Upstream: "drive"}, 0, 700)
 	k.must(err)
-	if len(found) != 700 || found[0].Index != 1499 || found[699].Index != 101 || found[0].Event.ID != list[1499].ID {
-		t.Errorf("found %d, from %d to %d", len(found), found[0].Index, found[len(found)-1].Index)
+	if e := found.Entries; len(e) != 700 || e[0].Index != 1499 || e[699].Index != 101 || e[0].Event.ID != list[1499].ID {
+		t.Errorf("found %d, from %d to %d", len(e), e[0].Index, e[len(e)-1].Index)
 	}
-	found, err = db.Search(t.Context(), ledger.Query{Upstream: "drive"}, found[699].Index, 700)
-	if err != nil || len(found) != 50 {
-		t.Errorf("the next page has %d (%v)", len(found), err)
+	found, err = db.Search(t.Context(), ledger.Query{Upstream: "drive"}, found.Next, 700)
+	if err != nil || len(found.Entries) != 50 || found.Next != 0 {
+		t.Errorf("the next page has %d (%v)", len(found.Entries), err)
 	}
 	for n := range int64(1500) {
 		if n%97 != 0 && n < 1490 {
