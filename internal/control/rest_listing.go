@@ -125,16 +125,7 @@ func (p *Plane) listingRoutes(api door) {
 			l.Name, l.Roots, l.Limit = in.Name, in.Roots, in.Limit
 			name, down := strings.CutPrefix(in.Sort, "-")
 			l.Sort, l.Down = store.Sort(name), down
-			most := mostCounted
-			if l.Query != "" || l.Name != "" {
-				most = mostFound
-			}
-			if out.Total, err = tx.Count(l, most+1); err != nil {
-				return out, err
-			}
-			if out.Total > most {
-				out.Total, out.More = most, true
-			}
+			all := l
 			if in.After != "" {
 				if l.After, err = in.after(); err != nil {
 					return out, err
@@ -143,6 +134,18 @@ func (p *Plane) listingRoutes(api door) {
 			list, next, err := tx.Listed(l)
 			if err != nil {
 				return out, err
+			}
+			most := mostCounted
+			if l.Query != "" || l.Name != "" {
+				most = mostFound
+			}
+			if out.Total = len(list); next != nil || in.After != "" {
+				if out.Total, err = tx.Count(all, most+1); err != nil {
+					return out, err
+				}
+			}
+			if out.Total > most {
+				out.Total, out.More = most, true
 			}
 			views, err := p.identityViews(tx, list...)
 			out.Page = page(views)

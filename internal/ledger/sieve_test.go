@@ -40,6 +40,7 @@ func TestSieve(t *testing.T) {
 			func() { q.Class = pick("read", "admin") },
 			func() { q.Type = pick("request", "identity", "identity.kill", "ident", "grant") },
 			func() { q.Outcome = Outcome(pick("allowed", "failed")) },
+			func() { q.Text = pick("BOT-1", "maya", "nowhere") },
 			func() { q.Task = fmt.Sprint("task_", r.IntN(40)) },
 			func() { q.Since = begin.Add(time.Duration(r.IntN(2e6)) * time.Second) },
 			func() { q.Until = begin.Add(time.Duration(r.IntN(1e6)) * time.Second) },
@@ -59,7 +60,10 @@ func TestSieve(t *testing.T) {
 		s, q := NewSieve(events), query()
 		selects := false
 		for _, e := range events {
-			selects = selects || q.Match(e, e.Leaf())
+			is := q.Match(e, e.Leaf())
+			if selects = selects || is; is && !q.InText(e.Leaf()) {
+				t.Fatalf("%+v selects %s, and would not read it", q, e.Leaf())
+			}
 		}
 		switch may := s.May(q); {
 		case selects && !may:

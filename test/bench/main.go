@@ -24,7 +24,7 @@ func main() {
 	conns := flag.Int("conns", 32, "connections")
 	rounds := flag.Int("rounds", 7, "rounds of each comparison")
 	each := flag.Duration("each", 2*time.Second, "time of one round")
-	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, trace, kill, fleet, cut, children, verify, append, pg or nodes")
+	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, trace, kill, fleet, cut, children, verify, append, pg, nodes or console")
 	flag.Parse()
 	if err := run(flag.Args(), *only, *conns, *rounds, *each); err != nil {
 		log.Fatal("bench: ", err)
@@ -42,7 +42,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 		"issue":   func() error { return issuing(conns, rounds, each) },
 		"decide":  deciding, "trace": tracing, "kill": killing, "fleet": fleetKilling, "cut": cutOff, "children": children, "verify": verifying, "append": func() error { return appending(each) },
 		"pg":    func() error { return onPostgres(conns, rounds, each) },
-		"nodes": func() error { return twoNodes(conns, rounds, each) },
+		"nodes": func() error { return twoNodes(conns, rounds, each) }, "console": func() error { return console(rounds) },
 	}
 	if only != "" {
 		if parts[only] == nil {
@@ -51,7 +51,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 		return parts[only]()
 	}
 	var failed error
-	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "trace", "kill", "fleet", "cut", "children", "verify", "append", "pg", "nodes"} {
+	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "trace", "kill", "fleet", "cut", "children", "verify", "append", "pg", "nodes", "console"} {
 		failed = errors.Join(failed, parts[name]())
 	}
 	return failed

@@ -83,8 +83,8 @@ func (db *DB) sieve(ctx context.Context, n int64) (s ledger.Sieve, err error) {
 	}
 	events := make([]ledger.Event, len(leaves))
 	for i, leaf := range leaves {
-		if events[i], err = ledger.Parse(leaf); err != nil {
-			return s, fmt.Errorf("ledger is damaged: event %d: %w", n*block+int64(i), err)
+		if events[i], err = db.parsed(n*block+int64(i), leaf); err != nil {
+			return s, err
 		}
 	}
 	return ledger.NewSieve(events), nil
@@ -151,6 +151,7 @@ func (db *DB) Search(ctx context.Context, q ledger.Query, before int64, limit in
 	sieved := q.Sieves()
 	var known map[int64]ledger.Sieve
 	lowest := f.Next/block + 1 // known has what there is from here on
+	var oldest []byte
 	for read := 0; f.Next > 0 && read < looked; {
 		n := (f.Next - 1) / block
 		if sieved && n < lowest {
@@ -176,26 +177,38 @@ func (db *DB) Search(ctx context.Context, q ledger.Query, before int64, limit in
 		for read += len(part); len(part) > 0; part = part[:len(part)-1] {
 			f.Next--
 			leaf := part[len(part)-1]
-			e, err := ledger.Parse(leaf)
-			if err != nil {
-				return f, fmt.Errorf("ledger is damaged: event %d: %w", f.Next, err)
+			if oldest = leaf; !q.InText(leaf) {
+				continue
 			}
-			if f.BackTo = e.Time; e.Gateway == "" && passed(q, e.Time) {
+			e, err := db.parsed(f.Next, leaf)
+			if err != nil {
+				return f, err
+			}
+			if e.Gateway == "" && passed(q, e.Time) {
 				f.Next = 0
 				return f, nil
 			}
 			if q.Match(e, leaf) {
 				if f.Entries = append(f.Entries, Entry{f.Next, leaf, e}); len(f.Entries) == limit {
-					f.BackTo = time.Time{}
 					return f, nil
 				}
 			}
 		}
 	}
-	if f.Next == 0 {
-		f.BackTo = time.Time{}
+	if f.Next > 0 {
+		e, err := db.parsed(f.Next, oldest)
+		f.BackTo = e.Time
+		return f, err
 	}
 	return f, nil
+}
+
+func (db *DB) parsed(index int64, leaf []byte) (ledger.Event, error) {
+	e, err := ledger.Parse(leaf)
+	if err != nil {
+		err = fmt.Errorf("ledger is damaged: event %d: %w", index, err)
+	}
+	return e, err
 }
 
 // passed reports whether there is nothing from q's beginning on before an event of our own of that time. They reach the ledger a

@@ -72,7 +72,7 @@ export const tasks = (n: string) => queryOptions({ queryKey: ['tasks', n], query
 export type EventQuery = Partial<
   Record<'identity' | 'owner' | 'upstream' | 'action' | 'class' | 'type' | 'outcome' | 'task' | 'text' | 'since' | 'until', string>
 >
-export const eventPage = (q: EventQuery, limit: number, after = '') => ask<Page<LedgerEntry>>('GET', `v1/ledger/events${search({ ...q, limit, after })}`)
+export const eventPage = (q: EventQuery, limit: number, after = '') => ask<Page<LedgerEntry> & { back_to?: string }>('GET', `v1/ledger/events${search({ ...q, limit, after })}`)
 export const events = (q: EventQuery, limit: number) =>
   queryOptions({ queryKey: ['events', q, limit], placeholderData: keepPreviousData, queryFn: () => eventPage(q, limit) })
 export const proof = (n: string) => queryOptions({ queryKey: ['proof', n], staleTime: Infinity, queryFn: () => got(GET('/v1/ledger/proof/{name}', name(n))) })

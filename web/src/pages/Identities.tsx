@@ -122,7 +122,7 @@ export default function Identities() {
 
 function Search({ value, onChange }: { value: string; onChange: (v: string) => void }) {
   const [text, setText] = useState(value)
-  const tell = useDebouncedCallback(onChange, 180)
+  const tell = useDebouncedCallback(onChange, 80)
   useEffect(() => setText(value), [value])
   return (
     <TextInput

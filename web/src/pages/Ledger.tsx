@@ -11,6 +11,7 @@ import { Whole } from '../ledger/Whole'
 import { Card, Head } from '../parts/bits'
 import { Events } from '../parts/Events'
 import { Await, Empty, Failure } from '../parts/States'
+import { When } from '../parts/When'
 
 const route = getRouteApi('/ledger')
 
@@ -28,6 +29,7 @@ export default function Ledger() {
     placeholderData: keepPreviousData,
   })
   const items = list.data?.pages.flatMap((p) => p.items ?? []) ?? []
+  const back = list.data?.pages.at(-1)?.back_to
   const filtered = Object.values(q).some(Boolean)
   return (
     <>
@@ -62,7 +64,11 @@ export default function Ledger() {
         <Card label="Events">
           <Await of={list} lines={10}>
             {() =>
-              items.length === 0 ? (
+              items.length === 0 && back ? (
+                <Empty title="Nothing so far">
+                  Searched back to <When at={back} />. What is older is searched when you ask for it.
+                </Empty>
+              ) : items.length === 0 ? (
                 <Empty title={filtered ? 'Nothing on record fits all of these' : 'The ledger is empty'}>{filtered ? 'Take one away, or look further back.' : undefined}</Empty>
               ) : (
                 <Events of={items} />
@@ -72,7 +78,7 @@ export default function Ledger() {
           {list.isFetchNextPageError && <Failure error={list.error} again={() => void list.fetchNextPage()} />}
           {list.hasNextPage && (
             <Text ta="center" p="sm">
-              <Button variant="subtle" loading={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>Older</Button>
+              <Button variant="subtle" loading={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>{back ? 'Look further back' : 'Older'}</Button>
             </Text>
           )}
         </Card>
@@ -84,7 +90,7 @@ export default function Ledger() {
 
 function Field({ label, value = '', onChange, icon, wide }: { label: string; value?: string; onChange: (v: string | undefined) => void; icon?: boolean; wide?: boolean }) {
   const [text, setText] = useState(value)
-  const tell = useDebouncedCallback((v: string) => onChange(v || undefined), 250)
+  const tell = useDebouncedCallback((v: string) => onChange(v || undefined), 80)
   useEffect(() => setText(value), [value])
   return (
     <TextInput aria-label={label} placeholder={label} leftSection={icon ? <IconSearch size={16} /> : undefined} value={text} maxLength={256} onChange={(e) => (setText(e.currentTarget.value), tell(e.currentTarget.value))} style={wide ? { flex: '1 1 200px' } : { width: 128 }} />
