@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
@@ -114,7 +113,7 @@ func (p *Plane) listingRoutes(api door) {
 				return out, err
 			}
 			if in.Of != "" {
-				parent, err := registry.FindIdentity(tx, in.Of)
+				parent, err := in.find(tx, in.Of)
 				if err != nil {
 					return out, err
 				}
@@ -135,7 +134,7 @@ func (p *Plane) listingRoutes(api door) {
 			if err != nil {
 				return out, err
 			}
-			views, err := p.identityViews(tx, list...)
+			views, err := p.identityViews(tx, &in.Caller, list...)
 			out.Page = page(views)
 			if next != nil {
 				out.Next = in.next(next)
