@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
 // tickets: what was given out is found by its text and kind, until it expires, and its text is not kept.
@@ -51,5 +52,27 @@ func tickets(t *testing.T, k kit) {
 	}
 	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutTicket(store.DeviceCode, "x", now, "x") }); !errors.Is(err, store.ErrUnrecorded) {
 		t.Errorf("without an event: %v", err)
+	}
+	size := db.Size()
+	_, err := db.Write(t.Context(), func(tx *store.Tx) error {
+		tx.Unanswered()
+		return errors.Join(tx.PutTicket(store.UserCode, "later", now.Add(2*time.Minute), "later"), tx.PutTicket(store.UserCode, "sooner", now.Add(time.Minute), "sooner"), tx.PutTicket(store.UserCode, "over", now, "over"))
+	})
+	k.must(err)
+	k.read(db, func(tx *store.Tx) error {
+		all, err := store.Tickets[string](tx, store.UserCode)
+		if len(all) != 2 || all[0] != "sooner" || all[1] != "later" {
+			t.Errorf("of strangers: %v", all)
+		}
+		return err
+	})
+	if db.Size() != size {
+		t.Error("what a stranger asked for is in the ledger")
+	}
+	if _, err := db.Write(t.Context(), func(tx *store.Tx) error {
+		tx.Unanswered()
+		return tx.PutOwner(identity.Owner{ID: "quiet", Name: "Quiet", Email: "q@example.com"})
+	}); !errors.Is(err, store.ErrUnrecorded) {
+		t.Errorf("more than tickets, without an event: %v", err)
 	}
 }
