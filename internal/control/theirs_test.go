@@ -212,7 +212,7 @@ func TestWaitingEndsWithTheSession(t *testing.T) {
 		"the team":   {func(string) { put(`"auditor"`, "") }, "changed meanwhile"},
 	} {
 		put(`"auditor"`, `"maya"`)
-		if _, err := p.acknowledged(t.Context(), "far", p.Store.Head()); err != nil {
+		if _, err := p.acknowledged(t.Context(), "far", time.Time{}, p.Store.Head()); err != nil {
 			t.Fatal(err)
 		}
 		p.must("PUT", "/v1/owners/ben?wait=1ms", `{"name":"Ben `+name+`","email":"ben@example.com"}`) // which far does not hear of
