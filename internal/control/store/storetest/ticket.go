@@ -11,13 +11,13 @@ import (
 
 // tickets: what was given out is found by its text and kind, until it expires, and its text is not kept.
 func tickets(t *testing.T, k kit) {
-	now := Epoch
-	k.Now = func() time.Time { return now }
+	var clock Clock
+	k.Now = clock.Now
 	db := k.open()
 	put := func(kind store.TicketKind, text string, life time.Duration, v string) {
 		k.write(db, func(tx *store.Tx) error {
 			tx.Record(Event("ticket.put"))
-			return tx.PutTicket(kind, text, now.Add(life), v)
+			return tx.PutTicket(kind, text, clock.Now().Add(life), v)
 		})
 	}
 	get := func(kind store.TicketKind, text string) (v string, err error) {
@@ -32,7 +32,7 @@ func tickets(t *testing.T, k kit) {
 	if v, err := get(store.RefreshToken, "one"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("of another kind: %q %v", v, err)
 	}
-	now = now.Add(time.Minute)
+	clock.Pass(time.Minute)
 	if _, err := get(store.AuthorizationCode, "one"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("expired: %v", err)
 	}
@@ -50,13 +50,13 @@ func tickets(t *testing.T, k kit) {
 	if _, err := get(store.DeviceCode, "one"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("deleted: %v", err)
 	}
-	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutTicket(store.DeviceCode, "x", now, "x") }); !errors.Is(err, store.ErrUnrecorded) {
+	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.PutTicket(store.DeviceCode, "x", clock.Now(), "x") }); !errors.Is(err, store.ErrUnrecorded) {
 		t.Errorf("without an event: %v", err)
 	}
 	size := db.Size()
 	_, err := db.Write(t.Context(), func(tx *store.Tx) error {
 		tx.Unanswered()
-		return errors.Join(tx.PutTicket(store.UserCode, "later", now.Add(2*time.Minute), "later"), tx.PutTicket(store.UserCode, "sooner", now.Add(time.Minute), "sooner"), tx.PutTicket(store.UserCode, "over", now, "over"))
+		return errors.Join(tx.PutTicket(store.UserCode, "later", clock.Now().Add(2*time.Minute), "later"), tx.PutTicket(store.UserCode, "sooner", clock.Now().Add(time.Minute), "sooner"), tx.PutTicket(store.UserCode, "over", clock.Now(), "over"))
 	})
 	k.must(err)
 	k.read(db, func(tx *store.Tx) error {
