@@ -97,12 +97,12 @@ func errFree[T any](v T, err error) T {
 func TestEvictedUnderWay(t *testing.T) {
 	p := start(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	if lease, err := p.acknowledged(ctx, "far", p.Store.Head()); err != nil || lease <= 0 {
+	if lease, err := p.acknowledged(ctx, "far", time.Time{}, p.Store.Head()); err != nil || lease <= 0 {
 		t.Fatalf("%s %v", lease, err)
 	}
 	cancel(feed.ErrEvicted)
 	p.evict(t.Context(), "far")
-	if lease, err := p.acknowledged(ctx, "far", p.Store.Head()); err == nil || lease != 0 {
+	if lease, err := p.acknowledged(ctx, "far", time.Time{}, p.Store.Head()); err == nil || lease != 0 {
 		t.Errorf("a lease of %s: %v", lease, err)
 	}
 	if r := p.reached(p.Store.Head()); !r.Confirmed["far"].IsZero() || !r.Waiting["far"].IsZero() {

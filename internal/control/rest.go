@@ -230,8 +230,9 @@ type Caller struct {
 	remote   string
 	patience time.Duration // of Wait
 	visitor  *registry.Visitor
-	still    func(*store.Tx) error
-	only     []identity.OwnerID // of a list: what is theirs; nil: all of it
+	still    func(*store.Tx) error // why they may not do it any more
+	same     func(*store.Tx) error // why they are not who may do such things any more
+	only     []identity.OwnerID    // of a list: what is theirs; nil: all of it
 }
 
 // self is the identity that calls for itself; false for an operator.
@@ -260,7 +261,7 @@ func (c *Caller) actor() registry.Actor {
 		a.Name = id.String()
 	}
 	if c.visitor != nil {
-		a.Name, a.Session, a.Still = c.visitor.Person, c.visitor.ID, c.still
+		a.Name, a.Session, a.Still, a.Narrow = c.visitor.Person, c.visitor.ID, c.still, c.only != nil
 	}
 	if strings.HasPrefix(c.remote, localPrefix) {
 		a.Source = ""
@@ -320,7 +321,10 @@ func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I
 			err := api.plane.admit(ctx, &op, in)
 			var out O
 			if err == nil {
-				out, err = f(ctx, in)
+				run, end := api.plane.during(ctx, &op, in)
+				out, err = f(run, in)
+				err = cut(run, &op, err)
+				end()
 			}
 			if err != nil {
 				return nil, api.answer(op.OperationID, err)

@@ -133,13 +133,14 @@ func (p *Plane) bulkOne(c *registry.Change, in *body[BulkRequest], end registry.
 		if e != nil {
 			return k, e
 		}
-		switch o := owned("identity", done.ID, i.Owner); {
-		case permits(&v, bulkOperation[b.Do], everything), permits(&v, bulkOperation[b.Do], o):
-		case permits(&v, "get-identity", everything), permits(&v, "get-identity", o):
+		objects := []object{owned("identity", done.ID, i.Owner)}
+		if b.Do == "transfer" { // who gets it has a say as with a single one, see objectsOf
+			objects = append(objects, owned("owner", b.Owner, identity.OwnerID(b.Owner)))
+		}
+		var no *Problem
+		if err = mayAll(&v, bulkOperation[b.Do], objects...); errors.As(err, &no) {
 			done.ID, done.Error = i.ID.String(), "you may not do this to it"
 			return k, nil
-		default:
-			err = &registry.Missing{Noun: "identity", Name: done.ID}
 		}
 	}
 	if err == nil {

@@ -248,7 +248,8 @@ func stream[I any](api door, path, id, kind, summary string, open func(*I) (stre
 	huma.Register(api, huma.Operation{Method: "GET", Path: "/v1" + path, OperationID: id, Tags: []string{"ledger"}, Summary: summary, RejectUnknownQueryParameters: true, Middlewares: huma.Middlewares{api.gate(id)},
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{kind: {}}}}},
 		func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
-			err := api.plane.admit(ctx, &huma.Operation{OperationID: id, Path: "/v1" + path, Metadata: map[string]any{partly: true}}, in)
+			op := huma.Operation{Method: http.MethodGet, OperationID: id, Path: "/v1" + path, Metadata: map[string]any{partly: true}}
+			err := api.plane.admit(ctx, &op, in)
 			var send streamer
 			if err == nil {
 				send, err = open(in)
@@ -265,7 +266,7 @@ func stream[I any](api door, path, id, kind, summary string, open func(*I) (stre
 					return
 				}
 				w.Flush()
-				ctx, cancel := api.plane.during(hc.Context(), in)
+				ctx, cancel := api.plane.during(hc.Context(), &op, in)
 				defer cancel()
 				if err := send(ctx, w); err != nil {
 					panic(http.ErrAbortHandler) // what was sent so far must not look whole

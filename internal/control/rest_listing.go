@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
@@ -116,7 +115,7 @@ func (p *Plane) listingRoutes(api door) {
 				return out, err
 			}
 			if in.Of != "" {
-				parent, err := registry.FindIdentity(tx, in.Of)
+				parent, err := in.find(tx, in.Of)
 				if err != nil {
 					return out, err
 				}
@@ -147,7 +146,7 @@ func (p *Plane) listingRoutes(api door) {
 			if out.Total > most {
 				out.Total, out.More = most, true
 			}
-			views, err := p.identityViews(tx, list...)
+			views, err := p.identityViews(tx, &in.Caller, list...)
 			out.Page = page(views)
 			if next != nil {
 				out.Next = in.next(next)

@@ -268,7 +268,13 @@ func TestLogin(t *testing.T) {
 		t.Errorf("the page: %s", b)
 	}
 	form := url.Values{"request": {h.first(`name="request" value="([^"]+)"`, string(b))}, "user_code": {h.first(`user_code=(\S+)`, page)}, "decision": {"yes"}}
-	if res, err = maya.PostForm(h.control+"/console/device", form); err != nil || res.StatusCode != 200 {
+	yes, err := http.NewRequest("POST", h.control+"/console/device", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	yes.Header.Set("Sec-Fetch-Site", "same-origin")
+	if res, err = maya.Do(yes); err != nil || res.StatusCode != 200 {
 		t.Fatal(res, err)
 	}
 	res.Body.Close()

@@ -28,12 +28,13 @@ const (
 	formLife  = 10 * time.Minute // of a consent form
 )
 
-// SameOrigin refuses what another site has a browser send.
+// SameOrigin refuses what another site has a browser send, and what comes with a session and does not say from which page: every browser says so.
 func SameOrigin(next http.HandlerFunc) http.HandlerFunc {
 	protection := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := protection.Check(r); err != nil {
-			http.Error(w, "This came from another site, so it was not done.", http.StatusForbidden)
+		unsaid := r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "" && len(r.CookiesNamed("lanyard"))+len(r.CookiesNamed("__Host-lanyard")) > 0
+		if err := protection.Check(r); err != nil || unsaid {
+			http.Error(w, "This came from another site, or from no page at all, so it was not done.", http.StatusForbidden)
 			return
 		}
 		next(w, r)
@@ -179,7 +180,13 @@ func returnTo(s string) string {
 	if approvalPath.MatchString(s) {
 		return s
 	}
-	if (strings.HasPrefix(s, "/oauth/authorize?") || s == "/console/" || strings.HasPrefix(s, "/console/") && !strings.Contains(s, "..") || s == "/accounts" || strings.HasPrefix(s, "/accounts/") && !strings.Contains(s, "..")) && len(s) <= maxForm && !strings.ContainsAny(s, "\r\n\\") {
+	end := strings.IndexAny(s+"?", "?#")
+	path, err := url.PathUnescape(s[:end]) // as browsers read it: %2e is a dot to them
+	odd := strings.ContainsFunc(s+path, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) || strings.Contains(path, "//") || strings.Contains(path, "..")
+	if err != nil || odd || len(s) > maxForm {
+		return ""
+	}
+	if s[:end] == "/accounts" || strings.HasPrefix(s, "/accounts/") || strings.HasPrefix(s, "/console/") || strings.HasPrefix(s, "/oauth/authorize?") {
 		return s
 	}
 	return ""

@@ -53,6 +53,8 @@ type Actor struct {
 	Session string                // the id of a person's, if one does it
 	Still   func(*store.Tx) error // why the actor may not do it, asked in the transaction in which it is done; nil: it may
 
+	Narrow bool // it knows of what is its own alone: what is another's is not named to it
+
 	chain []string // who is behind it, when that is known to be more than Name
 }
 

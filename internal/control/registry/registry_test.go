@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,13 +25,13 @@ const key = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlr
 type world struct {
 	*testing.T
 	*registry.Registry
-	now   time.Time                 // for what the test expects
-	clock atomic.Pointer[time.Time] // the same, for who runs beside it
+	now   time.Time       // for what the test expects
+	clock storetest.Clock // the same, for who runs beside it
 }
 
 func (w *world) set(now time.Time) {
 	w.now = now
-	w.clock.Store(&now)
+	w.clock.Set(now)
 }
 
 var maya = registry.Actor{Name: "operator:maya"}
@@ -41,7 +40,7 @@ func open(t *testing.T) *world {
 	w := &world{T: t}
 	w.set(storetest.Epoch)
 	c := storetest.Config(t)
-	c.Dir, c.Now = t.TempDir(), func() time.Time { return *w.clock.Load() }
+	c.Dir, c.Now = t.TempDir(), w.clock.Now
 	storetest.Elsewhere(t, &c)
 	db, err := store.Open(t.Context(), c)
 	if err != nil {

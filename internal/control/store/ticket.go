@@ -66,6 +66,15 @@ func (tx *Tx) DeleteTicket(kind TicketKind, text string) error {
 	return err
 }
 
+// Unanswered says that the tickets which are put are of somebody who asks and whom nobody knows yet: the ledger gets no event, or any
+// stranger could fill it. What comes of it when somebody answers has one.
+func (tx *Tx) Unanswered() { tx.asked = true }
+
+// Tickets reads all of a kind that have not expired, those that expire first before the others.
+func Tickets[T any](tx *Tx, kind TicketKind) ([]T, error) {
+	return list(tx, doc[T], "SELECT doc FROM tickets WHERE kind = $1 AND expires > $2 ORDER BY expires, hash", string(kind), micros(tx.now))
+}
+
 // CountTickets counts those of a kind that have not expired.
 func (tx *Tx) CountTickets(kind TicketKind) (n int, err error) {
 	return n, tx.row("SELECT COUNT(*) FROM tickets WHERE kind = $1 AND expires >= $2", []any{string(kind), micros(tx.now)}, &n)

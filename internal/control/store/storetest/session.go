@@ -14,13 +14,13 @@ import (
 
 // sessions: one is found by its text until it ends, and those of a person, an owner or a provider end together.
 func sessions(t *testing.T, k kit) {
-	now := Epoch
-	k.Now = func() time.Time { return now }
+	var clock Clock
+	k.Now = clock.Now
 	db := k.open()
 	put := func(text, person, provider string, owner identity.OwnerID) {
 		k.write(db, func(tx *store.Tx) error {
 			tx.Record(Event("owner.sign_in"))
-			return tx.PutSession(text, store.Session{ID: "ses_" + text, Person: person, Owner: owner, Provider: provider, Method: store.ByLink, Expires: now.Add(time.Hour)})
+			return tx.PutSession(text, store.Session{ID: "ses_" + text, Person: person, Owner: owner, Provider: provider, Method: store.ByLink, Expires: clock.Now().Add(time.Hour)})
 		})
 	}
 	left := func() (list []string) {
@@ -53,7 +53,7 @@ func sessions(t *testing.T, k kit) {
 		}
 		k.write(db, func(tx *store.Tx) error {
 			tx.Record(Event("owner.sign_in_code"))
-			return tx.PutTicket(store.SignInCode, "mayas", now.Add(time.Hour), identity.OwnerID("maya"))
+			return tx.PutTicket(store.SignInCode, "mayas", clock.Now().Add(time.Hour), identity.OwnerID("maya"))
 		})
 		k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions(test.end) })
 		if got := left(); !slices.Equal(got, test.want) {
@@ -88,7 +88,7 @@ func sessions(t *testing.T, k kit) {
 	if got := left(); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("after one ended: %v", got)
 	}
-	if now = now.Add(time.Hour); left() != nil {
+	if clock.Pass(time.Hour); left() != nil {
 		t.Error("a session is good after its end")
 	}
 }
@@ -96,7 +96,6 @@ func sessions(t *testing.T, k kit) {
 // listed: identities are found, sorted and given in parts that fit together.
 func listed(t *testing.T, k kit) {
 	now := Epoch
-	k.Now = func() time.Time { return now }
 	db := k.open()
 	k.write(db, func(tx *store.Tx) error {
 		err := errors.Join(tx.PutOwner(maya), tx.PutOwner(identity.Owner{ID: "ben", State: identity.OwnerGone}))
