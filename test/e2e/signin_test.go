@@ -217,6 +217,41 @@ func TestSignInInBrowser(t *testing.T) {
 	}
 }
 
+// login runs lanyard login, which the guest lets in at their browser.
+func (g *guest) login() {
+	g.Helper()
+	c := exec.Command(filepath.Join(bin, "lanyard"), "login", "--server", g.control)
+	c.Dir = g.dir
+	out, err := os.Create(filepath.Join(g.dir, "login"))
+	if err != nil {
+		g.Fatal(err)
+	}
+	c.Stdout, c.Stderr = out, out
+	if err := c.Start(); err != nil {
+		g.Fatal(err)
+	}
+	said := &lines{out}
+	g.eventually("it says where", func() bool { return strings.Contains(said.String(), "user_code=") })
+	page := g.first(`(http://\S+user_code=\S+)`, said.String())
+	res, err := g.Get(page)
+	if err != nil {
+		g.Fatal(err)
+	}
+	b, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	if !strings.Contains(string(b), "calls itself <code>lanyard ") {
+		g.Errorf("the page: %s", b)
+	}
+	form := url.Values{"request": {g.first(`name="request" value="([^"]+)"`, string(b))}, "user_code": {g.first(`user_code=(\S+)`, page)}, "decision": {"yes"}}
+	if res, err = g.PostForm(g.control+"/console/device", form); err != nil || res.StatusCode != 200 {
+		g.Fatal(res, err)
+	}
+	res.Body.Close()
+	if err := c.Wait(); err != nil {
+		g.Fatalf("%v: %s", err, said)
+	}
+}
+
 // TestLogin: a person signs in at the console with the link of the first start, and lets the command line in, which may do what they may.
 func TestLogin(t *testing.T) {
 	h := build(t)
@@ -246,35 +281,7 @@ func TestLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	c := exec.Command(filepath.Join(bin, "lanyard"), "login", "--server", h.control)
-	c.Dir = h.dir
-	out, err := os.Create(filepath.Join(h.dir, "login"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Stdout, c.Stderr = out, out
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	said := &lines{out}
-	h.eventually("it says where", func() bool { return strings.Contains(said.String(), "user_code=") })
-	page := h.first(`(http://\S+user_code=\S+)`, said.String())
-	if res, err = maya.Get(page); err != nil {
-		t.Fatal(err)
-	}
-	b, _ := io.ReadAll(res.Body)
-	res.Body.Close()
-	if !strings.Contains(string(b), "calls itself <code>lanyard ") {
-		t.Errorf("the page: %s", b)
-	}
-	form := url.Values{"request": {h.first(`name="request" value="([^"]+)"`, string(b))}, "user_code": {h.first(`user_code=(\S+)`, page)}, "decision": {"yes"}}
-	if res, err = maya.PostForm(h.control+"/console/device", form); err != nil || res.StatusCode != 200 {
-		t.Fatal(res, err)
-	}
-	res.Body.Close()
-	if err := c.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, said)
-	}
+	maya.login()
 	if info, err := os.Stat(filepath.Join(h.dir, "config", "lanyard", "sessions.json")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("where it is kept: %v %v", info, err)
 	}
