@@ -31,6 +31,7 @@ func (p *Plane) Handler() (http.Handler, error) {
 		return nil, err
 	}
 	p.accounts(mux)
+	p.scim(mux)
 	mux.HandleFunc("GET /.well-known/ssf-configuration", p.ssfConfiguration)
 	health(mux, p.Ready)
 	p.console(mux)

@@ -203,7 +203,11 @@ func Visit(tx *store.Tx, text string) (v Visitor, err error) {
 		return v, err
 	}
 	v.Name, v.Email = v.As.Name, v.As.Email
-	v.Roles = append(append(v.Roles, v.As.Roles...), identity.RoleOwner)
+	groups, err := tx.DirectoryRoles(v.Owner)
+	if err != nil {
+		return v, err
+	}
+	v.Roles = append(append(append(v.Roles, v.As.Roles...), groups...), identity.RoleOwner)
 	slices.Sort(v.Roles)
 	v.Roles, v.Theirs = slices.Compact(v.Roles), []identity.OwnerID{v.Owner}
 	all, err := tx.Owners()
