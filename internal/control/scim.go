@@ -94,16 +94,27 @@ func (p *Plane) scim(mux *http.ServeMux) {
 	for _, k := range scimKinds {
 		handle("GET ", "/"+k.plural, k, (*scimCall).list)
 		handle("POST ", "/"+k.plural, k, (*scimCall).create)
+		handle("POST ", "/"+k.plural+"/.search", k, (*scimCall).search)
 		handle("GET ", "/"+k.plural+"/{id}", k, (*scimCall).get)
 		handle("PUT ", "/"+k.plural+"/{id}", k, (*scimCall).replace)
 		handle("PATCH ", "/"+k.plural+"/{id}", k, (*scimCall).patch)
 		handle("DELETE ", "/"+k.plural+"/{id}", k, (*scimCall).remove)
 	}
+	for _, path := range []string{"/.search", "/Bulk", "/Me"} { // RFC 7644 sections 3.4.3, 3.7 and 3.11
+		handle("", path, nil, func(*scimCall) (scimAnswer, error) {
+			return scimAnswer{}, &scimError{http.StatusNotImplemented, "", "there is none of this here"}
+		})
+	}
 	handle("", "/", nil, func(c *scimCall) (scimAnswer, error) {
-		for _, k := range scimKinds {
-			if path := c.r.URL.Path; path == scimBase+"/"+k.plural || strings.HasPrefix(path, scimBase+"/"+k.plural+"/") {
-				return scimAnswer{}, &scimError{http.StatusMethodNotAllowed, "", "this is not done with " + c.r.Method + " here"}
+		var can []string
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+			if _, pattern := inner.Handler(&http.Request{Method: method, URL: c.r.URL, Host: c.r.Host}); pattern != scimBase+"/" {
+				can = append(can, method)
 			}
+		}
+		if len(can) > 0 {
+			c.w.Header().Set("Allow", strings.Join(can, ", "))
+			return scimAnswer{}, &scimError{http.StatusMethodNotAllowed, "", "this path takes " + strings.Join(can, ", ")}
 		}
 		return scimAnswer{}, &scimError{http.StatusNotFound, "", "there is nothing at this path; " + scimBase + "/ResourceTypes lists what there is"}
 	})

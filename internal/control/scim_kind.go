@@ -60,16 +60,15 @@ var (
 			scimText("name", "The person's name", scimText("formatted", "As it is written"), scimText("familyName", "Family name"), scimText("givenName", "Given name")),
 			scimText("displayName", "The name that others see"),
 			scimText("active", "Whether the person belongs to the organisation; when no more, they leave").with(func(a *scimAttribute) { a.Type = "boolean" }),
-			scimText("emails", "Addresses; the primary one is that of the owner, and must be nobody else's", scimText("value", "The address"), scimText("type", "As in work or home"),
-				scimText("primary", "It is the one that counts").with(func(a *scimAttribute) { a.Type = "boolean" })).with(func(a *scimAttribute) { a.Multi = true }),
+			scimText("emails", "Addresses; the primary one is that of the owner, and must be nobody else's", scimText("value", "The address").with(func(a *scimAttribute) { a.Required = true }), scimText("type", "As in work or home"),
+				scimText("primary", "It is the one that counts").with(func(a *scimAttribute) { a.Type = "boolean" })).with(func(a *scimAttribute) { a.Multi, a.Required = true, true }),
 			scimText("groups", "Groups that the person is in", scimText("value", "Id of the group").with(ofServer), scimText("$ref", "The group").with(refers("Group")), scimText("display", "Its name").with(ofServer)).with(ofServer).with(func(a *scimAttribute) { a.Multi = true }),
 		},
 		forgotten: []string{"nickName", "profileUrl", "title", "userType", "preferredLanguage", "locale", "timezone", "password", "phoneNumbers", "ims", "photos", "addresses", "entitlements", "roles", "x509Certificates"}}
 	scimGroup = &scimKind{noun: "Group", plural: "Groups", urn: scimCore + "Group", name: "displayName", about: "A group, whose members may have roles by it",
 		attrs: []scimAttribute{
 			scimText("displayName", "What people call it").with(func(a *scimAttribute) { a.Required, a.Uniqueness = true, "server" }),
-			scimText("members", "Users in it", scimText("value", "Id of the user").with(func(a *scimAttribute) { a.Mutability = "immutable" }), scimText("$ref", "The user").with(refers("User")),
-				scimText("display", "Its name").with(ofServer), scimText("type", "User")).with(func(a *scimAttribute) { a.Multi = true }),
+			scimText("members", "Users in it", scimText("value", "Id of the user").with(func(a *scimAttribute) { a.Mutability = "immutable" }), scimText("$ref", "The user").with(refers("User")).with(func(a *scimAttribute) { a.Mutability = "immutable" })).with(func(a *scimAttribute) { a.Multi = true }),
 		}}
 	scimKinds = []*scimKind{scimUser, scimGroup}
 )
@@ -274,13 +273,20 @@ func readUser(r map[string]any, u store.DirectoryUser) store.DirectoryUser {
 	list, _ := r["emails"].([]any)
 	for _, one := range list {
 		if m, ok := one.(map[string]any); ok && text(m, "value") != "" {
-			u.Emails = append(u.Emails, store.DirectoryEmail{Value: text(m, "value"), Type: text(m, "type"), Primary: m["primary"] == true})
+			u.Emails = append(u.Emails, store.DirectoryEmail{Value: text(m, "value"), Type: text(m, "type"), Primary: truth(m["primary"])})
 		}
 	}
 	if len(u.Emails) == 0 && strings.Contains(u.UserName, "@") {
 		u.Emails = []store.DirectoryEmail{{Value: u.UserName}}
 	}
 	return u
+}
+
+func truth(v any) *bool {
+	if b, ok := v.(bool); ok {
+		return &b
+	}
+	return nil
 }
 
 // readGroup is the group that a resource tells of, and the ids of its members.

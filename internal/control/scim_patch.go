@@ -113,7 +113,7 @@ func (k *scimKind) applyAt(r map[string]any, p scimPath, o scimOperation, named 
 	default:
 		return nil
 	}
-	if o.op == "remove" && a.Required {
+	if o.op == "remove" && a.Required && p.pick == nil && p.sub == "" && o.value == nil {
 		return &scimError{400, "mutability", a.Name + " is needed; replace it instead"}
 	}
 	if a.Type == "boolean" && (o.op == "remove" || o.value == nil) {

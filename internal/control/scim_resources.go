@@ -5,8 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,8 +45,8 @@ func (c *scimCall) userResource(tx *store.Tx, u store.DirectoryUser) (map[string
 	var emails []any
 	for _, e := range u.Emails {
 		m := map[string]any{"value": e.Value}
-		if put(m, "type", e.Type); e.Primary {
-			m["primary"] = true
+		if put(m, "type", e.Type); e.Primary != nil {
+			m["primary"] = *e.Primary
 		}
 		emails = append(emails, m)
 	}
@@ -70,7 +72,7 @@ func (c *scimCall) groupResource(tx *store.Tx, g store.DirectoryGroup) (map[stri
 	in, err := tx.DirectoryMembers(g.ID)
 	members := []any{}
 	for _, u := range in {
-		members = append(members, map[string]any{"value": u.ID, "display": u.Called(), "type": "User", "$ref": c.location(scimUser, u.ID)})
+		members = append(members, map[string]any{"value": u.ID, "$ref": c.location(scimUser, u.ID)})
 	}
 	r["members"] = members
 	return c.finish(scimGroup, r, g.ID, g.Created, g.Changed), err
@@ -203,6 +205,34 @@ func (c *scimCall) list() (scimAnswer, error) {
 		}
 		return scimAnswer{body: map[string]any{"schemas": []string{scimAPI + "ListResponse"}, "totalResults": total, "startIndex": start, "itemsPerPage": len(found), "Resources": found}}, err
 	})
+}
+
+// search is list with its parameters in the body, where no log sees them (RFC 7644 section 3.4.3).
+func (c *scimCall) search() (scimAnswer, error) {
+	in, err := c.body()
+	if err != nil {
+		return scimAnswer{}, err
+	}
+	q := url.Values{}
+	for name, v := range in {
+		for _, known := range []string{"filter", "startIndex", "count", "attributes", "excludedAttributes"} {
+			if !strings.EqualFold(name, known) || v == nil {
+				continue
+			}
+			if list, ok := v.([]any); ok {
+				words := make([]string, len(list))
+				for n, one := range list {
+					words[n] = fmt.Sprint(one)
+				}
+				v = strings.Join(words, ",")
+			}
+			q.Set(known, fmt.Sprint(v))
+		}
+	}
+	r := c.r.Clone(c.r.Context())
+	r.URL.RawQuery = q.Encode()
+	c.r = r
+	return c.list()
 }
 
 func (c *scimCall) count(tx *store.Tx, t store.Told) (int, error) {

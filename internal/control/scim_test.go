@@ -383,6 +383,10 @@ func TestSCIMRequests(t *testing.T) {
 		t.Errorf("of some attributes: %v", got)
 	}
 
+	if got := d.good("POST", "/Users/.search", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],"filter":"userName sw \"page\"","startIndex":2,"count":1,"attributes":["userName"]}`); got["totalResults"] != 3.0 || len(got["Resources"].([]any)) != 1 || strings.Contains(fmt.Sprint(got), "emails") {
+		t.Errorf("searched: %v", got)
+	}
+
 	// Changes.
 	path := "/Users/" + id
 	shown := func(r map[string]any) string {
@@ -457,7 +461,7 @@ func TestSCIMRequests(t *testing.T) {
 	for _, at := range []string{"/ServiceProviderConfig", "/ResourceTypes", "/ResourceTypes/User", "/Schemas", "/Schemas/urn:ietf:params:scim:schemas:core:2.0:Group"} {
 		d.good("GET", at, "")
 	}
-	for at, want := range map[string]int{"/Schemas?filter=id+pr": 403, "/Schemas/x": 404, "/Me": 404, "/Bulk": 404, "/Users/usr_x": 404, "/Users/" + id + "/x": 405} {
+	for at, want := range map[string]int{"/Schemas?filter=id+pr": 403, "/Schemas/x": 404, "/Me": 501, "/Bulk": 501, "/nonsense": 404, "/Users/usr_x": 404, "/Users/" + id + "/x": 404} {
 		if status, m := d.sends("GET", at, ""); status != want {
 			t.Errorf("%s: %d %v", at, status, m)
 		}

@@ -33,7 +33,7 @@ type DirectoryUser struct {
 type DirectoryEmail struct {
 	Value   string `json:"value"`
 	Type    string `json:"type,omitempty"`
-	Primary bool   `json:"primary,omitempty"`
+	Primary *bool  `json:"primary,omitempty"`
 }
 
 // Email is the address that counts: the primary one, or else that of work, or else the first.
@@ -44,7 +44,7 @@ func (u DirectoryUser) Email() (found string) {
 		if strings.EqualFold(e.Type, "work") {
 			rank = 2
 		}
-		if e.Primary {
+		if e.Primary != nil && *e.Primary {
 			rank = 3
 		}
 		if rank > best {
