@@ -29,7 +29,7 @@ func (h *house) provider() string {
 	if err != nil {
 		h.Fatal(err)
 	}
-	task, err := json.Marshal(map[string]string{"host": host, "port": at, "redirect": h.control + "/console/oidc/callback", "secret": "client-secret"})
+	task, err := json.Marshal(map[string]string{"host": host, "port": at, "redirect": h.control + "/console/oidc/callback", "logout": h.control + "/console/oidc/logout/sso", "secret": "client-secret"})
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -181,6 +181,65 @@ func TestSignInWithProvider(t *testing.T) {
 	h.do("provider", "disable", "sso", "--reason", "drill")
 	if status, _ := guard.ask("GET", "/v1/me", ""); status != 401 {
 		t.Errorf("after the provider was disabled: %d", status)
+	}
+}
+
+// leaves signs out at the provider, at its own page.
+func (g *guest) leaves(issuer string) {
+	g.Helper()
+	res, err := g.Get(issuer + "/session/end")
+	if err != nil {
+		g.Fatal(err)
+	}
+	page, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	form := url.Values{"xsrf": {g.first(`name="xsrf" value="([^"]+)"`, string(page))}, "logout": {"yes"}}
+	if res, err = g.PostForm(html.UnescapeString(g.first(`action="([^"]+)"`, string(page))), form); err != nil || res.StatusCode != 200 {
+		g.Fatal(res, err)
+	}
+	res.Body.Close()
+}
+
+// TestSignedOutAtProvider: who signs out at a real provider is signed out here, at the browser and with lanyard login, and nobody else is.
+func TestSignedOutAtProvider(t *testing.T) {
+	h := build(t, "--local-clients")
+	h.settle()
+	issuer := h.provider()
+	secret := filepath.Join(h.dir, "secret")
+	if err := os.WriteFile(secret, []byte("client-secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.do("provider", "put", "sso", "--issuer", issuer, "--use", "sign_in", "--client-id", "lanyard", "--client-secret-file", secret)
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(h.dir, "config"))
+	desk, phone, ben := h.guest(), h.guest(), h.guest()
+	for _, g := range []*guest{desk, phone} {
+		g.enters("maya")
+	}
+	ben.enters("ben")
+	desk.login()
+	h.do("--server", h.control, "identity", "list")
+	in := func(g *guest) bool { status, _ := g.ask("GET", "/v1/me", ""); return status == 200 }
+	if !in(desk) || !in(phone) || !in(ben) {
+		t.Fatal("not everybody is signed in")
+	}
+	desk.leaves(issuer)
+	h.eventually("maya is out at her desk", func() bool { return !in(desk) })
+	if !in(phone) || !in(ben) {
+		t.Error("others are out, too: the session at the phone is another at the provider")
+	}
+	h.fails(3, "sign", "--server", h.control, "identity", "list")
+	if log, err := os.ReadFile(filepath.Join(h.dir, "idp.log")); err != nil || !strings.Contains(string(log), "logout taken") || strings.Contains(string(log), "logout refused") {
+		t.Errorf("what the provider heard: %s %v", log, err)
+	}
+	if out := h.do("audit", "search", "--type", "owner.sign_out", "-o", "json"); !strings.Contains(out, "signed out at their identity provider") || !strings.Contains(out, "provider:sso") {
+		t.Errorf("%s", out)
+	}
+	for _, form := range []url.Values{{}, {"logout_token": {"x"}}, {"logout_token": {"e30.e30.x"}}} {
+		res, err := http.PostForm(h.control+"/console/oidc/logout/sso", form)
+		if err != nil || res.StatusCode != 400 || res.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%v: %v %v", form, res, err)
+		}
+		res.Body.Close()
 	}
 }
 
