@@ -11,8 +11,24 @@ import (
 //go:embed pages
 var files embed.FS
 
-// Pages are the pages that need no script: signing in, connecting a client, approving, and a notice.
-var Pages = template.Must(template.New("").Funcs(template.FuncMap{"days": days, "visible": visible}).ParseFS(files, "pages/*.html"))
+// Pages are the pages that need no script: signing in, connecting a client, approving, and a notice. Their links lead below path,
+// which is "" or begins with a slash and ends with none.
+func Pages(path string) *template.Template {
+	at := func(link any) any {
+		switch link := link.(type) {
+		case string:
+			if strings.HasPrefix(link, "/") {
+				return path + link
+			}
+		case template.URL:
+			if strings.HasPrefix(string(link), "/") {
+				return template.URL(path) + link
+			}
+		}
+		return link
+	}
+	return template.Must(template.New("").Funcs(template.FuncMap{"days": days, "visible": visible, "at": at}).ParseFS(files, "pages/*.html"))
+}
 
 // Style is what they look like.
 var Style = func() []byte {

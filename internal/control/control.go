@@ -85,6 +85,7 @@ type Plane struct {
 	draining atomic.Bool
 	counters counters
 	tally    tally
+	scimDoor scimDoor
 
 	replaying sync.Mutex // who replays recorded requests: one at a time
 }

@@ -31,13 +31,12 @@ func (p *Plane) Handler() (http.Handler, error) {
 		return nil, err
 	}
 	p.accounts(mux)
+	p.scim(mux)
 	mux.HandleFunc("GET /.well-known/ssf-configuration", p.ssfConfiguration)
 	health(mux, p.Ready)
-	if err := p.console(mux); err != nil {
-		return nil, err
-	}
+	p.console(mux)
 	p.rest(mux, p.networkOperator, p.session)
-	return hardened(mux, p.bodyTime), nil
+	return hardened(below(p.publicPath(), mux), p.bodyTime), nil
 }
 
 // LocalHandler serves operators over the socket of [LocalListener].
@@ -158,7 +157,7 @@ func (p *Plane) api(mux *http.ServeMux) (_ huma.API, own map[string]bool) {
 	config.Formats = map[string]huma.Format{"application/json": strict, "json": strict}
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"admin": {Type: "http", Scheme: "bearer", Description: "The admin token"},
-		"session":  {Type: "apiKey", In: "cookie", Name: "lanyard", Description: "A person's session, which the console begins; __Host-lanyard with TLS. lanyard login has one as a bearer token, lyd_user_..."},
+		"session":  {Type: "apiKey", In: "cookie", Name: "lanyard", Description: "A person's session, which the console begins; __Host-lanyard with TLS, __Secure-lanyard below a path. lanyard login has one as a bearer token, lyd_user_..."},
 		"identity": {Type: "http", Scheme: "DPoP", Description: "An identity's access token for the control plane: resource is its URL"}}
 	config.Security = []map[string][]string{{"admin": {}}, {"session": {}}}
 	// What was sent may hold a secret: a mistake in it is told by its place alone.

@@ -26,6 +26,7 @@ func (p *Plane) routes(api door) {
 	p.childRoutes(api)
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
+	p.directoryRoutes(api)
 	p.receiverRoutes(api)
 	p.accountRoutes(api)
 	p.guardrailRoutes(api)

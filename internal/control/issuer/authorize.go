@@ -53,6 +53,7 @@ func (i *Issuer) people(mux *http.ServeMux) {
 	mux.HandleFunc("POST /oauth/authorize", SameOrigin(i.consent))
 	mux.HandleFunc("GET /console/oidc/start", i.oidcStart)
 	mux.HandleFunc("GET /console/oidc/callback", i.oidcCallback)
+	mux.HandleFunc("POST "+oidcLogout+"{provider}", i.oidcLogout)
 	i.devices(mux)
 	i.approvals(mux)
 	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, _ *http.Request) {

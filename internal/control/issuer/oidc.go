@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -85,13 +84,7 @@ func (i *Issuer) relying(ctx context.Context, p identity.Provider) (c *oauth.Cli
 }
 
 func (i *Issuer) oidcCookie(w http.ResponseWriter, value string, life time.Duration) {
-	i.briefCookie(w, "-oidc", value, life)
-}
-
-// briefCookie is one that something is begun with.
-func (i *Issuer) briefCookie(w http.ResponseWriter, suffix, value string, life time.Duration) {
-	http.SetCookie(w, &http.Cookie{Name: i.cookie() + suffix, Value: value, Path: "/", MaxAge: int(life / time.Second), HttpOnly: true,
-		Secure: strings.HasPrefix(i.URL, "https:"), SameSite: http.SameSiteLaxMode})
+	i.setCookie(w, "-oidc", value, life)
 }
 
 // oidcStart sends a browser to the provider.
@@ -198,7 +191,7 @@ func (i *Issuer) oidcCallback(w http.ResponseWriter, r *http.Request) {
 	if g.Return == "" {
 		g.Return = "/console/"
 	}
-	http.Redirect(w, r, i.path()+g.Return, http.StatusSeeOther)
+	http.Redirect(w, r, g.Return, http.StatusSeeOther)
 }
 
 // oidcPerson exchanges the code and finds out who it is, as a session that has not begun.
@@ -237,7 +230,7 @@ func (i *Issuer) oidcPerson(r *http.Request, p identity.Provider, g going) (s st
 			return s, err
 		}
 	}
-	s = store.Session{Person: registry.Strange(p.Name, who.Subject), Provider: p.Name, Method: store.ByOIDC, Roles: p.RolesOf(groups), Name: name, Email: w.Email, Began: who.SignedIn}
+	s = store.Session{Person: registry.Strange(p.Name, who.Subject), Provider: p.Name, Subject: who.Subject, SID: who.Claim("sid"), Method: store.ByOIDC, Roles: p.RolesOf(groups), Name: name, Email: w.Email, Began: who.SignedIn}
 	return s, i.Registry.Store.Read(ctx, func(tx *store.Tx) error {
 		o, why, err := owner(tx, p, w)
 		switch {

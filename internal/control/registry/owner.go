@@ -62,6 +62,13 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	if o.State == identity.OwnerGone {
 		o.Roles = nil
 	}
+	if old.State == identity.OwnerGone && o.State == identity.OwnerActive {
+		if u, err := c.DirectoryUserOf(o.ID); err == nil && !u.Active {
+			return Outcome{}, &Conflict{fmt.Sprintf("%s has left: the directory %s says so, and brings them back itself", o.ID, u.Directory)}
+		} else if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return Outcome{}, err
+		}
+	}
 	if len(o.Roles) == 0 {
 		o.Roles = nil
 	}
@@ -234,6 +241,13 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 		}
 	}
 	const removed = "The owner was removed." // who gets the same name later is another
+	if u, err := c.DirectoryUserOf(id); err == nil {
+		if err := c.DeleteDirectoryUser(u.ID); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
 	if err := errors.Join(c.EndSessions(store.Ended{Owner: id}), c.EndPasskeys(Person(id)), c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
 		return err
 	}

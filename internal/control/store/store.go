@@ -84,6 +84,7 @@ type DB struct {
 	signed   atomic.Pointer[signed]
 	touched  touched                      // credentials
 	heard    touched                      // of gateways
+	asked    touched                      // by directories
 	full     atomic.Bool                  // the last write found the disk full
 	newer    atomic.Bool                  // a newer program has changed the schema
 	leads    atomic.Bool                  // this is the node of several that does what is to be done once

@@ -23,6 +23,8 @@ const (
 	UsedAssertion     TicketKind = "assertion" // of a provider; by iss and jti
 	UpstreamSignIn    TicketKind = "upstream sign-in"
 	GatewayJoin       TicketKind = "gateway join"
+	DirectorySecret   TicketKind = "directory"        // what a directory shows
+	LogoutToken       TicketKind = "logout"           // of a provider that was used; by iss and jti
 	ClientAssertion   TicketKind = "client assertion" // that a client proved itself with; by who made it and jti
 )
 

@@ -38,7 +38,7 @@ func Test(t *testing.T, place func(*testing.T, *store.Config)) {
 	for name, f := range map[string]func(*testing.T, kit){
 		"objects": objects, "unique": unique, "references": references, "unrecorded": unrecorded, "rollback": rollback,
 		"record": record, "concurrent": concurrent, "reopen": reopen, "kill": kill, "children": children, "loops": loops, "compacted": compacted,
-		"ledger": events, "sieves": sieves, "damage": damage, "secrets": secrets, "resealed": resealed, "otherNode": otherNode, "before": before, "interrupted": interrupted, "second": second, "closed": closed, "lists": lists, "belongings": belongings, "owned": owned, "lines": lines, "grantsOf": grantsOf, "touched": touchedLater, "tickets": tickets, "sessions": sessions, "listed": listed, "providers": providers, "accounts": accounts, "tasks": tasks, "approvals": approvals, "yeses": yeses, "former": former, "notes": notes, "acks": acks, "gateways": gateways, "migrated": migrated, "statuses": statuses, "manyStatuses": manyStatuses, "receivers": receivers,
+		"ledger": events, "sieves": sieves, "damage": damage, "secrets": secrets, "resealed": resealed, "otherNode": otherNode, "before": before, "interrupted": interrupted, "second": second, "closed": closed, "lists": lists, "belongings": belongings, "owned": owned, "lines": lines, "grantsOf": grantsOf, "touched": touchedLater, "tickets": tickets, "sessions": sessions, "listed": listed, "providers": providers, "accounts": accounts, "tasks": tasks, "approvals": approvals, "yeses": yeses, "former": former, "notes": notes, "acks": acks, "gateways": gateways, "migrated": migrated, "statuses": statuses, "manyStatuses": manyStatuses, "receivers": receivers, "directories": directories,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config(t)
