@@ -27,7 +27,7 @@ test('home: what needs somebody is a number and a link, and activity streams in'
   await expect(page.locator('.fresh', { hasText: 'support-helper' }).first()).toBeVisible()
   await page.getByRole('link', { name: /about to expire/ }).click()
   await expect(page).toHaveURL(/needs=expiring/)
-  await expect(page.getByRole('link', { name: 'support-helper' })).toBeVisible()
+  await expect(page.getByRole('row').getByRole('link', { name: 'support-helper' })).toBeVisible()
   await page.goBack()
   await expect(page.getByText('What needs you now')).toBeVisible()
 })

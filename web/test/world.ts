@@ -169,6 +169,11 @@ export class World {
     this.call('evil-bot', 'mail', 'GET', `/gmail/v1/users/me/messages?q=${encodeURIComponent(evil)}`)
   }
 
+  guardrail(id: string, cedar: string, description: string) {
+    writeFileSync(join(this.dir, `${id}.cedar`), cedar)
+    this.lanyard('guardrail', 'put', id, '--cedar', `${id}.cedar`, '--description', description)
+  }
+
   /** ask has an agent ask for a draft, which needs a yes. */
   ask(text: string, as = 'invoice-bot') {
     const raw = Buffer.from(`To: ben@example.com\r\nSubject: ${text}\r\n\r\n${text}`).toString('base64url')

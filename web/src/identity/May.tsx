@@ -15,7 +15,8 @@ import { count, may as says } from '../parts/words'
 export function May({ i }: { i: Identity }) {
   const grants = i.grants ?? []
   const give = useMayGrant()
-  const rails = useQuery(guardrails).data?.items ?? []
+  const holding = useQuery(guardrails)
+  const rails = holding.data?.items ?? []
   return (
     <Card
       title={`What ${i.name.slice(0, 40)} may do`}
@@ -46,8 +47,12 @@ export function May({ i }: { i: Identity }) {
             </Link>
             .
           </>
-        ) : (
+        ) : holding.data ? (
           'It never calls an upstream of another environment.'
+        ) : holding.isError ? (
+          <span role="alert">Which guardrails hold could not be read: {holding.error.message}</span>
+        ) : (
+          '\u00a0'
         )}
       </Text>
     </Card>

@@ -39,6 +39,25 @@ export function may(g: Pick<Grant, 'upstream' | 'actions' | 'resources' | 'condi
   return s + '.'
 }
 
+/** held says what a grant holds back of what it shows. */
+export function held(l: NonNullable<Grant['layers']>): string {
+  const said: string[] = []
+  const shows: Record<string, string> = { redacted: 'text with numbers, secrets, addresses and links taken out', headers: 'who, when and what about, and no text', nothing: 'that it is there, and nothing of it' }
+  if (l.show && shows[l.show]) said.push(`it sees ${shows[l.show]}`)
+  if (l.time?.days) said.push(`nothing older than ${count(l.time.days, 'day')}`)
+  if (l.time?.hours) said.push(`only ${l.time.hours}`)
+  if (l.contacts?.see?.length) said.push(`only what has nobody on it but ${list(l.contacts.see)}`)
+  if (l.contacts?.write?.length) said.push(`it writes to ${list(l.contacts.write)} only`)
+  if (l.contacts?.never?.length) said.push(`never what has ${list(l.contacts.never)} on it`)
+  const places = Object.values(l.within ?? {}).flatMap((v) => v ?? [])
+  if (places.length) said.push(`only of ${list(places)}`)
+  if (l.reduce?.mask?.length) said.push(`${list(l.reduce.mask)} taken out`)
+  if (l.reduce?.strip?.length) said.push(`${list(l.reduce.strip.map((s) => (s === 'invisible' ? 'text that people do not see' : s === 'tracking' ? 'what tells a sender that it was read' : s)))} taken out`)
+  if (l.reduce?.patterns?.length) said.push(`${count(l.reduce.patterns.length, 'pattern')} more masked`)
+  if (l.reduce?.attachments?.length) said.push(`attachments: ${list(l.reduce.attachments)}`)
+  return said.length ? `Held back: ${said.join('; ')}.` : 'Nothing is held back.'
+}
+
 export const list = (a: string[]) => (a.length < 2 ? (a[0] ?? '') : `${a.slice(0, -1).join(', ')} and ${a[a.length - 1]}`)
 export const count = (n: number, one: string, many = one + 's') => `${n.toLocaleString()} ${n === 1 ? one : many}`
 
