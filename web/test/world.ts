@@ -1,4 +1,5 @@
 import { test as base, expect, type Page } from '@playwright/test'
+import { createHash } from 'node:crypto'
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, request, type Server } from 'node:http'
@@ -51,6 +52,7 @@ export class World {
   private tools?: Server
   private proxy?: Server
   toolText = 'Reads a note.'
+  private tasks = 0
 
   /** start brings it up; with a path, behind a proxy that serves the control plane below that. */
   async start(below = '') {
@@ -72,7 +74,7 @@ export class World {
   }
 
   private serve(c: number, g: number) {
-    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`], {})
+    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`, '--client-registration', '--local-clients'], {})
   }
 
   private spawn(name: string, args: string[], env: Record<string, string>) {
@@ -119,7 +121,7 @@ export class World {
   }
 
   private async systems() {
-    this.lanyard('upstream', 'put', 'mail', '--url', this.office, '--google', 'gmail/v1', '--owner', 'priya', '--credential-env', 'MAIL_TOKEN')
+    this.lanyard('upstream', 'put', 'mail', '--url', this.office, '--google', 'gmail/v1', '--owner', 'priya', '--credential-env', 'MAIL_TOKEN', '--consent', '*')
     this.lanyard('upstream', 'put', 'drive', '--url', this.office, '--google', 'drive/v3', '--owner', 'priya', '--credential-env', 'MAIL_TOKEN')
     // A server of tools whose texts are not to be trusted, and change.
     this.tools = createServer((req, res) => {
@@ -178,6 +180,33 @@ export class World {
   ask(text: string, as = 'invoice-bot') {
     const raw = Buffer.from(`To: ben@example.com\r\nSubject: ${text}\r\n\r\n${text}`).toString('base64url')
     return this.call(as, 'mail', 'POST', '/gmail/v1/users/me/drafts', '--body', JSON.stringify({ message: { raw }, id: text }))
+  }
+
+  /** consent is where a client that nobody knows leads a person who is to connect it. */
+  async consent(upstream: string, name = 'Scribe Desktop') {
+    const redirect = 'http://127.0.0.1:50001/callback'
+    const reply = await fetch(`${this.direct}/oauth/register`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ client_name: name, redirect_uris: [redirect] }) })
+    if (!reply.ok) throw new Error(`register: ${reply.status} ${await reply.text()}`)
+    const { client_id } = (await reply.json()) as { client_id: string }
+    return `${this.control}/oauth/authorize?${new URLSearchParams({ response_type: 'code', client_id, redirect_uri: redirect, state: 'st', resource: `${this.gateway}/${upstream}`, code_challenge: createHash('sha256').update('a verifier that nobody shows').digest('base64url'), code_challenge_method: 'S256' })}`
+  }
+
+  /** task has an agent ask a person whether it may act in their name, and is the task's name. */
+  async task(person: string, purpose: string) {
+    const name = `courier-${this.tasks++}`
+    this.lanyard('identity', 'register', name, '--owner', 'ben', '--purpose', 'Carries letters')
+    this.lanyard('grant', 'put', name, 'read-mail', '--upstream', 'mail', '--action', 'read')
+    const { api_key } = JSON.parse(this.lanyard('credential', 'add', name, '--api-key', '-o', 'json')) as { api_key: string }
+    const id = `spiffe://lanyard.local/agent/${name}`
+    const ask = async (path: string, init: RequestInit) => {
+      const reply = await fetch(this.direct + path, { method: 'POST', ...init })
+      if (!reply.ok) throw new Error(`${path}: ${reply.status} ${await reply.text()}`)
+      return (await reply.json()) as Record<string, string>
+    }
+    const basic = Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(api_key)}`).toString('base64')
+    const token = await ask('/oauth/token', { headers: { Authorization: `Basic ${basic}` }, body: new URLSearchParams({ grant_type: 'client_credentials', resource: this.direct }) })
+    const made = await ask('/v1/tasks', { headers: { Authorization: `Bearer ${token.access_token}`, 'Content-Type': 'application/json' }, body: JSON.stringify({ on: person, purpose, scope: [{ upstream: 'mail', actions: ['read'] }], budget: { calls: 3 } }) })
+    return made.id!
   }
 
   /** away stops the control plane, and gives what starts it again. */

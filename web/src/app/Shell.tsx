@@ -6,6 +6,7 @@ import {
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { Link, Outlet, useNavigate, useRouterState, useSearch } from '@tanstack/react-router'
 import { lazy, Suspense, useEffect } from 'react'
+import { apiBase } from '../api/client'
 import { home } from '../api/queries'
 import type { Me } from '../api/types'
 import { Failure, Waiting } from '../parts/States'
@@ -129,6 +130,10 @@ function PersonMenu({ me }: { me: Me }) {
     ['auto', 'As the system', IconDeviceDesktop],
   ] as const
   const out = useMutation({ mutationFn: signOut })
+  useEffect(() => {
+    // The pages without script read it.
+    document.cookie = `lanyard-colours=${colorScheme}; path=${apiBase.pathname}; max-age=${colorScheme === 'auto' ? 0 : 31_536_000}; samesite=lax`
+  }, [colorScheme])
   return (
     <Menu position="bottom-end" width={240} withinPortal>
       <Menu.Target>
