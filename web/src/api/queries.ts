@@ -71,6 +71,7 @@ export const actions = (n: string) => queryOptions({ queryKey: ['actions', n], q
 export const offer = (n: string, on: boolean) =>
   queryOptions({ queryKey: ['offer', n], enabled: on, retry: false, queryFn: () => got(GET('/v1/upstreams/{name}/offer', name(n))) })
 export const accounts = (n: string) => queryOptions({ queryKey: ['accounts', n], queryFn: () => got(GET('/v1/upstreams/{name}/accounts', name(n))) })
+export const packs = queryOptions({ queryKey: ['packs'], staleTime: Infinity, queryFn: () => got(GET('/v1/packs')) })
 export const guardrails = queryOptions({ queryKey: ['guardrails'], queryFn: () => got(GET('/v1/guardrails')) })
 export const gateways = queryOptions({ queryKey: ['gateways'], queryFn: () => got(GET('/v1/gateways')), refetchInterval: 5_000 })
 export const approvals = (state: string) =>

@@ -11,6 +11,7 @@ import { Code } from '../parts/bits'
 import { Await, Failure, unread } from '../parts/States'
 import { may as says } from '../parts/words'
 import { GrantForm } from '../policy/GrantForm'
+import { Packs } from '../policy/Packs'
 import { FirstCall } from './FirstCall'
 import { Step } from './Step'
 
@@ -95,7 +96,14 @@ function Made({ name }: { name: string }) {
               {grants.length > 0 ? (
                 <Stack gap={4}>{grants.map((g) => <Text key={g.id}>{says(g)}</Text>)}</Stack>
               ) : (
-                <GrantForm identity={name} />
+                <Tabs defaultValue="pack" keepMounted={false}>
+                  <Tabs.List mb="md">
+                    <Tabs.Tab value="pack">By what it is for</Tabs.Tab>
+                    <Tabs.Tab value="grant">By a grant of its own</Tabs.Tab>
+                  </Tabs.List>
+                  <Tabs.Panel value="pack"><Packs identity={name} had={grants} /></Tabs.Panel>
+                  <Tabs.Panel value="grant"><GrantForm identity={name} /></Tabs.Panel>
+                </Tabs>
               )}
             </Step>
             {keyed && upstream && (

@@ -16,12 +16,19 @@ export function who(i: Pick<Identity, 'name' | 'kind' | 'owner' | 'owner_name' |
   return `${i.name} is ${kind} of ${i.owner_name || i.owner} in ${i.environment}${started}. ${purpose}${/[.!?]$/.test(purpose) ? '' : '.'}`
 }
 
-const means: Record<string, string> = { read: 'read anything', write: 'write anything', delete: 'delete anything', admin: 'change who may do what' }
+const means: Record<string, string> = {
+  read: 'read anything', write: 'write anything', delete: 'delete anything', admin: 'change who may do what',
+  'mail.read': 'read mail', 'mail.search': 'search mail', 'mail.draft': 'write drafts', 'mail.send': 'send mail', 'mail.label': 'label mail', 'mail.delete': 'delete mail', 'mail.rule': 'change rules of mail',
+  'file.read': 'read files', 'file.list': 'list files', 'file.write': 'write files', 'file.share': 'share files', 'file.export': 'export files', 'file.delete': 'delete files',
+  'event.read': 'read events', 'event.create': 'make events', 'event.update': 'change events', 'event.invite': 'invite people', 'event.delete': 'delete events',
+}
+/** does says a class, an action or a word for actions as something that is done. */
+export const does = (a: string) => means[a] ?? `do ${a}`
 
 /** may says a grant in plain words. */
 export function may(g: Pick<Grant, 'upstream' | 'actions' | 'resources' | 'conditions' | 'approve' | 'fresh' | 'only_for_others' | 'plain'>): string {
   if (!g.plain && !g.actions?.length) return `On ${g.upstream}: what its Cedar says`
-  const actions = (g.actions ?? []).map((a) => means[a] ?? `do ${a}`)
+  const actions = (g.actions ?? []).map(does)
   let s = `May ${list(actions)} on ${g.upstream}`
   if (g.resources?.length) s += `, at ${list(g.resources)} only`
   const conditions = Object.entries(g.conditions ?? {}).map(([arg, c]) => {
