@@ -2,7 +2,7 @@ import { defineConfig, devices } from '@playwright/test'
 
 // The browser is Debian's, as in test/e2e; nothing is downloaded.
 const launchOptions = { executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] }
-const phone = { ...devices['Pixel 7'], defaultBrowserType: undefined }
+const phone = { ...devices['Pixel 7'], defaultBrowserType: undefined, viewport: { width: 360, height: 740 }, deviceScaleFactor: 2 } // the narrowest that people have
 
 export default defineConfig({
   testDir: './test',

@@ -12,6 +12,7 @@ import type { Me } from '../api/types'
 import { Failure, Waiting } from '../parts/States'
 import { plain } from '../parts/Shown'
 import { Mark } from '../parts/Mark'
+import { Away } from './Away'
 import { arrives, Signed, signOut, useSession } from './session'
 
 const Cord = lazy(() => import('../cord/Cord'))
@@ -86,6 +87,7 @@ function Frame({ me }: { me: Me }) {
         ))}
       </AppShell.Navbar>
       <AppShell.Main>
+        <Away />
         <main className="main" id="main" tabIndex={-1} style={{ outline: 'none' }}>
           <Outlet />
         </main>
