@@ -54,8 +54,8 @@ function Row({ a }: { a: ApprovalView }) {
       <div style={{ display: 'grid', gridTemplateColumns: 'minmax(0,1fr) auto', gap: 12, alignItems: 'center' }}>
         <div style={{ minWidth: 0 }}>
           <div style={{ display: 'flex', gap: 8, alignItems: 'center', flexWrap: 'wrap' }}>
-            <b style={{ fontWeight: 600 }}><Shown text={short(a.identity)} most={60} /></b>
-            <span>wants to <span className="mono"><Shown text={a.action} most={100} /></span> on {plain(a.upstream, 40)}</span>
+            <b style={{ fontWeight: 600 }}><Shown text={short(a.identity)} most={60} link /></b>
+            <span>wants to <span className="mono"><Shown text={a.action} most={100} link /></span> on {plain(a.upstream, 40)}</span>
             <Class of={a.class} />
           </div>
           <div className="dim clip" style={{ fontSize: 12.5 }}>
