@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 	"html/template"
@@ -38,6 +39,15 @@ var Style = func() []byte {
 	}
 	return b
 }()
+
+// StyleIn is what they look like in the colours that a person chose in the console, light or dark; in those of their system otherwise.
+func StyleIn(colours string) []byte {
+	dark, ok := map[string]string{"light": "not all", "dark": "all"}[colours]
+	if !ok {
+		return Style
+	}
+	return bytes.Replace(Style, []byte("@media (prefers-color-scheme: dark)"), []byte("@media "+dark), 1)
+}
 
 // days says 7d as people do.
 func days(s string) string {

@@ -255,6 +255,7 @@ type UpstreamView struct {
 	Actions     int    `json:"actions" doc:"How many actions it has"`
 	Secret      bool   `json:"credential" doc:"The gateway has a credential for it"`
 	SignIn      string `json:"sign_in,omitempty" doc:"Where owners connect their account there"`
+	Down        bool   `json:"down,omitempty" doc:"It is cut off, or nothing came of its last three requests"`
 }
 
 // Offer is GET /v1/upstreams/{name}/offer. Both are catalogues of the upstream's family.
@@ -297,12 +298,14 @@ type GrantInput struct {
 	Fresh      string                      `json:"fresh,omitempty" doc:"And how long ago they may have signed in" example:"5m" maxLength:"16"`
 	Layers     *layer.Layers               `json:"layers,omitempty" doc:"What of a mailbox, a drive or a calendar is seen, and who is written to"`
 	Until      string                      `json:"until,omitempty" doc:"Its end; default the identity's expiry" example:"2027-01-31" maxLength:"64"`
+	Was        json.RawMessage             `json:"was,omitempty" doc:"What it was when it was read, as it was given then, or null for none: refused if it is otherwise by now. Left out, whatever is there is replaced"`
 }
 
 // GuardrailInput is PUT /v1/guardrails/{guardrail}.
 type GuardrailInput struct {
-	Description string `json:"description,omitempty" doc:"One sentence, shown to who is refused" maxLength:"500"`
-	Cedar       string `json:"cedar" doc:"forbid(...)" minLength:"1" maxLength:"65536"`
+	Description string          `json:"description,omitempty" doc:"One sentence, shown to who is refused" maxLength:"500"`
+	Cedar       string          `json:"cedar" doc:"forbid(...)" minLength:"1" maxLength:"65536"`
+	Was         json.RawMessage `json:"was,omitempty" doc:"What it was when it was read, as it was given then, or null for none: refused if it is otherwise by now. Left out, whatever is there is replaced"`
 }
 
 // ApplyRequest is POST /v1/apply. What manifest.References names is in Attachments and Secrets.

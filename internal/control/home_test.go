@@ -40,6 +40,7 @@ func TestHome(t *testing.T) {
 	want := func(what, session string, want Home) {
 		t.Helper()
 		var got Home
+		var since time.Time
 		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			status, answer := 0, ""
 			if session == "" {
@@ -50,12 +51,30 @@ func TestHome(t *testing.T) {
 			if err := json.Unmarshal([]byte(answer), &got); err != nil || status != 200 {
 				t.Fatal(status, answer)
 			}
+			since, got.Since = got.Since, time.Time{}
 			if got == want || time.Now().After(end) {
 				break
 			}
 		}
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+		// The lists that the numbers lead to have so many in them.
+		for query, n := range map[string]int{"": want.Today.Requests, "&outcome=refused": want.Today.Refused} {
+			if query == "" {
+				query = "&outcome=ended"
+			}
+			var list Page[Entry]
+			path := "/v1/ledger/events?limit=1000&type=request&by=identity&since=" + since.Format(time.RFC3339) + query
+			status, answer := 0, ""
+			if session == "" {
+				status, answer = p.ask("GET", path, "")
+			} else {
+				status, answer = p.visit(session, "GET", path, "")
+			}
+			if err := json.Unmarshal([]byte(answer), &list); err != nil || status != 200 || len(list.Items) != n {
+				t.Errorf("%s: %s has %d events, want %d: %d %v", what, query, len(list.Items), n, status, err)
+			}
 		}
 	}
 	want("everything", "", Home{Expiring: 1, Odd: 1, Today: Today{59, 20, 2}, Down: 1})

@@ -27,7 +27,8 @@ type EventQuery struct {
 	Action   string `query:"action" doc:"Exact, or with a trailing *" maxLength:"512"`
 	Class    string `query:"class" enum:"read,write,delete,admin"`
 	Type     string `query:"type" doc:"As in request, identity.kill; a noun selects all of its kind" maxLength:"64"`
-	Outcome  string `query:"outcome" enum:"allowed,refused,failed,pending"`
+	Outcome  string `query:"outcome" doc:"ended is any but pending: of a request that is recorded before it goes on, the end alone" enum:"allowed,refused,failed,pending,ended"`
+	By       string `query:"by" doc:"identity: what identities did, and no person, stranger or Lanyard itself" enum:"identity"`
 	Task     string `query:"task" doc:"Under this task, or about it" maxLength:"64"`
 	Text     string `query:"text" doc:"Anywhere in the event" maxLength:"256"`
 	Since    string `query:"since" doc:"RFC 3339, a date, or how long ago: 90m, 12h, 7d" maxLength:"64"`
@@ -35,7 +36,7 @@ type EventQuery struct {
 }
 
 func (q *EventQuery) query(p *Plane) (l ledger.Query, err error) {
-	l = ledger.Query{Identity: q.Identity, Owner: q.Owner, Upstream: q.Upstream, Action: q.Action, Class: q.Class, Type: q.Type, Outcome: ledger.Outcome(q.Outcome), Task: q.Task, Text: q.Text}
+	l = ledger.Query{Identity: q.Identity, Owner: q.Owner, Upstream: q.Upstream, Action: q.Action, Class: q.Class, Type: q.Type, Outcome: ledger.Outcome(q.Outcome), By: q.By, Task: q.Task, Text: q.Text}
 	if l.Since, err = sinceOrUntil(q.Since, p.Now()); err == nil {
 		l.Until, err = sinceOrUntil(q.Until, p.Now())
 	}

@@ -336,6 +336,9 @@ func (p *Plane) identityRoutes(api door) {
 			return Changed{}, invalid("until: " + err.Error())
 		}
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
+			if err := sameGrant(c, in.Name, in.Part, b.Was); err != nil {
+				return err
+			}
 			_, _, err := c.PutGrant(in.Name, in.Part, grantOf(b), until)
 			return err
 		})
@@ -377,7 +380,7 @@ func (p *Plane) upstreamView(tx *store.Tx, who *Caller, u policy.Upstream) (Upst
 			}
 		}
 	}
-	v := UpstreamView{Upstream: u, Description: string(u.Description), Audience: p.GatewayURL + "/" + u.Name}
+	v := UpstreamView{Upstream: u, Description: string(u.Description), Audience: p.GatewayURL + "/" + u.Name, Down: p.down(u)}
 	if len(u.Description) > 2000 {
 		v.Description = fmt.Sprintf("%d bytes", len(u.Description))
 	}
@@ -508,6 +511,9 @@ func (p *Plane) guardrailRoutes(api door) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			old, err := c.Guardrail(in.Name)
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			if err := same("guardrail "+in.Name, in.Body.Was, old, err, func(*policy.Guardrail) {}); err != nil {
 				return err
 			}
 			_, err = c.PutGuardrail(policy.Guardrail{ID: in.Name, Description: in.Body.Description, Cedar: in.Body.Cedar, Set: old.Set})

@@ -117,15 +117,20 @@ func (d *day) hour(e ledger.Event) {
 	}
 }
 
+// tallied is when the hours begin that a sum at that moment is of.
+func tallied(now time.Time) time.Time {
+	return time.Unix((now.Unix()/3600-hoursKept+1)*3600, 0).UTC()
+}
+
 // today sums up, for these owners or, with nil, for all, and counts who behaved oddly.
 func (t *tally) today(now time.Time, only []identity.OwnerID) (sum Today, odd int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	since := now.Unix()/3600 - hoursKept
+	first := tallied(now).Unix() / 3600
 	for who, d := range t.of {
 		requests, refused := 0, 0
 		for _, h := range d.hours {
-			if h.at > since {
+			if h.at >= first {
 				requests, refused = requests+h.requests, refused+h.refused
 			}
 		}

@@ -93,6 +93,9 @@ func plain(s string) bool {
 
 // May reports whether q may select one of the events.
 func (s Sieve) May(q Query) bool {
+	if q.Outcome == Ended { // which is no event's own
+		q.Outcome = ""
+	}
 	for _, is := range []struct {
 		kind  byte
 		value string

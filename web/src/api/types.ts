@@ -34,15 +34,7 @@ export type Me = {
   session: { method: string; began: string; expires: string }
 }
 
-export type HomeView = {
-  approvals: number
-  expiring: number
-  ownerless: number
-  unused: number
-  odd: number
-  today: { requests: number; refused: number; identities: number }
-  upstreams_down: number
-}
+export type HomeView = Schemas['Home']
 
 /** One event as it is recorded: OCSF, with what OCSF has no word for under unmapped. */
 export type Leaf = {

@@ -5,7 +5,7 @@ import { ask, type Trouble } from '../api/client'
 import { owners, useChange } from '../api/queries'
 import type { BulkDo, BulkRequest, BulkResult, IdentityQuery } from '../api/types'
 import { Shown } from '../parts/Shown'
-import { Failure } from '../parts/States'
+import { Failure, unread } from '../parts/States'
 import { count, short } from '../parts/words'
 
 const what: Record<BulkDo, string> = { suspend: 'Suspend', resume: 'Resume', extend: 'Extend', transfer: 'Hand over', kill: 'Pull the cord on' }
@@ -42,7 +42,8 @@ function Confirm({ doing, target, onClose, onDone }: { doing: BulkDo; target: Pi
   const [reason, setReason] = useState('')
   const [owner, setOwner] = useState<string | null>(null)
   const [expires, setExpires] = useState('90d')
-  const people = useQuery({ ...owners, enabled: doing === 'transfer' }).data?.items ?? []
+  const everybody = useQuery({ ...owners, enabled: doing === 'transfer' })
+  const people = everybody.data?.items ?? []
   const body = (preview: boolean): BulkRequest => ({
     do: doing,
     ...target,
@@ -64,7 +65,7 @@ function Confirm({ doing, target, onClose, onDone }: { doing: BulkDo; target: Pi
         {!done && (
           <>
             {doing === 'transfer' && (
-              <Select label="To whom?" searchable data={people.filter((o) => o.state !== 'gone').map((o) => ({ value: o.id, label: o.name || o.id }))} value={owner} onChange={(v) => (setOwner(v), look.reset())} required />
+              <Select label="To whom?" searchable limit={200} error={unread(everybody)} data={people.filter((o) => o.state !== 'gone').map((o) => ({ value: o.id, label: o.name || o.id }))} value={owner} onChange={(v) => (setOwner(v), look.reset())} required />
             )}
             {doing === 'extend' && <TextInput label="Until when?" description="90d, or a date such as 2027-03-31" value={expires} onChange={(e) => (setExpires(e.currentTarget.value), look.reset())} required />}
             <TextInput label="Why?" description="For the record" value={reason} onChange={(e) => setReason(e.currentTarget.value)} required maxLength={500} data-autofocus />

@@ -11,17 +11,18 @@ import { Bulk } from '../identities/Bulk'
 import { Rows } from '../identities/Rows'
 import { Views } from '../identities/Views'
 import { Card, Head } from '../parts/bits'
-import { Await, Empty, Failure } from '../parts/States'
+import { plain } from '../parts/Shown'
+import { Await, Empty, Failure, unread } from '../parts/States'
 
 const route = getRouteApi('/identities')
 const page = 100
 
 export default function Identities() {
-  const q = route.useSearch() as IdentityQuery
+  const { cord: _, ...q } = route.useSearch() as IdentityQuery & { cord?: string }
   const navigate = route.useNavigate()
   const may = useMay()
   const set = (change: Partial<IdentityQuery>, replace = false) =>
-    void navigate({ replace, search: (was) => Object.fromEntries(Object.entries({ ...was, ...change }).filter(([, v]) => v)) as typeof was })
+    void navigate({ replace, search: ({ cord: _, ...was }) => Object.fromEntries(Object.entries({ ...was, ...change }).filter(([, v]) => v)) as typeof was })
   const [chosen, setChosen] = useState<Record<string, true>>({})
   const list = useInfiniteQuery({
     queryKey: ['identities', q],
@@ -34,7 +35,8 @@ export default function Identities() {
   const items = useMemo(() => list.data?.pages.flatMap((p) => p.items ?? []) ?? [], [list.data])
   const first = list.data?.pages[0]
   const total = first && `${first.total.toLocaleString()}${first.more ? ' or more' : ''}`
-  const people = useQuery(owners).data?.items ?? []
+  const everybody = useQuery(owners)
+  const people = everybody.data?.items ?? []
   const filtered = Object.entries(q).some(([k, v]) => k !== 'sort' && v)
   const picked = Object.keys(chosen).filter((k) => chosen[k])
   const key = JSON.stringify(q)
@@ -61,7 +63,7 @@ export default function Identities() {
         <Search value={q.q ?? ''} onChange={(v) => set({ q: v || undefined }, true)} />
         <Pick label="State" value={q.state} data={['active', 'pending', 'suspended', 'killed', 'expired', 'retired']} onChange={(state) => set({ state })} />
         <Pick label="Kind" value={q.kind} data={['agent', 'service', 'bot', 'api_key', 'oauth_client']} onChange={(kind) => set({ kind })} />
-        <Pick label="Owner" value={q.owner} data={people.slice(0, 500).map((o) => ({ value: o.id, label: (o.name || o.id).slice(0, 60) }))} onChange={(owner) => set({ owner })} search />
+        <Pick label="Owner" value={q.owner} data={people.map((o) => ({ value: o.id, label: plain(o.name || o.id, 60) }))} error={unread(everybody)} onChange={(owner) => set({ owner })} search />
         <Pick
           label="Needs"
           value={q.needs}
@@ -137,7 +139,7 @@ function Search({ value, onChange }: { value: string; onChange: (v: string) => v
   )
 }
 
-function Pick({ label, value, data, onChange, search = false }: { label: string; value?: string; data: (string | { value: string; label: string })[]; onChange: (v: string | undefined) => void; search?: boolean }) {
+function Pick({ label, value, data, onChange, search = false, error }: { label: string; error?: string; value?: string; data: (string | { value: string; label: string })[]; onChange: (v: string | undefined) => void; search?: boolean }) {
   return (
     <Select
       aria-label={label}
@@ -147,6 +149,8 @@ function Pick({ label, value, data, onChange, search = false }: { label: string;
       onChange={(v) => onChange(v ?? undefined)}
       clearable
       searchable={search}
+      limit={200}
+      error={error}
       clearButtonProps={{ 'aria-label': `Any ${label.toLowerCase()}` }}
       w={label === 'Owner' || label === 'Needs' ? 160 : 128}
     />
