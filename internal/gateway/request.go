@@ -90,6 +90,7 @@ type state struct {
 	cut     atomic.Bool
 
 	passage
+	holding holding
 }
 
 func newRequest(g *Gateway) *request {
@@ -109,6 +110,7 @@ func (r *request) begin(w http.ResponseWriter, in *http.Request) {
 
 // end forgets the request. Nobody holds r any more: it has left the list of running ones.
 func (r *request) end() {
+	r.letGo()
 	r.clear()
 	r.g.requests.Put(r)
 }

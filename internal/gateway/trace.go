@@ -172,22 +172,26 @@ func (r *request) hears(res *http.Response) {
 		tell(connector.Told{})
 		return
 	}
-	res.Body = &heard{ReadCloser: res.Body, tell: tell, left: res.ContentLength}
+	res.Body = &heard{ReadCloser: res.Body, tell: tell, left: res.ContentLength, holds: r.holds}
 }
 
 // heard is a body that is noted when all of it was read, before the last of it goes on.
 type heard struct {
 	io.ReadCloser
-	tell func(connector.Told)
-	text []byte
-	left int64 // bytes to come; below 0: nobody knows
-	cut  bool
-	said bool
+	tell  func(connector.Told)
+	holds func(int64) error
+	text  []byte
+	left  int64 // bytes to come; below 0: nobody knows
+	cut   bool
+	said  bool
 }
 
 func (h *heard) Read(p []byte) (int, error) {
 	n, err := h.ReadCloser.Read(p)
 	keep := min(n, maxHeard-len(h.text))
+	if h.said || h.holds(int64(keep)) != nil {
+		keep = 0
+	}
 	h.text, h.cut = append(h.text, p[:keep]...), h.cut || keep < n
 	if h.left -= int64(n); !h.said && (err != nil || h.left == 0 || h.cut) {
 		h.said = true

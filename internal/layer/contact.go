@@ -83,6 +83,9 @@ func (c *contacts) have(address string) bool {
 // form that is looked up (punycode), and nothing that only looks like it. "" is what is none.
 func canonical(s string) string {
 	at := strings.LastIndexByte(s, '@')
+	if at > 0 && len(s) <= 320 && plainLocal(s[:at]) && plainDomain(s[at+1:]) {
+		return s
+	}
 	if at <= 0 || len(s) > 320 || strings.ContainsFunc(s, unseen) {
 		return ""
 	}
@@ -102,11 +105,43 @@ var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainNa
 
 func canonicalDomain(s string) string {
 	s = strings.TrimSuffix(s, ".")
+	if plainDomain(s) {
+		return s
+	}
 	d, err := domains.ToASCII(s)
 	if err != nil || d == "" || len(d) > 253 || strings.HasPrefix(d, ".") || strings.Contains(d, "..") {
 		return ""
 	}
 	return d
+}
+
+// plainLocal reports whether s is of small letters, digits and what mostly stands between them.
+func plainLocal(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && !digit(c) && c != '.' && c != '-' && c != '_' && c != '+' {
+			return false
+		}
+	}
+	return true
+}
+
+// plainDomain reports whether s is a domain in the form that is looked up, which most are: labels of small letters, digits and hyphens.
+func plainDomain(s string) bool {
+	from := 0
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && s[i] != '.' {
+			if c := s[i]; (c < 'a' || c > 'z') && !digit(c) && c != '-' {
+				return false
+			}
+			continue
+		}
+		l := s[from:i]
+		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || len(l) > 3 && l[2:4] == "--" {
+			return false
+		}
+		from = i + 1
+	}
+	return len(s) <= 253
 }
 
 // Domain is the domain of an address, in the form that it is looked up; "" of what is none.

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 
@@ -202,18 +203,12 @@ func (a api) MaxBody(r *connector.Request) int64 {
 }
 
 func (a api) Admit(r *connector.Request, call policy.Call, u connector.Under) error {
-	d, call, err := located(call, u)
-	if err != nil {
-		return err
-	}
+	d, call := located(call, u)
 	return d.Admit(r, call, u)
 }
 
 func (a api) Reveal(r *connector.Request, call policy.Call, u connector.Under, kind string, reply []byte) ([]byte, string, error) {
-	d, call, err := located(call, u)
-	if err != nil {
-		return nil, "", err
-	}
+	d, call := located(call, u)
 	return d.Reveal(r, call, u, kind, reply)
 }
 
@@ -238,26 +233,41 @@ func base(call policy.Call) string {
 var folders = map[string]string{"inbox": "inbox", "sent": "sentitems", "drafts": "drafts", "trash": "deleteditems", "spam": "junkemail", "archive": "archive"}
 
 // located is the call with its base, and the dialect of a mailbox in which the folders that the
-// layers name are known by their ids.
-func located(call policy.Call, u connector.Under) (d *dialectOf, _ policy.Call, err error) {
+// layers name are known by their ids. They are asked for when the first mail is judged.
+func located(call policy.Call, u connector.Under) (*dialectOf, policy.Call) {
 	call.Arguments = maps.Clone(call.Arguments)
 	if call.Arguments == nil {
 		call.Arguments = map[string]any{}
 	}
 	call.Arguments["base"] = base(call)
-	copied := *dialect
-	d = &copied
-	if u.Look == nil || d.Of[call.Action].Kind != layer.Mail {
-		return d, call, nil
+	if u.Look == nil || dialect.Of[call.Action].Kind != layer.Mail {
+		return dialect, call
 	}
+	d := *dialect
+	known := sync.OnceValue(func() map[string]string { return labels(call, u) })
+	d.Item = func(k layer.Kind, o map[string]any, call policy.Call) layer.Item {
+		it := item(k, o, call)
+		if l, ok := known()[text(o["parentFolderId"])]; ok {
+			it.Labels = append(it.Labels, l)
+		}
+		return it
+	}
+	return &d, call
+}
+
+// labels are the folders that the layers name, by id. Those that every mailbox has keep theirs.
+func labels(call policy.Call, u connector.Under) map[string]string {
 	known := map[string]string{}
 	for _, r := range u.Rules {
 		for _, l := range r.Within.Labels {
-			name := l
+			name, look := l, u.Look
 			if n := folders[strings.ToLower(l)]; n != "" {
 				name = n
+				if u.Fixed != nil {
+					look = u.Fixed
+				}
 			}
-			if _, reply, err := u.Look(base(call) + "/mailFolders/" + url.PathEscape(name) + "?%24select=id"); err == nil {
+			if _, reply, err := look(base(call) + "/mailFolders/" + url.PathEscape(name) + "?%24select=id"); err == nil {
 				var o struct {
 					ID string `json:"id"`
 				}
@@ -267,12 +277,5 @@ func located(call policy.Call, u connector.Under) (d *dialectOf, _ policy.Call, 
 			}
 		}
 	}
-	d.Item = func(k layer.Kind, o map[string]any, call policy.Call) layer.Item {
-		it := item(k, o, call)
-		if l, ok := known[text(o["parentFolderId"])]; ok {
-			it.Labels = append(it.Labels, l)
-		}
-		return it
-	}
-	return d, call, nil
+	return known
 }
