@@ -185,12 +185,38 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 	}
 	call, err := a.Table.Recognise(r)
 	if err == nil {
+		err = ids(call)
+	}
+	if err != nil {
+		call = policy.Call{}
+	} else {
 		err = dialect.Read(r, &call)
 	}
 	if err != nil && strings.HasSuffix(r.Path, "/$batch") {
 		err = fmt.Errorf("%w: a batch holds many calls, and each must be decided alone; send them one by one", connector.ErrUnrecognised)
 	}
 	return call, err
+}
+
+// ids refuses what is no id where one stands: Graph would run it as a function (delta, microsoft.graph.delta()), or take it for
+// a part ($value), a key (('AAMk')) or a path (root:).
+func ids(call policy.Call) error {
+	for name, v := range call.Arguments {
+		s, _ := v.(string)
+		switch {
+		case name == "q" && strings.Contains(strings.ReplaceAll(s, "''", ""), "'"):
+			return fmt.Errorf("%w: an apostrophe in q is written twice", connector.ErrUnrecognised)
+		case !strings.HasSuffix(name, "-id"):
+			continue
+		}
+		plain := func(c rune) bool {
+			return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("!@._=+~-", c) || name == "user-id" && (c == '#' || c == '\'')
+		}
+		if lower := strings.ToLower(s); lower == "delta" || strings.HasPrefix(lower, "microsoft.graph.") || strings.ContainsFunc(s, func(c rune) bool { return !plain(c) }) {
+			return fmt.Errorf("%w: %.60q is no id; functions of Graph, and other ways to name something, are not let through", connector.ErrUnrecognised, s)
+		}
+	}
+	return nil
 }
 
 // MaxBody is that of a request whose body says more than its first line.
