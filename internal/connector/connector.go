@@ -134,6 +134,13 @@ type Lister interface {
 // like), to what differs in their definitions from what was approved; "" is nothing.
 type Offers map[string]string
 
+// Linker is a Connector of upstreams whose replies say by addresses of theirs where there is more.
+type Linker interface {
+	Connector
+	// Links are ends of names of the members in the reply to call, which is JSON, that hold such addresses.
+	Links(call policy.Call) []string
+}
+
 // Checker is a Connector whose replies say which request they answer, and in which an
 // upstream may ask something of its client.
 type Checker interface {

@@ -38,6 +38,9 @@ func (r *request) inspect(res *http.Response) error {
 			return err
 		}
 	}
+	if err := r.links(res); err != nil {
+		return err
+	}
 	if _, checked := r.backend.connector.(connector.Checker); !checked {
 		r.hears(res)
 	}

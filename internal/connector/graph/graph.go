@@ -173,6 +173,7 @@ type api struct{ *connector.Table }
 var (
 	_ connector.BodyReader = api{}
 	_ connector.Layered    = api{}
+	_ connector.Linker     = api{}
 )
 
 func (a api) Actions() []policy.Action { return dialect.Actions(a.Table.Actions()) }
@@ -226,6 +227,14 @@ func (a api) MaxBody(r *connector.Request) int64 {
 		return 0
 	}
 	return dialect.MaxBody(call.Action)
+}
+
+// Links are those to the next page, and to what changes later.
+func (a api) Links(call policy.Call) []string {
+	if dialect.Of[call.Action].List == "" && !strings.HasSuffix(call.Action, ".list") {
+		return nil
+	}
+	return []string{"@odata.nextLink", "@odata.deltaLink"}
 }
 
 func (a api) Admit(r *connector.Request, call policy.Call, u connector.Under) error {
