@@ -87,6 +87,16 @@ type Layered interface {
 	Reveal(r *Request, call policy.Call, under Under, contentType string, reply []byte) ([]byte, string, error)
 }
 
+// Completer is a Connector of which some requests send something by its name alone, which may be another by the
+// time that it goes out.
+type Completer interface {
+	Connector
+	// Names reports whether call sends something that it does not say.
+	Names(call policy.Call) bool
+	// Complete returns the body of such a request that says what it sends, as look brings it.
+	Complete(r *Request, call policy.Call, look Look) ([]byte, error)
+}
+
 // Under is what a request and its reply are held against.
 type Under struct {
 	Rules []*layer.Rules

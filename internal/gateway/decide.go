@@ -18,6 +18,13 @@ import (
 func (g *Gateway) decide(r *request) error {
 	g.traced(r)
 	d, err := g.judge(r.claims, r.own(r.call, r.backend.upstream, r.start), &r.sets)
+	if err == nil && (d.Ask != nil || d.Allow && (len(d.Layers) > 0 || r.facts != nil)) { // more than its name decides
+		var more bool
+		if more, err = g.complete(r); more && err == nil {
+			g.traced(r)
+			d, err = g.judge(r.claims, r.own(r.call, r.backend.upstream, r.start), &r.sets)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -176,14 +177,24 @@ func (r *request) uncompressed(res *http.Response, n int64, read func(io.Reader,
 	return b, nil
 }
 
+// context ends with r at the latest.
+func (r *request) context() context.Context {
+	if r.ctx != nil {
+		return r.ctx
+	}
+	return r.in.Context()
+}
+
 // look asks the upstream about something, with the credential that the request itself goes with.
-func (r *request) look(target string) (string, []byte, error) {
+func (r *request) look(target string) (string, []byte, error) { return r.lookAt(target, maxLooked) }
+
+func (r *request) lookAt(target string, most int64) (string, []byte, error) {
 	u := r.backend.base
 	u.Path, u.RawPath, u.RawQuery, u.Opaque = "", "", "", r.backend.prefix+target
 	h := http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"identity"}, "User-Agent": nil}
 	r.setTold(h)
 	setSecret(h, r.secret)
-	out := (&http.Request{Method: http.MethodGet, URL: &u, Host: u.Host, Header: h}).WithContext(r.ctx)
+	out := (&http.Request{Method: http.MethodGet, URL: &u, Host: u.Host, Header: h}).WithContext(r.context())
 	res, err := r.backend.transport.RoundTrip(out)
 	if err != nil {
 		return "", nil, fmt.Errorf("%s could not be asked about it", r.name)
@@ -195,6 +206,6 @@ func (r *request) look(target string) (string, []byte, error) {
 		}
 		return "", nil, fmt.Errorf("%s does not say what it is about (status %d)", r.name, res.StatusCode)
 	}
-	b, err := r.uncompressed(res, maxLooked, func(body io.Reader, n int64) ([]byte, error) { return r.whole(body, n, nil) })
+	b, err := r.uncompressed(res, most, func(body io.Reader, n int64) ([]byte, error) { return r.whole(body, n, nil) })
 	return res.Header.Get("Content-Type"), b, err
 }

@@ -214,21 +214,20 @@ func (p *Postbox) draft(r *http.Request) (any, error) {
 	return object{"id": l.id(), "message": m}, err
 }
 
-// sendDraft sends a draft as it is kept. One that is changed on its way is another request.
+// sendDraft sends a draft: as it is kept, or as the request says that it is to be.
 func (p *Postbox) sendDraft(r *http.Request) (any, error) {
 	raw, id, err := letter(r)
 	if err != nil {
 		return nil, err
 	}
-	if len(raw) > 0 {
-		return nil, invalid("a draft is sent as it is: give its id alone")
-	}
 	l, err := p.findDraft(id, true)
 	if err != nil {
 		return nil, err
 	}
-	if _, raw, err = p.fetch(l, false); err != nil {
-		return nil, err
+	if len(raw) == 0 {
+		if _, raw, err = p.fetch(l, false); err != nil {
+			return nil, err
+		}
 	}
 	sent, err := p.deliver(raw)
 	if err != nil {

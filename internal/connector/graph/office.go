@@ -454,6 +454,7 @@ func item(k layer.Kind, o office.Object, call policy.Call) layer.Item {
 		_, bcc := o["bccRecipients"]
 		_, reply := o["replyTo"]
 		it.Peopled = (from || o["isDraft"] == true) && to && cc && bcc && reply
+		it.Draft = o["isDraft"] == true
 		it.At, _ = time.Parse(time.RFC3339, text(o["receivedDateTime"]))
 		it.Labels, _ = office.Strings(o["categories"])
 		it.Placed = text(o["parentFolderId"]) != ""
