@@ -150,6 +150,9 @@ func Domain(address string) string {
 	return a[strings.LastIndexByte(a, '@')+1:]
 }
 
+// Bare is an address in the one form that it has; "" of what is none.
+func Bare(address string) string { return canonical(address) }
+
 // Address is an address in the one form that it has; as it is, if it is none.
 func Address(s string) string {
 	if a := canonical(s); a != "" {

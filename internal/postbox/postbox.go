@@ -19,18 +19,21 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/mail"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
 // Config says where the account is. User, Password, Credential, IMAP and SMTP are required.
 type Config struct {
 	IMAP, SMTP     string // host:port
 	User, Password string
-	From           string // its address; default User
+	From           string // its address, kept without a name; default User
 	Security       Security
 	TLS            *tls.Config // nil: the system's authorities
 	Credential     string      // expected as Authorization: Bearer
@@ -74,9 +77,11 @@ func New(c Config) (*Postbox, error) {
 	if c.From == "" {
 		c.From = c.User
 	}
-	if !strings.Contains(c.From, "@") {
+	from, err := mail.ParseAddress(c.From)
+	if err != nil || layer.Bare(from.Address) == "" {
 		return nil, fmt.Errorf("postbox: %q is no address to send from", c.From)
 	}
+	c.From = layer.Bare(from.Address)
 	switch c.Security {
 	case TLS, StartTLS, None:
 	default:

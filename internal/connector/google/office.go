@@ -395,7 +395,7 @@ func item(k layer.Kind, o office.Object, call policy.Call) layer.Item {
 	switch k {
 	case layer.Mail:
 		payload, _ := o["payload"].(office.Object)
-		for _, name := range []string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Resent-From", "Resent-To", "Resent-Cc"} {
+		for _, name := range slices.Concat([]string{"From", "Sender", "Resent-From", "Resent-Sender"}, office.Recipients, office.Answers) {
 			for _, v := range header(payload, name) {
 				it.People = append(it.People, layer.Addresses(v)...)
 			}

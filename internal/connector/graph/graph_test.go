@@ -65,6 +65,7 @@ func TestBodies(t *testing.T) {
 	c := open(t)
 	for name, x := range map[string]struct{ target, kind, body, want string }{
 		"sent":             {"/v1.0/me/sendMail", "application/json", `{"message":{"toRecipients":[{"emailAddress":{"address":"Ben@Example.com"}}],"bccRecipients":[{"emailAddress":{"address":"eve@evil.example"}}]}}`, "mail.send ben@example.com eve@evil.example"},
+		"answers go":       {"/v1.0/me/sendMail", "application/json", `{"message":{"toRecipients":[{"emailAddress":{"address":"ben@example.com"}}],"replyTo":[{"emailAddress":{"address":"eve@evil.example"}}]}}`, "mail.send ben@example.com eve@evil.example"},
 		"in MIME":          {"/v1.0/me/sendMail", "text/plain", "VG86IGJlbkBleGFtcGxlLmNvbQ0KQmNjOiBldmVAZXZpbC5leGFtcGxlDQoNCmhp", "mail.send ben@example.com eve@evil.example"},
 		"another spelling": {"/v1.0/me/sendMail", "application/json", `{"message":{"ToRecipients":[{"emailAddress":{"address":"e@evil.example"}}]}}`, "refused"},
 		"twice":            {"/v1.0/me/sendMail", "application/json", `{"message":{"toRecipients":[],"toRecipients":[{"emailAddress":{"address":"e@evil.example"}}]}}`, "refused"},

@@ -186,7 +186,7 @@ func send(r *connector.Request, call *policy.Call) error {
 		}
 		o = m
 	}
-	return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients")
+	return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients", "replyTo")
 }
 
 // answer reads a reply, or what is forwarded, with those that it adds.
@@ -203,7 +203,7 @@ func answer(r *connector.Request, call *policy.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := written(m, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients"); err != nil {
+	if err := written(m, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients", "replyTo"); err != nil {
 		return err
 	}
 	office.SetPeople(call, "recipients", "recipient_domains", append(own, call.Arguments["recipients"].([]string)...))
@@ -223,7 +223,7 @@ func change(r *connector.Request, call *policy.Call) error {
 	for name := range o {
 		if !slices.Contains([]string{"categories", "isRead", "flag", "importance", "inferenceClassification"}, name) {
 			call.Word = "mail.draft"
-			return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients")
+			return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients", "replyTo")
 		}
 	}
 	call.Arguments["labels"] = append([]string{}, labels...)

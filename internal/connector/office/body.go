@@ -110,6 +110,13 @@ func Base64(s string) ([]byte, error) {
 	return base64.RawStdEncoding.DecodeString(s)
 }
 
+// Recipients and Answers are the headers of a mail that say whom it is for, and where what it brings about goes: the same
+// ones are read in what is sent and in what is shown.
+var (
+	Recipients = []string{"To", "Cc", "Bcc", "Resent-To", "Resent-Cc", "Resent-Bcc", "Apparently-To"}
+	Answers    = []string{"Reply-To", "Mail-Reply-To", "Mail-Followup-To", "Resent-Reply-To", "Disposition-Notification-To", "Return-Receipt-To"}
+)
+
 // SetMail puts what an RFC 5322 message says among the arguments. A message that two readers could
 // read differently is refused.
 func SetMail(call *policy.Call, raw []byte) error {
@@ -121,7 +128,7 @@ func SetMail(call *policy.Call, raw []byte) error {
 		return errors.New("the message cannot be read")
 	}
 	var to []string
-	for _, name := range []string{"To", "Cc", "Bcc", "Resent-To", "Resent-Cc", "Resent-Bcc", "Apparently-To"} {
+	for _, name := range slices.Concat(Recipients, Answers) {
 		for _, v := range m.Header[name] {
 			to = append(to, layer.Addresses(v)...)
 		}
