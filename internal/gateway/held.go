@@ -23,8 +23,15 @@ type holding struct {
 	spare *[]byte      // a reply's
 }
 
-// firstHeld is how much is held of a body before the first of it has come.
-const firstHeld = 1 << 10
+// firstHeld is how much is held of a body before the first of it has come. Up to freeHeld nobody counts: a
+// request that was carried out has its answer, however full it is here.
+const (
+	firstHeld = 1 << 10
+	freeHeld  = 64 << 10
+)
+
+// counted is how much of n bytes counts.
+func counted(n int64) int64 { return max(0, n-freeHeld) }
 
 // holds takes n bytes more into account; below 0 it gives them back.
 func (r *request) holds(n int64) error {
@@ -54,13 +61,13 @@ func (e errLarge) Error() string { return fmt.Sprintf("it has more than %d bytes
 // whole reads all of a body, of at most n bytes, into b, which is taken into account as it grows.
 func (r *request) whole(body io.Reader, n int64, b []byte) ([]byte, error) {
 	b = b[:0]
-	if err := r.holds(int64(cap(b))); err != nil {
+	if err := r.holds(counted(int64(cap(b)))); err != nil {
 		return nil, err
 	}
 	for {
 		if len(b) == cap(b) {
 			more := min(max(firstHeld, 2*int64(cap(b))), n+1)
-			if err := r.holds(more - int64(cap(b))); err != nil {
+			if err := r.holds(counted(more) - counted(int64(cap(b)))); err != nil {
 				return nil, err
 			}
 			b = append(make([]byte, 0, more), b...)

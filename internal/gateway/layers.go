@@ -129,7 +129,7 @@ func (r *request) reveal(res *http.Response) error {
 	case status == http.StatusOK || status == http.StatusCreated || status == http.StatusAccepted:
 		b, err := r.uncompressed(res, maxRevealed, r.reply)
 		if err == nil {
-			err = r.holds(2 * int64(len(b))) // what is read of it, and what is shown
+			err = r.holds(2 * counted(int64(len(b)))) // what is read of it, and what is shown
 		}
 		if err == nil {
 			out, kind, err = c.Reveal(&r.ask, r.call, r.under(r.look), kind, b)
