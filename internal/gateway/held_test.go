@@ -37,7 +37,7 @@ func TestHeldTogether(t *testing.T) {
 	done := make(chan int, 2)
 	go func() { status, _ := send(); done <- status }()
 	<-came
-	if n := w.g.held.now.Load(); n < 200<<10 || n > most {
+	if n := w.g.held.now.Load(); n < 100<<10 || n > most {
 		t.Errorf("%d bytes are held", n)
 	}
 	refused := 0
