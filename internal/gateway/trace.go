@@ -3,8 +3,11 @@ package gateway
 import (
 	"container/list"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,14 +61,14 @@ func (m *memories) get(key string, fresh func() *provenance.Memory) *provenance.
 
 // traced finds what is known of the work that r is of, if any policy that may decide asks for it, and judges
 // r by that.
-func (g *Gateway) traced(r *request) {
+func (g *Gateway) traced(r *request) error {
 	basic := r.backend.basic[r.call.Action]
 	task, known := g.View.Task(r.claims.Task)
 	if basic && r.in.Method != http.MethodGet || !g.traces(r.claims.Chain) && !(known && scopeTraces(task)) { // a stream of a session may bring what was asked for before
-		return
+		return nil
 	}
 	if _, joins := r.backend.connector.(connector.Joiner); joins { // what it asks for is judged where it goes on
-		return
+		return nil
 	}
 	r.memory = g.memories.get(workOf(r.claims.Task, r.claims.Chain), func() *provenance.Memory {
 		if !known {
@@ -80,13 +83,63 @@ func (g *Gateway) traced(r *request) {
 		return m
 	})
 	if basic {
-		return
+		return nil
 	}
-	facts := r.memory.Judge(r.backend.directory, r.backend.tool(r.call.Action), r.call.Texts())
-	if r.ask.Body == nil && r.in.ContentLength != 0 && facts.Effect != provenance.Reads {
-		facts.Unread("The body of the request, which its connector does not read, may say where it goes.")
+	unread, err := r.says()
+	if err != nil {
+		return err
+	}
+	facts := r.memory.Judge(r.backend.directory, r.tool(), r.texts)
+	if unread && facts.Effect != provenance.Reads {
+		facts.Unread("The body of the request, which is not read, may say where it goes.")
 	}
 	r.facts = &facts
+	return nil
+}
+
+// says takes in the texts of r, those of its body among them. unread is that there is one that may say where something goes, and
+// is not understood.
+func (r *request) says() (unread bool, err error) {
+	speaker, speaks := r.backend.connector.(connector.Speaker)
+	carries := speaks && speaker.Carries(r.call)
+	kind, _, _ := mime.ParseMediaType(r.in.Header.Get("Content-Type"))
+	more := false
+	if r.ask.Body == nil && r.in.ContentLength != 0 {
+		plain := kind == "application/json" || strings.HasSuffix(kind, "+json") || kind == "application/x-www-form-urlencoded" || carries && strings.HasPrefix(kind, "text/") && r.in.ContentLength > 0
+		if plain = plain && r.in.ContentLength <= maxPut && r.in.Header["Content-Encoding"] == nil && r.in.Header["Upgrade"] == nil && len(r.in.Trailer) == 0; plain {
+			if r.ask.Body, err = r.read(maxPut); err != nil {
+				return false, err
+			}
+		}
+		more, unread = plain, !plain && !carries
+	}
+	switch {
+	case speaks:
+		r.texts = speaker.Says(&r.ask, r.call)
+	case more && kind == "application/x-www-form-urlencoded":
+		r.texts = r.call.Texts()
+		form, err := url.ParseQuery(string(r.ask.Body))
+		for _, name := range slices.Sorted(maps.Keys(form)) {
+			for _, v := range form[name] {
+				r.texts = append(r.texts, provenance.Argument{Name: name, Value: v})
+			}
+		}
+		unread = err != nil
+	case more:
+		r.texts, err = connector.Texts(r.call.Texts(), "", r.ask.Body)
+		unread = err != nil
+	default:
+		r.texts = r.call.Texts()
+	}
+	return unread, nil
+}
+
+// tool is what r does.
+func (r *request) tool() *provenance.Tool {
+	if t := r.backend.tools[r.call.Action+" "+r.call.Word]; t != nil {
+		return t
+	}
+	return r.backend.tool(r.call.Action)
 }
 
 // fresh is how old a task may be of which this gateway sees the first request, and it is taken for the first.
@@ -137,14 +190,17 @@ func tools(u *policy.Upstream, actions []policy.Action) map[string]*provenance.T
 	all := make(map[string]*provenance.Tool, len(actions))
 	for _, a := range actions {
 		all[a.Name] = u.Tool(a)
+		for _, w := range a.Words {
+			all[a.Name+" "+w] = u.Worded(a, w)
+		}
 	}
 	return all
 }
 
-// confirmed notes what people said yes to.
+// confirmed notes what people said yes to. A yes that stands is to what may come, of which they have seen no value.
 func (r *request) confirmed() {
-	if r.memory != nil && r.approval.ID != "" {
-		r.memory.Confirm(r.backend.tool(r.call.Action), r.call.Texts())
+	if r.memory != nil && r.approval.State == feed.Approved {
+		r.memory.Confirm(r.tool(), r.texts)
 	}
 }
 
@@ -153,8 +209,8 @@ func (r *request) told() func(connector.Told) {
 	if r.memory == nil {
 		return nil
 	}
-	m, b, action, args := r.memory, r.backend, r.call.Action, r.call.Texts()
-	return func(t connector.Told) { m.Read(b.directory, b.tool(action), args, t.Text, t.Whole) }
+	m, d, tool, args := r.memory, r.backend.directory, r.tool(), r.texts
+	return func(t connector.Told) { m.Read(d, tool, args, t.Text, t.Whole) }
 }
 
 // maxHeard is how much of a reply is read for what it says.
@@ -171,6 +227,15 @@ func (r *request) hears(res *http.Response) {
 	if !text || res.Header.Get("Content-Encoding") != "" {
 		tell(connector.Told{})
 		return
+	}
+	if s, ok := r.backend.connector.(connector.Speaker); ok {
+		call, as, plain := r.call, res.Header.Get("Content-Type"), tell
+		tell = func(t connector.Told) {
+			if t.Whole {
+				t.Text = string(s.Hears(call, as, []byte(t.Text)))
+			}
+			plain(t)
+		}
 	}
 	res.Body = &heard{ReadCloser: res.Body, tell: tell, left: res.ContentLength, holds: r.holds}
 }

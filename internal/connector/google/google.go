@@ -81,6 +81,7 @@ var (
 	_ connector.BodyReader = api{}
 	_ connector.Layered    = api{}
 	_ connector.Completer  = api{}
+	_ connector.Speaker    = api{}
 )
 
 // Actions adds to each the arguments that its body has.

@@ -29,7 +29,11 @@ func words(list ...string) []string { return list }
 
 func strs(names ...string) (list []policy.Parameter) {
 	for _, n := range names {
-		list = append(list, policy.Parameter{Name: n, Type: "strings"})
+		p := policy.Parameter{Name: n, Type: "strings"}
+		if n == "attendees" || n == "shared_with" {
+			p.Format = "email"
+		}
+		list = append(list, p)
 	}
 	return list
 }

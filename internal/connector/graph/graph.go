@@ -174,6 +174,7 @@ var (
 	_ connector.BodyReader = api{}
 	_ connector.Layered    = api{}
 	_ connector.Linker     = api{}
+	_ connector.Speaker    = api{}
 )
 
 func (a api) Actions() []policy.Action { return dialect.Actions(a.Table.Actions()) }

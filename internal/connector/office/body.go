@@ -18,6 +18,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 // JSON reads a body of JSON. A member that a server could take for one of names, and that is
@@ -102,7 +103,7 @@ func SetPeople(call *policy.Call, name, domains string, people []string) {
 }
 
 // MailArgs are the arguments that SetMail gives.
-var MailArgs = []policy.Parameter{{Name: "recipients", Type: "strings"}, {Name: "recipient_domains", Type: "strings"}, {Name: "subject", Type: "string"}, {Name: "attachments", Type: "integer"}, {Name: "size", Type: "integer"}}
+var MailArgs = []policy.Parameter{{Name: "recipients", Type: "strings", Format: "email"}, {Name: "recipient_domains", Type: "strings"}, {Name: "subject", Type: "string"}, {Name: "attachments", Type: "integer"}, {Name: "size", Type: "integer"}}
 
 // Base64 decodes what is sent as base64 of either alphabet, with or without its padding.
 func Base64(s string) ([]byte, error) {
@@ -116,6 +117,9 @@ var (
 	Recipients = []string{"To", "Cc", "Bcc", "Resent-To", "Resent-Cc", "Resent-Bcc", "Apparently-To"}
 	Answers    = []string{"Reply-To", "Mail-Reply-To", "Mail-Followup-To", "Resent-Reply-To", "Disposition-Notification-To", "Return-Receipt-To"}
 )
+
+// Unread stands for text that is not looked at: an address that nobody has seen anywhere.
+const Unread = "https://unread.invalid/"
 
 // SetMail puts what an RFC 5322 message says among the arguments. A message that two readers could
 // read differently is refused.
@@ -141,6 +145,13 @@ func SetMail(call *policy.Call, raw []byte) error {
 	call.Arguments["subject"] = strings.ToValidUTF8(subject, "\ufffd")
 	call.Arguments["size"] = int64(len(raw))
 	call.Arguments["attachments"] = int64(attachments(m.Header.Get("Content-Type"), m.Body, 0))
+	texts, whole := Spoken(raw)
+	for _, s := range texts {
+		call.Rest = append(call.Rest, provenance.Argument{Name: "body", Value: s})
+	}
+	if !whole { // what is not read could be anything
+		call.Rest = append(call.Rest, provenance.Argument{Name: "body", Value: Unread})
+	}
 	return nil
 }
 
