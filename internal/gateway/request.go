@@ -60,7 +60,7 @@ type state struct {
 	elicits bool   // the caller can show its person an address
 
 	// decide
-	memory   *provenance.Memory    // of the work that it is of; nil when no policy asks for it
+	memory   *memory               // of the work that it is of; nil when no policy asks for it
 	texts    []provenance.Argument // of it, where memory is there
 	facts    *provenance.Facts     // what is known of its values
 	decision policy.Decision

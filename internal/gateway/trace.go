@@ -26,37 +26,67 @@ import (
 // alone: what is forgotten, by a restart or for others, is unseen, and the work that it was of counts as one
 // that has read from outside.
 
-// memories are those of the work that was seen last.
+// memories are those of the work that was seen last, so many and of so many bytes together.
 type memories struct {
-	mu   sync.Mutex
-	of   map[string]*list.Element
-	used list.List // of *memory, the last used first
-	most int
+	mu    sync.Mutex
+	of    map[string]*list.Element
+	used  list.List // of *memory, the last used first
+	most  int
+	bytes int       // that all may take
+	size  int       // that they take
+	lost  time.Time // when the last one was lost
 }
 
 type memory struct {
 	key string
 	*provenance.Memory
+	size int // as it was last counted
 }
 
-// get is the memory of that key, made by fresh if there is none.
-func (m *memories) get(key string, fresh func() *provenance.Memory) *provenance.Memory {
+// get is the memory of that key, made by fresh if there is none, which is told when the last one was lost.
+func (m *memories) get(key string, now time.Time, fresh func(lost time.Time) *provenance.Memory) *memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e, ok := m.of[key]; ok {
 		m.used.MoveToFront(e)
-		return e.Value.(*memory).Memory
+		return e.Value.(*memory)
 	}
 	if m.of == nil {
 		m.of = map[string]*list.Element{}
 	}
 	for len(m.of) >= m.most {
-		last := m.used.Back()
-		delete(m.of, m.used.Remove(last).(*memory).key)
+		m.lose(m.used.Back(), now)
 	}
-	one := &memory{key, fresh()}
+	one := &memory{key: key, Memory: fresh(m.lost)}
 	m.of[key] = m.used.PushFront(one)
-	return one.Memory
+	return one
+}
+
+func (m *memories) lose(e *list.Element, now time.Time) {
+	one := m.used.Remove(e).(*memory)
+	delete(m.of, one.key)
+	m.size -= one.size
+	m.lost = now
+}
+
+// grown counts one that has read something. When all take too much, the largest are lost, this one not excepted.
+func (m *memories) grown(one *memory, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e, ok := m.of[one.key]; !ok || e.Value.(*memory) != one { // lost by now
+		return
+	}
+	size := one.Size()
+	m.size, one.size = m.size+size-one.size, size
+	for m.size > m.bytes {
+		var largest *list.Element
+		for e := m.used.Front(); e != nil; e = e.Next() {
+			if largest == nil || e.Value.(*memory).size > largest.Value.(*memory).size {
+				largest = e
+			}
+		}
+		m.lose(largest, now)
+	}
 }
 
 // traced finds what is known of the work that r is of, if any policy that may decide asks for it, and judges
@@ -70,13 +100,19 @@ func (g *Gateway) traced(r *request) error {
 	if _, joins := r.backend.connector.(connector.Joiner); joins { // what it asks for is judged where it goes on
 		return nil
 	}
-	r.memory = g.memories.get(workOf(r.claims.Task, r.claims.Chain), func() *provenance.Memory {
+	r.memory = g.memories.get(workOf(r.claims.Task, r.claims.Chain), r.start, func(lost time.Time) *provenance.Memory {
 		if !known {
 			m := provenance.New("")
 			m.Label(provenance.Untrusted)
+			if !lost.IsZero() { // it may have been this one's
+				m.Lose()
+			}
 			return m
 		}
 		m := provenance.New(task.Said())
+		if !task.Created.After(lost) {
+			m.Lose()
+		}
 		if task.Created.Before(g.began) || r.start.Sub(task.Created) > fresh {
 			m.Label(provenance.Untrusted) // it may have read before this gateway looked
 		}
@@ -209,8 +245,11 @@ func (r *request) told() func(connector.Told) {
 	if r.memory == nil {
 		return nil
 	}
-	m, d, tool, args := r.memory, r.backend.directory, r.tool(), r.texts
-	return func(t connector.Told) { m.Read(d, tool, args, t.Text, t.Whole) }
+	g, m, d, tool, args := r.g, r.memory, r.backend.directory, r.tool(), r.texts
+	return func(t connector.Told) {
+		m.Read(d, tool, args, t.Text, t.Whole)
+		g.memories.grown(m, g.Now())
+	}
 }
 
 // maxHeard is how much of a reply is read for what it says.
