@@ -96,9 +96,10 @@ func canonical(s string) string {
 	return local + "@" + d
 }
 
-// odd are letters that an address cannot hold unquoted, or that are not seen.
+// odd are letters that an address cannot hold unquoted, that are not seen, or by which some servers send on to
+// another address (eve%evil.example@example.com).
 func odd(r rune) bool {
-	return unicode.IsSpace(r) || !unicode.IsGraphic(r) || strings.ContainsRune(`()<>[]:;@\,"`, r)
+	return unicode.IsSpace(r) || !unicode.IsGraphic(r) || strings.ContainsRune(`()<>[]:;@\,"%!`, r)
 }
 
 var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true))

@@ -17,6 +17,11 @@ func htmlText(s string) string {
 	if text, ok := simpleText(s); ok {
 		return text
 	}
+	return treeText(s)
+}
+
+// treeText is that of any document, as a browser reads it.
+func treeText(s string) string {
 	root, err := html.Parse(strings.NewReader(s))
 	if err != nil {
 		return ""

@@ -1,10 +1,11 @@
 package layer
 
 import (
-	"html"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/html"
 )
 
 // lineOf are elements that begin a line and end it.

@@ -175,7 +175,7 @@ func send(r *connector.Request, call *policy.Call) error {
 		if call.Action == "gmail.users.drafts.send" && call.Arguments["draft"] != nil {
 			return nil // see Complete
 		}
-		raw = []byte("\r\n")
+		raw = []byte("Subject:\r\n\r\n")
 	}
 	return office.SetMail(call, raw)
 }
@@ -253,6 +253,11 @@ func metadata(r *connector.Request, call *policy.Call) error {
 	}
 	if parents != nil {
 		call.Arguments["folders"] = parents
+	}
+	for _, name := range []string{"permissions", "permissionIds", "owners"} {
+		if o[name] != nil {
+			return fmt.Errorf("%s are not given with a file; share it by itself", name)
+		}
 	}
 	if o["trashed"] != nil && o["trashed"] != false {
 		call.Word = "file.delete"

@@ -162,6 +162,8 @@ func headerForm(raw []byte) error {
 		line, rest, ok := bytes.Cut(raw, []byte("\n"))
 		line = bytes.TrimSuffix(line, []byte("\r"))
 		switch {
+		case len(line) == 0 && first: // some look for the header after it
+			return bad
 		case len(line) == 0:
 			return nil
 		case bytes.ContainsAny(line, "\r\x00\v\f"), len(line) > 1<<16:
