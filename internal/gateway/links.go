@@ -69,11 +69,24 @@ type linked struct {
 	err   error
 }
 
-const maxLink = 64 << 10
+const (
+	maxLink = 64 << 10
+	longest = 32 // more than any name has
+)
 
 var errLink = errors.New("a link in the reply cannot be read")
 
 func (l *linked) Read(p []byte) (int, error) {
+	if len(l.in) == 0 && l.gone == len(l.out) && l.err == nil { // most of it has no link: it goes by as it is
+		n, err := l.ReadCloser.Read(p)
+		if !bytes.Contains(p[:n], []byte("@odata.")) && bytes.LastIndexByte(p[max(0, n-longest):n], '@') < 0 {
+			return n, err
+		}
+		l.in, l.err = append(l.in, p[:n]...), err
+		if bad := l.look(err != nil); bad != nil {
+			l.err = bad
+		}
+	}
 	for l.gone == len(l.out) {
 		l.out, l.gone = l.out[:0], 0
 		if l.err != nil {
@@ -106,8 +119,10 @@ func (l *linked) look(end bool) error {
 		}
 		if at < 0 {
 			keep := 0
-			if !end { // a name may have begun
-				keep = min(len(l.in), 32)
+			if tail := l.in[max(0, len(l.in)-longest):]; !end { // a name may have begun
+				if i := bytes.LastIndexByte(tail, '@'); i >= 0 {
+					keep = len(tail) - i
+				}
 			}
 			l.move(len(l.in) - keep)
 			return nil

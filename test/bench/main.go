@@ -24,7 +24,7 @@ func main() {
 	conns := flag.Int("conns", 32, "connections")
 	rounds := flag.Int("rounds", 7, "rounds of each comparison")
 	each := flag.Duration("each", 2*time.Second, "time of one round")
-	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, trace, kill, fleet, cut, children, verify, append, pg or nodes")
+	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, trace, page, kill, fleet, cut, children, verify, append, pg or nodes")
 	flag.Parse()
 	if err := run(flag.Args(), *only, *conns, *rounds, *each); err != nil {
 		log.Fatal("bench: ", err)
@@ -40,7 +40,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 		"mcp":     func() error { return mcpCalls(conns, rounds, each) },
 		"chain":   func() error { return chains(conns, rounds, each) },
 		"issue":   func() error { return issuing(conns, rounds, each) },
-		"decide":  deciding, "trace": tracing, "kill": killing, "fleet": fleetKilling, "cut": cutOff, "children": children, "verify": verifying, "append": func() error { return appending(each) },
+		"decide":  deciding, "trace": tracing, "page": func() error { return pages(rounds, each) }, "kill": killing, "fleet": fleetKilling, "cut": cutOff, "children": children, "verify": verifying, "append": func() error { return appending(each) },
 		"pg":    func() error { return onPostgres(conns, rounds, each) },
 		"nodes": func() error { return twoNodes(conns, rounds, each) },
 	}
@@ -51,7 +51,7 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 		return parts[only]()
 	}
 	var failed error
-	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "trace", "kill", "fleet", "cut", "children", "verify", "append", "pg", "nodes"} {
+	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "trace", "page", "kill", "fleet", "cut", "children", "verify", "append", "pg", "nodes"} {
 		failed = errors.Join(failed, parts[name]())
 	}
 	return failed
@@ -81,6 +81,10 @@ func role(args []string) error {
 			return runTools(n)
 		}
 		return runMCPWing(args[1], n)
+	case args[0] == "page-upstream":
+		return runPages()
+	case args[0] == "page-gateway" && len(args) == 3:
+		return runPageWing(args[1], args[2])
 	case args[0] == "issuer" && len(args) == 3:
 		return runIssuer(args[1], args[2])
 	case args[0] == "chain":
