@@ -129,6 +129,9 @@ func (g *Gateway) traced(r *request) error {
 	if unread && facts.Effect != provenance.Reads {
 		facts.Unread("The body of the request, which is not read, may say where it goes.")
 	}
+	if s, ok := r.backend.connector.(connector.Speaker); ok && s.Implies(r.call) {
+		facts.Unread("It goes to who is on what it answers or sends, which the request does not say.")
+	}
 	r.facts = &facts
 	return nil
 }

@@ -31,6 +31,8 @@ func rest(t *testing.T, words string) (*world, *people, func(method, upstream, t
 			_, _ = io.WriteString(w, `{"id":"new1"}`)
 		case strings.HasPrefix(r.URL.Path, "/gmail/") && strings.Contains(r.URL.Path, "/attachments/"):
 			_, _ = io.WriteString(w, `{"size":5,"data":"`+base64.URLEncoding.EncodeToString([]byte("Or to trudy@evil.example"))+`"}`)
+		case strings.HasPrefix(r.URL.Path, "/gmail/") && strings.Contains(r.URL.Path, "/drafts/"):
+			_, _ = io.WriteString(w, `{"id":"r1","message":{"id":"d1",`+strings.TrimPrefix(gmailRaw("mallory@evil.example", "x"), "{")+`}`)
 		case strings.HasPrefix(r.URL.Path, "/gmail/"):
 			_, _ = io.WriteString(w, `{"id":"m1","threadId":"m1","snippet":"Hello","payload":{"mimeType":"multipart/mixed","filename":"","headers":[{"name":"From","value":"Eve <eve@evil.example>"},{"name":"To","value":"maya@example.com"},{"name":"Subject","value":"Hello"}],
 				"parts":[{"mimeType":"text/plain","filename":"","body":{"data":"`+base64.URLEncoding.EncodeToString([]byte(text))+`"}},{"mimeType":"text/plain","filename":"a.txt","body":{"attachmentId":"a1"}}]}}`)
@@ -117,6 +119,9 @@ func TestTraceREST(t *testing.T) {
 		"by Graph to the text's":    {"POST", "graph", "/v1.0/me/sendMail", j, graphMail("mallory@evil.example", "x"), "hijack-destination"},
 		"by Graph with a link":      {"POST", "graph", "/v1.0/me/sendMail", j, graphMail("ann@user.example", "www.evil-pages.example"), "hijack-link"},
 		"forwarded by Graph":        {"POST", "graph", "/v1.0/me/messages/m1/forward", j, `{"toRecipients":[{"emailAddress":{"address":"mallory@evil.example"}}]}`, "hijack-destination"},
+		"answered by Graph":         {"POST", "graph", "/v1.0/me/messages/m1/reply", j, `{"comment":"All of it"}`, "hijack-destination"},
+		"a draft by its id":         {"POST", "graph", "/v1.0/me/messages/m1/send", "", "", "hijack-destination"},
+		"a draft of Gmail's":        {"POST", "mail", "/gmail/v1/users/me/drafts/send", j, `{"id":"r1"}`, "hijack-destination"},
 		"a rule":                    {"POST", "graph", "/v1.0/me/mailFolders/inbox/messageRules", j, `{"displayName":"x","actions":{"forwardTo":[{"emailAddress":{"address":"mallory@evil.example"}}]}}`, "hijack-destination"},
 		"a link for all":            {"POST", "graph", "/v1.0/me/drive/items/f1/createLink", j, `{"type":"view","scope":"anonymous"}`, "hijack-destination"},
 		"another system, user's":    {"POST", "things", "/things", j, `{"to":"ann@user.example","text":"Nothing new"}`, ""},

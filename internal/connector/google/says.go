@@ -21,6 +21,9 @@ func (a api) Carries(call policy.Call) bool {
 	return call.Arguments["uploadType"] == "media" && strings.HasPrefix(call.Action, "drive.")
 }
 
+// Implies reports whether it goes to somebody whom it does not say; a draft by its id does no more, see Complete.
+func (a api) Implies(call policy.Call) bool { return dialect.Implies(call) }
+
 // Hears has mail as records, and what is attached as what it is.
 func (a api) Hears(call policy.Call, contentType string, reply []byte) []byte {
 	if !strings.HasPrefix(call.Action, "gmail.") {

@@ -21,6 +21,9 @@ func (a api) Says(r *connector.Request, call policy.Call) []provenance.Argument 
 // Carries reports whether it is content of a file.
 func (a api) Carries(call policy.Call) bool { return call.Action == "graph.items.content.put" }
 
+// Implies reports whether it goes to who is on what it answers, or to whom a draft is for by then.
+func (a api) Implies(call policy.Call) bool { return dialect.Implies(call) }
+
 // Hears has mail as records, and what is attached as what it is.
 func (a api) Hears(call policy.Call, contentType string, reply []byte) []byte {
 	if call.Action == "graph.messages.mime.get" {

@@ -64,6 +64,12 @@ func (d *Dialect) Says(r *connector.Request, call policy.Call) (list []provenanc
 	return list
 }
 
+// Implies is [connector.Speaker]'s.
+func (d *Dialect) Implies(call policy.Call) bool {
+	m := d.Of[call.Action]
+	return m.ToOn && m.Kind == layer.Mail && call.Word == "mail.send"
+}
+
 // options are arguments that say how a request or its reply is set.
 var options = map[string]bool{"alt": true, "fields": true, "uploadType": true, "format": true, "sendUpdates": true, "sendNotifications": true, "conferenceDataVersion": true, "maxAttendees": true, "orderBy": true, "corpora": true,
 	"spaces": true, "includeLabels": true, "includePermissionsForView": true, "ocrLanguage": true, "maxResults": true, "pageSize": true, "pageToken": true, "projection": true, "internalDateSource": true, "size": true, "attachments": true}
