@@ -19,18 +19,21 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/mail"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
 // Config says where the account is. User, Password, Credential, IMAP and SMTP are required.
 type Config struct {
 	IMAP, SMTP     string // host:port
 	User, Password string
-	From           string // its address; default User
+	From           string // its address, kept without a name; default User
 	Security       Security
 	TLS            *tls.Config // nil: the system's authorities
 	Credential     string      // expected as Authorization: Bearer
@@ -47,14 +50,18 @@ const (
 	None     Security = "none"     // in the clear
 )
 
-// maxMail is how large a mail may be.
-const maxMail = 48 << 20
+// maxMail is how large a mail may be, and maxHeld how many requests' bodies are held at one time.
+const (
+	maxMail = 48 << 20
+	maxHeld = 8
+)
 
 // Postbox is an http.Handler. It uses one connection, one request at a time.
 type Postbox struct {
 	Config
 	credential [sha256.Size]byte
 	mux        *http.ServeMux
+	places     chan struct{} // has a value for each request whose body is held
 
 	mu      sync.Mutex // guards all below
 	client  *imapclient.Client
@@ -74,9 +81,11 @@ func New(c Config) (*Postbox, error) {
 	if c.From == "" {
 		c.From = c.User
 	}
-	if !strings.Contains(c.From, "@") {
+	from, err := mail.ParseAddress(c.From)
+	if err != nil || layer.Bare(from.Address) == "" {
 		return nil, fmt.Errorf("postbox: %q is no address to send from", c.From)
 	}
+	c.From = layer.Bare(from.Address)
 	switch c.Security {
 	case TLS, StartTLS, None:
 	default:
@@ -88,7 +97,7 @@ func New(c Config) (*Postbox, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Postbox{Config: c, credential: sha256.Sum256([]byte(c.Credential)), mux: http.NewServeMux()}
+	p := &Postbox{Config: c, credential: sha256.Sum256([]byte(c.Credential)), mux: http.NewServeMux(), places: make(chan struct{}, maxHeld)}
 	const base = "/gmail/v1/users/me/"
 	for pattern, f := range map[string]func(*http.Request) (any, error){
 		"GET " + base + "profile": func(*http.Request) (any, error) { return object{"emailAddress": c.From}, nil },
@@ -140,7 +149,13 @@ func (p *Postbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // answer runs f alone, once more on a new connection when the one there is has ended.
 func (p *Postbox) answer(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
-	body, err := io.ReadAll(r.Body) // before the lock: a slow sender holds up nobody
+	select {
+	case p.places <- struct{}{}:
+		defer func() { <-p.places }()
+	case <-r.Context().Done():
+		return
+	}
+	body, err := io.ReadAll(r.Body) // before the lock: a slow sender does not hold up the account
 	if err != nil {
 		say(w, &failure{http.StatusRequestEntityTooLarge, "the request is too large or was cut off"})
 		return

@@ -15,6 +15,8 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
 // letter is a mail that a request brings: {"raw": …}, or {"message": {"raw": …}}.
@@ -39,23 +41,46 @@ func letter(r *http.Request) (raw []byte, draft string, err error) {
 	return raw, in.ID, nil
 }
 
-// outgoing is a mail as it goes out: with a sender, and without those who get a copy unseen.
+// people are those in the headers of that name: bare addresses, in the form that layers and policies compare.
+func people(h mail.Header, name string) (list []string, err error) {
+	for _, v := range h[name] {
+		all, err := mail.ParseAddressList(v)
+		if err != nil && strings.TrimSpace(v) != "" {
+			return nil, invalid("%s cannot be read", name)
+		}
+		for _, a := range all {
+			bare := layer.Bare(a.Address)
+			if bare == "" {
+				return nil, invalid("%s: %.80q is no address that a mail can go to", name, a.Address)
+			}
+			if !slices.Contains(list, bare) {
+				list = append(list, bare)
+			}
+		}
+	}
+	return list, nil
+}
+
+// outgoing is a mail as it goes out: from the account's own address, and without those who get a copy unseen.
 func (p *Postbox) outgoing(raw []byte) (out []byte, to []string, err error) {
 	m, err := mail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
 		return nil, nil, invalid("The message is not RFC 5322.")
 	}
 	for _, name := range []string{"To", "Cc", "Bcc"} {
-		for _, v := range m.Header[name] {
-			list, err := mail.ParseAddressList(v)
-			if err != nil && strings.TrimSpace(v) != "" {
-				return nil, nil, invalid("%s cannot be read", name)
+		list, err := people(m.Header, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, a := range list {
+			if !slices.Contains(to, a) {
+				to = append(to, a)
 			}
-			for _, a := range list {
-				if !slices.Contains(to, a.Address) {
-					to = append(to, a.Address)
-				}
-			}
+		}
+	}
+	for _, name := range []string{"From", "Sender"} {
+		if list, err := people(m.Header, name); err != nil || len(list) > 1 || len(list) == 1 && list[0] != p.From {
+			return nil, nil, invalid("%s: mail of this account is from %s", name, p.From)
 		}
 	}
 	if len(to) == 0 {
@@ -71,7 +96,7 @@ func (p *Postbox) outgoing(raw []byte) (out []byte, to []string, err error) {
 	for line := range strings.SplitSeq(string(head), "\n") {
 		if line != "" && line[0] != ' ' && line[0] != '\t' {
 			name, _, _ := strings.Cut(strings.ToLower(line), ":")
-			keep, from = name != "bcc", from || name == "from"
+			keep, from = name != "bcc" && name != "resent-bcc", from || name == "from"
 		}
 		if keep && line != "" {
 			b.WriteString(line + "\r\n")
@@ -214,21 +239,20 @@ func (p *Postbox) draft(r *http.Request) (any, error) {
 	return object{"id": l.id(), "message": m}, err
 }
 
-// sendDraft sends a draft as it is kept. One that is changed on its way is another request.
+// sendDraft sends a draft: as it is kept, or as the request says that it is to be.
 func (p *Postbox) sendDraft(r *http.Request) (any, error) {
 	raw, id, err := letter(r)
 	if err != nil {
 		return nil, err
 	}
-	if len(raw) > 0 {
-		return nil, invalid("a draft is sent as it is: give its id alone")
-	}
 	l, err := p.findDraft(id, true)
 	if err != nil {
 		return nil, err
 	}
-	if _, raw, err = p.fetch(l, false); err != nil {
-		return nil, err
+	if len(raw) == 0 {
+		if _, raw, err = p.fetch(l, false); err != nil {
+			return nil, err
+		}
 	}
 	sent, err := p.deliver(raw)
 	if err != nil {

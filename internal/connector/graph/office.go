@@ -30,7 +30,11 @@ func words(list ...string) []string { return list }
 
 func strs(names ...string) (list []policy.Parameter) {
 	for _, n := range names {
-		list = append(list, policy.Parameter{Name: n, Type: "strings"})
+		p := policy.Parameter{Name: n, Type: "strings"}
+		if n == "attendees" || n == "shared_with" {
+			p.Format = "email"
+		}
+		list = append(list, p)
 	}
 	return list
 }
@@ -186,7 +190,7 @@ func send(r *connector.Request, call *policy.Call) error {
 		}
 		o = m
 	}
-	return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients")
+	return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients", "replyTo")
 }
 
 // answer reads a reply, or what is forwarded, with those that it adds.
@@ -203,7 +207,7 @@ func answer(r *connector.Request, call *policy.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := written(m, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients"); err != nil {
+	if err := written(m, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients", "replyTo"); err != nil {
 		return err
 	}
 	office.SetPeople(call, "recipients", "recipient_domains", append(own, call.Arguments["recipients"].([]string)...))
@@ -223,7 +227,7 @@ func change(r *connector.Request, call *policy.Call) error {
 	for name := range o {
 		if !slices.Contains([]string{"categories", "isRead", "flag", "importance", "inferenceClassification"}, name) {
 			call.Word = "mail.draft"
-			return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients")
+			return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients", "replyTo")
 		}
 	}
 	call.Arguments["labels"] = append([]string{}, labels...)
@@ -454,6 +458,7 @@ func item(k layer.Kind, o office.Object, call policy.Call) layer.Item {
 		_, bcc := o["bccRecipients"]
 		_, reply := o["replyTo"]
 		it.Peopled = (from || o["isDraft"] == true) && to && cc && bcc && reply
+		it.Draft = o["isDraft"] == true
 		it.At, _ = time.Parse(time.RFC3339, text(o["receivedDateTime"]))
 		it.Labels, _ = office.Strings(o["categories"])
 		it.Placed = text(o["parentFolderId"]) != ""

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/connector/google"
 	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/connector/patterns"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -47,7 +48,7 @@ func open(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	w.Registry = &registry.Registry{Store: db, Domain: "lanyard.local", Families: []connector.Family{patterns.Family(), mcp.Family()}, Rand: rand.Reader}
+	w.Registry = &registry.Registry{Store: db, Domain: "lanyard.local", Families: []connector.Family{patterns.Family(), mcp.Family(), google.Family()}, Rand: rand.Reader}
 	w.do(func(c *registry.Change) error {
 		_, err1 := c.PutOwner(identity.Owner{ID: "maya", Name: "Maya Lind", Email: "maya@example.com", Backup: "ben"})
 		_, err2 := c.PutOwner(identity.Owner{ID: "ben", Name: "Ben Okafor", Email: "ben@example.com"})
