@@ -224,8 +224,12 @@ func setRules(c *change, e *entry, event *ical.Component, first bool) error {
 	if len(e.others) > 0 && !slices.Equal(before, rules(event)) {
 		e.others = slices.DeleteFunc(e.others, func(o *ical.Component) bool { // those of dates that the series no longer has
 			original, ok := e.zones.prop(o, ical.PropRecurrenceID)
-			base, _, _ := e.zones.span(event)
-			return ok && !slices.ContainsFunc(e.walls(base, original.like(base)), original.like(base).Equal)
+			base, _, whole := e.zones.span(event)
+			if !ok || !whole {
+				return false
+			}
+			at := original.like(base)
+			return !slices.ContainsFunc(e.walls(base, at, at), at.Equal)
 		})
 	}
 	return nil

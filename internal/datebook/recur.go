@@ -67,24 +67,32 @@ type moment struct {
 	wall time.Time
 	day  bool // it is a whole day
 	zone *zone
+	at   time.Time // when that is
 }
 
-func (m moment) time() time.Time { return m.zone.at(m.wall) }
+func newMoment(wall time.Time, day bool, zone *zone) moment {
+	return moment{wall, day, zone, zone.at(wall)}
+}
+
+func (m moment) time() time.Time { return m.at }
 
 // moment reads the value v of a property.
 func (zs *zones) moment(p *ical.Prop, v string) (m moment, ok bool) {
 	v = strings.TrimSpace(v)
-	if m.wall, ok = wallTime(v); !ok {
+	if m.wall, ok = wallTime(v); !ok || m.wall.Year() < 2 || m.wall.Year() > 9998 { // so that it has four digits in any zone
 		return m, false
 	}
-	if m.day = len(v) == len("20060102"); m.day {
-		m.zone = zs.floating
-		return m, true
+	z := utc
+	day := len(v) == len("20060102")
+	if day {
+		z = zs.floating
+	} else if !strings.HasSuffix(v, "Z") {
+		z = zs.named(p.Params.Get(ical.PropTimezoneID))
 	}
-	if m.zone = utc; !strings.HasSuffix(v, "Z") {
-		m.zone = zs.named(p.Params.Get(ical.PropTimezoneID))
+	if z == nil {
+		return m, false
 	}
-	return m, m.zone != nil
+	return newMoment(m.wall, day, z), true
 }
 
 // prop is the moment of a property that has one, false if it has none that can be read.
@@ -112,18 +120,19 @@ func (zs *zones) span(c *ical.Component) (begin, end moment, ok bool) {
 	if end, ok = zs.prop(c, ical.PropDateTimeEnd); ok && end.day == begin.day && !end.time().Before(begin.time()) {
 		return begin, end, true
 	}
-	end = begin
-	if begin.day {
-		end.wall = begin.wall.AddDate(0, 0, 1)
-	}
+	var long time.Duration
 	if p := c.Props.Get(ical.PropDuration); p != nil {
 		if d, err := p.Duration(); err == nil && d > 0 {
-			if end.wall = begin.wall.Add(d); !begin.day {
-				end.wall = end.zone.of(begin.time().Add(d))
-			}
+			long = d
 		}
 	}
-	return begin, end, true
+	switch {
+	case !begin.day:
+		return begin, newMoment(begin.zone.of(begin.time().Add(long)), false, begin.zone), true
+	case long == 0:
+		long = 24 * time.Hour
+	}
+	return begin, newMoment(begin.wall.Add(long), true, begin.zone), true
 }
 
 // series is an event that recurs: its first, and those that differ from it.
@@ -138,8 +147,8 @@ func (s *series) recurs() bool {
 	return s.master != nil && (s.master.Props.Get(ical.PropRecurrenceRule) != nil || s.master.Props.Get(ical.PropRecurrenceDates) != nil)
 }
 
-// walls are the wall times at which the series has one, without those that are excepted, up to one.
-func (s *series) walls(begin moment, to time.Time) []time.Time {
+// walls are the wall times at which the series has one, without those that are excepted, to one and from about another.
+func (s *series) walls(begin moment, from, to time.Time) []time.Time {
 	list := []time.Time{begin.wall}
 	for _, p := range s.master.Props.Values(ical.PropRecurrenceRule) {
 		o := rule(p.Value)
@@ -155,6 +164,7 @@ func (s *series) walls(begin moment, to time.Time) []time.Time {
 				o.Until = begin.zone.of(o.Until)
 			}
 		}
+		o.Dtstart = ahead(o, from)
 		for t := range occurrences(*o, to) {
 			list = append(list, t)
 		}
@@ -179,6 +189,16 @@ func (s *series) walls(begin moment, to time.Time) []time.Time {
 	list = slices.DeleteFunc(list, func(w time.Time) bool { return excepted[w] })
 	slices.SortFunc(list, time.Time.Compare)
 	return slices.CompactFunc(list, time.Time.Equal)
+}
+
+// ahead is a begin of a rule that says the same from one time on, and needs fewer steps to get there.
+func ahead(o *rrule.ROption, from time.Time) time.Time {
+	days := map[rrule.Frequency]int{rrule.DAILY: 1, rrule.WEEKLY: 7}[o.Freq] * max(1, o.Interval)
+	if days == 0 || o.Count > 0 {
+		return o.Dtstart
+	}
+	periods := int((from.Unix()-o.Dtstart.Unix())/86400)/days - 2 // a Duration would not hold that many years
+	return o.Dtstart.AddDate(0, 0, max(0, periods)*days)
 }
 
 func until(rule string) string {
@@ -215,7 +235,7 @@ func (s *series) between(ctx context.Context, from, to time.Time) (list []occurr
 			continue
 		}
 		if have {
-			original.wall, original.zone, original.day = original.like(base), base.zone, base.day
+			original = newMoment(original.like(base), base.day, base.zone)
 		}
 		differs[original.wall] = true
 		if o := (occurrence{event: c, original: original}); s.place(&o) && inside(o) {
@@ -231,7 +251,7 @@ func (s *series) between(ctx context.Context, from, to time.Time) (list []occurr
 		}
 		return list, nil
 	}
-	for _, w := range s.walls(base, base.zone.of(to)) {
+	for _, w := range s.walls(base, base.zone.of(from.Add(base.time().Sub(end.time()))), base.zone.of(to)) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -263,7 +283,7 @@ func (s *series) find(t time.Time) (o occurrence, ok bool) {
 		return o, false
 	}
 	base, end, ok := s.zones.span(s.master)
-	if !ok || !slices.ContainsFunc(s.walls(base, base.zone.of(t)), base.zone.of(t).Equal) {
+	if !ok || !slices.ContainsFunc(s.walls(base, base.zone.of(t), base.zone.of(t)), base.zone.of(t).Equal) {
 		return o, false
 	}
 	return s.regular(base, end, base.zone.of(t)), true
@@ -271,10 +291,10 @@ func (s *series) find(t time.Time) (o occurrence, ok bool) {
 
 // regular is an occurrence that is like the first, at a wall time of the series.
 func (s *series) regular(base, end moment, w time.Time) occurrence {
-	o := occurrence{event: s.master, begin: moment{w, base.day, base.zone}, original: moment{w, base.day, base.zone}}
-	o.end = moment{w.Add(end.wall.Sub(base.wall)), base.day, base.zone}
+	begin := newMoment(w, base.day, base.zone)
+	last := w.Add(end.wall.Sub(base.wall))
 	if !base.day {
-		o.end.wall = base.zone.of(o.begin.time().Add(end.time().Sub(base.time())))
+		last = base.zone.of(begin.time().Add(end.time().Sub(base.time())))
 	}
-	return o
+	return occurrence{event: s.master, begin: begin, end: newMoment(last, base.day, base.zone), original: begin}
 }

@@ -171,7 +171,7 @@ func (d *Datebook) remove(_ http.ResponseWriter, r *http.Request) (any, error) {
 		if !ok {
 			return nil, errors.Join(bridge.Invalid("The series does not say when it begins."))
 		}
-		except := moment{o.original.like(base), base.day, base.zone}
+		except := newMoment(o.original.like(base), base.day, base.zone)
 		e.master.Props.Add(except.prop(ical.PropExceptionDates, e.master))
 		d.touch(e.master)
 	}

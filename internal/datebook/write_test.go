@@ -313,3 +313,46 @@ func FuzzID(f *testing.F) {
 		}
 	})
 }
+
+// TestAhead: a series that began long ago has, in a month, what it has when it is followed from its begin.
+func TestAhead(t *testing.T) {
+	from, to := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	for _, s := range []string{"FREQ=DAILY;INTERVAL=3", "FREQ=DAILY;BYMONTH=11;BYDAY=MO", "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,SU;WKST=SU", "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,SU;WKST=MO", "FREQ=WEEKLY;INTERVAL=5", "FREQ=DAILY;COUNT=9000", "FREQ=MONTHLY;BYDAY=2TU", "FREQ=WEEKLY;BYDAY=TU,FR;BYSETPOS=-1", "FREQ=DAILY;UNTIL=20261110T000000Z"} {
+		for _, begin := range []time.Time{time.Date(2003, 2, 27, 9, 30, 0, 0, time.UTC), time.Date(2026, 10, 28, 9, 30, 0, 0, time.UTC), time.Date(2026, 11, 28, 9, 30, 0, 0, time.UTC)} {
+			c := ical.NewComponent(ical.CompEvent)
+			set(c, ical.PropRecurrenceRule, s)
+			e := &series{zones: newZones(nil, utc), master: c}
+			all := slices.DeleteFunc(e.walls(newMoment(begin, false, utc), time.Time{}, to), func(w time.Time) bool { return w.Before(from) })
+			some := slices.DeleteFunc(e.walls(newMoment(begin, false, utc), from, to), func(w time.Time) bool { return w.Before(from) })
+			if !slices.EqualFunc(all, some, time.Time.Equal) {
+				t.Errorf("%s from %s: %v, followed from its begin %v", s, begin, some, all)
+			}
+		}
+	}
+}
+
+// TestPatience: what somebody sends to take the calendar's time takes little of it.
+func TestPatience(t *testing.T) {
+	zone := "BEGIN:VTIMEZONE\r\nTZID:Mine\r\n" + strings.Repeat("BEGIN:STANDARD\r\nDTSTART:16010101T000000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\nRRULE:FREQ=YEARLY;BYMONTH=1,2,3,4,5,6,7,8,9,10,11,12\r\n"+strings.Repeat("RDATE:20260101T000000\r\n", 200)+"END:STANDARD\r\n", 200) + "END:VTIMEZONE\r\n"
+	for name, data := range map[string]string{
+		"zone":   event(zone, "UID:x\r\nDTSTART;TZID=Mine:20260101T000000\r\nRRULE:FREQ=DAILY\r\n"),
+		"always": event("UID:x\r\nDTSTART:00020101T000000Z\r\nRRULE:FREQ=DAILY\r\n"),
+		"times":  event("UID:x\r\nDTSTART:19700101T000000Z\r\nRRULE:FREQ=DAILY;BYHOUR=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23\r\n"),
+		"never":  event("UID:x\r\nDTSTART:00020101T000000Z\r\nRRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30\r\n"),
+		"except": event("UID:x\r\nDTSTART:19700101T000000Z\r\nRRULE:FREQ=DAILY\r\nEXDATE:" + strings.Repeat("20260101T000000Z,", 100_000) + "20260102T000000Z\r\n"),
+		"line":   event("UID:x\r\nDTSTART;X=\"" + strings.Repeat("a", 4<<20) + "\":20261101T000000Z\r\n"),
+		"folded": event("UID:x\r\nDTSTART:20261101T000000Z\r\nSUMMARY:" + strings.Repeat("\r\n a", 1<<20) + "\r\n"),
+	} {
+		start := time.Now()
+		e, ok := newEntry(&calendar{zone: utc}, "x.ics", "", []byte(data))
+		if !ok {
+			t.Errorf("%s is not read", name)
+			continue
+		}
+		list, err := e.between(t.Context(), now, now.AddDate(0, 1, 0))
+		want := map[string]int{"zone": 30, "always": 30, "times": 720, "except": 30}[name]
+		if long := time.Since(start); err != nil || len(list) != want || long > 10*time.Second {
+			t.Errorf("%s: %d in %s, %v; want %d", name, len(list), long, err, want)
+		}
+	}
+}

@@ -75,10 +75,12 @@ func (s shift) last(w time.Time) (last time.Time) {
 	if s.rule == nil || s.begin.After(w) {
 		return last
 	}
-	rule := *s.rule
-	rule.Dtstart = s.begin
-	if rule.Freq == rrule.YEARLY && rule.Interval <= 1 && rule.Count == 0 && len(rule.Bymonth) > 0 && s.begin.Year() < w.Year()-2 {
-		rule.Dtstart = s.begin.AddDate(w.Year()-2-s.begin.Year(), 0, 0) // the years before say the same
+	rule, end := *s.rule, w
+	if !rule.Until.IsZero() && rule.Until.Before(end) {
+		end = rule.Until
+	}
+	if rule.Dtstart = s.begin; s.begin.Year() < end.Year()-2 {
+		rule.Dtstart = s.begin.AddDate(end.Year()-2-s.begin.Year(), 0, 0) // the years before say the same
 	}
 	for d := range occurrences(rule, w) {
 		if d.After(last) {
@@ -138,7 +140,7 @@ func (zs *zones) find(id string) *zone {
 		}
 		z := &zone{}
 		for _, part := range c.Children {
-			if s, ok := newShift(part); ok && len(z.shifts) < 100 {
+			if s, ok := newShift(part); ok && len(z.shifts) < maxShifts {
 				z.shifts = append(z.shifts, s)
 			}
 		}
@@ -161,6 +163,9 @@ func location(name string) *time.Location {
 	return l
 }
 
+// maxShifts is how many shifts of a zone are read, and how many dates of one.
+const maxShifts = 40
+
 func newShift(c *ical.Component) (s shift, ok bool) {
 	var good [3]bool
 	s.from, good[0] = seconds(text(c, ical.PropTimezoneOffsetFrom))
@@ -170,13 +175,14 @@ func newShift(c *ical.Component) (s shift, ok bool) {
 		return s, false
 	}
 	if p := c.Props.Get(ical.PropRecurrenceRule); p != nil {
-		if s.rule = rule(p.Value); s.rule == nil {
+		// The rules of zones are of years and months; others would take long, for each time that is read.
+		if s.rule = rule(p.Value); s.rule == nil || s.rule.Freq != rrule.YEARLY || s.rule.Interval > 1 || s.rule.Count > 0 || len(s.rule.Bymonth) == 0 || len(s.rule.Byhour)+len(s.rule.Byminute)+len(s.rule.Bysecond) > 0 {
 			return s, false
 		}
 	}
 	for _, p := range c.Props.Values(ical.PropRecurrenceDates) {
 		for v := range strings.SplitSeq(p.Value, ",") {
-			if d, ok := wallTime(v); ok && len(s.dates) < 1000 {
+			if d, ok := wallTime(v); ok && len(s.dates) < maxShifts {
 				s.dates = append(s.dates, d)
 			}
 		}
