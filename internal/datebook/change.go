@@ -277,9 +277,10 @@ func (d *Datebook) invite(c *change, event *ical.Component) error {
 			}
 			p.Params.Set(ical.ParamParticipationStatus, said)
 		}
-		p.Params.Set(ical.ParamRole, "REQ-PARTICIPANT")
-		if a.Optional {
+		if role := p.Params.Get(ical.ParamRole); a.Optional {
 			p.Params.Set(ical.ParamRole, "OPT-PARTICIPANT")
+		} else if role == "" || strings.EqualFold(role, "OPT-PARTICIPANT") {
+			p.Params.Set(ical.ParamRole, "REQ-PARTICIPANT")
 		}
 		if a.Resource {
 			p.Params.Set(ical.ParamCalendarUserType, "RESOURCE")
@@ -315,7 +316,7 @@ func remind(c *change, event *ical.Component) error {
 			Minutes int    `json:"minutes"`
 		} `json:"overrides"`
 	}
-	if _, ok := c.members["reminders"]; !ok {
+	if _, ok := c.members["reminders"]; !ok { // there is no default here that it could go back to
 		return nil
 	}
 	if _, err := c.read("reminders", &in); err != nil {

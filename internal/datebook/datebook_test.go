@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -220,6 +221,42 @@ func TestCalendars(t *testing.T) {
 	}
 	if r.Body.Close(); r.StatusCode != 401 {
 		t.Errorf("without the credential: %d", r.StatusCode)
+	}
+}
+
+// TestElsewhere: what the server says of other servers is not followed, and they get no password.
+func TestElsewhere(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the other server was asked") }))
+	defer other.Close()
+	for name, f := range map[string]http.HandlerFunc{
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+"/dav/", http.StatusPermanentRedirect)
+		},
+		"loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) },
+		"principal": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(207)
+			fmt.Fprintf(w, `<d:multistatus xmlns:d="DAV:"><d:response><d:href>/</d:href><d:propstat><d:prop><d:current-user-principal><d:href>%s/p/</d:href></d:current-user-principal></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`, other.URL)
+		},
+		"home": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(207)
+			fmt.Fprintf(w, `<d:multistatus xmlns:d="DAV:"><d:response><d:href>/</d:href><d:propstat><d:prop><c:calendar-home-set xmlns:c="urn:ietf:params:xml:ns:caldav"><d:href>%s/c/</d:href></c:calendar-home-set></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`, other.URL)
+		},
+	} {
+		server := httptest.NewServer(f)
+		var log strings.Builder
+		d, err := New(Config{URL: server.URL, User: "maya", Password: "password", Address: "maya@example.com", Credential: secret, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("GET", "/calendar/v3/users/me/calendarList", nil)
+		r.Header.Set("Authorization", "Bearer "+secret)
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r)
+		if w.Code != 502 || strings.Contains(log.String(), "password") || !strings.Contains(log.String(), "finding the account's calendars") {
+			t.Errorf("%s: %d %s %s", name, w.Code, w.Body, &log)
+		}
+		d.Close()
+		server.Close()
 	}
 }
 

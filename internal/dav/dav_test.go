@@ -2,6 +2,10 @@ package dav
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -76,6 +80,36 @@ func TestElsewhere(t *testing.T) {
 	_, err = c.Ask(context.Background(), "PROPFIND", nil, true, "0", "<x/>")
 	if Code(err) != 307 {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestCertificate: the password goes to a server with a certificate of the authority that was named, and to no other.
+func TestCertificate(t *testing.T) {
+	asked := 0
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user == "maya" && password == "x" {
+			asked++
+		}
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(server.Certificate())
+	for _, known := range []bool{false, true} {
+		config := Config{URL: server.URL, User: "maya", Password: "x"}
+		if known {
+			config.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		}
+		c, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Send(context.Background(), Request{Method: "GET"})
+		if (err == nil) != known || asked != map[bool]int{true: 1}[known] {
+			t.Errorf("known %v: %v, asked %d times", known, err, asked)
+		}
+		c.Close()
 	}
 }
 
