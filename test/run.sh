@@ -31,13 +31,15 @@ unstarted() {
 	return $code
 }
 
-# What is not there is installed: npm, a Python with venv, a browser, a mail server, a C compiler, the network's tools, PostgreSQL (Debian's names).
+# What is not there is installed: npm, a Python with venv, a browser, servers of mail, calendars and files, a C compiler, the network's tools, PostgreSQL (Debian's names).
 deps() {
 	local missing=()
 	command -v npm >/dev/null || missing+=(npm)
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 	command -v chromium >/dev/null || missing+=(chromium)
 	command -v dovecot >/dev/null || [ -x /usr/sbin/dovecot ] || missing+=(dovecot-imapd)
+	command -v radicale >/dev/null || missing+=(radicale)
+	command -v apache2 >/dev/null || [ -x /usr/sbin/apache2 ] || missing+=(apache2-bin)
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 	command -v ip >/dev/null && command -v tc >/dev/null || missing+=(iproute2)
 	command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)

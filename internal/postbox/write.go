@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
+	"github.com/lanyard-dev/lanyard/internal/bridge"
 	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
@@ -29,14 +30,14 @@ func letter(r *http.Request) (raw []byte, draft string, err error) {
 		} `json:"message"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		return nil, "", invalid("the request is no JSON")
+		return nil, "", bridge.Invalid("the request is no JSON")
 	}
 	if in.Message != nil {
 		in.Raw = in.Message.Raw
 	}
 	s := strings.NewReplacer("-", "+", "_", "/", "\r", "", "\n", "").Replace(strings.TrimRight(in.Raw, "=\r\n"))
 	if raw, err = base64.RawStdEncoding.DecodeString(s); err != nil {
-		return nil, "", invalid("Invalid value for raw: Base64 decoding failed.")
+		return nil, "", bridge.Invalid("Invalid value for raw: Base64 decoding failed.")
 	}
 	return raw, in.ID, nil
 }
@@ -46,12 +47,12 @@ func people(h mail.Header, name string) (list []string, err error) {
 	for _, v := range h[name] {
 		all, err := mail.ParseAddressList(v)
 		if err != nil && strings.TrimSpace(v) != "" {
-			return nil, invalid("%s cannot be read", name)
+			return nil, bridge.Invalid("%s cannot be read", name)
 		}
 		for _, a := range all {
 			bare := layer.Bare(a.Address)
 			if bare == "" {
-				return nil, invalid("%s: %.80q is no address that a mail can go to", name, a.Address)
+				return nil, bridge.Invalid("%s: %.80q is no address that a mail can go to", name, a.Address)
 			}
 			if !slices.Contains(list, bare) {
 				list = append(list, bare)
@@ -65,7 +66,7 @@ func people(h mail.Header, name string) (list []string, err error) {
 func (p *Postbox) outgoing(raw []byte) (out []byte, to []string, err error) {
 	m, err := mail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
-		return nil, nil, invalid("The message is not RFC 5322.")
+		return nil, nil, bridge.Invalid("The message is not RFC 5322.")
 	}
 	for _, name := range []string{"To", "Cc", "Bcc"} {
 		list, err := people(m.Header, name)
@@ -80,15 +81,15 @@ func (p *Postbox) outgoing(raw []byte) (out []byte, to []string, err error) {
 	}
 	for _, name := range []string{"From", "Sender"} {
 		if list, err := people(m.Header, name); err != nil || len(list) > 1 || len(list) == 1 && list[0] != p.From {
-			return nil, nil, invalid("%s: mail of this account is from %s", name, p.From)
+			return nil, nil, bridge.Invalid("%s: mail of this account is from %s", name, p.From)
 		}
 	}
 	if len(to) == 0 {
-		return nil, nil, invalid("Recipient address required")
+		return nil, nil, bridge.Invalid("Recipient address required")
 	}
 	body, err := io.ReadAll(m.Body)
 	if err != nil {
-		return nil, nil, invalid("the message cannot be read")
+		return nil, nil, bridge.Invalid("the message cannot be read")
 	}
 	head, _, _ := bytes.Cut(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 	var b bytes.Buffer
@@ -129,22 +130,22 @@ func (p *Postbox) deliver(raw []byte) (any, error) {
 		c, err = smtp.Dial(p.SMTP)
 	}
 	if err != nil {
-		return nil, &failure{http.StatusBadGateway, "the server that sends mail could not be reached"}
+		return nil, &bridge.Failure{Status: http.StatusBadGateway, Message: "the server that sends mail could not be reached"}
 	}
 	defer c.Close()
 	if ok, _ := c.Extension("AUTH"); ok {
 		if err := c.Auth(sasl.NewPlainClient("", p.User, p.Password)); err != nil {
-			return nil, &failure{http.StatusBadGateway, "the server that sends mail did not take the account's password"}
+			return nil, &bridge.Failure{Status: http.StatusBadGateway, Message: "the server that sends mail did not take the account's password"}
 		}
 	} else if p.Security != None {
-		return nil, &failure{http.StatusBadGateway, "the server that sends mail takes no password"}
+		return nil, &bridge.Failure{Status: http.StatusBadGateway, Message: "the server that sends mail takes no password"}
 	}
 	if err := c.SendMail(p.From, to, bytes.NewReader(out)); err != nil {
 		var refused *smtp.SMTPError
 		if errors.As(err, &refused) {
-			return nil, invalid("the server that sends mail refused it: %d %.200s", refused.Code, refused.Message)
+			return nil, bridge.Invalid("the server that sends mail refused it: %d %.200s", refused.Code, refused.Message)
 		}
-		return nil, &failure{http.StatusBadGateway, "the server that sends mail hung up: whether it went out is not known"}
+		return nil, &bridge.Failure{Status: http.StatusBadGateway, Message: "the server that sends mail hung up: whether it went out is not known"}
 	}
 	_ = c.Quit() // it has gone out
 	l, err := p.keep("SENT", out, imap.FlagSeen)
@@ -225,7 +226,7 @@ func (p *Postbox) drafts(r *http.Request) (any, error) {
 func (p *Postbox) findDraft(id string, writes bool) (place, error) {
 	l, err := p.find(id, writes)
 	if err == nil && l.folder.label != "DRAFT" {
-		err = errNone
+		err = bridge.ErrNone
 	}
 	return l, err
 }
@@ -244,6 +245,9 @@ func (p *Postbox) sendDraft(r *http.Request) (any, error) {
 	raw, id, err := letter(r)
 	if err != nil {
 		return nil, err
+	}
+	if len(raw) > 0 {
+		return nil, bridge.Invalid("a draft is sent as it is: give its id alone")
 	}
 	l, err := p.findDraft(id, true)
 	if err != nil {
@@ -273,7 +277,7 @@ func (p *Postbox) modify(r *http.Request) (any, error) {
 		Remove []string `json:"removeLabelIds"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		return nil, invalid("the request is no JSON")
+		return nil, bridge.Invalid("the request is no JSON")
 	}
 	l, err := p.find(r.PathValue("id"), true)
 	if err != nil {
@@ -292,7 +296,7 @@ func (p *Postbox) modify(r *http.Request) (any, error) {
 			case "STARRED":
 			default:
 				if change.add && to != "" {
-					return nil, invalid("a mail lies in one folder: add one label")
+					return nil, bridge.Invalid("a mail lies in one folder: add one label")
 				}
 				if change.add {
 					to = label

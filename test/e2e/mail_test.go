@@ -24,16 +24,7 @@ import (
 // dovecot starts Debian's IMAP server with one account, and returns where it listens.
 func (h *house) dovecot(password string) string {
 	h.Helper()
-	program, err := exec.LookPath("dovecot")
-	if err != nil {
-		program = "/usr/sbin/dovecot"
-	}
-	if _, err := os.Stat(program); err != nil {
-		if os.Getenv("CI") != "" {
-			h.Fatal("there is no dovecot; apt-get install dovecot-imapd")
-		}
-		h.Skip("there is no dovecot; apt-get install dovecot-imapd")
-	}
+	program := h.program("dovecot", "dovecot-imapd")
 	dir := filepath.Join(h.dir, "dovecot")
 	me, err := user.Current()
 	if err != nil {
