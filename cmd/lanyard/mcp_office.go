@@ -16,6 +16,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-dev/lanyard/client"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/toolbox"
 )
@@ -31,19 +32,20 @@ func (o *officeAccounts) flags(c *cobra.Command) {
 	f.StringVar(&o.graph, "graph", "", "upstream with those of the three that the others have not, as Microsoft Graph has them")
 }
 
-// accounts are where mail, files and the calendar are, at the gateway of b.
-func (o *officeAccounts) accounts(b *badge) (c toolbox.Config, err error) {
+// officeServer is the name of the server of these tools in a configuration for MCP clients.
+const officeServer = "office"
+
+func (o *officeAccounts) some() bool { return o.gmail+o.drive+o.calendar+o.graph != "" }
+
+// server is the tools over these accounts, at the gateway of b, as who source gets tokens for.
+func (o *officeAccounts) server(b *badge, source *client.Source) (*sdk.Server, error) {
 	for _, name := range []string{o.gmail, o.drive, o.calendar, o.graph} {
 		if name != "" && !identity.ValidName(name) {
-			return c, usage("%q is no name of an upstream", name)
+			return nil, usage("%q is no name of an upstream", name)
 		}
 	}
-	if o.gmail+o.drive+o.calendar+o.graph == "" {
-		return c, usage("name the upstreams with --gmail, --drive and --calendar, or with --graph")
-	}
-	source, err := b.source()
-	if err != nil {
-		return c, err
+	if !o.some() {
+		return nil, usage("name the upstreams with --gmail, --drive and --calendar, or with --graph")
 	}
 	at := func(google string) toolbox.Account {
 		name, graph := google, false
@@ -55,7 +57,12 @@ func (o *officeAccounts) accounts(b *badge) (c toolbox.Config, err error) {
 		}
 		return toolbox.Account{URL: b.upstream(name), Graph: graph, HTTP: source.HTTPClient(b.upstream(name))}
 	}
-	return toolbox.Config{Mail: at(o.gmail), Files: at(o.drive), Calendar: at(o.calendar), Now: time.Now, Version: version}, nil
+	return toolbox.New(toolbox.Config{Mail: at(o.gmail), Files: at(o.drive), Calendar: at(o.calendar), Now: time.Now, Version: version})
+}
+
+// overHTTP serves tools as Streamable HTTP.
+func overHTTP(tools *sdk.Server) http.Handler {
+	return sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return tools }, &sdk.StreamableHTTPOptions{SessionTimeout: time.Hour})
 }
 
 func (a *app) mcpOffice() *cobra.Command {
@@ -78,11 +85,11 @@ becomes the tool's error. It decides nothing by itself.`,
   lanyard mcp office --as helper --key helper.key.jwk --graph graph
   lanyard mcp office --as helper --key helper.key.jwk --gmail mail --listen 127.0.0.1:3003 --credential-env OFFICE_TOOLS`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := o.accounts(&b)
+			source, err := b.source()
 			if err != nil {
 				return err
 			}
-			server, err := toolbox.New(config)
+			server, err := o.server(&b, source)
 			if err != nil {
 				return err
 			}
@@ -125,7 +132,7 @@ func (a *app) serveTools(ctx context.Context, tools *sdk.Server, listen, variabl
 	if variable == "" {
 		fmt.Fprintf(a.out, "credential, shown this once: %s\n", secret)
 	}
-	speak := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return tools }, &sdk.StreamableHTTPOptions{SessionTimeout: time.Hour})
+	speak := overHTTP(tools)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/mcp", func(w http.ResponseWriter, r *http.Request) {
 		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

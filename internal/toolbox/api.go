@@ -18,6 +18,7 @@ import (
 // Refusal is a no: of the gateway, or of the system behind it.
 type Refusal struct {
 	Status    int
+	Kind      string // of the gateway's own, the last word of its type; else empty
 	Detail    string // one sentence for people, and for a model
 	Approval  string // id of the question that waits for people, if one does
 	ApproveAt string // and where they answer
@@ -133,10 +134,12 @@ func refusal(status int, b []byte) error {
 	}
 	_ = json.Unmarshal(b, &p) // what is no JSON says nothing
 	no := &Refusal{Status: status, Detail: p.Detail}
+	kind, own := strings.CutPrefix(p.Type, ours)
 	switch {
-	case p.Type == ours+"approval-needed":
-		no.Approval, no.ApproveAt = p.Approval, p.ApproveAt
-	case strings.HasPrefix(p.Type, ours):
+	case own:
+		if no.Kind = kind; kind == "approval-needed" {
+			no.Approval, no.ApproveAt = p.Approval, p.ApproveAt
+		}
 	case status < 400:
 		no.Detail = "This is at another address, which is not behind the gateway."
 	case p.Error.Message != "":
@@ -151,6 +154,12 @@ func refusal(status int, b []byte) error {
 func missing(err error) bool {
 	var no *Refusal
 	return errors.As(err, &no) && (no.Status == http.StatusNotFound || no.Status == http.StatusGone)
+}
+
+// withheld reports whether err is that a layer of a grant does not let something pass.
+func withheld(err error) bool {
+	var no *Refusal
+	return errors.As(err, &no) && no.Kind == "layers"
 }
 
 // each runs f for each of n, some at once, and returns the first error in their order.

@@ -44,6 +44,8 @@ type SearchFiles struct {
 type Files struct {
 	Files []File `json:"files"`
 	Next  string `json:"next,omitempty" jsonschema:"cursor of the next page; none at the end"`
+
+	Incomplete bool `json:"incomplete,omitempty" jsonschema:"there are more than were looked at; search for other words, or list folders"`
 }
 
 // File is a file or a folder. Of what the agent may not see, nothing is there.

@@ -11,9 +11,12 @@
 package toolbox
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -100,6 +103,13 @@ func add[In, Out any](s *mcp.Server, a Account, n nature, name, title, descripti
 			return &mcp.CallToolResult{RequestState: no.Approval, InputRequests: mcp.InputRequestMap{
 				approval: &mcp.ElicitParams{Mode: "url", Message: no.Detail, URL: no.ApproveAt, ElicitationID: no.Approval}}}, out, nil
 		}
-		return nil, out, err
+		if err != nil {
+			return nil, out, err
+		}
+		var text bytes.Buffer // as the SDK has it, without < and > as \u003c and \u003e
+		e := json.NewEncoder(&text)
+		e.SetEscapeHTML(false)
+		err = e.Encode(out)
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: strings.TrimSpace(text.String())}}}, out, err
 	})
 }

@@ -17,14 +17,19 @@ import (
 	"google.golang.org/api/option"
 )
 
-// official puts the office behind the gateway as Google and as Microsoft have it, with one identity
-// that has an API key, and returns how to get a token of it.
-func (h *house) official() func(upstream string) string {
+// accounts puts the office behind the gateway as Google and as Microsoft have it.
+func (h *house) accounts() {
 	h.Helper()
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
 	for name, of := range map[string][]string{"mail": {"--google", "gmail/v1"}, "drive": {"--google", "drive/v3"}, "calendar": {"--google", "calendar/v3"}, "graph": {"--graph", "v1.0"}} {
 		h.do(append([]string{"upstream", "put", name, "--url", h.office, "--owner", "maya", "--credential-env", "OFFICE_SECRET"}, of...)...)
 	}
+}
+
+// official is that with one identity that has an API key, and returns how to get a token of it.
+func (h *house) official() func(upstream string) string {
+	h.Helper()
+	h.accounts()
 	h.do("identity", "register", "helper", "--kind", "api_key", "--owner", "maya", "--purpose", "Helps")
 	key := h.first(`(lyd_\S+)`, h.do("credential", "add", "helper", "--api-key"))
 	return func(upstream string) string {
