@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -15,7 +16,8 @@ func (s *Source) HTTPClient(audience string) *http.Client {
 
 // Transport puts a token and its proof on each request. A request that is
 // refused for its nonce or its token is sent once more with a new one, if its
-// body can be had again.
+// body can be had again. Google's clients in Go send uploads to /upload/... at the
+// root of the host, whatever their endpoint is; such a one goes to below the audience.
 type Transport struct {
 	Source   *Source
 	Audience string
@@ -40,6 +42,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (t *Transport) once(req *http.Request) (*http.Response, error) {
 	r := req.Clone(req.Context())
+	t.below(r.URL)
 	token, err := t.authorize(r)
 	if err != nil {
 		if req.Body != nil {
@@ -56,6 +59,17 @@ func (t *Transport) once(req *http.Request) (*http.Response, error) {
 		t.Source.forget(token)
 	}
 	return res, nil
+}
+
+// below moves an upload that u is for to where the audience is.
+func (t *Transport) below(u *url.URL) {
+	at, err := url.Parse(t.Audience)
+	if err != nil || at.Host != u.Host || !strings.HasPrefix(u.Path, "/upload/") || strings.HasPrefix(u.Path, strings.TrimSuffix(at.Path, "/")+"/") {
+		return
+	}
+	moved := *u
+	moved.Path, moved.RawPath = strings.TrimSuffix(at.Path, "/")+u.Path, strings.TrimSuffix(at.EscapedPath(), "/")+u.EscapedPath()
+	*u = moved
 }
 
 // authorize puts a token and its proof on r.

@@ -244,7 +244,9 @@ func TestMailRun(t *testing.T) {
 	}
 	h.helper("desk", "google", layered...) // the tools of lanyard mcp office work on it as on Gmail
 	s := h.tools("desk", "google", nil)
-	var found struct{ Mails []struct{ ID, Subject, From string } }
+	var found struct {
+		Mails []struct{ ID, Subject, From string }
+	}
 	if h.result(&found, s, "search_mail", map[string]any{"folder": "trash", "from": "ben@example.com"}); len(found.Mails) != 1 || found.Mails[0].Subject != "Lunch" || found.Mails[0].From != "ben@example.com" {
 		t.Fatalf("found: %+v", found)
 	}

@@ -25,6 +25,9 @@ var vendors = map[string][]string{
 	"graph":  {"--graph", "graph"},
 }
 
+// allWords is all that can be done on each account.
+var allWords = map[string][]string{"mail": {"--action", "mail.*"}, "drive": {"--action", "file.*"}, "calendar": {"--action", "event.*"}, "graph": {"--action", "mail.*", "--action", "file.*", "--action", "event.*"}}
+
 // helper makes an agent that may do everything on the accounts of a vendor, under these flags of its grants.
 func (h *house) helper(name, vendor string, flags ...string) {
 	h.Helper()
@@ -35,12 +38,7 @@ func (h *house) helper(name, vendor string, flags ...string) {
 		if i%2 == 0 {
 			continue
 		}
-		words := map[string][]string{"mail": {"mail.*"}, "drive": {"file.*"}, "calendar": {"event.*"}, "graph": {"mail.*", "file.*", "event.*"}}[upstream]
-		args := []string{"grant", "put", name, upstream, "--upstream", upstream}
-		for _, w := range words {
-			args = append(args, "--action", w)
-		}
-		h.do(append(args, flags...)...)
+		h.do(slices.Concat([]string{"grant", "put", name, upstream, "--upstream", upstream}, allWords[upstream], flags)...)
 	}
 }
 
