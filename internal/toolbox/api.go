@@ -139,6 +139,7 @@ func refusal(status int, b []byte) error {
 	case own:
 		if no.Kind = kind; kind == "approval-needed" {
 			no.Approval, no.ApproveAt = p.Approval, p.ApproveAt
+			no.Detail = strings.Replace(no.Detail, "send exactly the same request again", "make exactly the same call again", 1)
 		}
 	case status < 400:
 		no.Detail = "This is at another address, which is not behind the gateway."
