@@ -37,12 +37,30 @@ const officeServer = "office"
 
 func (o *officeAccounts) some() bool { return o.gmail+o.drive+o.calendar+o.graph != "" }
 
-// server is the tools over these accounts, at the gateway of b, as who source gets tokens for.
-func (o *officeAccounts) server(b *badge, source *client.Source) (*sdk.Server, error) {
+// named are the flags by which these are named.
+func (o *officeAccounts) named() (args []string) {
+	for _, f := range [][2]string{{"--gmail", o.gmail}, {"--drive", o.drive}, {"--calendar", o.calendar}, {"--graph", o.graph}} {
+		if f[1] != "" {
+			args = append(args, f[0], f[1])
+		}
+	}
+	return args
+}
+
+// check finds a name that is none.
+func (o *officeAccounts) check() error {
 	for _, name := range []string{o.gmail, o.drive, o.calendar, o.graph} {
 		if name != "" && !identity.ValidName(name) {
-			return nil, usage("%q is no name of an upstream", name)
+			return usage("%q is no name of an upstream", name)
 		}
+	}
+	return nil
+}
+
+// server is the tools over these accounts, at the gateway of b, as who source gets tokens for.
+func (o *officeAccounts) server(b *badge, source *client.Source) (*sdk.Server, error) {
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	if !o.some() {
 		return nil, usage("name the upstreams with --gmail, --drive and --calendar, or with --graph")

@@ -62,11 +62,7 @@ func (m *message) filtered(filter string) (bool, error) {
 
 // searched knows the commonest words of a $search of messages; all must be there.
 func (m *message) searched(query string) bool {
-	var words []string
-	for _, w := range strings.Fields(query) {
-		words = append(words, strings.Replace(w, "isread:false", "is:unread", 1))
-	}
-	return m.matches(strings.Join(words, " "))
+	return m.matches(query)
 }
 
 func (o *Office) graphMark(r *http.Request) (any, error) {

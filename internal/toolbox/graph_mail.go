@@ -182,9 +182,6 @@ func graphQuery(in SearchMail) (url.Values, error) {
 			terms = append(terms, of.name+":"+w)
 		}
 	}
-	if in.Unread {
-		terms = append(terms, "isread:false")
-	}
 	for i, operator := range []string{"received>=", "received<"} {
 		if dates[i] != "" {
 			terms = append(terms, operator+dates[i][:len(time.DateOnly)])
@@ -211,7 +208,11 @@ func (g graphMail) search(ctx context.Context, in SearchMail) (Mails, error) {
 	if !scanning {
 		q.Set("$top", strconv.Itoa(many(in.Limit)))
 		q.Set("$select", graphFields)
-		out, err := g.page(ctx, path, q, cursor, nil)
+		var unread func(*graphMessage) bool
+		if in.Unread && q.Has("$search") { // which has no word for it
+			unread = func(m *graphMessage) bool { return m.line().Unread }
+		}
+		out, err := g.page(ctx, path, q, cursor, unread)
 		if !withheld(err) || !q.Has("$search") {
 			return out, err
 		}
@@ -371,6 +372,15 @@ func written(l letter) map[string]any {
 	return m
 }
 
+// reply is an answer in Graph's form, which goes to who wrote the mail, and to those that it adds.
+func reply(l letter) map[string]any {
+	in := map[string]any{"comment": l.text}
+	if m := written(l); len(m) > 0 {
+		in["message"] = m
+	}
+	return in
+}
+
 func (g graphMail) draft(ctx context.Context, l letter) (Draft, error) {
 	path, in := graphUser+"/messages", any(written(l))
 	if l.reply != "" {
@@ -378,7 +388,7 @@ func (g graphMail) draft(ctx context.Context, l letter) (Draft, error) {
 		if err != nil {
 			return Draft{}, err
 		}
-		path, in = graphUser+"/messages/"+id+"/createReply", map[string]any{"comment": l.text, "message": written(l)}
+		path, in = graphUser+"/messages/"+id+"/createReply", reply(l)
 	}
 	var made graphMessage
 	err := g.call(ctx, "POST", path, nil, in, &made)
@@ -393,7 +403,7 @@ func (g graphMail) send(ctx context.Context, l letter, draft string) (Sent, erro
 			return Sent{}, err
 		}
 		if path, in = graphUser+"/messages/"+part+"/send", nil; draft == "" {
-			path, in = graphUser+"/messages/"+part+"/reply", map[string]any{"comment": l.text, "message": written(l)}
+			path, in = graphUser+"/messages/"+part+"/reply", reply(l)
 		}
 	}
 	err := g.call(ctx, "POST", path, nil, in, nil)

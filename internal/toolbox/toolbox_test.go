@@ -110,7 +110,7 @@ func (d *desk) mail(o *office.Office) {
 		want int
 	}{
 		{map[string]any{"query": "invoice"}, 3}, {map[string]any{"from": "ben@example.com"}, 1}, {map[string]any{"from": "Ben"}, 1}, {map[string]any{"subject": "quarterly review"}, 1},
-		{map[string]any{"unread": true}, 3}, {map[string]any{"folder": "inbox"}, 5}, {map[string]any{"folder": "sent"}, 0}, {map[string]any{"query": "invoice", "from": "northwind.example"}, 1},
+		{map[string]any{"unread": true}, 3}, {map[string]any{"unread": true, "query": "invoice"}, 2}, {map[string]any{"folder": "inbox"}, 5}, {map[string]any{"folder": "sent"}, 0}, {map[string]any{"query": "invoice", "from": "northwind.example"}, 1},
 	} {
 		if got := do[Mails](d, "search_mail", c.args); len(got.Mails) != c.want {
 			t.Errorf("%v: %q", c.args, subjects(got))
