@@ -18,6 +18,7 @@ func (s *Source) HTTPClient(audience string) *http.Client {
 // refused for its nonce or its token is sent once more with a new one, if its
 // body can be had again. Google's clients in Go send uploads to /upload/... at the
 // root of the host, whatever their endpoint is; such a one goes to below the audience.
+// Where an answer leads to another host, no token is shown.
 type Transport struct {
 	Source   *Source
 	Audience string
@@ -26,6 +27,9 @@ type Transport struct {
 var _ http.RoundTripper = (*Transport)(nil)
 
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if ledAway(req) {
+		return t.Source.config.Base.RoundTrip(req)
+	}
 	res, err := t.once(req)
 	if err != nil || res.StatusCode != http.StatusUnauthorized || (req.Body != nil && req.Body != http.NoBody && req.GetBody == nil) {
 		return res, err
@@ -38,6 +42,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	res.Body.Close()
 	return t.once(again)
+}
+
+// ledAway reports whether an answer led to req that is not of the host which the caller asked.
+func ledAway(req *http.Request) bool {
+	first := req
+	for first.Response != nil && first.Response.Request != nil { // set by http.Client on what follows a redirect
+		first = first.Response.Request
+	}
+	return first.URL.Scheme != req.URL.Scheme || first.URL.Host != req.URL.Host
 }
 
 func (t *Transport) once(req *http.Request) (*http.Response, error) {
