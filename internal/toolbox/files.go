@@ -114,7 +114,7 @@ func fileTools(s *mcp.Server, c Config) {
 				return FileText{}, fmt.Errorf("%s is of type %s, and only text can be read", f.Name, mediaType(content.kind))
 			}
 			out := FileText{File: f}
-			out.Text, out.Next, err = cut(plain(content.kind, string(content.data)), in.Cursor)
+			out.Text, out.Next, err = cut(plain(content.kind, string(content.data)), in.Cursor, maxText)
 			return out, err
 		})
 	add(s, a, adds, "create_file", "Create a file", "Makes a new file with that text. One that is there is not changed.",

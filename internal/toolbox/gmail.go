@@ -197,7 +197,7 @@ func (g gmail) read(ctx context.Context, in ReadMail) (Mail, error) {
 			return Mail{}, err
 		}
 	}
-	out.Text, out.Next, err = cut(text, in.Cursor)
+	out.Text, out.Next, err = cut(text, in.Cursor, maxText)
 	return out, err
 }
 
@@ -281,6 +281,12 @@ func (g gmail) raw(ctx context.Context, l letter) (map[string]string, error) {
 		}
 		out["threadId"] = m.ThreadID
 	}
+	out["raw"] = base64.URLEncoding.EncodeToString(l.bytes(head))
+	return out, nil
+}
+
+// bytes are a letter as RFC 5322 has it, with more lines in its head.
+func (l letter) bytes(head []string) []byte {
 	var b bytes.Buffer
 	for _, of := range []struct {
 		name string
@@ -302,8 +308,7 @@ func (g gmail) raw(ctx context.Context, l letter) (map[string]string, error) {
 	w := quotedprintable.NewWriter(&b)
 	_, _ = w.Write([]byte(l.text)) // memory does not fail
 	_ = w.Close()
-	out["raw"] = base64.URLEncoding.EncodeToString(b.Bytes())
-	return out, nil
+	return b.Bytes()
 }
 
 func (g gmail) draft(ctx context.Context, l letter) (out Draft, err error) {

@@ -334,7 +334,7 @@ func (g graphMail) read(ctx context.Context, in ReadMail) (Mail, error) {
 			return Mail{}, err
 		}
 	}
-	out.Text, out.Next, err = cut(text, in.Cursor)
+	out.Text, out.Next, err = cut(text, in.Cursor, maxText)
 	return out, err
 }
 

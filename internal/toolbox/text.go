@@ -33,8 +33,8 @@ func plain(kind, s string) string {
 	return s
 }
 
-// cut is what a call returns of a text, from where the last one ended; next is where it goes on.
-func cut(s, cursor string) (part, next string, err error) {
+// cut is what a call returns of a text, at most so many bytes, from where the last one ended; next is where it goes on.
+func cut(s, cursor string, most int) (part, next string, err error) {
 	from := 0
 	if cursor != "" {
 		if from, err = strconv.Atoi(cursor); err != nil || from < 0 || from > len(s) {
@@ -44,10 +44,10 @@ func cut(s, cursor string) (part, next string, err error) {
 	for from < len(s) && !utf8.RuneStart(s[from]) {
 		from++
 	}
-	if s = s[from:]; len(s) <= maxText {
+	if s = s[from:]; len(s) <= most {
 		return s, "", nil
 	}
-	n := maxText
+	n := most
 	for !utf8.RuneStart(s[n]) {
 		n--
 	}
