@@ -155,7 +155,7 @@ func TestOfficialClientsWork(t *testing.T) {
 		"gmail pages": []any{"Quarterly review", "Lunch on Thursday?"}, "gmail draft, send it": "By draft", "gmail upload": "Uploaded", "gmail label": true, "gmail thread": 1.0,
 		"drive pages": files, "drive create": "IBAN [account]", "drive rename": "renamed.txt", "drive share inside": 200.0, "drive delete": 204.0,
 		"calendar pages": []any{"Lunch with Ben", "Quarterly review", "Stand-up"}, "calendar make, change, delete": "Long talk",
-		"graph get": []any{"Lunch on Thursday?", "ben@example.com", "The new place by the river. One o'clock?"}, "graph draft, send it": true, "graph reply": true, "graph move": true,
+		"graph get": []any{"Lunch on Thursday?", "ben@example.com", "The new place by the river. One o'clock?"}, "graph draft": []any{"By Graph's draft", true}, "graph send": true, "graph reply": true, "graph move": true,
 		"graph create": "IBAN [account]", "graph share inside": "shared", "graph make, change, delete": []any{"Long talk"},
 	} {
 		if !reflect.DeepEqual(got[name], want) {
