@@ -114,6 +114,11 @@ func (g *Gateway) answer(r *request, p *problem) {
 		h.Set("Retry-After", "1")
 	}
 	h.Set("Content-Type", "application/problem+json")
+	if r.backend != nil {
+		if _, ok := r.backend.connector.(connector.Layered); ok { // clients of Google's and Microsoft's for JavaScript read an error in no other type
+			h.Set("Content-Type", "application/json")
+		}
+	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if p.status == http.StatusBadRequest || r.in.Header["Upgrade"] != nil {
