@@ -72,7 +72,6 @@ func last(name string) string { return name[strings.LastIndexByte(name, '/')+1:]
 
 // Sieves reports whether there is something in q that a sieve knows of.
 func (q Query) Sieves() bool {
-	q.Text = ""
 	return q.Of != nil || q.Owner+q.Upstream+q.Class+string(q.Outcome)+q.Type+q.Task+q.Identity != "" || q.Action != "" && !strings.HasSuffix(q.Action, "*") || !q.Since.IsZero() || !q.Until.IsZero()
 }
 
