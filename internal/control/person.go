@@ -28,7 +28,7 @@ const sessionHeader = "Lanyard-Session"
 const lookAgain = 2 * time.Second
 
 // errSignedOut is what somebody is told whose session is over.
-var errSignedOut = &Problem{Type: "urn:lanyard:signed-out", Title: http.StatusText(http.StatusUnauthorized), Status: http.StatusUnauthorized, Detail: "Nobody is signed in here, or not any more: sign in again."}
+var errSignedOut = &Problem{Type: "urn:lanyard:signed-out", Title: http.StatusText(http.StatusUnauthorized), Status: http.StatusUnauthorized, Detail: "Nobody is signed in here, or not any more: sign in again, in the console or with lanyard login."}
 
 // session finds what a request shows for a person's session; "" when it shows none. What comes with a cookie, another site may have had the browser send.
 func (p *Plane) session(r *http.Request) (string, error) {

@@ -97,7 +97,7 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool),
 		if !ok {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			writeProblem(w, &Problem{Title: "Unauthorized", Status: http.StatusUnauthorized,
-				Detail: "This needs the admin token (Authorization: Bearer lyd_admin_...). It was shown at the first start; on the machine itself, lanyard token admin makes another."})
+				Detail: "This needs somebody who is signed in: at " + p.URL + "/console/, or with lanyard login --server " + p.URL + ". A program sends the admin token (Authorization: Bearer lyd_admin_...); on the machine of the control plane, lanyard token admin makes one."})
 			return
 		}
 		if _, pattern := inner.Handler(r); pattern == "" {
@@ -138,7 +138,7 @@ func (p *Plane) stranger(w http.ResponseWriter, err error) {
 		p.Log.Error("token of a caller", "error", err)
 		told = refusal(http.StatusInternalServerError, "It did not work, and nothing was changed. The log of lanyard serve says why.")
 	} else { // whoever mistyped the admin token is told so, too
-		told.Detail = "The " + e.Text + ". This needs an identity's access token for " + p.URL + " (resource=" + p.URL + " at the token endpoint), or the admin token."
+		told.Detail = "The " + e.Text + ". This needs an identity's access token for " + p.URL + " (resource=" + p.URL + " at the token endpoint), the admin token, or somebody who is signed in (lanyard login)."
 	}
 	told.Title = http.StatusText(told.Status)
 	writeProblem(w, told)
