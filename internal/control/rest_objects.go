@@ -169,7 +169,7 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity, theirs store.Bel
 			last = k.LastUsed
 		}
 	}
-	v.LastUsed = last
+	v.LastUsed, v.Odd = last, p.tally.why(i.ID, p.Now())
 	switch err := p.mayAct(i, tx.Now()); {
 	case err != nil:
 		v.Why = err.Error()
