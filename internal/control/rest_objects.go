@@ -27,6 +27,8 @@ func (p *Plane) routes(api door) {
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
 	p.directoryRoutes(api)
+	p.viewRoutes(api)
+	p.consentRoutes(api)
 	p.receiverRoutes(api)
 	p.accountRoutes(api)
 	p.guardrailRoutes(api)
