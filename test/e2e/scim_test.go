@@ -50,6 +50,9 @@ func TestSCIMChecked(t *testing.T) {
 			t.Errorf("nothing of %s is on record: %s", word, out)
 		}
 	}
+	if out := h.do("audit", "search", "--identity", "directory:tester"); !strings.Contains(out, "owner.add") {
+		t.Errorf("by whom: %s", out)
+	}
 	h.do("directory", "revoke", "tester", key.ID)
 	if status, _ := h.get(key.URL+"/Users", key.Key); status != 401 {
 		t.Errorf("with a revoked key: %d", status)
