@@ -107,7 +107,6 @@ func TestLogoutToken(t *testing.T) {
 	if status := send("acme", made(key, "logout+jwt", map[string]any{"sub": "nobody"})); status != 200 {
 		t.Errorf("who is not signed in: %d", status)
 	}
-	session = in("00u1", "s1")
 	w.must("POST", "/v1/providers/acme/disable", `{"reason":"drill"}`)
 	if status := send("acme", made(key, "logout+jwt", map[string]any{"sub": "00u1"})); status != 400 {
 		t.Errorf("of one that is disabled: %d", status)
