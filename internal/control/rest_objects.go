@@ -27,6 +27,8 @@ func (p *Plane) routes(api door) {
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
 	p.directoryRoutes(api)
+	p.viewRoutes(api)
+	p.consentRoutes(api)
 	p.receiverRoutes(api)
 	p.accountRoutes(api)
 	p.guardrailRoutes(api)
@@ -176,7 +178,7 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity, theirs store.Bel
 			last = k.LastUsed
 		}
 	}
-	v.LastUsed = last
+	v.LastUsed, v.Odd = last, p.tally.why(i.ID, p.Now())
 	switch err := p.mayAct(i, tx.Now()); {
 	case err != nil:
 		v.Why = err.Error()
