@@ -53,7 +53,7 @@ test('every page', async ({ page, world }) => {
     await page.goto(`${world.control}/console/${to}`)
     await expect(page.locator('main#main')).toBeVisible()
     await expect(page.locator('[aria-label=Loading]'), to).toHaveCount(0)
-    await page.waitForTimeout(250) // what slides in has come
+    await page.waitForTimeout(60) // what comes in has come
     await look(path || 'home')
   }
   expect(wrong).toEqual([])

@@ -32,6 +32,23 @@ test('home: what needs somebody is a number and a link, and activity streams in'
   await expect(page.getByText('What needs you now')).toBeVisible()
 })
 
+test('the first page takes less than 300 KB over the wire, headers and all', async ({ page, world }) => {
+  await signIn(page, world)
+  await page.goto('about:blank')
+  const cdp = await page.context().newCDPSession(page)
+  await cdp.send('Network.enable')
+  await cdp.send('Network.setCacheDisabled', { cacheDisabled: true })
+  const own = new Set<string>()
+  let bytes = 0
+  cdp.on('Network.requestWillBeSent', (e) => e.request.url.startsWith(`${world.control}/console/`) && own.add(e.requestId))
+  cdp.on('Network.loadingFinished', (e) => own.has(e.requestId) && (bytes += e.encodedDataLength))
+  await page.goto(`${world.control}/console/`)
+  await expect(page.getByText('What needs you now')).toBeVisible()
+  await page.waitForLoadState('load')
+  expect(bytes).toBeGreaterThan(100 * 1024) // it was counted
+  expect(bytes).toBeLessThan(300 * 1024)
+})
+
 test('identities: search, sort and views are in the address; what many get is shown before', async ({ page, world }) => {
   await signIn(page, world, 'maya', 'identities')
   const name = (n: string) => page.getByRole('link', { name: n, exact: true })

@@ -34,6 +34,8 @@ test('with an identity provider: back to where one wanted to go, as who it says,
     await menu(page, 'sam of Acme').click()
     await expect(page.getByRole('menu').getByText('security')).toBeVisible()
     await page.keyboard.press('Escape')
+    await page.goto(`${world.control}/console/new`)
+    await expect(page.getByText('You may not make agents')).toBeVisible()
     // The provider has not checked this one's address: the page says why that is not enough.
     await signOut(page, 'sam of Acme')
     await page.context().clearCookies()

@@ -9,6 +9,7 @@ import { useMay, useMe } from '../app/session'
 import { useLive } from '../app/stream'
 import { Card, Head } from '../parts/bits'
 import { Events } from '../parts/Events'
+import { count } from '../parts/words'
 import { Await, Empty, Failure, Waiting } from '../parts/States'
 
 type Tile = { n: number; of: string; to?: string; href?: string; search?: Record<string, string>; now?: boolean }
@@ -58,9 +59,8 @@ export default function Home() {
                   What your agents did in the last 24 hours
                 </Text>
                 <div className="tiles">
-                  <One n={h.today.requests} of="requests" to="/ledger" search={{ type: 'request', by: 'identity', outcome: 'ended', since: h.since }} />
+                  <One n={h.today.requests} of={`${h.today.requests === 1 ? 'request' : 'requests'} by ${count(h.today.identities, 'identity', 'identities')}`} to="/ledger" search={{ type: 'request', by: 'identity', outcome: 'ended', since: h.since }} />
                   <One n={h.today.refused} of="of them refused" to="/ledger" search={{ type: 'request', by: 'identity', outcome: 'refused', since: h.since }} />
-                  <One n={h.today.identities} of="identities at work" to="/ledger" search={{ type: 'request', by: 'identity', outcome: 'ended', since: h.since }} />
                 </div>
               </section>
             </>
@@ -87,7 +87,7 @@ function One({ n, of, to, href, search, now }: Tile) {
 
 function Live() {
   const [requests, setRequests] = useState(false)
-  const { list, live, error, fresh, again } = useLive(requests ? { type: 'request' } : {}, 25)
+  const { list, live, error, fresh, again } = useLive(requests ? { type: 'request' } : {}, 20)
   return (
     <Card
       title="Live activity"

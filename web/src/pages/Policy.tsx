@@ -63,7 +63,8 @@ function Guardrails() {
               )}
               {edit && (
                 <Modal opened onClose={close} title={edit === 'new' ? 'New guardrail' : `Guardrail ${edit.slice(0, 80)}`} size="xl">
-                  <GuardrailForm key={edit} id={edit === 'new' ? undefined : edit} g={one} onSaved={close} />
+                  {!may('put-guardrail') && <Text className="note" mb="md">You may look at this, and not change it.</Text>}
+                  <GuardrailForm key={edit} fixed={!may('put-guardrail')} id={edit === 'new' ? undefined : edit} g={one} onSaved={close} />
                 </Modal>
               )}
             </>
@@ -142,7 +143,7 @@ function Grants() {
       {!name && some.data?.next && <Text size="sm" c="dimmed" mt="xs">Those of the first 100 identities; choose one to see its own.</Text>}
       {edit && name && (
         <Modal opened onClose={close} title={edit === 'new' ? `A grant for ${short(name).slice(0, 60)}` : `Grant ${edit.slice(0, 80)}`} size="xl">
-          {one.isPending ? <Waiting /> : one.isError && !one.data ? <Failure error={one.error} again={() => void one.refetch()} /> : <GrantForm key={edit} identity={name} id={edit === 'new' ? undefined : edit} grant={grant} onSaved={close} />}
+          {one.isPending ? <Waiting /> : one.isError && !one.data ? <Failure error={one.error} again={() => void one.refetch()} /> : <><Text className="note" mb="md" hidden={give}>You may look at this, and not change it.</Text><GrantForm key={edit} fixed={!give} identity={name} id={edit === 'new' ? undefined : edit} grant={grant} onSaved={close} /></>}
         </Modal>
       )}
     </>

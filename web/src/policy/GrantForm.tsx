@@ -64,7 +64,7 @@ const start = (g?: Grant): Draft => (g ? { ...from(g), plain: g.plain && !bounde
 const said = (g: Partial<Grant> | null) => (g ? [g.plain ? says(g as Grant) : (g.cedar ?? ''), g.layers ? held(g.layers) : '', g.until ? `Until ${g.until.slice(0, 10)}.` : ''].filter(Boolean).join('\n') : '')
 
 /** GrantForm says what one identity may do on one upstream, in plain fields or in Cedar, and reads it back in words. It changes the grant of this id, or, without one, makes one. */
-export function GrantForm({ identity, id, grant, onSaved }: { identity: string; id?: string; grant?: Grant; onSaved?: () => void }) {
+export function GrantForm({ identity, id, grant, fixed = false, onSaved }: { identity: string; id?: string; fixed?: boolean; grant?: Grant; onSaved?: () => void }) {
   const e = useEdit(`grant.${identity}.${id ?? 'new'}`, grant, start)
   const { d, set, forget } = e
   const ups = useQuery(upstreams)
@@ -111,7 +111,7 @@ export function GrantForm({ identity, id, grant, onSaved }: { identity: string; 
         <Moved edit={e} noun="grant" now={said(e.now)} mine={said({ plain: d.plain, ...input(d) } as Grant)} />
         {put.isError && !e.moved && <Failure error={put.error} />}
         <Group justify="flex-end">
-          <Button type="submit" loading={put.isPending} disabled={!complete || e.moved}>{id ? 'Save' : 'Grant it'}</Button>
+          <Button type="submit" loading={put.isPending} disabled={fixed || !complete || e.moved}>{id ? 'Save' : 'Grant it'}</Button>
         </Group>
       </Stack>
     </form>

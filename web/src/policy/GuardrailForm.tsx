@@ -32,7 +32,7 @@ async function check(id: string, cedar: string, description: string) {
 const said = (g: Pick<Guardrail, 'description' | 'cedar'> | null) => (g ? `${g.description ? `${g.description}\n\n` : ''}${g.cedar}` : '')
 
 /** GuardrailForm changes the guardrail of this id, or, without one, makes one. */
-export function GuardrailForm({ id, g, onSaved }: { id?: string; g?: Guardrail; onSaved: () => void }) {
+export function GuardrailForm({ id, g, fixed = false, onSaved }: { id?: string; fixed?: boolean; g?: Guardrail; onSaved: () => void }) {
   const e = useEdit(`guardrail.${id ?? 'new'}`, g, (o) => ({ id: o?.id ?? id ?? '', description: o?.description ?? '', cedar: o?.cedar ?? '' }))
   const { d, set, forget } = e
   const [cedar] = useDebouncedValue(d.cedar, 300)
@@ -72,7 +72,7 @@ export function GuardrailForm({ id, g, onSaved }: { id?: string; g?: Guardrail; 
         <Moved edit={e} noun="guardrail" now={said(e.now)} mine={said(d)} />
         {put.isError && !e.moved && <Failure error={put.error} />}
         <Group justify="flex-end">
-          <Button type="submit" loading={put.isPending} disabled={!d.id.trim() || !d.cedar.trim() || !!valid.data || e.moved}>Save</Button>
+          <Button type="submit" loading={put.isPending} disabled={fixed || !d.id.trim() || !d.cedar.trim() || !!valid.data || e.moved}>Save</Button>
         </Group>
       </Stack>
     </form>
