@@ -100,6 +100,6 @@ test('signing out that did not work is said, and nobody is taken to be out', asy
   await page.getByRole('menuitem', { name: 'Sign out', exact: true }).click()
   await expect(page.getByRole('dialog', { name: 'You are still signed in' })).toBeVisible()
   await page.unroute('**/console/sign-out')
-  await page.getByRole('button', { name: 'Try again' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Try again' }).click()
   await expect(page.getByLabel('Sign-in code')).toBeVisible()
 })

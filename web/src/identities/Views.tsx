@@ -3,6 +3,7 @@ import { useLocalStorage } from '@mantine/hooks'
 import { IconBookmark, IconTrash } from '@tabler/icons-react'
 import { useState } from 'react'
 import type { IdentityQuery } from '../api/types'
+import { useMe } from '../app/session'
 
 type View = { name: string; q: IdentityQuery }
 const given: View[] = [
@@ -12,9 +13,10 @@ const given: View[] = [
   { name: 'Stopped', q: { state: 'killed' } },
 ]
 
-/** Views are searches that somebody comes back to. They are kept in this browser; their links can be given to anybody. */
+/** Views are searches that somebody comes back to. They are kept in this browser, for each person by themselves; their links can be given to anybody. */
 export function Views({ now, onOpen }: { now: IdentityQuery; onOpen: (q: IdentityQuery) => void }) {
-  const [own, setOwn] = useLocalStorage<View[]>({ key: 'lanyard.views', defaultValue: [] })
+  const me = useMe()
+  const [own, setOwn] = useLocalStorage<View[]>({ key: `lanyard.views.${me.owner || me.name}`, defaultValue: [] })
   const [name, setName] = useState('')
   const save = () => {
     if (!name.trim()) return
