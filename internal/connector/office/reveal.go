@@ -172,7 +172,7 @@ func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Und
 			return nil, "", err
 		}
 	}
-	out, err := encode(make([]byte, 0, len(reply)), o)
+	out, err := encode(slices.Grow(u.Room[:0], len(reply)), o)
 	return out, kind, err
 }
 
