@@ -67,7 +67,8 @@ type OwnerInput struct {
 // OwnerView is an owner with what it owns.
 type OwnerView struct {
 	identity.Owner
-	Identities int `json:"identities" doc:"How many identities it owns, retired ones not counted"`
+	Identities int    `json:"identities" doc:"How many identities it owns, retired ones not counted"`
+	Directory  string `json:"directory,omitempty" doc:"The directory that tells of this person; left out, none does"`
 }
 
 // IdentityInput is PUT /v1/identities/{name}.

@@ -39,7 +39,7 @@ func (p *Plane) viewRoutes(api door) {
 			return Page[SavedView]{}, errNobody
 		}
 		return read(ctx, p, func(tx *store.Tx) (Page[SavedView], error) {
-			all, err := tx.Views(in.visitor.Person)
+			all, err := tx.SavedViews(in.visitor.Person)
 			var list []SavedView
 			for _, v := range all {
 				list = append(list, SavedView(v))
@@ -51,15 +51,15 @@ func (p *Plane) viewRoutes(api door) {
 		if in.visitor == nil {
 			return SavedView{}, errNobody
 		}
-		v := store.View{List: in.Name, Name: in.Part, Query: in.Body.Query}
-		_, err := p.do(ctx, in.actor(), func(c *registry.Change) error { return c.PutView(in.visitor.Person, v) })
+		v := store.SavedView{List: in.Name, Name: in.Part, Query: in.Body.Query}
+		_, err := p.do(ctx, in.actor(), func(c *registry.Change) error { return c.PutSavedView(in.visitor.Person, v) })
 		return SavedView(v), err
 	})
 	handle(api, "DELETE", "/me/views/{name}/{part}", "remove-view", tag, "Forget a search", func(ctx context.Context, in *viewPart) (struct{}, error) {
 		if in.visitor == nil {
 			return struct{}{}, errNobody
 		}
-		_, err := p.do(ctx, in.actor(), func(c *registry.Change) error { return c.RemoveView(in.visitor.Person, in.Name, in.Part) })
+		_, err := p.do(ctx, in.actor(), func(c *registry.Change) error { return c.RemoveSavedView(in.visitor.Person, in.Name, in.Part) })
 		return struct{}{}, err
 	})
 }

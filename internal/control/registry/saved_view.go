@@ -24,8 +24,8 @@ const (
 
 var viewKey = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
-// PutView keeps what a person looks at, under a name of theirs.
-func (c *Change) PutView(person string, v store.View) error {
+// PutSavedView keeps what a person looks at, under a name of theirs.
+func (c *Change) PutSavedView(person string, v store.SavedView) error {
 	what := "view " + v.Name
 	switch {
 	case !slices.Contains(ViewLists, v.List):
@@ -40,7 +40,7 @@ func (c *Change) PutView(person string, v store.View) error {
 			return &Invalid{what, "query", fmt.Sprintf("a part is named with a-z 0-9 _, and its value is %d bytes at most and has no character that cannot be seen", viewValue)}
 		}
 	}
-	all, err := c.Views(person)
+	all, err := c.SavedViews(person)
 	if err != nil {
 		return err
 	}
@@ -59,15 +59,15 @@ func (c *Change) PutView(person string, v store.View) error {
 	if n >= viewsMost {
 		return &Conflict{fmt.Sprintf("there are %d views of this list already; remove one first", viewsMost)}
 	}
-	return c.recordView("view.put", person, v, c.Tx.PutView(person, v))
+	return c.recordView("view.put", person, v, c.Tx.PutSavedView(person, v))
 }
 
-// RemoveView forgets one of a person's views.
-func (c *Change) RemoveView(person, list, name string) error {
-	return c.recordView("view.remove", person, store.View{List: list, Name: name}, missing(c.DeleteView(person, list, name), "view", name))
+// RemoveSavedView forgets one of a person's views.
+func (c *Change) RemoveSavedView(person, list, name string) error {
+	return c.recordView("view.remove", person, store.SavedView{List: list, Name: name}, missing(c.DeleteSavedView(person, list, name), "view", name))
 }
 
-func (c *Change) recordView(kind, person string, v store.View, err error) error {
+func (c *Change) recordView(kind, person string, v store.SavedView, err error) error {
 	if err != nil {
 		return err
 	}
