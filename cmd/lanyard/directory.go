@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -96,6 +98,32 @@ is made with lanyard directory key.`,
 		return a.changed(cmd, "DELETE", pathOf("directories", args[0]), nil, "directory "+args[0]+" is removed; its people stay")
 	}}
 	return noun("directory", "Directories that bring people over SCIM", list, show, put, key, revoke, remove)
+}
+
+// directories looks at those that there are: one that says nothing any more takes nobody away.
+func (a *app) directories(ctx context.Context, now time.Time, good func(string, ...any), look, bad func(what, fix string)) {
+	all, err := pages[control.DirectoryView](ctx, a, "/v1/directories", nil)
+	if err != nil {
+		bad("directories: "+err.Error(), "")
+	}
+	for _, d := range all {
+		var last time.Time
+		for _, k := range d.Keys {
+			if k.Expires.After(last) {
+				last = k.Expires
+			}
+		}
+		switch {
+		case !now.Before(last):
+			bad("directory "+d.Name+" has no key that is good: who leaves there does not leave here", "lanyard directory key "+d.Name)
+		case last.Sub(now) < 14*24*time.Hour:
+			look("the last key of directory "+d.Name+" ends on "+day(last)+", and then who leaves there does not leave here", "lanyard directory key "+d.Name)
+		case now.Sub(d.Heard) > 24*time.Hour:
+			look("directory "+d.Name+" was last heard of: "+day(d.Heard), "see what it says of "+d.URL)
+		default:
+			good("directory %s is heard of", d.Name)
+		}
+	}
 }
 
 // cutLast splits GROUP=ROLE at the last sign: a group may have one in its name.

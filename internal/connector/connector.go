@@ -101,8 +101,9 @@ type Completer interface {
 type Under struct {
 	Rules []*layer.Rules
 	Now   time.Time
-	Look  Look // nil: only what the request itself says is looked at
-	Fixed Look // the same, for what stays as it is as long as the account does: it is asked once
+	Look  Look   // nil: only what the request itself says is looked at
+	Room  []byte // that what is shown of a reply may be written into; nil: memory of its own
+	Fixed Look   // the same, for what stays as it is as long as the account does: it is asked once
 }
 
 // Look asks the same upstream for target, as the same account: a path and a query, as they are

@@ -67,7 +67,8 @@ type OwnerInput struct {
 // OwnerView is an owner with what it owns.
 type OwnerView struct {
 	identity.Owner
-	Identities int `json:"identities" doc:"How many identities it owns, retired ones not counted"`
+	Identities int    `json:"identities" doc:"How many identities it owns, retired ones not counted"`
+	Directory  string `json:"directory,omitempty" doc:"The directory that tells of this person; left out, none does"`
 }
 
 // IdentityInput is PUT /v1/identities/{name}.
@@ -104,6 +105,7 @@ type IdentityView struct {
 	OwnerName   string                `json:"owner_name,omitempty" example:"Maya Lind"`
 	Usable      bool                  `json:"usable" doc:"It, and all that started it, may act at this moment"`
 	Why         string                `json:"why,omitempty" doc:"Why it may not"`
+	Odd         string                `json:"odd,omitempty" doc:"What is odd about what it did; left out, nothing is" example:"12 of its 30 requests in the last 24 hours were refused"`
 	LastUsed    time.Time             `json:"last_used,omitzero" doc:"Of any of its credentials, within a minute"`
 	Credentials []identity.Credential `json:"credentials"`
 	Grants      []policy.Grant        `json:"grants"`

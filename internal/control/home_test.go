@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
@@ -78,6 +80,21 @@ func TestHome(t *testing.T) {
 		}
 	}
 	want("everything", "", Home{Expiring: 1, Odd: 1, Today: Today{59, 20, 2}, Down: 1})
+	var odd Counted[IdentityView]
+	for session, found := range map[string]string{maya: "mayas", p.begin("ben"): "", p.begin("", identity.RoleAuditor): "mayas"} {
+		_, answer := p.visit(session, "GET", "/v1/identities?needs=odd", "")
+		if err := json.Unmarshal([]byte(answer), &odd); err != nil || odd.Total != len(odd.Items) || (odd.Total == 1) != (found != "") {
+			t.Errorf("who behaves oddly: %s", answer)
+		} else if found != "" && (odd.Items[0].Name != found || odd.Items[0].Odd != "10 of its 15 requests in the last 24 hours were refused") {
+			t.Errorf("%s: %q", odd.Items[0].Name, odd.Items[0].Odd)
+		}
+	}
+	if answer := p.must("GET", "/v1/identities?needs=odd&q=bens", ""); !strings.Contains(answer, `"items":[]`) {
+		t.Errorf("of others: %s", answer)
+	}
+	if answer := p.must("POST", "/v1/identities/bulk", `{"do":"suspend","where":{"needs":"odd"},"reason":"x","preview":true}`); !strings.Contains(answer, "mayas") || strings.Contains(answer, "bens") {
+		t.Errorf("all of them: %s", answer)
+	}
 	want("maya's", maya, Home{Odd: 1, Today: Today{15, 10, 1}})
 	record("bens", "ben", "books", ledger.Allowed, 1)
 	want("an upstream that is back", "", Home{Expiring: 1, Odd: 1, Today: Today{60, 20, 2}})

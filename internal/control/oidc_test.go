@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -219,6 +220,23 @@ func TestHostileProvider(t *testing.T) {
 		status, page, leads := v.comes(url.Values{"state": {v.state}, "code": {l.code(name, v.nonce)}})
 		if in := v.in(); in != test.in || in && leads != "/console/" || !in && (status < 400 || leads != "") {
 			t.Errorf("%s: signed in %v: %d %q %s", name, in, status, leads, page)
+		}
+	}
+}
+
+// Who is signed in and comes again proves anew who they are: a provider that does not say when they did has not shown that.
+func TestProvenAnew(t *testing.T) {
+	l := newLiar(t)
+	silent := map[string]any{"auth_time": nil}
+	l.says = func(nonce string) string { return l.signed(l.key, l.claims(nonce, silent)) }
+	v := l.visitor("")
+	for n, want := range []int{http.StatusSeeOther, http.StatusForbidden, http.StatusSeeOther} {
+		if n == 2 {
+			silent = nil
+		}
+		at := l.goes(v, "/console/")
+		if status, page, _ := at.comes(url.Values{"state": {at.state}, "code": {l.code(fmt.Sprint("c", n), at.nonce)}}); status != want && (want < 400 || status < 400) {
+			t.Errorf("time %d: %d %s", n, status, page)
 		}
 	}
 }

@@ -259,6 +259,7 @@ func (a *acks) part(gateway string, k *ack, now feed.Instant) {
 		}
 		k.cursor.Seq = min(k.cursor.Seq, before.cursor.Seq) // either may still run
 	}
+	k.row.left, k.row.none = false, false // of the name; here it is the one that may have a lease
 	a.of[gateway+evicted] = k
 	a.ring()
 }

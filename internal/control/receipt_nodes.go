@@ -139,11 +139,11 @@ func (a *acks) mayGive(list []store.Ack, asked, now feed.Instant) {
 // meet takes in which gateways there are by the store.
 func (p *Plane) meet(ctx context.Context) error {
 	var rows []store.Ack
-	joined := map[string]bool{}
+	members := map[string]store.Gateway{}
 	if err := p.Store.Read(ctx, func(tx *store.Tx) error {
 		gateways, err := tx.Gateways()
 		for _, g := range gateways {
-			joined[g.Name] = g.State == store.GatewayJoined
+			members[g.Name] = g
 		}
 		var err2 error
 		rows, err2 = tx.Acks()
@@ -159,13 +159,19 @@ func (p *Plane) meet(ctx context.Context) error {
 		there[r.Gateway] = true
 		k := a.of[r.Gateway]
 		if k == nil {
-			k = &ack{until: now.Add(r.Lease), lease: r.Lease, row: ackRow{since: now}}
+			k = &ack{until: now.Add(r.Lease), lease: r.Lease, row: ackRow{turn: r.Turn, seen: now, since: now}}
 			a.of[r.Gateway] = k
+			if g, ok := members[r.Gateway]; ok && (g.State != store.GatewayJoined || r.At.Before(g.Joined)) { // it is of one that was evicted, which nobody came to note
+				if a.part(r.Gateway, k, now); a.of[r.Gateway] == nil {
+					continue
+				}
+				k = a.of[r.Gateway]
+			}
 		}
 		if k.row.turn != r.Turn || k.row.seen == (feed.Instant{}) {
 			k.row.turn, k.row.seen = r.Turn, now
 		}
-		k.row.none = k.row.left && !joined[r.Gateway]
+		k.row.none = k.row.left && members[r.Gateway].State != store.GatewayJoined
 		if a.nodes.shared {
 			k.lease = max(k.lease, r.Lease)
 			k.confirm(r.Cursor, r.At)

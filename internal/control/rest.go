@@ -260,7 +260,9 @@ func (c *Caller) actor() registry.Actor {
 		a.Name = id.String()
 	}
 	if c.visitor != nil {
-		a.Name, a.Session, a.Still, a.Narrow = c.visitor.Person, c.visitor.ID, c.still, c.only != nil
+		if a.Name, a.Session, a.Still = c.visitor.Person, c.visitor.ID, c.still; c.only != nil {
+			a.Sees = c.sees
+		}
 	}
 	if strings.HasPrefix(c.remote, localPrefix) {
 		a.Source = ""

@@ -61,7 +61,7 @@ func (p *Plane) bulkRoutes(api door) {
 		var killed []registry.Killed
 		work := func(c *registry.Change) error {
 			killed, out.Identities = nil, []BulkDone{}
-			refs, err := meant(c.Tx, in)
+			refs, err := p.meant(c.Tx, in)
 			for _, ref := range refs {
 				if err != nil {
 					return err
@@ -103,12 +103,12 @@ func (p *Plane) bulkRoutes(api door) {
 }
 
 // meant are the identities that a request names, or those of its query that the caller sees.
-func meant(tx *store.Tx, in *body[BulkRequest]) ([]string, error) {
+func (p *Plane) meant(tx *store.Tx, in *body[BulkRequest]) ([]string, error) {
 	b := in.Body
 	if b.Where == nil {
 		return b.Identities, nil
 	}
-	l, err := b.Where.listing(tx, in.only)
+	l, err := p.listing(tx, b.Where, in.only)
 	if err != nil {
 		return nil, err
 	}

@@ -27,10 +27,10 @@ type Home struct {
 func (p *Plane) homeRoutes(api door) {
 	handleList(api, "GET", "/home", "get-home", "system", "What needs somebody now, and what happened in the last day", func(ctx context.Context, in *none) (Home, error) {
 		return read(ctx, p, func(tx *store.Tx) (h Home, err error) {
-			h.Today, h.Odd = p.tally.today(p.Now(), in.only)
+			h.Today = p.tally.today(p.Now(), in.only)
 			h.Since = tallied(p.Now())
-			for needs, n := range map[string]*int{"expiring": &h.Expiring, "ownerless": &h.Ownerless, "unused": &h.Unused} {
-				l, e := (&IdentityWhere{Needs: needs}).listing(tx, in.only)
+			for needs, n := range map[string]*int{"expiring": &h.Expiring, "ownerless": &h.Ownerless, "unused": &h.Unused, "odd": &h.Odd} {
+				l, e := p.listing(tx, &IdentityWhere{Needs: needs}, in.only)
 				if e == nil {
 					*n, e = tx.Count(l, mostCounted)
 				}

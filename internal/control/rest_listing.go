@@ -25,7 +25,7 @@ type IdentityWhere struct {
 	State       string `query:"state" json:"state,omitempty" enum:"pending,active,suspended,killed,expired,retired"`
 	Kind        string `query:"kind" json:"kind,omitempty" enum:"agent,service,bot,api_key,oauth_client"`
 	Environment string `query:"environment" json:"environment,omitempty" maxLength:"64"`
-	Needs       string `query:"needs" json:"needs,omitempty" doc:"What somebody has to look after: expiring within 14 days, ownerless, or unused for 30 days" enum:"expiring,ownerless,unused"`
+	Needs       string `query:"needs" json:"needs,omitempty" doc:"What somebody has to look after: expiring within 14 days, ownerless, unused for 30 days, or odd: refused ten times or more in the last 24 hours, and every fourth time at least" enum:"expiring,ownerless,unused,odd"`
 }
 
 type identityList struct {
@@ -40,7 +40,7 @@ type identityList struct {
 }
 
 // listing is a query as the store takes it.
-func (w *IdentityWhere) listing(tx *store.Tx, only []identity.OwnerID) (l store.Listing, err error) {
+func (p *Plane) listing(tx *store.Tx, w *IdentityWhere, only []identity.OwnerID) (l store.Listing, err error) {
 	l = store.Listing{Owner: identity.OwnerID(w.Owner), Owners: only, State: identity.State(w.State), Kind: identity.Kind(w.Kind), Environment: w.Environment, Query: w.Query, Sort: "name"}
 	switch w.Needs {
 	case "expiring":
@@ -49,6 +49,8 @@ func (w *IdentityWhere) listing(tx *store.Tx, only []identity.OwnerID) (l store.
 		l.Unused = tx.Now().Add(-idle)
 	case "ownerless":
 		l.Ownerless = true
+	case "odd":
+		l.Among = p.tally.odd(p.Now())
 	}
 	if w.Query == "" && !l.Ownerless {
 		return l, nil
@@ -110,7 +112,7 @@ func (p *Plane) listingRoutes(api door) {
 	handleList(api, "GET", "/identities", "list-identities", "identities", "Identities, searched and sorted", func(ctx context.Context, in *identityList) (Counted[IdentityView], error) {
 		return read(ctx, p, func(tx *store.Tx) (out Counted[IdentityView], err error) {
 			out.Page = page[IdentityView](nil)
-			l, err := in.listing(tx, in.only)
+			l, err := p.listing(tx, &in.IdentityWhere, in.only)
 			if err != nil {
 				return out, err
 			}

@@ -27,6 +27,8 @@ func (p *Plane) routes(api door) {
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
 	p.directoryRoutes(api)
+	p.viewRoutes(api)
+	p.consentRoutes(api)
 	p.receiverRoutes(api)
 	p.accountRoutes(api)
 	p.guardrailRoutes(api)
@@ -62,6 +64,15 @@ func page[T any](items []T) Page[T] {
 	return Page[T]{Items: items}
 }
 
+func ownerViews(tx *store.Tx, all ...identity.Owner) (list []OwnerView, err error) {
+	owned, err := tx.CountOwned(all)
+	told, err2 := tx.DirectoriesOf(all)
+	for _, o := range all {
+		list = append(list, OwnerView{Owner: o, Identities: owned[o.ID], Directory: told[o.ID]})
+	}
+	return list, errors.Join(err, err2)
+}
+
 func (p *Plane) ownerRoutes(api door) {
 	handleList(api, "GET", "/owners", "list-owners", "owners", "Owners, with how much they own", func(ctx context.Context, in *ownerList) (Page[OwnerView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[OwnerView], error) {
@@ -73,11 +84,8 @@ func (p *Plane) ownerRoutes(api door) {
 			if len(all) == in.Limit {
 				next = string(all[in.Limit-1].ID)
 			}
-			owned, err := tx.CountOwned(all)
-			out := page[OwnerView](nil)
-			for _, o := range all {
-				out.Items = append(out.Items, OwnerView{Owner: o, Identities: owned[o.ID]})
-			}
+			list, err := ownerViews(tx, all...)
+			out := page(list)
 			out.Next = next
 			return out, err
 		})
@@ -88,8 +96,11 @@ func (p *Plane) ownerRoutes(api door) {
 			if err != nil {
 				return OwnerView{}, missing(err, "owner", in.Name)
 			}
-			owned, err := tx.CountOwned([]identity.Owner{o})
-			return OwnerView{Owner: o, Identities: owned[o.ID]}, err
+			list, err := ownerViews(tx, o)
+			if err != nil {
+				return OwnerView{}, err
+			}
+			return list[0], nil
 		})
 	})
 	handle(api, "PUT", "/owners/{name}", "put-owner", "owners", "Add or change an owner; one marked gone hands over what it owns", func(ctx context.Context, in *namedBody[OwnerInput]) (Changed, error) {
@@ -176,7 +187,7 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity, theirs store.Bel
 			last = k.LastUsed
 		}
 	}
-	v.LastUsed = last
+	v.LastUsed, v.Odd = last, p.tally.why(i.ID, p.Now())
 	switch err := p.mayAct(i, tx.Now()); {
 	case err != nil:
 		v.Why = err.Error()

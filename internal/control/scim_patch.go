@@ -28,7 +28,7 @@ func parseScimPatch(body map[string]any) (ops []scimOperation, err error) {
 		}
 	}
 	if len(list) == 0 || len(list) > scimOperations {
-		return nil, fmt.Errorf("a PATCH has Operations, a list of 1 to %d", scimOperations)
+		return nil, fmt.Errorf("there is to be a list of 1 to %d in Operations", scimOperations)
 	}
 	for n, one := range list {
 		m, ok := one.(map[string]any)

@@ -92,7 +92,7 @@ func TestDirectoryBringsAndTakes(t *testing.T) {
 
 	maya := d.good("POST", "/Users", entraUser)
 	id := maya["id"].(string)
-	if o := p.owner("maya"); o.Name != "Maya Lind" || o.State != identity.OwnerActive || maya["active"] != true || maya["title"] != nil {
+	if o := p.owner("maya"); o.Name != "Maya Lind" || o.State != identity.OwnerActive || o.Directory != "entra" || maya["active"] != true || maya["title"] != nil {
 		t.Fatalf("%+v %v", o, maya)
 	}
 	if e := p.last(); e.Type != "directory.user" || e.Actor != "directory:entra" || e.Owner != "maya" {

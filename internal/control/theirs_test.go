@@ -102,6 +102,17 @@ func TestOwnersLearnOfNobodyElse(t *testing.T) {
 	if status, answer := p.visit(maya, "PUT", "/v1/identities/hush-bot/grants/peek", `{"upstream":"mail","actions":["read"]}`); status != 404 || strings.Contains(answer, "hushed") || strings.Contains(answer, "upstream") {
 		t.Errorf("in place of a grant that another gave: %d %s", status, answer)
 	}
+	p.must("PUT", "/v1/identities/hush-old", `{"kind":"agent","owner":"nora","purpose":"Hushed"}`)
+	p.must("POST", "/v1/identities/hush-old/retire", `{}`)
+	if status, answer := p.visit(maya, "PUT", "/v1/identities/hush-old/grants/more", `{"upstream":"mail","actions":["read"]}`); status != 404 || strings.Contains(answer, "retired") {
+		t.Errorf("a grant for who is another's, and retired: %d %s", status, answer)
+	}
+	if status, answer := p.visit(maya, "PUT", "/v1/identities/hush-bot/grants/more", `{"upstream":"mail","actions":["read"],"until":"2027-11-01"}`); status != 422 || strings.Contains(answer, "2027-02") {
+		t.Errorf("a grant for longer than another's identity lasts: %d %s", status, answer)
+	}
+	if status, answer := p.visit(maya, "PUT", "/v1/identities/hush-bot/grants/more", `{"upstream":"mail","actions":["read"]}`); status != 200 {
+		t.Errorf("a grant on one's own upstream: %d %s", status, answer)
+	}
 	var graph Graph
 	if err := json.Unmarshal([]byte(p.must("GET", "/v1/identities/mayas/graph", "")), &graph); err != nil || !strings.Contains(fmt.Sprint(graph), "hush-bot") {
 		t.Errorf("an operator sees whom it acted for: %v %v", graph, err)

@@ -20,7 +20,7 @@ type held struct {
 // holding is what one request holds, until it ends.
 type holding struct {
 	bytes atomic.Int64 // looks are several at once
-	spare *[]byte      // a reply's
+	spare []*[]byte    // a reply's, and what is shown of it
 }
 
 // firstHeld is how much is held of a body before the first of it has come. Up to freeHeld nobody counts: a
@@ -47,10 +47,10 @@ func (r *request) holds(n int64) error {
 // letGo gives back all that r holds. Nobody has any of it any more.
 func (r *request) letGo() {
 	r.g.held.now.Add(-r.holding.bytes.Swap(0))
-	if p := r.holding.spare; p != nil {
-		r.holding.spare = nil
+	for _, p := range r.holding.spare {
 		r.g.held.spare.Put(p)
 	}
+	r.holding.spare = r.holding.spare[:0]
 }
 
 // errLarge is that a body has more than it may.
@@ -95,8 +95,24 @@ func (r *request) reply(body io.Reader, n int64) ([]byte, error) {
 		p = new([]byte)
 	}
 	b, err := r.whole(body, n, *p)
-	if *p = b; cap(b) <= maxSpare && r.holding.spare == nil {
-		r.holding.spare = p
+	if *p = b; cap(b) <= maxSpare {
+		r.holding.spare = append(r.holding.spare, p)
 	}
 	return b, err
+}
+
+// room is memory for n bytes until r has ended, if there is some.
+func (r *request) room(n int) []byte {
+	if n > maxSpare {
+		return nil
+	}
+	p, _ := r.g.held.spare.Get().(*[]byte)
+	if p == nil {
+		p = new([]byte)
+	}
+	if cap(*p) < n {
+		*p = make([]byte, 0, n)
+	}
+	r.holding.spare = append(r.holding.spare, p)
+	return (*p)[:0]
 }

@@ -132,7 +132,9 @@ func (r *request) reveal(res *http.Response) error {
 			err = r.holds(2 * counted(int64(len(b)))) // what is read of it, and what is shown
 		}
 		if err == nil {
-			out, kind, err = c.Reveal(&r.ask, r.call, r.under(r.look), kind, b)
+			u := r.under(r.look)
+			u.Room = r.room(len(b))
+			out, kind, err = c.Reveal(&r.ask, r.call, u, kind, b)
 		}
 		if err != nil {
 			return layered(r, err)

@@ -50,8 +50,17 @@ func TestSCIMChecked(t *testing.T) {
 			t.Errorf("nothing of %s is on record: %s", word, out)
 		}
 	}
+	if out := h.do("audit", "search", "--identity", "directory:tester"); !strings.Contains(out, "owner.add") {
+		t.Errorf("by whom: %s", out)
+	}
+	if out := h.try("doctor"); strings.Contains(out.out, "directory tester has no key") {
+		t.Errorf("%s", out.out)
+	}
 	h.do("directory", "revoke", "tester", key.ID)
 	if status, _ := h.get(key.URL+"/Users", key.Key); status != 401 {
 		t.Errorf("with a revoked key: %d", status)
+	}
+	if out := h.try("doctor"); !strings.Contains(out.out+out.err, "directory tester has no key that is good") {
+		t.Errorf("%s%s", out.out, out.err)
 	}
 }

@@ -31,7 +31,7 @@ func asks(n int) []ask {
 		{"identities_used", "identities?sort=-last_used", 100},
 		{"find_name", "identities?q=" + last, 1},
 		{"find_common", "identities?q=invoice", 100},
-		{"find_within", "identities?q=" + regions[0], 1},
+		{"find_within", "identities?q=-" + regions[0] + "-", 1},
 		{"find_none", "identities?q=qqqqq", 0},
 		{"find_none_short", "identities?q=qq", 0},
 		{"search_name", "identities?query=" + last, 1},

@@ -238,8 +238,8 @@ test('approvals: what exactly, for whom, why; a yes, and another person’s no',
   await second.getByRole('button', { name: 'Deny', exact: true }).click()
   await expect(second.getByText('said no')).toBeVisible()
   await other.close()
-  await page.unroute('**/v1/approvals/appr_*')
   await page.getByRole('button', { name: 'Approve once' }).click()
+  await page.unroute('**/v1/approvals/appr_*')
   await expect(page.getByText(/Somebody was faster|said no/).first()).toBeVisible()
 })
 

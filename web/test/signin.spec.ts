@@ -34,6 +34,8 @@ test('with an identity provider: back to where one wanted to go, as who it says,
     await menu(page, 'sam of Acme').click()
     await expect(page.getByRole('menu').getByText('security')).toBeVisible()
     await page.keyboard.press('Escape')
+    await page.goto(`${world.control}/console/new`)
+    await expect(page.getByText('You may not make agents')).toBeVisible()
     // The provider has not checked this one's address: the page says why that is not enough.
     await signOut(page, 'sam of Acme')
     await page.context().clearCookies()
@@ -98,6 +100,6 @@ test('signing out that did not work is said, and nobody is taken to be out', asy
   await page.getByRole('menuitem', { name: 'Sign out', exact: true }).click()
   await expect(page.getByRole('dialog', { name: 'You are still signed in' })).toBeVisible()
   await page.unroute('**/console/sign-out')
-  await page.getByRole('button', { name: 'Try again' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Try again' }).click()
   await expect(page.getByLabel('Sign-in code')).toBeVisible()
 })

@@ -78,6 +78,9 @@ func TestBodies(t *testing.T) {
 		"invited":          {"/v1.0/me/events", "application/json", `{"attendees":[{"emailAddress":{"address":"ben@example.com"}}]}`, "event.invite ben@example.com"},
 		"alone":            {"/v1.0/me/events", "application/json", `{"subject":"x"}`, "event.create "},
 		"shared":           {"/v1.0/me/drive/items/i/invite", "application/json", `{"recipients":[{"email":"ben@example.com"},{"objectId":"1"}]}`, "file.share ben@example.com anyone"},
+		"bound elsewhere":  {"/v1.0/me/events", "application/json", `{"subject":"x","calendar@odata.bind":"https://evil.example/v1.0/me/calendars/1"}`, "refused"},
+		"fetched":          {"/v1.0/me/drive/items/i/children", "application/json", `{"name":"x","@microsoft.graph.sourceUrl":"https://evil.example/x","file":{}}`, "refused"},
+		"attached from":    {"/v1.0/me/sendMail", "application/json", `{"message":{"toRecipients":[],"attachments":[{"@odata.type":"#microsoft.graph.referenceAttachment","sourceUrl":"https://evil.example/x"}]}}`, "refused"},
 		"a link":           {"/v1.0/me/drive/items/i/createLink", "application/json", `{"type":"view","scope":"anonymous"}`, "file.share anyone"},
 	} {
 		call, err := c.Recognise(&connector.Request{Method: "POST", Path: x.target, Header: map[string][]string{"Content-Type": {x.kind}}, Body: []byte(x.body)})

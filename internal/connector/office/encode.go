@@ -10,7 +10,36 @@ import (
 )
 
 // encode appends what was read of JSON, the members of objects by name.
-func encode(b []byte, v any) (_ []byte, err error) {
+func encode(b []byte, v any) ([]byte, error) { return new(encoder).value(b, v, 0) }
+
+// encoder knows the names of the last object at each depth, in order: the next one has the same, mostly.
+type encoder struct{ names [8][]string }
+
+// order is the names of o, sorted.
+func (e *encoder) order(o Object, depth int) []string {
+	if depth < len(e.names) && len(e.names[depth]) == len(o) {
+		same := true
+		for _, name := range e.names[depth] {
+			if _, same = o[name]; !same {
+				break
+			}
+		}
+		if same {
+			return e.names[depth]
+		}
+	}
+	names := make([]string, 0, len(o))
+	for name := range o {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if depth < len(e.names) {
+		e.names[depth] = names
+	}
+	return names
+}
+
+func (e *encoder) value(b []byte, v any, depth int) (_ []byte, err error) {
 	switch v := v.(type) {
 	case nil:
 		return append(b, "null"...), nil
@@ -28,27 +57,21 @@ func encode(b []byte, v any) (_ []byte, err error) {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			if b, err = encode(b, one); err != nil {
+			if b, err = e.value(b, one, depth+1); err != nil {
 				return nil, err
 			}
 		}
 		return append(b, ']'), nil
 	case Object:
-		var some [32]string
-		names := some[:0]
-		for name := range v {
-			names = append(names, name)
-		}
-		slices.Sort(names)
 		b = append(b, '{')
-		for i, name := range names {
+		for i, name := range e.order(v, depth) {
 			if i > 0 {
 				b = append(b, ',')
 			}
 			if b, err = quote(b, name); err != nil {
 				return nil, err
 			}
-			if b, err = encode(append(b, ':'), v[name]); err != nil {
+			if b, err = e.value(append(b, ':'), v[name], depth+1); err != nil {
 				return nil, err
 			}
 		}

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -117,8 +115,8 @@ func object(kind string, reply []byte) (Object, error) {
 	if base, _, err := mime.ParseMediaType(kind); err != nil || base != "application/json" {
 		return nil, errForm
 	}
-	var o Object
-	if err := json.Unmarshal(reply, &o); err != nil || o == nil {
+	o, ok := decode(reply)
+	if !ok {
 		return nil, errForm
 	}
 	return o, nil
@@ -174,7 +172,7 @@ func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Und
 			return nil, "", err
 		}
 	}
-	out, err := encode(make([]byte, 0, len(reply)), o)
+	out, err := encode(slices.Grow(u.Room[:0], len(reply)), o)
 	return out, kind, err
 }
 

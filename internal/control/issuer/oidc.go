@@ -39,6 +39,7 @@ type going struct {
 	Verifier string    `json:"v"`
 	Return   string    `json:"r"`
 	Began    time.Time `json:"t"`
+	Anew     bool      `json:"a,omitempty"` // they are to prove who they are now, and not some time before
 }
 
 // SignInProvider is the provider that people sign in with; store.ErrNotFound if there is none.
@@ -112,6 +113,9 @@ func (i *Issuer) oidcStart(w http.ResponseWriter, r *http.Request) {
 	}
 	u, err := url.Parse(open)
 	g := going{Provider: p.Name, State: pending.State, Verifier: pending.Verifier, Return: returnTo(r.URL.Query().Get("return")), Began: i.Now()}
+	if _, _, err := i.Visitor(r); err == nil { // who is signed in already is here to prove it anew
+		g.Anew = true
+	}
 	if err == nil {
 		g.Nonce, err = i.random()
 	}
@@ -128,7 +132,7 @@ func (i *Issuer) oidcStart(w http.ResponseWriter, r *http.Request) {
 	}
 	q := u.Query()
 	q.Set("nonce", g.Nonce)
-	if _, _, err := i.Visitor(r); err == nil { // who is signed in already is here to prove it anew
+	if g.Anew {
 		q.Set("prompt", "login")
 		q.Set("max_age", "0")
 	}
@@ -218,6 +222,9 @@ func (i *Issuer) oidcPerson(r *http.Request, p identity.Provider, g going) (s st
 	who, err := i.idToken(ctx, p, g, t.ID)
 	if err != nil {
 		return s, err
+	}
+	if g.Anew && who.SignedIn.IsZero() { // OpenID Connect Core 1.0, section 2: asked with max_age it has to
+		return s, errors.New("the provider does not say when you proved to it who you are (auth_time), though that was asked; sign out here, and sign in again")
 	}
 	claim := p.Groups
 	if claim == "" {

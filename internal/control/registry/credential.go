@@ -120,7 +120,14 @@ func (c *Change) addCredential(i identity.Identity, p Proof) (k identity.Credent
 		return k, "", err
 	}
 	if old, err := c.sameKey(k); err == nil {
-		return k, "", bad(field, c.taken(old, i.ID))
+		whose, err := c.Identity(old.Identity)
+		if err != nil {
+			return k, "", err
+		}
+		if !c.by.sees(whose.Owner) {
+			return k, "", bad(field, errors.New("this key is or was another identity's; each needs a key of its own: make a new one"))
+		}
+		return k, "", bad(field, taken(old, i.ID))
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return k, "", err
 	}
@@ -147,10 +154,8 @@ func (c *Change) sameKey(k identity.Credential) (identity.Credential, error) {
 }
 
 // taken says why a key cannot be registered once more.
-func (c *Change) taken(old identity.Credential, id identity.ID) error {
+func taken(old identity.Credential, id identity.ID) error {
 	switch {
-	case c.by.Narrow && old.Identity != id:
-		return errors.New("this key is or was another identity's; each needs a key of its own: make a new one")
 	case !old.Revoked.IsZero():
 		return fmt.Errorf("this key was %s of %s and was revoked on %s; a revoked key stays dead: make a new one", old.ID, old.Identity.Name(), old.Revoked.Format(time.DateOnly))
 	case old.Identity != id:

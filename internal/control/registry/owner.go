@@ -160,7 +160,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err := errors.Join(err, c.EndSessions(store.Ended{Owner: o.ID}), c.EndPasskeys(Person(o.ID)), c.takeBack(o.ID, o.Name+" has left."), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
+	if err := errors.Join(err, c.EndSessions(store.Ended{Owner: o.ID}), c.EndPasskeys(Person(o.ID)), c.EndSavedViews(Person(o.ID)), c.takeBack(o.ID, o.Name+" has left."), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
 		return err
 	}
 	for _, i := range list {
@@ -248,7 +248,7 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	if err := errors.Join(c.EndSessions(store.Ended{Owner: id}), c.EndPasskeys(Person(id)), c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
+	if err := errors.Join(c.EndSessions(store.Ended{Owner: id}), c.EndPasskeys(Person(id)), c.EndSavedViews(Person(id)), c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
 		return err
 	}
 	err = c.DeleteOwner(id)

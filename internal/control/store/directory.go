@@ -142,6 +142,21 @@ func (tx *Tx) DirectoryUserOf(o identity.OwnerID) (DirectoryUser, error) {
 	return one(tx, "SELECT doc FROM directory_users WHERE owner = $1", string(o), none[DirectoryUser], nil)
 }
 
+// DirectoriesOf says which directory tells of each of some owners.
+func (tx *Tx) DirectoriesOf(of []identity.Owner) (map[identity.OwnerID]string, error) {
+	var owners []string
+	for _, o := range of {
+		owners = append(owners, string(o.ID))
+	}
+	found := map[identity.OwnerID]string{}
+	type told struct {
+		owner     identity.OwnerID
+		directory string
+	}
+	return found, among(tx, func(row scanner) (t told, err error) { return t, row.Scan(&t.owner, &t.directory) },
+		"SELECT owner, directory FROM directory_users WHERE owner IN (?)", owners, nil, func(t told) { found[t.owner] = t.directory })
+}
+
 // DeleteDirectoryUser forgets what a directory told of a person, who stays.
 func (tx *Tx) DeleteDirectoryUser(id string) error {
 	tx.changed = true

@@ -29,6 +29,7 @@ type Listing struct {
 	Unused      time.Time          // they may act, and have not since then, nor were they made later
 	Ownerless   bool               // nobody who is there answers for them
 	Gone        []identity.OwnerID // owners who have left
+	Among       []identity.ID      // one of these, of which there are 10,000 at most; nil: whichever
 	Sort        Sort
 	Down        bool
 	After       *Place // those after it
@@ -88,14 +89,22 @@ func (w *wheres) add(test string, values ...any) {
 	w.tests = append(w.tests, test)
 }
 
-// in adds that column is one of list.
+// in is that column is one of list.
 func (w *wheres) in(column string, list []identity.OwnerID) string {
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = string(v)
+	}
+	return w.oneOf(column, texts)
+}
+
+func (w *wheres) oneOf(column string, list []string) string {
 	if len(list) == 0 {
 		return "1 = 0"
 	}
 	places := make([]string, len(list))
 	for i, v := range list {
-		w.args = append(w.args, string(v))
+		w.args = append(w.args, v)
 		places[i] = "$" + strconv.Itoa(len(w.args))
 	}
 	return column + " IN (" + strings.Join(places, ", ") + ")"
@@ -142,6 +151,13 @@ func (l *Listing) wheres(now time.Time) *wheres {
 	}
 	if l.Owner != "" {
 		w.add("owner = ?", string(l.Owner))
+	}
+	if l.Among != nil {
+		ids := make([]string, len(l.Among))
+		for i, id := range l.Among {
+			ids[i] = id.String()
+		}
+		w.tests = append(w.tests, w.oneOf("id", ids))
 	}
 	if l.State != "" {
 		w.add("state = ?", string(l.State))

@@ -19,7 +19,7 @@ export default function New() {
   const { way } = route.useSearch()
   const may = useMay()
   const navigate = route.useNavigate()
-  if (!may('put-identity') && !may('apply')) return <Empty title="You may not make agents">An operator or an administrator can, or can give you a role that may. To connect a client of your own, give it the address of an upstream: it brings you to a page that asks you.</Empty>
+  if (!may('put-identity')) return <Empty title="You may not make agents">An operator or an administrator can, or can give you a role that may. To connect a client of your own, give it the address of an upstream: it brings you to a page that asks you.</Empty>
   return (
     <div style={{ maxWidth: 860 }}>
       <Head title="New agent" sub="How does it come in?" />
