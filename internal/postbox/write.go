@@ -246,9 +246,6 @@ func (p *Postbox) sendDraft(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(raw) > 0 {
-		return nil, bridge.Invalid("a draft is sent as it is: give its id alone")
-	}
 	l, err := p.findDraft(id, true)
 	if err != nil {
 		return nil, err
