@@ -180,3 +180,22 @@ test('each number on home leads to a list of so many', async ({ page, world }) =
     else await expect(page.getByRole('region', { name: /^(Approvals|Upstreams)$/ }).locator('.rows > *'), of).toHaveCount(n)
   }
 })
+
+test('views follow the person to another browser', async ({ page, world, browser }) => {
+  await signIn(page, world, 'maya', 'identities?q=customers')
+  const me = (await page.evaluate(async () => (await (await fetch('../v1/me')).json()) as { may: string[] })).may
+  test.skip(!me.includes('put-view'), 'this control plane keeps no views')
+  await page.getByRole('button', { name: 'Views' }).click()
+  await page.getByLabel('Name of this view').fill('of customers / all')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await expect(page.getByRole('menuitem', { name: 'of customers / all' })).toBeVisible()
+  const other = await (await browser.newContext()).newPage()
+  await signIn(other, world, 'maya', 'identities')
+  await other.getByRole('button', { name: 'Views' }).click()
+  await other.getByRole('menuitem', { name: 'of customers / all' }).click()
+  await expect(other).toHaveURL(/q=customers/)
+  await other.getByRole('button', { name: 'Views' }).click()
+  await other.getByRole('button', { name: 'Forget of customers / all' }).click()
+  await expect(other.getByRole('menuitem', { name: 'of customers / all' })).toHaveCount(0)
+  await other.context().close()
+})
