@@ -134,7 +134,7 @@ test('what could not be read is said, and is no empty list', async ({ page, worl
   for (const path of ['upstreams', 'guardrails', 'owners**', 'approvals**', 'ledger/events**']) await page.route(`**/v1/${path}`, (r) => r.fulfill({ status: 500, contentType: 'application/problem+json', body: '{"detail":"It did not work, and nothing was changed."}' }))
   await page.reload()
   await expect(page.getByRole('dialog').getByText('This list could not be read')).toBeVisible()
-  for (const [path, nothing] of [['upstreams', 'No upstream yet'], ['owners', 'There is no owner yet'], ['policy', 'No guardrail but'], ['approvals', 'Nothing waits'], ['ledger', 'The ledger is empty'], ['identities/invoice-bot?tab=history', 'No change is on record']] as const) {
+  for (const [path, nothing] of [['upstreams', 'No upstream yet'], ['owners', 'There is no owner yet'], ['policy', 'No guardrail'], ['approvals', 'Nothing waits'], ['ledger', 'The ledger is empty'], ['identities/invoice-bot?tab=history', 'No change is on record']] as const) {
     await page.goto(`${world.control}/console/${path}`)
     await expect(page.getByRole('alert').first(), path).toContainText('It did not work')
     await expect(page.getByRole('button', { name: 'Try again' }).first(), path).toBeVisible()
