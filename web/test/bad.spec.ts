@@ -25,8 +25,8 @@ test('the control plane is away: what is there stays and says so, and it comes b
   await expect(page.getByText('The control plane is away')).toBeVisible()
   await expect(page.getByText('The control plane does not answer.')).toBeVisible()
   await expect(page.getByText('is an agent of Maya Lind')).toBeVisible()
-  await page.unroute('**/v1/**')
-  await page.getByRole('button', { name: 'Try again' }).first().click()
+  await expect(page.getByRole('button', { name: 'Try again' }).first()).toBeVisible()
+  await page.unroute('**/v1/**') // and it is seen without asking again
   await expect(page.getByText('registered invoice-bot')).toBeVisible()
   await expect(page.getByText('The control plane does not answer.')).toHaveCount(0)
 })

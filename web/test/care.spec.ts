@@ -134,7 +134,7 @@ test('what could not be read is said, and is no empty list', async ({ page, worl
   for (const path of ['upstreams', 'guardrails', 'owners**', 'approvals**', 'ledger/events**']) await page.route(`**/v1/${path}`, (r) => r.fulfill({ status: 500, contentType: 'application/problem+json', body: '{"detail":"It did not work, and nothing was changed."}' }))
   await page.reload()
   await expect(page.getByRole('dialog').getByText('This list could not be read')).toBeVisible()
-  for (const [path, nothing] of [['upstreams', 'No upstream yet'], ['owners', 'There is no owner yet'], ['policy', 'No guardrail but'], ['approvals', 'Nothing waits'], ['ledger', 'The ledger is empty'], ['identities/invoice-bot?tab=history', 'No change is on record']] as const) {
+  for (const [path, nothing] of [['upstreams', 'No upstream yet'], ['owners', 'There is no owner yet'], ['policy', 'No guardrail'], ['approvals', 'Nothing waits'], ['ledger', 'The ledger is empty'], ['identities/invoice-bot?tab=history', 'No change is on record']] as const) {
     await page.goto(`${world.control}/console/${path}`)
     await expect(page.getByRole('alert').first(), path).toContainText('It did not work')
     await expect(page.getByRole('button', { name: 'Try again' }).first(), path).toBeVisible()
@@ -179,4 +179,23 @@ test('each number on home leads to a list of so many', async ({ page, world }) =
     else if (href.includes('/ledger')) await expect(page.getByText(`${n.toLocaleString()} match`), of).toBeVisible()
     else await expect(page.getByRole('region', { name: /^(Approvals|Upstreams)$/ }).locator('.rows > *'), of).toHaveCount(n)
   }
+})
+
+test('views follow the person to another browser', async ({ page, world, browser }) => {
+  await signIn(page, world, 'maya', 'identities?q=customers')
+  const me = (await page.evaluate(async () => (await (await fetch('../v1/me')).json()) as { may: string[] })).may
+  test.skip(!me.includes('put-view'), 'this control plane keeps no views')
+  await page.getByRole('button', { name: 'Views' }).click()
+  await page.getByLabel('Name of this view').fill('of customers / all')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await expect(page.getByRole('menuitem', { name: 'of customers / all' })).toBeVisible()
+  const other = await (await browser.newContext()).newPage()
+  await signIn(other, world, 'maya', 'identities')
+  await other.getByRole('button', { name: 'Views' }).click()
+  await other.getByRole('menuitem', { name: 'of customers / all' }).click()
+  await expect(other).toHaveURL(/q=customers/)
+  await other.getByRole('button', { name: 'Views' }).click()
+  await other.getByRole('button', { name: 'Forget of customers / all' }).click()
+  await expect(other.getByRole('menuitem', { name: 'of customers / all' })).toHaveCount(0)
+  await other.context().close()
 })

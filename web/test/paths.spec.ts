@@ -175,7 +175,7 @@ test('a pack: what it allows and stops is read before, with what it would have c
     await d.getByRole('radio', { name: title }).click()
     await d.getByRole('combobox', { name: /On which systems/ }).click()
     await page.getByRole('option', { name: 'mail', exact: true }).click()
-    await page.keyboard.press('Escape') // closes the list alone
+    await d.getByText('What it stops').click() // which closes the list
   }
   await pick('Full assistant')
   await expect(d.getByRole('region', { name: 'What it stops' })).toContainText('It deletes nothing without it.')
@@ -247,6 +247,8 @@ test('policy: a guardrail is checked as it is typed, and what it would change is
   const id = `no-reading-${test.info().project.name}`
   await signIn(page, world, 'maya', 'policy')
   await expect(page.getByText('No agent changes forwarding')).toBeVisible()
+  await expect(page.getByText('lanyard.environment · built in')).toBeVisible()
+  await expect(page.getByRole('button', { name: 'Remove' })).toHaveCount(await page.getByRole('button', { name: 'Edit' }).count())
   await page.getByRole('button', { name: 'New guardrail' }).click()
   const d = page.getByRole('dialog')
   await d.getByLabel('Name').fill(id)

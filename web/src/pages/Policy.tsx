@@ -57,7 +57,7 @@ function Guardrails() {
           return (
             <>
               {list.length === 0 ? (
-                <Empty title="No guardrail but the one built in">No identity ever calls an upstream of another environment.</Empty>
+                <Empty title="No guardrail">A guardrail holds for every identity, whatever is granted.</Empty>
               ) : (
                 <div className="rows">{list.map((g) => <Rail key={g.id} g={g} onEdit={() => void navigate({ search: { tab: 'guardrails', edit: g.id } })} />)}</div>
               )}
@@ -78,7 +78,9 @@ function Guardrails() {
 function Rail({ g, onEdit }: { g: Guardrail; onEdit: () => void }) {
   const [open, setOpen] = useState(false)
   const [sure, setSure] = useState(false)
-  const may = useMay()
+  const builtIn = g.id.startsWith('lanyard.') // nobody changes those
+  const allowed = useMay()
+  const may = (operation: string) => !builtIn && allowed(operation)
   const remove = useChange(() => got(DELETE('/v1/guardrails/{name}', { params: { path: { name: g.id } } })))
   return (
     <div>
@@ -88,7 +90,7 @@ function Rail({ g, onEdit }: { g: Guardrail; onEdit: () => void }) {
           <Text size="sm" c="dimmed">
             <span className="mono">{g.id}</span>
             {g.description && forbids(g.cedar) ? ` · ${forbids(g.cedar)}` : ''}
-            {g.set ? ` · from the manifest set ${g.set}` : ''}
+            {builtIn ? ' · built in' : g.set ? ` · from the manifest set ${g.set}` : ''}
           </Text>
         </div>
         <Group gap={4} wrap="nowrap">
