@@ -13,7 +13,7 @@ const given: View[] = [
 
 /** Views are searches that somebody comes back to. They are kept for the person; their links can be given to anybody. */
 export function Views({ now, onOpen }: { now: IdentityQuery; onOpen: (q: IdentityQuery) => void }) {
-  const { own, server, change, error } = useViews()
+  const { own, change, error } = useViews()
   const [name, setName] = useState('')
   const save = () => {
     if (!name.trim()) return
@@ -32,7 +32,7 @@ export function Views({ now, onOpen }: { now: IdentityQuery; onOpen: (q: Identit
             {v.name}
           </Menu.Item>
         ))}
-        {own.length > 0 && <Menu.Label>{server ? 'Yours' : 'Yours, in this browser'}</Menu.Label>}
+        {own.length > 0 && <Menu.Label>Yours</Menu.Label>}
         {own.map((v) => (
           <Menu.Item
             key={v.name}

@@ -29,12 +29,10 @@ export default function Home() {
       </Head>
       <Await of={q} lines={6}>
         {(h) => {
-          // A control plane that keeps views lists those that behave oddly, too; another only has what was refused.
-          const odd: Pick<Tile, 'to' | 'search'> = may('put-view') ? { to: '/identities', search: { needs: 'odd' } } : { to: '/ledger', search: { outcome: 'refused', since: '24h' } }
           const needs: Tile[] = [
             { n: h.approvals, of: h.approvals === 1 ? 'approval waits' : 'approvals wait', to: '/approvals', search: { state: 'mine' }, now: true },
             ...(h.tasks ? [{ n: h.tasks, of: h.tasks === 1 ? 'task waits in your name' : 'tasks wait in your name', href: at('approvals'), now: true }] : []),
-            { n: h.odd, of: h.odd === 1 ? 'behaves oddly' : 'behave oddly', ...odd, now: true },
+            { n: h.odd, of: h.odd === 1 ? 'behaves oddly' : 'behave oddly', to: '/identities', search: { needs: 'odd' }, now: true },
             { n: h.ownerless, of: 'without a working owner', to: '/identities', search: { needs: 'ownerless' }, now: true },
             { n: h.expiring, of: h.expiring === 1 ? 'is about to expire' : 'are about to expire', to: '/identities', search: { needs: 'expiring', sort: 'expires' } },
             { n: h.unused, of: h.unused === 1 ? 'is not used' : 'are not used', to: '/identities', search: { needs: 'unused', sort: 'last_used' } },

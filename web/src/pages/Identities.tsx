@@ -71,7 +71,7 @@ export default function Identities() {
             { value: 'expiring', label: 'expires soon' },
             { value: 'ownerless', label: 'no working owner' },
             { value: 'unused', label: 'not used' },
-            ...(may('put-view') || q.needs === 'odd' ? [{ value: 'odd', label: 'behaves oddly' }] : []),
+            { value: 'odd', label: 'behaves oddly' },
           ]}
           onChange={(needs) => set({ needs })}
         />
