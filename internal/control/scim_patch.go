@@ -51,7 +51,7 @@ func parseScimPatch(body map[string]any) (ops []scimOperation, err error) {
 		}
 	}
 	if len(list) == 0 || len(list) > scimOperations {
-		return nil, fmt.Errorf("Operations is a list of 1 to %d", scimOperations)
+		return nil, fmt.Errorf("the Operations are a list of 1 to %d", scimOperations)
 	}
 	for n, one := range list {
 		m, ok := one.(map[string]any)
