@@ -132,14 +132,13 @@ func (c *scimCall) enter() error {
 	}
 	err := error(registry.ErrDirectory)
 	if strings.HasPrefix(text, registry.DirectoryPrefix) {
-		if !c.Plane.scimDoor.allows("", c.Now()) {
-			return c.tooMany()
-		}
 		err = c.Store.Read(c.r.Context(), func(tx *store.Tx) (err error) { c.d, err = registry.Shows(tx, text); return err })
 	}
 	if errors.Is(err, registry.ErrDirectory) {
+		if !c.Plane.scimDoor.take("", c.Now()) { // of strangers alone: they keep no directory out
+			return c.tooMany()
+		}
 		c.w.Header().Set("WWW-Authenticate", "Bearer")
-		c.Plane.scimDoor.take("", c.Now())
 		if text != "" {
 			if bad := c.refused(); bad != nil {
 				return bad
@@ -182,7 +181,10 @@ func (c *scimCall) refused() error {
 	return err
 }
 
-func (s *scimDoor) limiter(name string) *rate.Limiter {
+// take uses up one of what a directory may ask.
+func (s *scimDoor) take(name string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.rates == nil {
 		s.rates = map[string]*rate.Limiter{}
 	}
@@ -193,21 +195,7 @@ func (s *scimDoor) limiter(name string) *rate.Limiter {
 		}
 		s.rates[name] = l
 	}
-	return l
-}
-
-// take uses up one of what a directory may ask.
-func (s *scimDoor) take(name string, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.limiter(name).AllowN(now, 1)
-}
-
-// allows reports whether there is any left.
-func (s *scimDoor) allows(name string, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.limiter(name).TokensAt(now) >= 1
+	return l.AllowN(now, 1)
 }
 
 // scimProblem says what a client is told of an error.

@@ -295,9 +295,11 @@ func readGroup(r map[string]any, g store.DirectoryGroup) (store.DirectoryGroup, 
 	g.External, _ = r["externalId"].(string)
 	var members []string
 	list, _ := r["members"].([]any)
+	seen := map[string]bool{}
 	for _, one := range list {
 		if m, ok := one.(map[string]any); ok {
-			if id, _ := m["value"].(string); !slices.Contains(members, id) || len(list) > 1000 {
+			if id, _ := m["value"].(string); !seen[id] {
+				seen[id] = true
 				members = append(members, id)
 			}
 		}

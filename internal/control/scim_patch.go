@@ -17,7 +17,30 @@ type scimOperation struct {
 	has      bool // a value
 }
 
-const scimOperations = 1000 // in one PATCH
+const (
+	scimOperations = 1000    // in one PATCH
+	scimWork       = 1 << 28 // bytes of paths that are held against values, in one PATCH: seconds
+	scimLook       = 16      // such bytes that an operation without a path comes to
+)
+
+// applyAll does operations to a resource of kept attributes, as far as they do not take long: others wait meanwhile.
+func (k *scimKind) applyAll(r map[string]any, ops []scimOperation) error {
+	work := 0
+	for _, o := range ops {
+		for _, v := range r {
+			if list, ok := v.([]any); ok {
+				work += len(list) * max(len(o.path), scimLook)
+			}
+		}
+		if work > scimWork {
+			return &scimError{413, "tooMany", "these operations are too much work for one request, with as many values as there are; send fewer at a time"}
+		}
+		if err := k.apply(r, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // parseScimPatch reads the body of a PATCH, whose names may be in any case.
 func parseScimPatch(body map[string]any) (ops []scimOperation, err error) {
@@ -28,7 +51,7 @@ func parseScimPatch(body map[string]any) (ops []scimOperation, err error) {
 		}
 	}
 	if len(list) == 0 || len(list) > scimOperations {
-		return nil, fmt.Errorf("there is to be a list of 1 to %d in Operations", scimOperations)
+		return nil, fmt.Errorf("the Operations are a list of 1 to %d", scimOperations)
 	}
 	for n, one := range list {
 		m, ok := one.(map[string]any)
@@ -200,17 +223,16 @@ func (k *scimKind) applyMany(r map[string]any, a scimAttribute, p scimPath, o sc
 	case p.pick == nil && p.sub == "" && o.op == "replace":
 		out = onePrimary(given)
 	case p.pick == nil && p.sub == "" && o.op == "add":
-		out = list
+		out = slices.Clone(list)
 		have := valuesOf(list)
 		for _, g := range given {
 			n, ok := have[g.(map[string]any)["value"]]
 			if ok {
 				whole := maps.Clone(out[n].(map[string]any))
 				maps.Copy(whole, g.(map[string]any))
-				out = slices.Clone(out)
 				out[n] = whole
 			} else {
-				out = append(slices.Clone(out), g)
+				out = append(out, g)
 				have[g.(map[string]any)["value"]] = len(out) - 1
 			}
 		}

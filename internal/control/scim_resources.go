@@ -434,10 +434,8 @@ func (c *scimCall) patch() (a scimAnswer, err error) {
 		if err == nil {
 			err = c.said(ch.Tx, id, r)
 		}
-		for _, o := range ops {
-			if err == nil {
-				err = c.kind.apply(r, o)
-			}
+		if err == nil {
+			err = c.kind.applyAll(r, ops)
 		}
 		if err != nil {
 			return "", err

@@ -237,7 +237,7 @@ func (d *Datebook) all(ctx context.Context, anew bool) ([]*calendar, error) {
 // newCalendar is the calendar that a resource is, nil if it is none for events.
 func newCalendar(home dav.Path, r *dav.Resource) *calendar {
 	names, ok := r.Path.Below(home)
-	if !ok || len(names) > 1 || r.Prop(dav.DAV, "resourcetype").Find(dav.CalDAV, "calendar") == nil {
+	if !ok || len(names) > 1 || len(r.Path) == 0 || r.Prop(dav.DAV, "resourcetype").Find(dav.CalDAV, "calendar") == nil {
 		return nil
 	}
 	if set := r.Prop(dav.CalDAV, "supported-calendar-component-set"); set != nil {

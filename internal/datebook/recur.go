@@ -12,10 +12,13 @@ import (
 
 // Limits of recurrence. A rule that goes beyond them is not followed: of its event there is the first.
 const (
-	maxRule     = 1000    // bytes of a rule
-	maxInterval = 10_000  // days, weeks, months or years
-	maxTimes    = 24      // times in one day
-	maxSteps    = 100_000 // occurrences looked at
+	maxRule     = 1000               // bytes of a rule
+	maxInterval = 10_000             // days, weeks, months or years
+	maxTimes    = 24                 // times in one day
+	maxSteps    = 100_000            // occurrences looked at
+	maxRules    = 2                  // rules of one event; section 3.8.5.3 knows of one
+	maxDates    = 10_000             // dates of one event that are near those asked for
+	near        = 4 * 24 * time.Hour // more than clocks of two zones differ by
 )
 
 // rule reads a recurrence rule (RFC 5545 section 3.3.10), nil if it is none that is followed here.
@@ -150,7 +153,10 @@ func (s *series) recurs() bool {
 // walls are the wall times at which the series has one, without those that are excepted, to one and from about another.
 func (s *series) walls(begin moment, from, to time.Time) []time.Time {
 	list := []time.Time{begin.wall}
-	for _, p := range s.master.Props.Values(ical.PropRecurrenceRule) {
+	for n, p := range s.master.Props.Values(ical.PropRecurrenceRule) {
+		if n == maxRules {
+			break
+		}
 		o := rule(p.Value)
 		if o == nil {
 			continue
@@ -169,11 +175,15 @@ func (s *series) walls(begin moment, from, to time.Time) []time.Time {
 			list = append(list, t)
 		}
 	}
-	excepted := map[time.Time]bool{}
+	excepted, read := map[time.Time]bool{}, 0
 	for _, name := range []string{ical.PropRecurrenceDates, ical.PropExceptionDates} {
 		for _, p := range s.master.Props.Values(name) {
 			for v := range strings.SplitSeq(p.Value, ",") {
 				v, _, _ = strings.Cut(v, "/") // of a period its begin
+				if w, ok := wallTime(v); !ok || w.Before(from.Add(-near)) || w.After(to.Add(near)) || read == maxDates {
+					continue // of zones that take long, only what may count is asked
+				}
+				read++
 				m, ok := s.zones.moment(&p, v)
 				if !ok {
 					continue

@@ -3,6 +3,7 @@ package datebook
 import (
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-ical"
@@ -23,6 +24,7 @@ type shift struct {
 	from, to int       // seconds east of UTC, before and after
 	rule     *rrule.ROption
 	dates    []time.Time // wall times
+	years    *years      // of the rule
 }
 
 var utc = &zone{location: time.UTC}
@@ -75,19 +77,45 @@ func (s shift) last(w time.Time) (last time.Time) {
 	if s.rule == nil || s.begin.After(w) {
 		return last
 	}
-	rule, end := *s.rule, w
+	list := s.by(w.Year())
+	n, on := slices.BinarySearchFunc(list, w, time.Time.Compare)
+	if on {
+		n++
+	}
+	if n > 0 && list[n-1].After(last) {
+		last = list[n-1]
+	}
+	return last
+}
+
+// years is what is known of a rule, by the year up to whose end it is; an object may ask for each thousands of times.
+type years struct {
+	mu    sync.Mutex
+	known map[int][]time.Time
+}
+
+// maxYears is how many are kept.
+const maxYears = 100
+
+// by are wall times of the rule up to the end of a year, among them the last.
+func (s shift) by(year int) []time.Time {
+	s.years.mu.Lock()
+	defer s.years.mu.Unlock()
+	if list, ok := s.years.known[year]; ok {
+		return list
+	}
+	rule, end := *s.rule, time.Date(year, 12, 31, 23, 59, 59, 0, time.UTC)
 	if !rule.Until.IsZero() && rule.Until.Before(end) {
 		end = rule.Until
 	}
 	if rule.Dtstart = s.begin; s.begin.Year() < end.Year()-2 {
 		rule.Dtstart = s.begin.AddDate(end.Year()-2-s.begin.Year(), 0, 0) // the years before say the same
 	}
-	for d := range occurrences(rule, w) {
-		if d.After(last) {
-			last = d
-		}
+	list := slices.Collect(occurrences(rule, end))
+	if len(s.years.known) < maxYears {
+		s.years.known[year] = list
 	}
-	return last
+	return list
 }
 
 // zones are those of one object, and the one of its calendar.
@@ -179,6 +207,7 @@ func newShift(c *ical.Component) (s shift, ok bool) {
 		if s.rule = rule(p.Value); s.rule == nil || s.rule.Freq != rrule.YEARLY || s.rule.Interval > 1 || s.rule.Count > 0 || len(s.rule.Bymonth) == 0 || len(s.rule.Byhour)+len(s.rule.Byminute)+len(s.rule.Bysecond) > 0 {
 			return s, false
 		}
+		s.years = &years{known: map[int][]time.Time{}}
 	}
 	for _, p := range c.Props.Values(ical.PropRecurrenceDates) {
 		for v := range strings.SplitSeq(p.Value, ",") {

@@ -215,8 +215,27 @@ func (r *Resource) Prop(space, name string) *Node {
 	return nil
 }
 
-// maxReply is how large an answer in XML may be.
-const maxReply = 32 << 20
+// How large an answer in XML may be: bytes, and elements and attributes, which take more memory than they have bytes.
+const (
+	maxReply = 32 << 20
+	maxParts = 1 << 19
+)
+
+// counted are the tokens of an answer with few enough parts.
+type counted struct {
+	*xml.Decoder
+	parts int
+}
+
+func (c *counted) Token() (xml.Token, error) {
+	t, err := c.RawToken() // who reads from here looks at names and ends
+	if begin, ok := t.(xml.StartElement); ok {
+		if c.parts += 1 + len(begin.Attr); c.parts > maxParts {
+			return nil, fmt.Errorf("it has more than %d elements and attributes", maxParts)
+		}
+	}
+	return t, err
+}
 
 // Ask sends a PROPFIND or REPORT with a body of XML, and returns what the server found. What is on another
 // server, or has no path that can be used, is left out.
@@ -237,7 +256,7 @@ func (c *Client) Ask(ctx context.Context, method string, at Path, folder bool, d
 func (c *Client) read(r io.Reader) ([]Resource, error) {
 	var all Node
 	limited, _ := r.(*io.LimitedReader)
-	err := xml.NewDecoder(r).Decode(&all)
+	err := xml.NewTokenDecoder(&counted{Decoder: xml.NewDecoder(r)}).Decode(&all)
 	if limited != nil && limited.N <= 0 {
 		return nil, fmt.Errorf("the server's answer is larger than %d MB", maxReply>>20)
 	}

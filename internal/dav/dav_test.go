@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -176,4 +177,22 @@ func FuzzPlace(f *testing.F) {
 			t.Fatalf("%q: %v, and back %v %v", href, p, back, err)
 		}
 	})
+}
+
+// TestLargeAnswers: an answer of as many bytes as one may have does not take many times as much memory.
+func TestLargeAnswers(t *testing.T) {
+	for name, of := range map[string]string{"elements": "<a/>", "attributes": "<a " + strings.Repeat(`a="" `, 1000) + "/>"} {
+		c, err := New(Config{URL: "https://dav.example.com", User: "u", Password: "p"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := `<multistatus xmlns="DAV:">` + strings.Repeat(of, 12<<20/len(of)) + `</multistatus>`
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		list, err := c.read(strings.NewReader(answer))
+		runtime.ReadMemStats(&after)
+		if grown := (after.TotalAlloc - before.TotalAlloc) >> 20; len(list) != 0 || err == nil || grown > 600 {
+			t.Errorf("%s: %d resources, %v, %d MB", name, len(list), err, grown)
+		}
+	}
 }

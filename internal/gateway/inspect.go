@@ -238,5 +238,5 @@ func ownResponse(name string) bool {
 	case "Set-Cookie", "Set-Cookie2", "Dpop-Nonce", "Www-Authenticate", "Authentication-Info", "Alt-Svc", "Clear-Site-Data", "Strict-Transport-Security":
 		return true
 	}
-	return strings.HasPrefix(name, "X-Lanyard-") || strings.HasPrefix(name, "Proxy-")
+	return strings.HasPrefix(name, "Lanyard-") || strings.HasPrefix(name, "X-Lanyard-") || strings.HasPrefix(name, "Proxy-")
 }

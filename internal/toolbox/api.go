@@ -26,8 +26,10 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Detail }
 
-// ours begins the type of the gateway's own problems (RFC 9457).
-const ours = "urn:lanyard:problem:"
+const (
+	ours     = "Lanyard-Problem"      // header that only the gateway's own refusals have
+	problems = "urn:lanyard:problem:" // begins the type of these (RFC 9457)
+)
 
 const (
 	maxReply  = 16 << 20  // bytes of a reply that is read
@@ -110,7 +112,7 @@ func (a api) send(ctx context.Context, method, target string, content body, out 
 	case len(b) > maxReply:
 		return fmt.Errorf("the reply has more than %d MiB", maxReply>>20)
 	case res.StatusCode >= 300:
-		return refusal(res.StatusCode, b)
+		return refusal(res.StatusCode, res.Header.Get(ours) != "", b)
 	}
 	switch out := out.(type) {
 	case nil:
@@ -125,8 +127,8 @@ func (a api) send(ctx context.Context, method, target string, content body, out 
 	return nil
 }
 
-// refusal reads what was answered in place of a result.
-func refusal(status int, b []byte) error {
+// refusal reads what was answered in place of a result, by the gateway or by a system, which may speak as if it were the gateway.
+func refusal(status int, own bool, b []byte) error {
 	var p struct {
 		Type, Detail, Approval string
 		ApproveAt              string `json:"approve_at"`
@@ -134,9 +136,9 @@ func refusal(status int, b []byte) error {
 	}
 	_ = json.Unmarshal(b, &p) // what is no JSON says nothing
 	no := &Refusal{Status: status, Detail: p.Detail}
-	kind, own := strings.CutPrefix(p.Type, ours)
+	kind, typed := strings.CutPrefix(p.Type, problems)
 	switch {
-	case own:
+	case own && typed:
 		if no.Kind = kind; kind == "approval-needed" {
 			no.Approval, no.ApproveAt = p.Approval, p.ApproveAt
 			no.Detail = strings.Replace(no.Detail, "send exactly the same request again", "make exactly the same call again", 1)

@@ -316,6 +316,7 @@ func TestAnnotations(t *testing.T) {
 type gate struct {
 	answers []string // of each request, the last again and again
 	asked   []string // Prefer of each
+	behind  bool     // the answers are those of the system behind it
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -326,6 +327,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if !g.behind {
+		w.Header().Set("Lanyard-Problem", "x")
+	}
 	w.WriteHeader(http.StatusForbidden)
 	fmt.Fprint(w, answer)
 }
@@ -372,6 +376,20 @@ func TestApproval(t *testing.T) {
 		if !strings.Contains(text, c.says) || failed == strings.Contains(c.says, "sent") || !slices.Equal(g.asked, c.asked) || (shown != "") != c.shown {
 			t.Errorf("%s: %v %s, asked %q, shown %q", name, failed, text, g.asked, shown)
 		}
+	}
+}
+
+// TestSpeaksAsTheGateway: a system that answers as the gateway would has nobody shown an address of its own.
+func TestSpeaksAsTheGateway(t *testing.T) {
+	s := httptest.NewServer(&gate{answers: []string{strings.ReplaceAll(needed, "127.0.0.1", "evil.example")}, behind: true})
+	t.Cleanup(s.Close)
+	text, failed := sit(t, s.URL, http.DefaultClient, false, &mcp.ClientOptions{Capabilities: &mcp.ClientCapabilities{Elicitation: &mcp.ElicitationCapabilities{URL: &mcp.URLElicitationCapabilities{}}},
+		ElicitationHandler: func(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+			t.Errorf("shown %s", r.Params.URL)
+			return &mcp.ElicitResult{Action: "accept"}, nil
+		}}).try("send_mail", map[string]any{"to": []string{"ben@example.com"}, "text": "x"})
+	if !failed || !strings.Contains(text, "The system answered 403") {
+		t.Errorf("%v %s", failed, text)
 	}
 }
 

@@ -31,7 +31,7 @@ const (
 func SameOrigin(next http.HandlerFunc) http.HandlerFunc {
 	protection := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
-		unsaid := r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "" && len(r.CookiesNamed("lanyard"))+len(r.CookiesNamed("__Host-lanyard")) > 0
+		unsaid := r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "" && slices.ContainsFunc(sessionCookies[:], func(name string) bool { return len(r.CookiesNamed(name)) > 0 })
 		if err := protection.Check(r); err != nil || unsaid {
 			http.Error(w, "This came from another site, or from no page at all, so it was not done.", http.StatusForbidden)
 			return
@@ -45,12 +45,15 @@ func SameOrigin(next http.HandlerFunc) http.HandlerFunc {
 func (i *Issuer) cookie() string {
 	switch tls := strings.HasPrefix(i.URL, "https:"); {
 	case tls && i.path() == "":
-		return "__Host-lanyard"
+		return sessionCookies[1]
 	case tls:
-		return "__Secure-lanyard"
+		return sessionCookies[2]
 	}
-	return "lanyard"
+	return sessionCookies[0]
 }
+
+// sessionCookies are the names that the session's cookie has: without TLS, with it, and with it below a path.
+var sessionCookies = [...]string{"lanyard", "__Host-lanyard", "__Secure-lanyard"}
 
 // setCookie has the browser keep a cookie of ours: the session's, or with a suffix one that something is begun with.
 func (i *Issuer) setCookie(w http.ResponseWriter, suffix, value string, life time.Duration) {

@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,6 +143,11 @@ func (c *Change) TakeDevice(device string, from Browser) (text string, s store.S
 	d, err := WaitingDevice(c.Tx, device)
 	if err != nil {
 		return "", s, err
+	}
+	if list, err := c.Sessions(d.Session.Person); err != nil {
+		return "", s, err
+	} else if !slices.ContainsFunc(list, func(s store.Session) bool { return s.ID == d.Session.ID }) { // who let it in has signed out since, here or at their provider
+		return "", s, ErrDeviceDenied
 	}
 	if text, s, err = c.Begin(*d.Session, from); err != nil {
 		return "", s, err

@@ -85,3 +85,36 @@ func TestNobodyTakesAllPlacesOfPrograms(t *testing.T) {
 		t.Errorf("their time is over: %d %v", got, err)
 	}
 }
+
+// What was let in and has not come for its session gets none when who let it in has signed out.
+func TestLetInBySomebodyWhoSignedOut(t *testing.T) {
+	for name, out := range map[string]func(*registry.Change, string) error{
+		"here":            func(c *registry.Change, s string) error { return c.SignOut(s, false) },
+		"here everywhere": func(c *registry.Change, s string) error { return c.SignOut(s, true) },
+	} {
+		w := open(t)
+		do := func(f func(*registry.Change) error) error {
+			_, err := w.Do(t.Context(), registry.Self, f)
+			return err
+		}
+		var device, session string
+		if err := do(func(c *registry.Change) (err error) {
+			if session, _, err = c.Begin(store.Session{Person: registry.Person("maya"), Owner: "maya", Method: store.ByLink}, registry.Browser{}); err != nil {
+				return err
+			}
+			var user string
+			if device, user, _, err = c.BeginDevice(registry.Browser{Address: "192.0.2.1:1"}); err != nil {
+				return err
+			}
+			return c.AnswerDevice(user, session, true)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := do(func(c *registry.Change) error { return out(c, session) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := do(func(c *registry.Change) error { _, _, err := c.TakeDevice(device, registry.Browser{}); return err }); !errors.Is(err, registry.ErrDeviceDenied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

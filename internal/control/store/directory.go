@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
@@ -130,6 +131,9 @@ func (tx *Tx) PutDirectoryUser(u DirectoryUser) error {
 
 // DirectoryUser returns one of a directory's users, or ErrNotFound.
 func (tx *Tx) DirectoryUser(directory, id string) (DirectoryUser, error) {
+	if !held(id) {
+		return DirectoryUser{}, ErrNotFound
+	}
 	u, err := one(tx, "SELECT doc FROM directory_users WHERE id = $1", id, none[DirectoryUser], nil)
 	if err == nil && u.Directory != directory {
 		return DirectoryUser{}, ErrNotFound
@@ -175,9 +179,14 @@ type Told struct {
 	Offset, Limit int
 }
 
+// held reports whether s is text as both databases hold it. What is none is found nowhere.
+func held(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
 func (t Told) query(what, table string) (query string, args []any) {
 	query, args = "SELECT "+what+" FROM "+table+" WHERE directory = $1", []any{t.Directory}
-	if t.Column != "" {
+	if !held(t.Value) {
+		query += " AND 1 = 0"
+	} else if t.Column != "" {
 		query += " AND " + t.Column + " = $2"
 		args = append(args, t.Value)
 	}
@@ -227,6 +236,9 @@ func (tx *Tx) PutDirectoryGroup(g DirectoryGroup) error {
 
 // DirectoryGroup returns one of a directory's groups, or ErrNotFound.
 func (tx *Tx) DirectoryGroup(directory, id string) (DirectoryGroup, error) {
+	if !held(id) {
+		return DirectoryGroup{}, ErrNotFound
+	}
 	g, err := one(tx, "SELECT doc FROM directory_groups WHERE id = $1", id, none[DirectoryGroup], nil)
 	if err == nil && g.Directory != directory {
 		return DirectoryGroup{}, ErrNotFound

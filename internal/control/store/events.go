@@ -64,6 +64,15 @@ func (db *DB) part(ctx context.Context, q queryer, from, to int64) (leaves [][]b
 	return leaves, db.mapped(r.Err())
 }
 
+// allOf is part, of which none may be missing.
+func (db *DB) allOf(ctx context.Context, q queryer, from, to int64) ([][]byte, error) {
+	leaves, err := db.part(ctx, q, from, to)
+	if n := from + int64(len(leaves)); err == nil && n < to {
+		err = fmt.Errorf("ledger is damaged: event %d is missing", n)
+	}
+	return leaves, err
+}
+
 // Leaves goes through the first size leaves, as they were recorded.
 func (db *DB) Leaves(ctx context.Context, size int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {

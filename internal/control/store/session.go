@@ -60,16 +60,18 @@ func (tx *Tx) Sessions(person string) ([]Session, error) {
 	return list(tx, doc[Session], "SELECT doc FROM sessions WHERE person = $1 AND expires > $2 ORDER BY id", person, micros(tx.now))
 }
 
-// SessionsAt lists the sessions that last of whom a provider knows as sub, or that are its session sid; of both where both are given.
+// SessionsAt lists the sessions that last of whom a provider knows as sub, or that are its session sid. Where both are given, they are those
+// that are both; and of whom it knows as sub also those of which it never said its session: they may be of that one.
 func (tx *Tx) SessionsAt(provider, sub, sid string) ([]Session, error) {
 	query, args := "SELECT doc FROM sessions WHERE provider = $1 AND expires > $2", []any{provider, micros(tx.now)}
-	for column, value := range map[string]string{"sub": sub, "sid": sid} {
-		if value != "" {
-			args = append(args, value)
-			query += " AND " + column + " = $" + strconv.Itoa(len(args))
-		}
-	}
-	if len(args) == 2 {
+	switch {
+	case sub != "" && sid != "":
+		query, args = query+" AND sub = $3 AND (sid = $4 OR sid = '')", append(args, sub, sid)
+	case sub != "":
+		query, args = query+" AND sub = $3", append(args, sub)
+	case sid != "":
+		query, args = query+" AND sid = $3", append(args, sid)
+	default:
 		return nil, nil
 	}
 	return list(tx, doc[Session], query+" ORDER BY id", args...)

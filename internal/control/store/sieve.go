@@ -77,7 +77,7 @@ func (db *DB) makeSieves(ctx context.Context) (n int, err error) {
 
 // sieve makes one of the events themselves.
 func (db *DB) sieve(ctx context.Context, n int64) (s ledger.Sieve, err error) {
-	leaves, err := db.part(ctx, db.r, n*block, (n+1)*block)
+	leaves, err := db.allOf(ctx, db.r, n*block, (n+1)*block)
 	if err != nil {
 		return s, err
 	}
@@ -170,7 +170,7 @@ func (db *DB) Search(ctx context.Context, q ledger.Query, before int64, limit in
 				continue
 			}
 		}
-		part, err := db.part(ctx, db.r, n*block, f.Next)
+		part, err := db.allOf(ctx, db.r, n*block, f.Next)
 		if err != nil {
 			return f, err
 		}

@@ -26,12 +26,22 @@ func directories(t *testing.T, k kit) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for _, id := range []string{"a\x00b", "\xff"} { // PostgreSQL has no such text
+		k.read(db, func(tx *store.Tx) error {
+			_, err := tx.DirectoryUser("okta", id)
+			_, err2 := tx.DirectoryGroup("okta", id)
+			if !errors.Is(err, store.ErrNotFound) || !errors.Is(err2, store.ErrNotFound) {
+				t.Errorf("%q: %v, %v", id, err, err2)
+			}
+			return nil
+		})
+	}
 	k.read(db, func(tx *store.Tx) error {
 		for _, test := range []struct {
 			t    store.Told
 			want string
 		}{{store.Told{Limit: 9}, "123"}, {store.Told{Limit: 1, Offset: 1}, "2"}, {store.Told{Limit: 9, After: "usr_1"}, "23"}, {store.Told{Limit: 9, Column: "name", Value: "maya@example.com"}, "1"},
-			{store.Told{Limit: 9, Column: "external", Value: "xkim"}, "3"}, {store.Told{Limit: 9, Column: "id", Value: "usr_9"}, ""}, {store.Told{Limit: 9, Column: "name", Value: "ben", After: "usr_2"}, ""}} {
+			{store.Told{Limit: 9, Column: "external", Value: "xkim"}, "3"}, {store.Told{Limit: 9, Column: "id", Value: "usr_9"}, ""}, {store.Told{Limit: 9, Column: "name", Value: "a\x00b"}, ""}, {store.Told{Limit: 9, Column: "id", Value: "\xff"}, ""}, {store.Told{Limit: 9, Column: "name", Value: "ben", After: "usr_2"}, ""}} {
 			test.t.Directory = "okta"
 			list, err := tx.DirectoryUsers(test.t)
 			got := ""

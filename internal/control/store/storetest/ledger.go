@@ -147,6 +147,16 @@ func damage(t *testing.T, k kit) {
 		t.Errorf("event 300 was changed; verify says %v %+v", err, r)
 	}
 	k.must(db.UnsafeExec("DELETE FROM events WHERE seq = 599"))
+	searched := func(what string) {
+		ctx, done := context.WithTimeout(t.Context(), 20*time.Second)
+		defer done()
+		if _, err := db.Search(ctx, ledger.Query{}, 0, 1000); err == nil || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("a search of a ledger without %s: %v", what, err)
+		}
+	}
+	searched("its last event")
+	k.must(db.UnsafeExec("DELETE FROM events WHERE seq >= 512"))
+	searched("its last events")
 	k.must(db.Close())
 	if _, err := store.Open(t.Context(), k.Config); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a store without its last event opens: %v", err)

@@ -69,6 +69,26 @@ func sessions(t *testing.T, k kit) {
 		})
 		k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions(store.Ended{}) })
 	}
+	for text, at := range map[string][2]string{"p1": {"maya", "s1"}, "p2": {"maya", "s2"}, "p3": {"maya", ""}, "p4": {"ben", "s1"}, "p5": {"ben", ""}} {
+		k.write(db, func(tx *store.Tx) error {
+			tx.Record(Event("owner.sign_in"))
+			return tx.PutSession(text, store.Session{ID: "ses_" + text, Person: "person:sso/" + at[0], Provider: "sso", Subject: at[0], SID: at[1], Method: store.ByOIDC, Expires: clock.Now().Add(time.Hour)})
+		})
+	}
+	for asked, want := range map[[2]string]string{{"maya", ""}: "p1 p2 p3", {"", "s1"}: "p1 p4", {"maya", "s1"}: "p1 p3", {"kim", "s1"}: "", {"", ""}: ""} {
+		k.read(db, func(tx *store.Tx) error {
+			list, err := tx.SessionsAt("sso", asked[0], asked[1])
+			var got []string
+			for _, s := range list {
+				got = append(got, strings.TrimPrefix(s.ID, "ses_"))
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("at the provider, of %v: %v, want %s", asked, got, want)
+			}
+			return err
+		})
+	}
+	k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions(store.Ended{}) })
 	put("a", "owner:maya", "", "maya")
 	put("b", "owner:maya", "", "maya")
 	k.read(db, func(tx *store.Tx) error {
