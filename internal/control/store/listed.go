@@ -172,7 +172,7 @@ func (l *Listing) wheres(now time.Time) *wheres {
 		w.add("("+finds("search", l.Query), findings(l.Query)...)
 		w.tests[len(w.tests)-1] += " OR " + w.in("owner", l.QueryOwners) + ")"
 	}
-	if l.Name != "" {
+	if l.Name != "" && (l.begins != beginning || l.Query != "") { // else the beginning says it
 		if len(l.Name) >= trigram {
 			w.add("search LIKE ? ESCAPE '!'", contains(l.Name)) // which has an index, where there is one
 		}
