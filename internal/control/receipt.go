@@ -136,7 +136,7 @@ func (p *Plane) acknowledged(ctx context.Context, gateway string, joined time.Ti
 		return 0, err
 	}
 	a.nodes.heard(gateway, k, at)
-	k.cursor, k.at, k.row.left = at, wall, false
+	k.cursor, k.at, k.row.left, k.row.none = at, wall, false, false
 	a.ring()
 	a.see(now, head.Seq)
 	if at.Epoch != head.Epoch {
