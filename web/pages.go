@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 	"html/template"
@@ -11,8 +12,24 @@ import (
 //go:embed pages
 var files embed.FS
 
-// Pages are the pages that need no script: signing in, connecting a client, approving, and a notice.
-var Pages = template.Must(template.New("").Funcs(template.FuncMap{"days": days, "visible": visible}).ParseFS(files, "pages/*.html"))
+// Pages are the pages that need no script: signing in, connecting a client, approving, and a notice. Their links lead below path,
+// which is "" or begins with a slash and ends with none.
+func Pages(path string) *template.Template {
+	at := func(link any) any {
+		switch link := link.(type) {
+		case string:
+			if strings.HasPrefix(link, "/") {
+				return path + link
+			}
+		case template.URL:
+			if strings.HasPrefix(string(link), "/") {
+				return template.URL(path) + link
+			}
+		}
+		return link
+	}
+	return template.Must(template.New("").Funcs(template.FuncMap{"days": days, "visible": visible, "at": at}).ParseFS(files, "pages/*.html"))
+}
 
 // Style is what they look like.
 var Style = func() []byte {
@@ -22,6 +39,15 @@ var Style = func() []byte {
 	}
 	return b
 }()
+
+// StyleIn is what they look like in the colours that a person chose in the console, light or dark; in those of their system otherwise.
+func StyleIn(colours string) []byte {
+	dark, ok := map[string]string{"light": "not all", "dark": "all"}[colours]
+	if !ok {
+		return Style
+	}
+	return bytes.Replace(Style, []byte("@media (prefers-color-scheme: dark)"), []byte("@media "+dark), 1)
+}
 
 // days says 7d as people do.
 func days(s string) string {

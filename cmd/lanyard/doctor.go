@@ -184,6 +184,7 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 			good("the keys of provider %s can be had", p.Name)
 		}
 	}
+	a.directories(ctx, s.Now, good, look, bad)
 	all, err := pages[control.IdentityView](ctx, a, "/v1/identities", url.Values{"roots": {"true"}})
 	if err != nil {
 		bad("identities: "+err.Error(), "")

@@ -144,7 +144,7 @@ func (a *app) root() *cobra.Command {
 		}
 	}
 	group("run", "Run:", a.serve(), a.doctor(), a.status(), a.console(), a.backup(), a.store(), a.migrate())
-	group("govern", "Govern:", a.apply(), a.owner(), a.identity(), a.credential(), a.grant(), a.upstream(), a.provider(), a.receiver(), a.mcp(), a.mail(), a.guardrail(), a.pack(), a.task(), a.approval(), a.gateway(), a.explain())
+	group("govern", "Govern:", a.apply(), a.owner(), a.identity(), a.credential(), a.grant(), a.upstream(), a.provider(), a.directory(), a.receiver(), a.mcp(), a.mail(), a.calendar(), a.drive(), a.guardrail(), a.pack(), a.task(), a.approval(), a.gateway(), a.explain())
 	group("stop", "Stop:", a.kill(), a.restore(), a.revoke())
 	group("record", "Record:", a.audit())
 	group("use", "Keys and tokens:", a.login(), a.logout(), a.keygen(), a.run(), a.call(), a.token(), a.keys(), a.seal())

@@ -86,7 +86,7 @@ comes back to a port of this machine, and what it gives is forgotten at the end.
 	f.StringVar(&clientID, "client-id", "", "client registered there by hand, where none may register itself")
 	f.StringVar(&secretEnv, "client-secret-env", "", "environment variable with the secret of that client, if it has one")
 	catalogue.MarkFlagsMutuallyExclusive("sign-in", "credential-env")
-	return noun("mcp", "MCP servers", catalogue, a.mcpDiff(), a.mcpApprove(), a.mcpRun(), a.mcpConnect(), a.mcpConfig())
+	return noun("mcp", "MCP servers", catalogue, a.mcpDiff(), a.mcpApprove(), a.mcpRun(), a.mcpOffice(), a.mcpConnect(), a.mcpConfig())
 }
 
 func (a *app) mcpConnect() *cobra.Command {

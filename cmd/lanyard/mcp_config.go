@@ -49,6 +49,7 @@ type mcpEntry struct {
 
 func (a *app) mcpConfig() *cobra.Command {
 	var b badge
+	var o officeAccounts
 	var kind, path, file string
 	var direct, write, replace bool
 	names := make([]string, len(mcpClients))
@@ -56,15 +57,17 @@ func (a *app) mcpConfig() *cobra.Command {
 		names[i] = c.name
 	}
 	known := strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
-	c := &cobra.Command{Use: "config UPSTREAM --client NAME (--as IDENTITY --key FILE | --http)", Short: "Print or write the entry for an MCP client's configuration", Args: cobra.ExactArgs(1),
+	c := &cobra.Command{Use: "config NAME --client NAME (--as IDENTITY --key FILE | --http)", Short: "Print or write the entry for an MCP client's configuration", Args: cobra.ExactArgs(1),
 		Long: `Print what makes an MCP client use an upstream: an entry that starts lanyard mcp
 connect as an identity, or with --http the gateway's URL, for a client that signs in by
-itself. With --write the entry goes into the client's own file, where all else stays
+itself. With --gmail, --drive, --calendar or --graph it starts lanyard mcp office over those,
+and NAME is only what the entry is called. With --write the entry goes into the client's own file, where all else stays
 as it is; the file as it was is kept beside it, as FILE.lanyard.bak. For Claude Code and
 VS Code that is the file of the project you are in, for the others yours.`,
 		Example: `  lanyard mcp config notes --client claude --as scribe --key scribe.key.jwk
   lanyard mcp config notes --client cursor --as scribe --key scribe.key.jwk --write
-  lanyard mcp config notes --client vscode --http`,
+  lanyard mcp config notes --client vscode --http
+  lanyard mcp config office --gmail mail --drive drive --calendar calendar --as helper --key helper.key.jwk --write`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i := slices.Index(names, kind)
 			if i < 0 {
@@ -74,7 +77,13 @@ VS Code that is the file of the project you are in, for the others yours.`,
 				return usage("%q is no name of an upstream", args[0])
 			}
 			client := mcpClients[i]
-			entry, err := b.mcpEntry(client, args[0], path, direct)
+			if o.some() && direct {
+				return usage("--http is for an upstream that is an MCP server; over these accounts lanyard mcp office is one, with --as and --key")
+			}
+			if err := o.check(); err != nil {
+				return err
+			}
+			entry, err := b.mcpEntry(client, args[0], path, &o, direct)
 			if err != nil {
 				return err
 			}
@@ -97,6 +106,7 @@ VS Code that is the file of the project you are in, for the others yours.`,
 			return err
 		}}
 	b.flags(c)
+	o.flags(c)
 	f := c.Flags()
 	f.Lookup("as").Annotations = nil // not with --http
 	f.StringVar(&kind, "client", "claude", known)
@@ -108,8 +118,8 @@ VS Code that is the file of the project you are in, for the others yours.`,
 	return c
 }
 
-// mcpEntry is the entry for an upstream.
-func (b *badge) mcpEntry(client mcpClient, upstream, path string, direct bool) (e mcpEntry, err error) {
+// mcpEntry is the entry for an upstream, or for the tools over accounts.
+func (b *badge) mcpEntry(client mcpClient, upstream, path string, o *officeAccounts, direct bool) (e mcpEntry, err error) {
 	if direct == (b.who != "") {
 		return e, usage("give either --as and --key, or --http")
 	}
@@ -145,7 +155,12 @@ func (b *badge) mcpEntry(client mcpClient, upstream, path string, direct bool) (
 		e.Type = "stdio"
 	}
 	e.Command = self
-	e.Args = []string{"mcp", "connect", upstream, "--as", b.who, "--key", key, "--issuer", b.issuer, "--gateway", b.gateway, "--trust-domain", b.domain, "--path", path}
+	who := []string{"--as", b.who, "--key", key, "--issuer", b.issuer, "--gateway", b.gateway, "--trust-domain", b.domain}
+	if o.some() {
+		e.Args = slices.Concat([]string{"mcp", "office"}, who, o.named())
+	} else {
+		e.Args = slices.Concat([]string{"mcp", "connect", upstream}, who, []string{"--path", path})
+	}
 	return e, nil
 }
 

@@ -48,7 +48,10 @@ func TestConfig(t *testing.T) {
 	if code, _, errs := config("--client", "codex", "--as", "scribe", "--key", key, "--write"); code != exitUsage || !strings.Contains(errs, "codex mcp add notes -- ") || !strings.Contains(errs, "'"+key+"'") {
 		t.Errorf("codex --write: exit %d %s", code, errs)
 	}
-	for says, args := range map[string][]string{"give either": {}, "give either --as": {"--as", "scribe", "--key", key, "--http"}, "use claude, claude-desktop, codex": {"--client", "emacs", "--http"}, "no file": {"--as", "scribe", "--key", key + "x"}} {
+	if code, out, errs := config("--gmail", "mail", "--graph", "graph", "--as", "scribe", "--key", key); code != 0 || !strings.Contains(strings.Join(strings.Fields(out), ""), `"args":["mcp","office","--as","scribe","--key",`) || !strings.Contains(strings.Join(strings.Fields(out), ""), `"--gmail","mail","--graph","graph"]`) {
+		t.Errorf("office: exit %d\n%s%s", code, out, errs)
+	}
+	for says, args := range map[string][]string{"--http is for": {"--gmail", "mail", "--http"}, "no name of an upstream": {"--gmail", "Mail", "--as", "scribe", "--key", key}, "give either": {}, "give either --as": {"--as", "scribe", "--key", key, "--http"}, "use claude, claude-desktop, codex": {"--client", "emacs", "--http"}, "no file": {"--as", "scribe", "--key", key + "x"}} {
 		if code, _, errs := config(args...); code == 0 || !strings.Contains(errs, says) {
 			t.Errorf("%v: exit %d %s", args, code, errs)
 		}

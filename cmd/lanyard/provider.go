@@ -76,7 +76,8 @@ the applications named with --audience (token exchange, RFC 8693). With --use at
 gateways join by the tokens that it gave the workloads that they are, as Kubernetes
 and clouds do (lanyard gateway admit). With --use sign_in, people sign in at the
 console with it (OpenID Connect): register Lanyard there as a client whose redirect
-URI is the control plane's URL and /console/oidc/callback.`,
+URI is the control plane's URL and /console/oidc/callback, and whose back-channel
+logout URI, where there is such a thing, that and /console/oidc/logout/NAME.`,
 		Example: `  lanyard provider put okta --issuer https://acme.okta.com --use id_jag --domain acme.example --scope read,write
   lanyard provider put keycloak --issuer https://id.internal/realms/acme --use id_jag --claim preferred_username --jwks keys.json
   lanyard provider put cluster --issuer https://kubernetes.default.svc.cluster.local --use attest --jwks cluster-keys.json

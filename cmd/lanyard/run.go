@@ -32,6 +32,7 @@ const (
 
 func (a *app) run() *cobra.Command {
 	var b badge
+	var o officeAccounts
 	var upstreams, servers, env []string
 	var stop bool
 	c := &cobra.Command{Use: "run --as IDENTITY --key FILE [--upstream NAME] [--mcp NAME] -- COMMAND [ARGUMENT...]", Short: "Start an agent with what it needs, and nothing it should not have", Args: cobra.MinimumNArgs(1),
@@ -45,21 +46,32 @@ that is good as long as it runs:
   LANYARD_MCP_CONFIG    a configuration file for MCP clients, with each --mcp
   LANYARD_IDENTITY      its SPIFFE ID
 
+With --gmail, --drive, --calendar or --graph there is one more MCP server in that file, office:
+the tools of lanyard mcp office over those upstreams.
+
 Of your own environment it inherits PATH, HOME, USER, SHELL, LANG, LC_..., TERM, TMPDIR,
 TZ and SSL_CERT_...; --env names more. When it ends, so does everything it started, and
 its exit code is ours. When its identity is killed, suspended or expired it is
 ended within seconds (SIGTERM, after 10 s SIGKILL), with exit code 3.`,
 		Example: `  lanyard run --as invoice-bot --key invoice-bot.key.jwk --upstream mail -- python3 agent.py
   lanyard run --as scribe --key scribe.key.jwk --mcp notes -- sh -c 'claude --mcp-config "$LANYARD_MCP_CONFIG"'
-  lanyard run --as scribe --key scribe.key.jwk --mcp notes=/v1/mcp --env OPENAI_API_KEY -- ./agent`,
+  lanyard run --as scribe --key scribe.key.jwk --mcp notes=/v1/mcp --env OPENAI_API_KEY -- ./agent
+  lanyard run --as helper --key helper.key.jwk --gmail mail --drive drive --calendar calendar -- sh -c 'claude --mcp-config "$LANYARD_MCP_CONFIG"'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			named, err := namedUpstreams(upstreams, servers)
 			if err != nil {
 				return err
 			}
-			return a.runAgent(cmd.Context(), &b, named, env, stop, args)
+			if _, taken := named[officeServer]; taken && o.some() {
+				return usage("an upstream has the name %s, and so has the MCP server of --gmail, --drive, --calendar and --graph", officeServer)
+			}
+			if len(named) == 0 && !o.some() {
+				return usage("name the upstreams that the agent uses with --upstream, and those that are MCP servers with --mcp")
+			}
+			return a.runAgent(cmd.Context(), &b, named, &o, env, stop, args)
 		}}
 	b.flags(c)
+	o.flags(c)
 	f := c.Flags()
 	f.SetInterspersed(false) // what follows the command is the command's
 	f.StringArrayVar(&upstreams, "upstream", nil, "upstream it uses; can be given again")
@@ -95,14 +107,11 @@ func namedUpstreams(upstreams, servers []string) (map[string]string, error) {
 		}
 		variables[urlVariable(name)] = name
 	}
-	if len(all) == 0 {
-		return nil, usage("name the upstreams that the agent uses with --upstream, and those that are MCP servers with --mcp")
-	}
 	return all, nil
 }
 
 // runAgent runs the command from its start to the end of everything it started.
-func (a *app) runAgent(ctx context.Context, b *badge, upstreams map[string]string, more []string, stop bool, args []string) error {
+func (a *app) runAgent(ctx context.Context, b *badge, upstreams map[string]string, o *officeAccounts, more []string, stop bool, args []string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -117,6 +126,13 @@ func (a *app) runAgent(ctx context.Context, b *badge, upstreams map[string]strin
 	})
 	if err != nil {
 		return err
+	}
+	if o.some() {
+		tools, err := o.server(b, d.source)
+		if err != nil {
+			return err
+		}
+		d.office = overHTTP(tools)
 	}
 	if err := d.source.Check(ctx); err != nil {
 		var refused *client.Error
@@ -167,6 +183,9 @@ func (d *door) mcpConfig(dir string) (string, error) {
 		if path != "" {
 			servers[name] = map[string]string{"type": "http", "url": d.url() + "/" + name + path}
 		}
+	}
+	if d.office != nil {
+		servers[officeServer] = map[string]string{"type": "http", "url": d.url() + "/" + officeServer + "/mcp"}
 	}
 	b, err := json.MarshalIndent(map[string]any{"mcpServers": servers}, "", "  ")
 	if err != nil {

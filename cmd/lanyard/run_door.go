@@ -37,6 +37,7 @@ type door struct {
 	host      string // address it listens on
 	refused   func(*client.Error)
 	proxies   map[string]*httputil.ReverseProxy
+	office    http.Handler // the tools for mail, files and a calendar; nil for none
 }
 
 func newDoor(b *badge, upstreams map[string]string, l net.Listener, refused func(*client.Error)) (*door, error) {
@@ -81,6 +82,10 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name, _, _ := strings.Cut(rest, "/")
+	if name == officeServer && d.office != nil {
+		d.office.ServeHTTP(w, r)
+		return
+	}
 	proxy, ok := d.proxies[name]
 	if !ok {
 		no(w, http.StatusNotFound, fmt.Sprintf("The agent was not started with an upstream %q: lanyard run --upstream or --mcp names those that it uses.", name))

@@ -22,6 +22,24 @@ import (
 	"github.com/lanyard-dev/lanyard/client"
 )
 
+// keyFile is the file of a new key.
+func keyFile(t testing.TB) string {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key.jwk")
+	b, err := json.Marshal(jose.JSONWebKey{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // doorTo is a door to a gateway of the test's own. The issuer gives a token to
 // everybody, and asks once for a nonce, as the real one does.
 func doorTo(t testing.TB, gateway http.HandlerFunc) (base string, refusals *[]string, stop *bool) {
@@ -39,18 +57,7 @@ func doorTo(t testing.TB, gateway http.HandlerFunc) (base string, refusals *[]st
 	t.Cleanup(issuer.Close)
 	gate := httptest.NewServer(gateway)
 	t.Cleanup(gate.Close)
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "key.jwk")
-	b, err := json.Marshal(jose.JSONWebKey{Key: key})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := keyFile(t)
 	web := httptest.NewUnstartedServer(nil)
 	d, err := newDoor(&badge{issuer: issuer.URL, gateway: gate.URL + "/base", who: "bot", key: file, domain: "lanyard.local"}, map[string]string{"mail": "", "notes": "/mcp"}, web.Listener,
 		func(e *client.Error) { *refusals = append(*refusals, e.Description) })
@@ -217,9 +224,15 @@ func TestCleanEnv(t *testing.T) {
 }
 
 func TestNamedUpstreams(t *testing.T) {
-	for _, bad := range [][2][]string{{nil, nil}, {{"Mail"}, nil}, {{"a/b"}, nil}, {{"a-b", "a.b"}, nil}, {nil, {"notes=mcp"}}, {nil, {"notes=/mcp?x"}}, {nil, {"=/mcp"}}} {
+	for _, bad := range [][2][]string{{{"Mail"}, nil}, {{"a/b"}, nil}, {{"a-b", "a.b"}, nil}, {nil, {"notes=mcp"}}, {nil, {"notes=/mcp?x"}}, {nil, {"=/mcp"}}} {
 		if all, err := namedUpstreams(bad[0], bad[1]); err == nil {
 			t.Errorf("%q became %v", bad, all)
+		}
+	}
+	for _, bad := range [][]string{{}, {"--graph", "Graph"}, {"--gmail", "mail", "--mcp", "office"}} { // it has nothing to use, a name that is none, one that is taken
+		args := append(append([]string{"run", "--as", "reader", "--key", keyFile(t)}, bad...), "--", "true")
+		if code := run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard); code != exitUsage {
+			t.Errorf("%q: exit %d", bad, code)
 		}
 	}
 	all, err := namedUpstreams([]string{"mail", "notes"}, []string{"notes", "files=/v1/mcp"})

@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -99,7 +101,7 @@ reach all gateways by the one --gateway-url that the control plane has.`,
 	f := c.Flags()
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8440", "address of the control plane")
 	f.StringVar(&s.gatewayListen, "gateway-listen", "127.0.0.1:8441", "address of the gateway")
-	f.StringVar(&s.url, "url", "", "public URL of the control plane, the issuer of tokens (default from --listen)")
+	f.StringVar(&s.url, "url", "", "public URL of the control plane, the issuer of tokens (default from --listen); with a path, as in https://example.com/lanyard, it is served below that")
 	f.StringVar(&s.gatewayURL, "gateway-url", "", "public URL of the gateway (default from --gateway-listen)")
 	f.StringVar(&s.domain, "trust-domain", "lanyard.local", "trust domain of the SPIFFE IDs; it cannot change later")
 	f.StringVar(&s.gatewayDomain, "gateway-domain", "", "also route <upstream>.<this domain> to upstreams")
@@ -122,6 +124,9 @@ reach all gateways by the one --gateway-url that the control plane has.`,
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	return c
 }
+
+// plainPath is what a public URL may have for a path: what every proxy and browser writes alike.
+var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
 
 // check fills what follows from other fields and refuses what cannot be.
 func (s *server) check() error {
@@ -156,10 +161,14 @@ func (s *server) check() error {
 			}
 			*l.to = scheme + "://" + net.JoinHostPort(host, port)
 		}
-		if u, err := url.Parse(*l.to); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" {
+		*l.to = strings.TrimSuffix(*l.to, "/")
+		u, err := url.Parse(*l.to)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !plainPath.MatchString(u.EscapedPath()) || path.Clean("/"+u.Path) != "/"+strings.TrimPrefix(u.Path, "/") {
 			return usage("%q is no URL like https://lanyard.example.com:8440", *l.to)
 		}
-		*l.to = strings.TrimSuffix(*l.to, "/")
+		if l.to == &s.gatewayURL && u.Path != "" {
+			return usage("--gateway-url %q has a path: the gateway is at the root of a host or of a port of its own, where the first part of a path names an upstream", *l.to)
+		}
 	}
 	if _, err := identity.NewID(s.domain, identity.Agent, "x"); err != nil {
 		return exit{exitUsage, err}

@@ -2,9 +2,7 @@ package office
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/mail"
 	"slices"
@@ -35,6 +33,9 @@ func (o *Office) graph() {
 				e, err := o.event(r)
 				return selected(r, graphEvent(e)), err
 			})
+			o.handle("PATCH "+me+calendar+"/events/{eventId}", o.graphPatch)
+			o.handle("DELETE "+me+calendar+"/events/{eventId}", o.deleteEvent)
+			o.handle("GET "+me+calendar+"/calendarView", o.graphView)
 		}
 		o.handle("GET "+me+"/drive/root/children", o.graphChildren)
 		o.handle("GET "+me+"/drive/items/{fileId}", func(r *http.Request) (any, error) {
@@ -53,6 +54,7 @@ func (o *Office) graph() {
 			return media{f.MimeType, f.content}, nil
 		})
 		o.handle("POST "+me+"/drive/items/{fileId}/invite", o.graphInvite)
+		o.graphChanges(me)
 	}
 }
 
@@ -147,10 +149,12 @@ func (o *Office) graphMessages(r *http.Request) (any, error) {
 	all := []any{}
 	for _, m := range slices.Backward(o.messages) {
 		f := r.PathValue("folder")
-		p := parseMail(m.raw)
 		in := f == "" || m.graphFolderOf() == f || slices.ContainsFunc(graphFolderNames, func(n struct{ id, known, name, label string }) bool { return n.known == f && n.id == m.graphFolderOf() })
-		search := strings.ToLower(strings.Trim(q.Get("$search"), `"`))
-		if in && (search == "" || strings.Contains(strings.ToLower(p.get("Subject")+"\n"+p.get("From")+"\n"+p.text()), search)) {
+		filtered, err := m.filtered(q.Get("$filter"))
+		if err != nil {
+			return nil, err
+		}
+		if in && filtered && m.searched(strings.Trim(q.Get("$search"), `"`)) {
 			all = append(all, selected(r, m.graph()))
 		}
 	}
@@ -355,43 +359,5 @@ func graphEvent(e *event) object {
 		all = append(all, object{"type": "required", "emailAddress": object{"address": a.Email}})
 	}
 	return object{"id": e.ID, "subject": e.Summary, "bodyPreview": e.Description, "body": object{"contentType": "html", "content": e.Description}, "location": object{"displayName": e.Location},
-		"start": at(e.Start), "end": at(e.End), "attendees": all, "organizer": object{"emailAddress": object{"address": e.Organizer.Email}}, "showAs": "busy", "isAllDay": false}
-}
-
-func (o *Office) graphEvents(r *http.Request) (any, error) {
-	all := []any{}
-	for _, e := range o.events {
-		all = append(all, selected(r, graphEvent(e)))
-	}
-	return graphPage(r, all)
-}
-
-func (o *Office) graphInsert(r *http.Request) (any, error) {
-	var in struct {
-		Subject    string
-		Start, End struct{ DateTime, TimeZone string }
-		Attendees  []struct{ EmailAddress struct{ Address string } }
-	}
-	b, err := io.ReadAll(r.Body)
-	if err == nil {
-		err = json.Unmarshal(b, &in)
-	}
-	if err != nil {
-		return nil, invalid("Invalid JSON payload received.")
-	}
-	zone, err := time.LoadLocation(in.Start.TimeZone)
-	if err != nil {
-		return nil, invalid("Unknown time zone.")
-	}
-	start, err := time.ParseInLocation("2006-01-02T15:04:05", in.Start.DateTime, zone)
-	end, bad := time.ParseInLocation("2006-01-02T15:04:05", in.End.DateTime, zone)
-	if err != nil || bad != nil {
-		return nil, invalid("Invalid start or end.")
-	}
-	e := &event{Summary: in.Subject, Start: moment{DateTime: start.Format(time.RFC3339)}, End: moment{DateTime: end.Format(time.RFC3339)}}
-	for _, a := range in.Attendees {
-		e.Attendees = append(e.Attendees, attendee{a.EmailAddress.Address, "none"})
-	}
-	o.schedule(e)
-	return graphEvent(e), nil
+		"start": at(e.Start), "end": at(e.End), "attendees": all, "organizer": object{"emailAddress": object{"address": e.Organizer.Email}}, "showAs": "busy", "isAllDay": e.Start.Date != ""}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
+	"mime/quotedprintable"
 	"net/mail"
 	"net/textproto"
 	"sort"
@@ -69,6 +70,11 @@ func newPart(id string, h textproto.MIMEHeader, data []byte) *part {
 	}
 	if h.Get("Content-Transfer-Encoding") == "base64" {
 		if b, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(data)), "")); err == nil {
+			data = b
+		}
+	}
+	if strings.EqualFold(h.Get("Content-Transfer-Encoding"), "quoted-printable") {
+		if b, err := io.ReadAll(quotedprintable.NewReader(bytes.NewReader(data))); err == nil {
 			data = b
 		}
 	}

@@ -1,6 +1,9 @@
 package office
 
-import "net/http"
+import (
+	"encoding/base64"
+	"net/http"
+)
 
 func (o *Office) listThreads(r *http.Request) (any, error) {
 	var ids []*message // the newest of each thread
@@ -76,7 +79,10 @@ func (o *Office) createDraft(r *http.Request) (any, error) {
 
 func (o *Office) sendDraft(r *http.Request) (any, error) {
 	var in struct {
-		ID string `json:"id"`
+		ID      string `json:"id"`
+		Message struct {
+			Raw string `json:"raw"`
+		} `json:"message"`
 	}
 	if err := decode(r, &in); err != nil {
 		return nil, err
@@ -84,6 +90,13 @@ func (o *Office) sendDraft(r *http.Request) (any, error) {
 	for i, d := range o.drafts {
 		if d.id != in.ID {
 			continue
+		}
+		if in.Message.Raw != "" { // the draft becomes this, and goes out
+			raw, err := base64.URLEncoding.DecodeString(in.Message.Raw)
+			if err != nil {
+				return nil, invalid("Invalid value for raw.")
+			}
+			d.message.raw = raw
 		}
 		if parseMail(d.message.raw).get("To") == "" {
 			return nil, &failure{http.StatusBadRequest, "invalidArgument", "Recipient address required"}

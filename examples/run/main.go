@@ -75,6 +75,7 @@ func (d *demo) run(once bool) error {
 	if err := d.ready(); err != nil {
 		return err
 	}
+	d.begin()
 	if err := d.keys(); err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func (d *demo) run(once bool) error {
 	if err := errors.Join(d.lanyard("apply", "-f", d.manifests, "--yes"), d.lanyard("identity", "show", "invoice-bot")); err != nil {
 		return err
 	}
-	agent, err := d.agent()
+	agent, err := d.agent("invoice-bot")
 	if err != nil {
 		return err
 	}
@@ -115,6 +116,9 @@ func (d *demo) run(once bool) error {
 		return err
 	}
 	if err := d.approved(agent); err != nil {
+		return err
+	}
+	if err := d.hijacked(); err != nil {
 		return err
 	}
 	d.say("All of it is on record, with whose agent it is")
@@ -220,6 +224,11 @@ func (d *demo) command(args ...string) *exec.Cmd {
 }
 
 func (d *demo) lanyard(args ...string) error {
+	d.promptLanyard(args)
+	return d.command(args...).Run()
+}
+
+func (d *demo) promptLanyard(args []string) {
 	line := "lanyard"
 	for _, a := range args {
 		if strings.ContainsAny(a, " *") {
@@ -228,7 +237,6 @@ func (d *demo) lanyard(args ...string) error {
 		line += " " + a
 	}
 	d.prompt(line)
-	return d.command(args...).Run()
 }
 
 // keys makes the agents' keys on the first run. After a run that ended with the
@@ -250,7 +258,7 @@ func (d *demo) keys() error {
 			}
 		}
 	}
-	for _, name := range []string{"invoice-bot", "scheduler"} {
+	for _, name := range []string{"invoice-bot", "assistant", "scheduler"} {
 		if _, err := os.Stat(filepath.Join(dir, name+".key.jwk")); err == nil {
 			continue
 		}
@@ -261,9 +269,10 @@ func (d *demo) keys() error {
 	return nil
 }
 
-// agent starts the agent, which stays the same process, with the same token, all along.
-func (d *demo) agent() (func(task, expect string) (said string, err error), error) {
-	c := exec.CommandContext(d.ctx, filepath.Join(d.bin, "office-agent"), "--issuer", "http://"+d.listen, "--gateway", "http://"+d.gate, "--key", filepath.Join(d.data, "office", "invoice-bot.key.jwk"))
+// agent starts an agent, which stays the same process, with the same token, all along.
+func (d *demo) agent(name string, flags ...string) (func(task, expect string) (said string, err error), error) {
+	c := exec.CommandContext(d.ctx, filepath.Join(d.bin, "office-agent"), append([]string{"--issuer", "http://" + d.listen, "--gateway", "http://" + d.gate,
+		"--identity", "spiffe://lanyard.local/agent/" + name, "--key", filepath.Join(d.data, "office", name+".key.jwk")}, flags...)...)
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {

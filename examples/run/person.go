@@ -22,7 +22,7 @@ func (d *demo) approved(agent func(task, expect string) (string, error)) error {
 	}
 	link := regexp.MustCompile(`http\S+/approvals/appr_[a-z0-9]+`).FindString(said)
 	d.say("Maya opens it, signs in with a code, reads exactly what would be sent, and approves it once")
-	if err := d.maya(link); err != nil {
+	if err := d.maya(link, "once", "Fine, Friday it is"); err != nil {
 		return err
 	}
 	d.say("The agent tries again: it goes through. The same a second time is a new question")
@@ -36,8 +36,8 @@ func (d *demo) approved(agent func(task, expect string) (string, error)) error {
 	return err
 }
 
-// maya is Maya with her browser, which keeps cookies and follows links.
-func (d *demo) maya(link string) error {
+// maya is Maya with her browser, which keeps cookies and follows links. She reads the question at a link, and answers it.
+func (d *demo) maya(link, decision, note string) error {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return err
@@ -65,26 +65,30 @@ func (d *demo) maya(link string) error {
 	if err != nil {
 		return err
 	}
-	for _, part := range []string{`(?s)<h1>(.*?)</h1>`, `(?s)<pre id="request">(.*?)</pre>`, `(?s)it says:</p>\s*<pre>(.*?)</pre>`} {
+	for _, part := range []string{`(?s)<h1>(.*?)</h1>`, `(?s)<ul class="list" id="origins">(.*?)</ul>`, `(?s)<pre id="request">(.*?)</pre>`, `(?s)it says:</p>\s*<pre>(.*?)</pre>`} {
 		m := regexp.MustCompile(part).FindStringSubmatch(page)
+		if m == nil && strings.Contains(part, "origins") { // nobody looked where it comes from
+			continue
+		}
 		if m == nil {
 			return fmt.Errorf("the page has no %s:\n%s", part, page)
 		}
-		for line := range strings.Lines(strings.TrimSpace(html.UnescapeString(m[1]))) {
+		for line := range strings.Lines(strings.TrimSpace(html.UnescapeString(strings.NewReplacer("<li>", "", "</li>", "\n").Replace(m[1])))) {
 			if line = strings.TrimRight(line, " \r\n"); line != "" {
 				fmt.Println("  | " + line)
 			}
 		}
 	}
-	page, err = submit(browser, link, url.Values{"request": {field(page, "request")}, "decision": {"once"}, "note": {"Fine, Friday it is"}})
+	page, err = submit(browser, link, url.Values{"request": {field(page, "request")}, "decision": {decision}, "note": {note}})
 	if err != nil {
 		return err
 	}
 	m := regexp.MustCompile(`(?s)<ul class="list"><li>(.*?)</li>`).FindStringSubmatch(page)
 	if m == nil {
-		return fmt.Errorf("it was not approved:\n%s", page)
+		return fmt.Errorf("it was not decided:\n%s", page)
 	}
-	fmt.Println("  [Approve once]  " + html.UnescapeString(strings.NewReplacer("<b>", "", "</b>", "").Replace(m[1])))
+	button := map[string]string{"once": "Approve once", "deny": "Deny"}[decision]
+	fmt.Println("  [" + button + "]  " + html.UnescapeString(strings.NewReplacer("<b>", "", "</b>", "").Replace(m[1])))
 	return nil
 }
 

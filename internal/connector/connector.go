@@ -87,11 +87,23 @@ type Layered interface {
 	Reveal(r *Request, call policy.Call, under Under, contentType string, reply []byte) ([]byte, string, error)
 }
 
+// Completer is a Connector of which some requests send something by its name alone, which may be another by the
+// time that it goes out.
+type Completer interface {
+	Connector
+	// Names reports whether call sends something that it does not say.
+	Names(call policy.Call) bool
+	// Complete returns the body of such a request that says what it sends, as look brings it.
+	Complete(r *Request, call policy.Call, look Look) ([]byte, error)
+}
+
 // Under is what a request and its reply are held against.
 type Under struct {
 	Rules []*layer.Rules
 	Now   time.Time
-	Look  Look // nil: only what the request itself says is looked at
+	Look  Look   // nil: only what the request itself says is looked at
+	Room  []byte // that what is shown of a reply may be written into; nil: memory of its own
+	Fixed Look   // the same, for what stays as it is as long as the account does: it is asked once
 }
 
 // Look asks the same upstream for target, as the same account: a path and a query, as they are
@@ -132,6 +144,13 @@ type Lister interface {
 // Offers is what an upstream offers now: names of actions (or "prompts/<name>" and the
 // like), to what differs in their definitions from what was approved; "" is nothing.
 type Offers map[string]string
+
+// Linker is a Connector of upstreams whose replies say by addresses of theirs where there is more.
+type Linker interface {
+	Connector
+	// Links are ends of names of the members in the reply to call, which is JSON, that hold such addresses.
+	Links(call policy.Call) []string
+}
 
 // Checker is a Connector whose replies say which request they answer, and in which an
 // upstream may ask something of its client.

@@ -46,6 +46,9 @@ func (v *visitor) send(method, path string, form url.Values, header ...string) (
 		v.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if len(header) == 0 { // as browsers do
+		header = []string{"Sec-Fetch-Site", "same-origin"}
+	}
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -110,7 +113,7 @@ func TestAccountPages(t *testing.T) {
 		}
 	}
 	connect()
-	for _, header := range [][]string{{"Origin", "http://evil.example.com"}, {"Sec-Fetch-Site", "cross-site"}} {
+	for _, header := range [][]string{{"Origin", "http://evil.example.com"}, {"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "null"}, {"Referer", "http://evil.example.com/"}} {
 		if status, _, _ := maya.send("POST", "/accounts/crm", url.Values{"do": {"disconnect"}}, header...); status != 403 {
 			t.Errorf("%v: %d", header, status)
 		}

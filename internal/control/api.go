@@ -25,7 +25,8 @@ type Page[T any] struct {
 // Counted is a page of a list, and how long the list is.
 type Counted[T any] struct {
 	Page[T]
-	Total int `json:"total" doc:"All that were found, counted up to 100000"`
+	Total int  `json:"total" doc:"All that were found, counted up to 100000, and up to 1000 when a text is searched"`
+	More  bool `json:"more,omitempty" doc:"There are more than total"`
 }
 
 // Problem is an error (RFC 9457). Detail says what to do.
@@ -66,7 +67,8 @@ type OwnerInput struct {
 // OwnerView is an owner with what it owns.
 type OwnerView struct {
 	identity.Owner
-	Identities int `json:"identities" doc:"How many identities it owns, retired ones not counted"`
+	Identities int    `json:"identities" doc:"How many identities it owns, retired ones not counted"`
+	Directory  string `json:"directory,omitempty" doc:"The directory that tells of this person; left out, none does"`
 }
 
 // IdentityInput is PUT /v1/identities/{name}.
@@ -103,6 +105,7 @@ type IdentityView struct {
 	OwnerName   string                `json:"owner_name,omitempty" example:"Maya Lind"`
 	Usable      bool                  `json:"usable" doc:"It, and all that started it, may act at this moment"`
 	Why         string                `json:"why,omitempty" doc:"Why it may not"`
+	Odd         string                `json:"odd,omitempty" doc:"What is odd about what it did; left out, nothing is" example:"12 of its 30 requests in the last 24 hours were refused"`
 	LastUsed    time.Time             `json:"last_used,omitzero" doc:"Of any of its credentials, within a minute"`
 	Credentials []identity.Credential `json:"credentials"`
 	Grants      []policy.Grant        `json:"grants"`
@@ -254,6 +257,7 @@ type UpstreamView struct {
 	Actions     int    `json:"actions" doc:"How many actions it has"`
 	Secret      bool   `json:"credential" doc:"The gateway has a credential for it"`
 	SignIn      string `json:"sign_in,omitempty" doc:"Where owners connect their account there"`
+	Down        bool   `json:"down,omitempty" doc:"It is cut off, or nothing came of its last three requests"`
 }
 
 // Offer is GET /v1/upstreams/{name}/offer. Both are catalogues of the upstream's family.
@@ -296,12 +300,14 @@ type GrantInput struct {
 	Fresh      string                      `json:"fresh,omitempty" doc:"And how long ago they may have signed in" example:"5m" maxLength:"16"`
 	Layers     *layer.Layers               `json:"layers,omitempty" doc:"What of a mailbox, a drive or a calendar is seen, and who is written to"`
 	Until      string                      `json:"until,omitempty" doc:"Its end; default the identity's expiry" example:"2027-01-31" maxLength:"64"`
+	Was        json.RawMessage             `json:"was,omitempty" doc:"What it was when it was read, as it was given then, or null for none: refused if it is otherwise by now. Left out, whatever is there is replaced"`
 }
 
 // GuardrailInput is PUT /v1/guardrails/{guardrail}.
 type GuardrailInput struct {
-	Description string `json:"description,omitempty" doc:"One sentence, shown to who is refused" maxLength:"500"`
-	Cedar       string `json:"cedar" doc:"forbid(...)" minLength:"1" maxLength:"65536"`
+	Description string          `json:"description,omitempty" doc:"One sentence, shown to who is refused" maxLength:"500"`
+	Cedar       string          `json:"cedar" doc:"forbid(...)" minLength:"1" maxLength:"65536"`
+	Was         json.RawMessage `json:"was,omitempty" doc:"What it was when it was read, as it was given then, or null for none: refused if it is otherwise by now. Left out, whatever is there is replaced"`
 }
 
 // ApplyRequest is POST /v1/apply. What manifest.References names is in Attachments and Secrets.

@@ -13,7 +13,7 @@ import (
 func TestBulk(t *testing.T) {
 	p := start(t)
 	office(p)
-	maya, guard := p.begin("maya"), p.begin("", identity.RoleSecurity)
+	maya, guard, run := p.begin("maya"), p.begin("", identity.RoleSecurity), p.begin("", identity.RoleOperator)
 	state := func() string {
 		var page Counted[IdentityView]
 		if err := json.Unmarshal([]byte(p.must("GET", "/v1/identities", "")), &page); err != nil || page.Total != len(page.Items) {
@@ -31,7 +31,11 @@ func TestBulk(t *testing.T) {
 		{maya, `{"do":"suspend","where":{},"reason":"x","preview":true}`, "mayas active → suspended; teams active → suspended", "bens:ben:active mayas:maya:active teams:billing:active"},
 		{maya, `{"do":"suspend","identities":["bens","mayas","none"],"reason":"x"}`, `bens !there is no identity "bens"; mayas active → suspended; none !there is no identity "none"`, "bens:ben:active mayas:maya:suspended teams:billing:active"},
 		{maya, `{"do":"resume","where":{"state":"suspended"},"reason":"x"}`, "mayas suspended → active", "bens:ben:active mayas:maya:active teams:billing:active"},
-		{maya, `{"do":"transfer","where":{"q":"mail"},"owner":"ben","reason":"x"}`, "mayas maya → ben", "bens:ben:active mayas:ben:active teams:billing:active"},
+		{maya, `{"do":"transfer","where":{"q":"mail"},"owner":"ben","reason":"x"}`, `mayas !there is no owner "ben"`, "bens:ben:active mayas:maya:active teams:billing:active"},
+		{maya, `{"do":"transfer","where":{"q":"mail"},"owner":"none","reason":"x"}`, `mayas !there is no owner "none"`, "bens:ben:active mayas:maya:active teams:billing:active"},
+		{maya, `{"do":"transfer","identities":["bens"],"owner":"maya","reason":"x"}`, `bens !there is no identity "bens"`, "bens:ben:active mayas:maya:active teams:billing:active"},
+		{maya, `{"do":"transfer","where":{"q":"mail"},"owner":"billing","reason":"x"}`, "mayas maya → billing", "bens:ben:active mayas:billing:active teams:billing:active"},
+		{run, `{"do":"transfer","identities":["mayas"],"owner":"ben","reason":"x"}`, "mayas billing → ben", "bens:ben:active mayas:ben:active teams:billing:active"},
 		{guard, `{"do":"transfer","identities":["teams"],"owner":"ben","reason":"x"}`, "teams !you may not do this to it", "bens:ben:active mayas:ben:active teams:billing:active"},
 		{guard, `{"do":"kill","where":{"owner":"ben"},"reason":"x","preview":true}`, "bens active → killed; mayas active → killed", "bens:ben:active mayas:ben:active teams:billing:active"},
 		{guard, `{"do":"kill","where":{"owner":"ben"},"reason":"x"}`, "bens active → killed; mayas active → killed", "bens:ben:killed mayas:ben:killed teams:billing:active"},

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -28,13 +27,8 @@ type SignInProvider struct {
 }
 
 // console puts the console on mux: its files, and what it needs before anybody is signed in.
-func (p *Plane) console(mux *http.ServeMux) error {
-	u, err := url.Parse(p.URL)
-	if err != nil {
-		return err
-	}
-	base := strings.TrimSuffix(u.Path, "/") + "/console/"
-	mux.Handle("GET /console/", http.StripPrefix("/console", web.Console(base, p.nonce)))
+func (p *Plane) console(mux *http.ServeMux) {
+	mux.Handle("GET /console/", http.StripPrefix("/console", web.Console(p.publicPath()+"/console/", p.nonce)))
 	mux.HandleFunc("GET /console/sign-in/options", func(w http.ResponseWriter, r *http.Request) {
 		o, err := p.signInOptions(r.Context())
 		p.reply(w, "sign-in-options", o, err)
@@ -57,7 +51,7 @@ func (p *Plane) console(mux *http.ServeMux) error {
 	}))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Accept"), "text/html") {
-			http.Redirect(w, r, base, http.StatusFound)
+			http.Redirect(w, r, "/console/", http.StatusFound)
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -65,7 +59,6 @@ func (p *Plane) console(mux *http.ServeMux) error {
 			p.URL + "/openapi.json                               the REST API\n  " +
 			p.URL + "/.well-known/oauth-authorization-server     the token issuer\n  " + p.URL + "/healthz /readyz /metrics\n"))
 	})
-	return nil
 }
 
 // nonce is what only the page that it was made for knows.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
@@ -157,6 +158,16 @@ func TestDevice(t *testing.T) {
 		return p.ask("POST", "/console/device", url.Values{"request": {m[1]}, "user_code": {code}, "decision": {decision}}.Encode(), "Authorization", "", "Cookie", "lanyard="+session, "Sec-Fetch-Site", "same-origin", "Content-Type", "application/x-www-form-urlencoded")
 	}
 	maya, ben := p.begin("maya"), p.begin("ben")
+	size := p.Store.Size()
+	for n := range 51 { // from one address, whoever it is
+		if status, asked := post("/console/device/authorization", url.Values{"client_id": {"lanyard"}}); (status == 200) != (n < 50) || n == 50 && asked["error"] != "temporarily_unavailable" {
+			t.Fatal(n, status, asked)
+		}
+	}
+	if got := p.Store.Size(); got != size {
+		t.Errorf("who was let in by nobody wrote %d events", got-size)
+	}
+	p.ahead.Add(int64(11 * time.Minute))
 	for decision, want := range map[string]string{"yes": "", "no": "access_denied"} {
 		status, asked := post("/console/device/authorization", url.Values{"client_id": {"lanyard"}})
 		code := fmt.Sprint(asked["user_code"])

@@ -85,6 +85,7 @@ type Plane struct {
 	draining atomic.Bool
 	counters counters
 	tally    tally
+	scimDoor scimDoor
 
 	replaying sync.Mutex // who replays recorded requests: one at a time
 }
@@ -300,12 +301,15 @@ func (p *Plane) stir() {
 }
 
 // Source is the control plane as the gateway of that name sees it, in the same process.
-func (p *Plane) Source(gateway string) feed.Source { return source{p, gateway, p.here(gateway)} }
+func (p *Plane) Source(gateway string) feed.Source {
+	return source{p, gateway, p.here(gateway), time.Time{}}
+}
 
 type source struct {
 	p       *Plane
 	gateway string
 	ackAs   string
+	joined  time.Time // of one elsewhere
 }
 
 var _ feed.Source = source{}
@@ -315,7 +319,7 @@ func (s source) Watch(ctx context.Context, after feed.Cursor) iter.Seq2[feed.Cha
 }
 
 func (s source) Ack(ctx context.Context, at feed.Cursor) (time.Duration, error) {
-	return s.p.acknowledged(ctx, s.ackAs, at)
+	return s.p.acknowledged(ctx, s.ackAs, s.joined, at)
 }
 
 func (s source) Record(ctx context.Context, events []ledger.Event) error {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -21,7 +22,7 @@ import (
 
 // explain decides as a gateway would, from the same view, and says of each who is behind
 // the call why, and what would change it. Of an event it also says what was decided then.
-func (p *Plane) explain(ctx context.Context, in ExplainRequest) (ExplainResult, error) {
+func (p *Plane) explain(ctx context.Context, who *Caller, in ExplainRequest) (ExplainResult, error) {
 	out := ExplainResult{Policies: []string{}, Guardrails: []policy.Verdict{}, Grants: []policy.Verdict{}, Links: []ExplainLink{}}
 	if in.Event == "" {
 		if in.Identity != "" {
@@ -30,7 +31,7 @@ func (p *Plane) explain(ctx context.Context, in ExplainRequest) (ExplainResult, 
 		if len(in.As) == 0 || in.Upstream == "" {
 			return out, invalid("say who asks and for which upstream, or name an event")
 		}
-		return out, p.now(ctx, in, &out)
+		return out, p.now(ctx, who, in, &out)
 	}
 	then, err := p.then(ctx, &in)
 	if err != nil {
@@ -38,15 +39,27 @@ func (p *Plane) explain(ctx context.Context, in ExplainRequest) (ExplainResult, 
 	}
 	if out.Then = then; !then.repeatable() {
 		out.Reason = "There is no request in it that could be asked about now."
-	} else if err := p.now(ctx, in, &out); err != nil { // what was there then is no more
+	} else if err := p.now(ctx, who, in, &out); err != nil { // what was there then is no more
 		out.Reason = "It cannot be asked about now: " + err.Error() + "."
 	}
 	return out, nil
 }
 
 // now explains a request or a call as it would be decided at this moment.
-func (p *Plane) now(ctx context.Context, in ExplainRequest, out *ExplainResult) error {
-	chain, err := read(ctx, p, func(tx *store.Tx) (identity.Chain, error) { return p.chainOf(tx, in.As) })
+func (p *Plane) now(ctx context.Context, who *Caller, in ExplainRequest, out *ExplainResult) error {
+	chain, err := read(ctx, p, func(tx *store.Tx) (chain identity.Chain, err error) {
+		if chain, err = p.chainOf(tx, in.As); err != nil || who.only == nil {
+			return chain, err
+		}
+		u, err := tx.Upstream(in.Upstream) // of an event they may know, and of this no more
+		if err == nil {
+			var o object
+			if o, err = sawUpstream(tx, who.visitor, u); err == nil && !permits(who.visitor, "get-upstream", o) {
+				err = store.ErrNotFound
+			}
+		}
+		return chain, missing(err, "upstream", in.Upstream)
+	})
 	if err != nil {
 		return err
 	}
@@ -63,14 +76,14 @@ func (p *Plane) now(ctx context.Context, in ExplainRequest, out *ExplainResult) 
 		out.Reason, out.Change = "Every call is refused: "+u.Name+" is cut off.", []ExplainChange{{"an operator", "lanyard restore --upstream " + u.Name + " --reason TEXT"}}
 		return nil
 	}
-	return p.explainAll(out, chain, policy.Request{Call: call, Upstream: u, Now: p.Now(), Chain: chain})
+	return p.explainAll(out, who, chain, policy.Request{Call: call, Upstream: u, Now: p.Now(), Chain: chain})
 }
 
 // explainAll asks each link. The whole is allowed when each is; else it is refused for the first that is not, or waits
-// for people when none is refused and one does.
-func (p *Plane) explainAll(out *ExplainResult, chain identity.Chain, r policy.Request) error {
+// for people when none is refused and one does. What another's link may is not told to a person.
+func (p *Plane) explainAll(out *ExplainResult, who *Caller, chain identity.Chain, r policy.Request) error {
 	rank := func(allow, ask bool) int { return map[bool]int{false: 1}[allow] + map[bool]int{false: 1}[allow || ask] }
-	worst, before := 0, false
+	worst, before, hidden := -1, false, ""
 	for _, l := range chain {
 		subject, ok := p.View.Subject(l.ID)
 		if !ok {
@@ -78,6 +91,11 @@ func (p *Plane) explainAll(out *ExplainResult, chain identity.Chain, r policy.Re
 		}
 		link := ExplainLink{Identity: l.ID, Policies: []string{}, Guardrails: []policy.Verdict{}, Grants: []policy.Verdict{}}
 		guardrail := false
+		if owner := cmp.Or(l.ID.Owner(), subject.Identity.Owner); !who.sees(owner) { // so it cannot be said of the whole, either
+			link.Reason = l.ID.Name() + " is another's: what that may do, its owner is told."
+			out.Links, hidden = append(out.Links, link), cmp.Or(hidden, link.Reason)
+			continue
+		}
 		if err := p.standing(subject.Identity, r.Now); err != nil {
 			link.Reason = "Every call is refused: " + err.Error() + "."
 		} else {
@@ -97,11 +115,15 @@ func (p *Plane) explainAll(out *ExplainResult, chain identity.Chain, r policy.Re
 		case !link.Allow:
 			link.Change = p.remedy(subject, &link, guardrail, &r)
 		}
-		if n := len(out.Links); n == 0 || rank(link.Allow, link.Ask) > rank(out.Allow, out.Ask) { // the first to refuse, else to ask, else the one that acts
+		if n := len(out.Links); worst < 0 || rank(link.Allow, link.Ask) > rank(out.Allow, out.Ask) { // the first to refuse, else to ask, else the one that acts
 			worst, out.Ask = n, link.Ask
 			out.Allow, out.Reason, out.Guardrail, out.Guardrails, out.Grants = link.Allow, link.Reason, guardrail, link.Guardrails, link.Grants
 		}
 		out.Links, out.Policies, out.Change = append(out.Links, link), append(out.Policies, link.Policies...), append(out.Change, link.Change...)
+	}
+	if hidden != "" && (worst < 0 || out.Allow || out.Ask) {
+		out.Allow, out.Ask, out.Reason, out.Policies = false, false, hidden, []string{}
+		return nil
 	}
 	if out.Allow {
 		out.Record = map[bool]string{true: "before", false: "within"}[before]

@@ -106,7 +106,7 @@ func (f *fleet) handler() http.Handler {
 	return mux
 }
 
-func (f *fleet) source(g store.Gateway) source { return source{f.p, g.Name, g.Name} }
+func (f *fleet) source(g store.Gateway) source { return source{f.p, g.Name, g.Name, g.Joined} }
 
 func notFor(g store.Gateway, upstream string) error {
 	return fmt.Errorf("%w: gateway %s is not for the upstream %.64q", feed.ErrRefused, g.Name, upstream)

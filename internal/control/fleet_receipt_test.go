@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 )
@@ -97,15 +98,53 @@ func errFree[T any](v T, err error) T {
 func TestEvictedUnderWay(t *testing.T) {
 	p := start(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	if lease, err := p.acknowledged(ctx, "far", p.Store.Head()); err != nil || lease <= 0 {
+	if lease, err := p.acknowledged(ctx, "far", time.Time{}, p.Store.Head()); err != nil || lease <= 0 {
 		t.Fatalf("%s %v", lease, err)
 	}
 	cancel(feed.ErrEvicted)
 	p.evict(t.Context(), "far")
-	if lease, err := p.acknowledged(ctx, "far", p.Store.Head()); err == nil || lease != 0 {
+	if lease, err := p.acknowledged(ctx, "far", time.Time{}, p.Store.Head()); err == nil || lease != 0 {
 		t.Errorf("a lease of %s: %v", lease, err)
 	}
 	if r := p.reached(p.Store.Head()); !r.Confirmed["far"].IsZero() || !r.Waiting["far"].IsZero() {
 		t.Errorf("it is back: %+v", r)
+	}
+}
+
+// TestEvictedBeforeTheEnd: a control plane that ended when a gateway was evicted, and nothing of that was noted yet, waits for that one after it
+// begins again, and takes nobody's word for it who has its name by then.
+func TestEvictedBeforeTheEnd(t *testing.T) {
+	for name, joinedBefore := range map[string]bool{"joined before the end": true, "joined after it": false} {
+		p := start(t)
+		at := p.abroad()
+		if lease, err := p.joined(at, "gw-1", `{}`).Ack(t.Context(), p.Store.Head()); err != nil || lease <= 0 {
+			t.Fatal(lease, err)
+		}
+		if err := p.noteAcksOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.registry.Do(t.Context(), registry.Self, func(c *registry.Change) error { return c.EvictGateway("gw-1", "x") }); err != nil {
+			t.Fatal(err)
+		}
+		p.ahead.Add(int64(time.Second))
+		again := func() {
+			if err := p.recall(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !joinedBefore {
+			again()
+		}
+		next := p.joined(at, "gw-1", `{}`)
+		if joinedBefore {
+			again()
+		}
+		if lease, err := next.Ack(t.Context(), p.Store.Head()); err != nil || lease <= 0 {
+			t.Fatalf("%s: %s %v", name, lease, err)
+		}
+		r := p.reached(p.Store.Head())
+		if stops := r.Waiting["gw-1 (evicted)"].Sub(r.AsOf); r.Confirmed["gw-1"].IsZero() || stops <= 0 || stops > p.Lease || r.Settled() {
+			t.Errorf("%s: %+v", name, r)
+		}
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
@@ -40,6 +42,7 @@ func TestHome(t *testing.T) {
 	want := func(what, session string, want Home) {
 		t.Helper()
 		var got Home
+		var since time.Time
 		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			status, answer := 0, ""
 			if session == "" {
@@ -50,6 +53,7 @@ func TestHome(t *testing.T) {
 			if err := json.Unmarshal([]byte(answer), &got); err != nil || status != 200 {
 				t.Fatal(status, answer)
 			}
+			since, got.Since = got.Since, time.Time{}
 			if got == want || time.Now().After(end) {
 				break
 			}
@@ -57,8 +61,40 @@ func TestHome(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
 		}
+		// The lists that the numbers lead to have so many in them.
+		for query, n := range map[string]int{"": want.Today.Requests, "&outcome=refused": want.Today.Refused} {
+			if query == "" {
+				query = "&outcome=ended"
+			}
+			var list Page[Entry]
+			path := "/v1/ledger/events?limit=1000&type=request&by=identity&since=" + since.Format(time.RFC3339) + query
+			status, answer := 0, ""
+			if session == "" {
+				status, answer = p.ask("GET", path, "")
+			} else {
+				status, answer = p.visit(session, "GET", path, "")
+			}
+			if err := json.Unmarshal([]byte(answer), &list); err != nil || status != 200 || len(list.Items) != n {
+				t.Errorf("%s: %s has %d events, want %d: %d %v", what, query, len(list.Items), n, status, err)
+			}
+		}
 	}
 	want("everything", "", Home{Expiring: 1, Odd: 1, Today: Today{59, 20, 2}, Down: 1})
+	var odd Counted[IdentityView]
+	for session, found := range map[string]string{maya: "mayas", p.begin("ben"): "", p.begin("", identity.RoleAuditor): "mayas"} {
+		_, answer := p.visit(session, "GET", "/v1/identities?needs=odd", "")
+		if err := json.Unmarshal([]byte(answer), &odd); err != nil || odd.Total != len(odd.Items) || (odd.Total == 1) != (found != "") {
+			t.Errorf("who behaves oddly: %s", answer)
+		} else if found != "" && (odd.Items[0].Name != found || odd.Items[0].Odd != "10 of its 15 requests in the last 24 hours were refused") {
+			t.Errorf("%s: %q", odd.Items[0].Name, odd.Items[0].Odd)
+		}
+	}
+	if answer := p.must("GET", "/v1/identities?needs=odd&q=bens", ""); !strings.Contains(answer, `"items":[]`) {
+		t.Errorf("of others: %s", answer)
+	}
+	if answer := p.must("POST", "/v1/identities/bulk", `{"do":"suspend","where":{"needs":"odd"},"reason":"x","preview":true}`); !strings.Contains(answer, "mayas") || strings.Contains(answer, "bens") {
+		t.Errorf("all of them: %s", answer)
+	}
 	want("maya's", maya, Home{Odd: 1, Today: Today{15, 10, 1}})
 	record("bens", "ben", "books", ledger.Allowed, 1)
 	want("an upstream that is back", "", Home{Expiring: 1, Odd: 1, Today: Today{60, 20, 2}})

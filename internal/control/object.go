@@ -26,7 +26,7 @@ func (p *Plane) objectsOf(tx *store.Tx, v *registry.Visitor, path string, in any
 	case *body[RevokeRequest]:
 		return p.revoked(tx, in.Body)
 	case *body[ExplainRequest]:
-		return p.explained(tx, in.Body)
+		return p.explained(tx, v, in.Body)
 	case *body[WhatIfRequest]:
 		var found []object
 		for _, g := range in.Body.Grants {
@@ -34,7 +34,12 @@ func (p *Plane) objectsOf(tx *store.Tx, v *registry.Visitor, path string, in any
 			if err != nil {
 				return nil, err
 			}
-			found = append(found, more...)
+			if found = append(found, more...); g.Upstream != "" {
+				if more, err = upstreamObject(tx, v, g.Upstream); err != nil {
+					return nil, err
+				}
+				found = append(found, more...)
+			}
 		}
 		return found, nil
 	case *body[TaskInput]:
@@ -51,8 +56,8 @@ func (p *Plane) objectsOf(tx *store.Tx, v *registry.Visitor, path string, in any
 		return append(found, owned("owner", in.Body.Owner, identity.OwnerID(in.Body.Owner))), err
 	case *identityGrant:
 		found, err := upstreamObject(tx, v, in.Body.Upstream)
-		if err != nil {
-			return nil, err
+		if err != nil || !permits(v, "put-grant", found[0]) { // who may give nothing there learns of no identity, either
+			return found, err
 		}
 		i, err := registry.FindIdentity(tx, in.Name)
 		if err != nil {
@@ -65,7 +70,10 @@ func (p *Plane) objectsOf(tx *store.Tx, v *registry.Visitor, path string, in any
 			return nil, err
 		}
 		before, err := upstreamObject(tx, v, old.Upstream)
-		return append(found, before...), err
+		if err == nil {
+			found = append(found, object{"identity", in.Name, before[0].owners, []identity.OwnerID{i.Owner}}) // they may not know of what it is on
+		}
+		return found, err
 	case *identityPart:
 		if strings.HasPrefix(path, "/v1/upstreams/") { // an account there is its owner's
 			return []object{owned("account", in.Name+"/"+in.Part, identity.OwnerID(in.Part))}, nil
@@ -147,14 +155,14 @@ func sawUpstream(tx *store.Tx, v *registry.Visitor, u policy.Upstream) (object, 
 	return o, nil
 }
 
-// grantObject is whose identity has it, and whose upstream it is on.
+// grantObject is whose identity has it, and whose upstream it is on. That there is no such identity is not told apart.
 func grantObject(tx *store.Tx, ref, part string) ([]object, error) {
+	id := ref + "/" + part
 	i, err := registry.FindIdentity(tx, ref)
 	if err != nil {
-		return nil, err
+		return nil, missing(err, "grant", id)
 	}
-	id := i.ID.Name() + "/" + part
-	g, err := tx.Grant(id)
+	g, err := tx.Grant(i.ID.Name() + "/" + part)
 	if err != nil {
 		return nil, missing(err, "grant", id)
 	}
@@ -242,9 +250,11 @@ func (p *Plane) revoked(tx *store.Tx, b RevokeRequest) (found []object, err erro
 		if err != nil {
 			return nil, missing(err, "credential", b.Credential)
 		}
-		if found, err = identityObject(tx, k.Identity.String()); err != nil {
-			return nil, err
+		i, err := tx.Identity(k.Identity)
+		if err != nil {
+			return nil, missing(err, "credential", b.Credential)
 		}
+		found = append(found, owned("credential", b.Credential, i.Owner))
 	}
 	if b.Grant != "" {
 		ref, part, _ := strings.Cut(b.Grant, "/")
@@ -271,7 +281,8 @@ func (p *Plane) revoked(tx *store.Tx, b RevokeRequest) (found []object, err erro
 	return found, nil
 }
 
-func (p *Plane) explained(tx *store.Tx, b ExplainRequest) (found []object, err error) {
+// explained is who is behind a call, and what it is to. Of an event it is that; what is told of who else is behind it, explain sees to.
+func (p *Plane) explained(tx *store.Tx, v *registry.Visitor, b ExplainRequest) (found []object, err error) {
 	if b.Event != "" {
 		o, err := p.eventObject(tx, b.Event)
 		return []object{o}, err
@@ -286,6 +297,13 @@ func (p *Plane) explained(tx *store.Tx, b ExplainRequest) (found []object, err e
 			}
 			found = append(found, more...)
 		}
+	}
+	if b.Upstream != "" {
+		more, err := upstreamObject(tx, v, b.Upstream)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
 	}
 	return found, nil
 }

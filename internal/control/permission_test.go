@@ -148,6 +148,7 @@ func office(p *plane) {
 func TestOwnersSeeWhatIsTheirs(t *testing.T) {
 	p := start(t)
 	office(p)
+	p.must("PUT", "/v1/identities/waits", `{"kind":"agent","owner":"maya","purpose":"Waits for others","pending":true}`)
 	maya := p.begin("maya")
 	for _, test := range []struct {
 		path, has, hasNot string
@@ -183,11 +184,15 @@ func TestOwnersSeeWhatIsTheirs(t *testing.T) {
 		{"PUT", "owners/maya", `{"name":"M","email":"maya@example.com","roles":["admin"]}`, 403}, {"POST", "owners/ben/sign-in", "", 403}, {"POST", "restore", `{"identity":"mayas","reason":"x"}`, 403},
 		{"POST", "explain", `{"identity":"bens","upstream":"books","action":"b.read"}`, 404}, {"POST", "explain", `{"event":"` + event + `"}`, 404}, {"POST", "revoke", `{"grant":"bens/read","reason":"x"}`, 404},
 		{"POST", "tasks", `{"identity":"mayas","on":"ben","purpose":"x","scope":[{"upstream":"files","actions":["read"]}]}`, 404},
+		{"POST", "identities/waits/resume", `{}`, 409}, {"POST", "identities/waits/activate", `{}`, 403}, {"POST", "identities/waits/renew", `{}`, 200},
 		{"POST", "identities/teams/suspend", `{}`, 200}, {"POST", "identities/bens/suspend", `{}`, 404}, {"DELETE", "identities/mayas/grants/read", "", 200}, {"POST", "kill", `{"identity":"mayas","reason":"x"}`, 200},
 	} {
 		if status, answer := p.visit(maya, test.method, "/v1/"+test.path, test.body); status != test.want {
 			t.Errorf("%s %s %s: %d %s, want %d", test.method, test.path, test.body, status, answer, test.want)
 		}
+	}
+	if answer := p.must("GET", "/v1/identities/waits", ""); !strings.Contains(answer, `"state":"pending"`) {
+		t.Errorf("what is pending began: %s", answer)
 	}
 	if _, answer := p.ask("GET", "/v1/ledger/events?identity=mayas&type=identity.kill", ""); !strings.Contains(answer, "owner:maya") {
 		t.Errorf("who pulled the cord: %s", answer)

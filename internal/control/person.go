@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ const sessionHeader = "Lanyard-Session"
 const lookAgain = 2 * time.Second
 
 // errSignedOut is what somebody is told whose session is over.
-var errSignedOut = &Problem{Type: "urn:lanyard:signed-out", Title: http.StatusText(http.StatusUnauthorized), Status: http.StatusUnauthorized, Detail: "Nobody is signed in here, or not any more: sign in again."}
+var errSignedOut = &Problem{Type: "urn:lanyard:signed-out", Title: http.StatusText(http.StatusUnauthorized), Status: http.StatusUnauthorized, Detail: "Nobody is signed in here, or not any more: sign in again, in the console or with lanyard login."}
 
 // session finds what a request shows for a person's session; "" when it shows none. What comes with a cookie, another site may have had the browser send.
 func (p *Plane) session(r *http.Request) (string, error) {
@@ -103,15 +104,53 @@ func (p *Plane) admit(ctx context.Context, op *huma.Operation, in any) error {
 		if c.only, err = p.may(tx, &v, op, in); err != nil {
 			return err
 		}
+		c.same = func(tx *store.Tx) error {
+			now, err := visit(tx, c.Session)
+			switch {
+			case err != nil:
+				return err
+			case reachOf(&now, op.OperationID) == toNothing:
+				return forbidden(&now)
+			case less(&v, &now):
+				return errLess
+			}
+			return nil
+		}
 		c.still = func(tx *store.Tx) error {
 			now, err := visit(tx, c.Session)
 			if err == nil {
 				_, err = p.may(tx, &now, op, in)
 			}
+			if err == nil && less(&v, &now) {
+				err = errLess
+			}
 			return err
 		}
 		return nil
 	})
+}
+
+// errLess is what somebody is told whose roles or teams became fewer meanwhile.
+var errLess = refusal(http.StatusForbidden, "Your roles or teams were changed meanwhile, so this was ended. Ask again for what you may see now.")
+
+// less reports whether a person has not all the roles any more, or not all that was theirs.
+func less(before, now *registry.Visitor) bool {
+	return slices.ContainsFunc(before.Roles, func(r identity.Role) bool { return !slices.Contains(now.Roles, r) }) ||
+		slices.ContainsFunc(before.Theirs, func(o identity.OwnerID) bool { return !slices.Contains(now.Theirs, o) })
+}
+
+// sees reports whether the caller may know of what is an owner's.
+func (c *Caller) sees(owner identity.OwnerID) bool {
+	return c.only == nil || owner != "" && slices.Contains(c.only, owner)
+}
+
+// find finds an identity that the caller may know of.
+func (c *Caller) find(tx *store.Tx, ref string) (identity.Identity, error) {
+	i, err := registry.FindIdentity(tx, ref)
+	if err == nil && !c.sees(i.Owner) {
+		err = &registry.Missing{Noun: "identity", Name: ref}
+	}
+	return i, err
 }
 
 // upstreams are those that the caller sees.
@@ -160,15 +199,23 @@ func (p *Plane) may(tx *store.Tx, v *registry.Visitor, op *huma.Operation, in an
 		}
 		return v.Theirs, nil
 	}
+	return v.Theirs, mayAll(v, op.OperationID, objects...)
+}
+
+// mayAll says why a person may not do an operation to one of these.
+func mayAll(v *registry.Visitor, operation string, objects ...object) error {
+	if permits(v, operation, everything) {
+		return nil
+	}
 	for _, o := range objects {
-		if !permits(v, op.OperationID, o) {
-			if permits(v, "get-"+o.noun, o) { // they know of it
-				return nil, forbidden(v)
+		if !permits(v, operation, o) {
+			if permits(v, "get-"+o.noun, everything) || permits(v, "get-"+o.noun, o) { // they know of it
+				return forbidden(v)
 			}
-			return nil, &registry.Missing{Noun: o.noun, Name: o.name}
+			return &registry.Missing{Noun: o.noun, Name: o.name}
 		}
 	}
-	return v.Theirs, nil
+	return nil
 }
 
 func forbidden(v *registry.Visitor) error {
@@ -179,11 +226,16 @@ func forbidden(v *registry.Visitor) error {
 	return refusal(http.StatusForbidden, "You may not do this: your roles are "+strings.Join(words, ", ")+". An administrator gives others.")
 }
 
-// during is a context for what runs as long as the caller's session lasts.
-func (p *Plane) during(ctx context.Context, in any) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
+// during is a context for what runs as long as the caller's session lasts, and lets them see as much. What is made is made: then only
+// the session and the roles count, for what it was done to may be theirs no more.
+func (p *Plane) during(ctx context.Context, op *huma.Operation, in any) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	c := in.(interface{ caller() *Caller }).caller()
 	if c.visitor != nil {
+		look := c.still
+		if op.Metadata[receipts] != nil {
+			look = c.same
+		}
 		go func() {
 			tick := time.NewTicker(lookAgain)
 			defer tick.Stop()
@@ -193,11 +245,19 @@ func (p *Plane) during(ctx context.Context, in any) (context.Context, context.Ca
 					return
 				case <-tick.C:
 				}
-				if p.Store.Read(ctx, c.still) != nil {
-					cancel()
+				if err := p.Store.Read(ctx, look); err != nil {
+					cancel(err)
 				}
 			}
 		}()
 	}
-	return ctx, cancel
+	return ctx, func() { cancel(nil) }
+}
+
+// cut is why the caller gets no answer to what ran for longer than it might; nil: it did not.
+func cut(run context.Context, op *huma.Operation, err error) error {
+	if run.Err() == nil || err == nil && op.Method != http.MethodGet {
+		return err // what was changed stays changed, and is told
+	}
+	return context.Cause(run)
 }

@@ -34,28 +34,28 @@ func TestProviderKeys(t *testing.T) {
 	if all.Wait(); w.idp.asked.Load() != 1 {
 		t.Errorf("asked %d times by 8 at once", w.idp.asked.Load())
 	}
-	now := storetest.Epoch
-	w.issuer.Now = func() time.Time { return now }
+	var clock storetest.Clock
+	w.issuer.Now = clock.Now
 	next := w.idp.add(t, "k2")
 	rotated := func() granted { return w.show(w.sign("k2", next, w.word(nil)), nil) }
 	if g := rotated(); g.Token != "" || w.idp.asked.Load() != 1 {
 		t.Errorf("asked %d times within the half minute: %+v", w.idp.asked.Load(), g)
 	}
-	now = now.Add(31 * time.Second)
+	clock.Pass(31 * time.Second)
 	if g := rotated(); g.Token == "" || w.idp.asked.Load() != 2 {
 		t.Errorf("asked %d times: %+v", w.idp.asked.Load(), g)
 	}
 	// While it is down, what is known is good for as long as it was kept for, and no longer.
 	w.idp.down.Store(true)
-	now = now.Add(4 * time.Minute)
+	clock.Pass(4 * time.Minute)
 	if g := rotated(); g.Token == "" {
 		t.Errorf("%+v", g)
 	}
-	now = now.Add(59 * time.Second)
+	clock.Pass(59 * time.Second)
 	later := func() granted {
-		return w.show(w.sign("k2", next, w.word(map[string]any{"exp": now.Add(time.Minute).Unix()})), nil)
+		return w.show(w.sign("k2", next, w.word(map[string]any{"exp": clock.Now().Add(time.Minute).Unix()})), nil)
 	}
-	now = now.Add(time.Minute)
+	clock.Pass(time.Minute)
 	if g := later(); g.Error != "temporarily_unavailable" || !strings.Contains(w.last().Reason, "cannot be had") {
 		t.Errorf("%+v; on record %q", g, w.last().Reason)
 	}
@@ -63,13 +63,13 @@ func TestProviderKeys(t *testing.T) {
 		t.Errorf("%d %s", status, answer)
 	}
 	w.idp.down.Store(false)
-	now = now.Add(time.Minute)
+	clock.Pass(time.Minute)
 	w.idp.said = "https://another.example"
 	if g := later(); g.Error != "temporarily_unavailable" || !strings.Contains(w.last().Reason, "is of the issuer") {
 		t.Errorf("%+v; on record %q", g, w.last().Reason)
 	}
 	w.idp.said = ""
-	now = now.Add(time.Minute)
+	clock.Pass(time.Minute)
 	if answer := w.must("GET", "/v1/providers/acme/keys", ""); !strings.Contains(answer, "k2") {
 		t.Error(answer)
 	}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"strings"
 	"sync"
@@ -117,9 +118,9 @@ func (p *Plane) recall(ctx context.Context) error {
 }
 
 // acknowledged takes the word of a gateway that it enforces all up to a cursor, and says
-// for how long it may go on.
-func (p *Plane) acknowledged(ctx context.Context, gateway string, at feed.Cursor) (time.Duration, error) {
-	if err := p.acquaint(ctx, gateway); err != nil {
+// for how long it may go on. One elsewhere is the one that joined then.
+func (p *Plane) acknowledged(ctx context.Context, gateway string, joined time.Time, at feed.Cursor) (time.Duration, error) {
+	if err := p.acquaint(ctx, gateway, joined); err != nil {
 		return 0, err
 	}
 	now, wall := p.Clock(), p.Now()
@@ -131,11 +132,11 @@ func (p *Plane) acknowledged(ctx context.Context, gateway string, at feed.Cursor
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.of[gateway]
-	if err := context.Cause(ctx); err != nil || k == nil { // it was evicted this moment
+	if err := context.Cause(ctx); err != nil || k == nil || !k.row.joined.Equal(joined) { // it was evicted this moment
 		return 0, err
 	}
 	a.nodes.heard(gateway, k, at)
-	k.cursor, k.at, k.row.left = at, wall, false
+	k.cursor, k.at, k.row.left, k.row.none = at, wall, false, false
 	a.ring()
 	a.see(now, head.Seq)
 	if at.Epoch != head.Epoch {
@@ -165,14 +166,24 @@ func (a *acks) ring() {
 
 // acquaint keeps the name of a gateway before it gets a lease, so that the next control
 // plane, and others on the same store, know whom they have to wait for.
-func (p *Plane) acquaint(ctx context.Context, gateway string) error {
+func (p *Plane) acquaint(ctx context.Context, gateway string, joined time.Time) error {
 	a, asked := &p.acks, p.Clock()
 	a.mu.Lock()
 	k := a.of[gateway]
-	known := k != nil && k.lease >= p.Lease && (!a.nodes.shared || left(k.row.right, asked) > 0)
+	another := k != nil && !k.row.joined.IsZero() && !k.row.joined.Equal(joined)
+	known := k != nil && k.row.joined.Equal(joined) && k.lease >= p.Lease && (!a.nodes.shared || left(k.row.right, asked) > 0)
 	a.mu.Unlock()
 	if known {
 		return nil
+	}
+	if another { // the one that has the name now, or one that had it
+		g, err := read(ctx, p, func(tx *store.Tx) (store.Gateway, error) { return tx.Gateway(gateway) })
+		if errors.Is(err, store.ErrNotFound) || err == nil && (g.State != store.GatewayJoined || !g.Joined.Equal(joined)) {
+			err = feed.ErrEvicted
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := p.Store.NoteAcks(ctx, []store.Ack{{Gateway: gateway, At: p.Now(), Lease: p.Lease}}, nil); err != nil {
 		return err
@@ -182,12 +193,17 @@ func (p *Plane) acquaint(ctx context.Context, gateway string) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if k = a.of[gateway]; k == nil {
-		now := p.Clock()
+	now := p.Clock()
+	if k = a.of[gateway]; k != nil && !k.row.joined.IsZero() && !k.row.joined.Equal(joined) { // what the one before it may have goes on under another name
+		a.part(gateway, k, now)
+		k = a.of[gateway]
+	}
+	if k == nil {
 		k = &ack{until: now, row: ackRow{since: now, seen: now}}
 		a.of[gateway] = k
 	}
-	k.lease, k.row.right = max(k.lease, p.Lease), asked.Add(right)
+	a.nodes.put(k, asked, now)
+	k.lease, k.row.joined = max(k.lease, p.Lease), joined
 	return nil
 }
 
@@ -225,6 +241,12 @@ func (a *acks) evict(gateway string, now feed.Instant) (was ack) {
 	if k == nil {
 		return was
 	}
+	a.part(gateway, k, now)
+	return *k
+}
+
+// part has what is known of a gateway go on under the name of one that was evicted. a is locked.
+func (a *acks) part(gateway string, k *ack, now feed.Instant) {
 	delete(a.of, gateway)
 	if a.nodes.shared {
 		k.until = later(k.until, now.Add(k.lease)) // whoever gave it one
@@ -237,9 +259,9 @@ func (a *acks) evict(gateway string, now feed.Instant) (was ack) {
 		}
 		k.cursor.Seq = min(k.cursor.Seq, before.cursor.Seq) // either may still run
 	}
+	k.row.left, k.row.none = false, false // of the name; here it is the one that may have a lease
 	a.of[gateway+evicted] = k
 	a.ring()
-	return *k
 }
 
 // noteAcks writes down how far gateways are, now and then, and forgets those that have stopped long ago.
@@ -263,7 +285,7 @@ func (p *Plane) noteAcksOnce(ctx context.Context) error {
 	list := p.acks.noted(asked, p.Lease)
 	err := p.Store.NoteAcks(ctx, list, nil)
 	if err == nil {
-		p.acks.mayGive(list, asked)
+		p.acks.mayGive(list, asked, p.Clock())
 		err = p.meet(ctx)
 	}
 	if err == nil {

@@ -17,7 +17,8 @@ import (
 //   - A gateway that has not acknowledged a change has no lease later than lease after its commit, whichever node gave it. So
 //     from when a node knows of the change it knows that end, too.
 //   - A node gives a gateway a lease only from moments after its row was in the store. So whoever looks there after a
-//     commit finds everyone who may have a lease that the change is not in.
+//     commit finds everyone who may have a lease that the change is not in. A row that may have been away is taken for a new one, and so is that of
+//     a gateway which joined by the name of another.
 //   - A node gives leases on a row for as long as `right` after it put that, which has a new turn each time. So a row whose
 //     turn has not changed for right and a lease is of a gateway that has stopped.
 //
@@ -41,6 +42,8 @@ type ackRow struct {
 	here  bool         // the gateway was heard of at this node since it was last put
 	left  bool         // who had the name was evicted
 	none  bool         // and nobody has joined by it since: so nobody has a lease on this row
+
+	joined time.Time // when the gateway did that was last heard of here; zero: nobody was, or it runs in this process
 }
 
 // stopped is by when a gateway has stopped if its row is not put again.
@@ -113,13 +116,22 @@ func (a *acks) longGone(k *ack, now feed.Instant) bool {
 	return surely(a.end(k), now) < -gone || a.nodes.shared && k.row.left && surely(a.end(k), now) < 0
 }
 
-// mayGive: these rows were put after a moment.
-func (a *acks) mayGive(list []store.Ack, asked feed.Instant) {
+// put: the row was put after a moment, and was there by now. It may have been away before, if that was longer than this node's right: then
+// no lease runs from there.
+func (n *nodes) put(k *ack, asked, now feed.Instant) {
+	if n.shared && left(k.row.right, asked) <= 0 {
+		k.row.since = now
+	}
+	k.row.right = asked.Add(right)
+}
+
+// mayGive: these rows were put after a moment, and were there by now.
+func (a *acks) mayGive(list []store.Ack, asked, now feed.Instant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, put := range list {
 		if k := a.of[put.Gateway]; k != nil {
-			k.row.right = asked.Add(right)
+			a.nodes.put(k, asked, now)
 		}
 	}
 }
@@ -127,11 +139,11 @@ func (a *acks) mayGive(list []store.Ack, asked feed.Instant) {
 // meet takes in which gateways there are by the store.
 func (p *Plane) meet(ctx context.Context) error {
 	var rows []store.Ack
-	joined := map[string]bool{}
+	members := map[string]store.Gateway{}
 	if err := p.Store.Read(ctx, func(tx *store.Tx) error {
 		gateways, err := tx.Gateways()
 		for _, g := range gateways {
-			joined[g.Name] = g.State == store.GatewayJoined
+			members[g.Name] = g
 		}
 		var err2 error
 		rows, err2 = tx.Acks()
@@ -147,13 +159,19 @@ func (p *Plane) meet(ctx context.Context) error {
 		there[r.Gateway] = true
 		k := a.of[r.Gateway]
 		if k == nil {
-			k = &ack{until: now.Add(r.Lease), lease: r.Lease, row: ackRow{since: now}}
+			k = &ack{until: now.Add(r.Lease), lease: r.Lease, row: ackRow{turn: r.Turn, seen: now, since: now}}
 			a.of[r.Gateway] = k
+			if g, ok := members[r.Gateway]; ok && (g.State != store.GatewayJoined || r.At.Before(g.Joined)) { // it is of one that was evicted, which nobody came to note
+				if a.part(r.Gateway, k, now); a.of[r.Gateway] == nil {
+					continue
+				}
+				k = a.of[r.Gateway]
+			}
 		}
 		if k.row.turn != r.Turn || k.row.seen == (feed.Instant{}) {
 			k.row.turn, k.row.seen = r.Turn, now
 		}
-		k.row.none = k.row.left && !joined[r.Gateway]
+		k.row.none = k.row.left && members[r.Gateway].State != store.GatewayJoined
 		if a.nodes.shared {
 			k.lease = max(k.lease, r.Lease)
 			k.confirm(r.Cursor, r.At)

@@ -255,9 +255,137 @@ func TestRowOver(t *testing.T) {
 		if looks = 10; stood {
 			looks = 0
 		}
-		lease, err := p.acknowledged(t.Context(), "far", errFree(p.Store.Latest(t.Context())))
+		lease, err := p.acknowledged(t.Context(), "far", time.Time{}, errFree(p.Store.Latest(t.Context())))
 		if err != nil || (lease == 0) != stood {
 			t.Errorf("stood still %v: a lease of %s: %v", stood, lease, err)
+		}
+	}
+}
+
+// TestRowPutAgain: a gateway whose row was away for a while gets no lease from before it was there again: who looked meanwhile saw nobody.
+func TestRowPutAgain(t *testing.T) {
+	nodes, _ := nodesOn(t, 1)
+	clock := &ticker{}
+	c := nodes[0].Config
+	c.Metrics, c.Fleet, c.Clock = newMetrics(), false, clock.now
+	p, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ack := func(name string, at feed.Cursor) time.Duration {
+		t.Helper()
+		lease, err := p.acknowledged(t.Context(), name, time.Time{}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lease
+	}
+	forget := func(name string) {
+		t.Helper()
+		rows := errFree(read(t.Context(), p, func(tx *store.Tx) ([]store.Ack, error) { return tx.Acks() }))
+		rows = slices.DeleteFunc(rows, func(k store.Ack) bool { return k.Gateway != name })
+		if err := p.Store.NoteAcks(t.Context(), nil, rows); err != nil || len(rows) != 1 {
+			t.Fatal(err, rows)
+		}
+	}
+	for name, again := range map[string]func(){
+		"it came itself": func() {},
+		"another node put it again": func() {
+			if err := p.Store.NoteAcks(t.Context(), []store.Ack{{Gateway: "far", At: p.Now(), Lease: p.Lease}}, nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"and it was looked at": func() {
+			if err := p.Store.NoteAcks(t.Context(), []store.Ack{{Gateway: "far", At: p.Now(), Lease: p.Lease}}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.meet(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		before := errFree(p.Store.Latest(t.Context()))
+		if lease := ack("far", before); lease != p.Lease {
+			t.Fatalf("%s: at first %s", name, lease)
+		}
+		clock.pass(right + time.Second) // it went to another node, which forgot it in the end
+		forget("far")
+		ack("other", before) // at this moment there was nothing after it
+		clock.pass(p.Lease / 4)
+		nodes[0].must("PUT", "/v1/owners/zoe", `{"name":"Zoe `+name+`","email":"zoe@example.com"}`)
+		again()
+		if lease := ack("far", before); lease != 0 {
+			t.Errorf("%s: a lease of %s from before its row was there", name, lease)
+		}
+		if lease := ack("far", errFree(p.Store.Latest(t.Context()))); lease != p.Lease {
+			t.Errorf("%s: when it has caught up: %s", name, lease)
+		}
+		// The same while this node could note nothing for longer than its right lasts.
+		clock.pass(right + time.Second)
+		before = errFree(p.Store.Latest(t.Context()))
+		ack("other", before)
+		clock.pass(p.Lease / 4)
+		nodes[0].must("PUT", "/v1/owners/zoe", `{"name":"Zoe again `+name+`","email":"zoe@example.com"}`)
+		if err := p.noteAcksOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if lease := ack("far", before); lease != 0 {
+			t.Errorf("%s: noted anew: a lease of %s", name, lease)
+		}
+	}
+}
+
+// TestJoinedByAnEvictedName: who joins by the name of a gateway that was evicted gets no lease from before it joined, at whichever node, also at one that
+// did not hear of the eviction.
+func TestJoinedByAnEvictedName(t *testing.T) {
+	var shared pgserver.Shared
+	t.Cleanup(shared.End)
+	for name, test := range map[string]struct{ evict, join int }{ // at which node; 0 is where it had been and acknowledges, -1: it is replaced
+		"evicted and joined elsewhere": {1, 1}, "evicted elsewhere": {1, 0}, "joined elsewhere": {0, 1}, "evicted and joined there": {0, 0}, "replaced elsewhere": {-1, 1}, "replaced there": {-1, 0},
+	} {
+		c := storetest.Config(t)
+		c.Database = shared.New(t)
+		var nodes []*plane // nobody has them hear each other's words
+		var at []string
+		for range 2 {
+			p := node(t, c)
+			nodes, at = append(nodes, p), append(at, p.abroad())
+		}
+		nodes[0].token = nodes[1].token
+		here := nodes[0]
+		old := here.joined(at[0], "gw-1", `{}`)
+		before := errFree(here.Store.Latest(t.Context()))
+		if lease, err := old.Ack(t.Context(), before); err != nil || lease <= 0 {
+			t.Fatalf("%s: %s %v", name, lease, err)
+		}
+		if test.evict >= 0 {
+			nodes[test.evict].must("POST", "/v1/gateways/gw-1/evict", `{"reason":"x"}`)
+		}
+		for _, p := range nodes {
+			p.ahead.Add(int64(time.Second))
+		}
+		nodes[1].must("PUT", "/v1/owners/zoe", `{"name":"Zoe","email":"zoe@example.com"}`)
+		joins := nodes[test.join].joined(at[test.join], "gw-1", fmt.Sprintf(`{"replace":%v}`, test.evict < 0))
+		next := here.as(at[0], joins.member.Load())
+		if lease, err := next.Ack(t.Context(), before); err != nil || lease != 0 {
+			t.Errorf("%s: a lease of %s from before it joined: %v", name, lease, err)
+		}
+		head := errFree(here.Store.Latest(t.Context()))
+		if lease, err := next.Ack(t.Context(), head); err != nil || lease <= 0 {
+			t.Errorf("%s: %s %v", name, lease, err)
+		}
+		if lease, err := old.Ack(t.Context(), head); err == nil || lease != 0 {
+			t.Errorf("%s: the one before has a lease of %s", name, lease)
+		}
+		for n, p := range nodes {
+			r := feed.Receipt{Cursor: head}
+			if err := p.meet(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			p.acks.fill(&r, p.Clock(), p.Now())
+			if d := stops(r, "gw-1 (evicted)"); d <= 0 || d > p.Lease+right || n == 0 && r.Confirmed["gw-1"].IsZero() {
+				t.Errorf("%s: by node %d the one before stops in %s: %+v", name, n, d, r)
+			}
 		}
 	}
 }

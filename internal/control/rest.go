@@ -31,13 +31,12 @@ func (p *Plane) Handler() (http.Handler, error) {
 		return nil, err
 	}
 	p.accounts(mux)
+	p.scim(mux)
 	mux.HandleFunc("GET /.well-known/ssf-configuration", p.ssfConfiguration)
 	health(mux, p.Ready)
-	if err := p.console(mux); err != nil {
-		return nil, err
-	}
+	p.console(mux)
 	p.rest(mux, p.networkOperator, p.session)
-	return hardened(mux, p.bodyTime), nil
+	return hardened(below(p.publicPath(), mux), p.bodyTime), nil
 }
 
 // LocalHandler serves operators over the socket of [LocalListener].
@@ -98,7 +97,7 @@ func (p *Plane) rest(mux *http.ServeMux, who func(*http.Request) (string, bool),
 		if !ok {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			writeProblem(w, &Problem{Title: "Unauthorized", Status: http.StatusUnauthorized,
-				Detail: "This needs the admin token (Authorization: Bearer lyd_admin_...). It was shown at the first start; on the machine itself, lanyard token admin makes another."})
+				Detail: "This needs somebody who is signed in: at " + p.URL + "/console/, or with lanyard login --server " + p.URL + ". A program sends the admin token (Authorization: Bearer lyd_admin_...); on the machine of the control plane, lanyard token admin makes one."})
 			return
 		}
 		if _, pattern := inner.Handler(r); pattern == "" {
@@ -139,7 +138,7 @@ func (p *Plane) stranger(w http.ResponseWriter, err error) {
 		p.Log.Error("token of a caller", "error", err)
 		told = refusal(http.StatusInternalServerError, "It did not work, and nothing was changed. The log of lanyard serve says why.")
 	} else { // whoever mistyped the admin token is told so, too
-		told.Detail = "The " + e.Text + ". This needs an identity's access token for " + p.URL + " (resource=" + p.URL + " at the token endpoint), or the admin token."
+		told.Detail = "The " + e.Text + ". This needs an identity's access token for " + p.URL + " (resource=" + p.URL + " at the token endpoint), the admin token, or somebody who is signed in (lanyard login)."
 	}
 	told.Title = http.StatusText(told.Status)
 	writeProblem(w, told)
@@ -158,7 +157,7 @@ func (p *Plane) api(mux *http.ServeMux) (_ huma.API, own map[string]bool) {
 	config.Formats = map[string]huma.Format{"application/json": strict, "json": strict}
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"admin": {Type: "http", Scheme: "bearer", Description: "The admin token"},
-		"session":  {Type: "apiKey", In: "cookie", Name: "lanyard", Description: "A person's session, which the console begins; __Host-lanyard with TLS. lanyard login has one as a bearer token, lyd_user_..."},
+		"session":  {Type: "apiKey", In: "cookie", Name: "lanyard", Description: "A person's session, which the console begins; __Host-lanyard with TLS, __Secure-lanyard below a path. lanyard login has one as a bearer token, lyd_user_..."},
 		"identity": {Type: "http", Scheme: "DPoP", Description: "An identity's access token for the control plane: resource is its URL"}}
 	config.Security = []map[string][]string{{"admin": {}}, {"session": {}}}
 	// What was sent may hold a secret: a mistake in it is told by its place alone.
@@ -230,8 +229,9 @@ type Caller struct {
 	remote   string
 	patience time.Duration // of Wait
 	visitor  *registry.Visitor
-	still    func(*store.Tx) error
-	only     []identity.OwnerID // of a list: what is theirs; nil: all of it
+	still    func(*store.Tx) error // why they may not do it any more
+	same     func(*store.Tx) error // why they are not who may do such things any more
+	only     []identity.OwnerID    // of a list: what is theirs; nil: all of it
 }
 
 // self is the identity that calls for itself; false for an operator.
@@ -260,7 +260,9 @@ func (c *Caller) actor() registry.Actor {
 		a.Name = id.String()
 	}
 	if c.visitor != nil {
-		a.Name, a.Session, a.Still = c.visitor.Person, c.visitor.ID, c.still
+		if a.Name, a.Session, a.Still = c.visitor.Person, c.visitor.ID, c.still; c.only != nil {
+			a.Sees = c.sees
+		}
 	}
 	if strings.HasPrefix(c.remote, localPrefix) {
 		a.Source = ""
@@ -320,7 +322,10 @@ func operation[I, O any](api door, op huma.Operation, f func(context.Context, *I
 			err := api.plane.admit(ctx, &op, in)
 			var out O
 			if err == nil {
-				out, err = f(ctx, in)
+				run, end := api.plane.during(ctx, &op, in)
+				out, err = f(run, in)
+				err = cut(run, &op, err)
+				end()
 			}
 			if err != nil {
 				return nil, api.answer(op.OperationID, err)

@@ -120,6 +120,7 @@ func (p *Plane) approvalView(a store.Approval) ApprovalView {
 type approvalList struct {
 	Caller
 	State string `query:"state" enum:"waiting,approved,standing,denied,used,expired"`
+	Mine  bool   `query:"mine" doc:"Of those that wait, the ones that count on the caller's home: theirs to answer, or, for who answers nothing, any"`
 	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
 }
 
@@ -181,7 +182,7 @@ func (p *Plane) approvalRoutes(api door) {
 	handleList(api, "GET", "/approvals", "list-approvals", tag, "Questions to people, the newest first", func(ctx context.Context, in *approvalList) (Page[ApprovalView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[ApprovalView], error) {
 			limit := in.Limit
-			if in.only != nil { // those that are not theirs are left out of it
+			if in.only != nil || in.Mine { // others are left out of it
 				limit = maxStats
 			}
 			list, err := tx.Approvals(feed.ApprovalState(in.State), time.Time{}, limit)
@@ -189,6 +190,12 @@ func (p *Plane) approvalRoutes(api door) {
 			for _, a := range list {
 				if len(out.Items) == in.Limit {
 					break
+				}
+				if in.Mine {
+					if mine, e := waitsFor(tx, in.visitor, a); e != nil || !mine || a.State != feed.Waiting || !tx.Now().Before(a.Expires) {
+						err = errors.Join(err, e)
+						continue
+					}
 				}
 				if in.only != nil {
 					if o, e := approvalObject(tx, in.visitor, a); e != nil || !permits(in.visitor, "get-approval", o) {

@@ -61,7 +61,7 @@ func (p *Plane) bulkRoutes(api door) {
 		var killed []registry.Killed
 		work := func(c *registry.Change) error {
 			killed, out.Identities = nil, []BulkDone{}
-			refs, err := meant(c.Tx, in)
+			refs, err := p.meant(c.Tx, in)
 			for _, ref := range refs {
 				if err != nil {
 					return err
@@ -103,12 +103,12 @@ func (p *Plane) bulkRoutes(api door) {
 }
 
 // meant are the identities that a request names, or those of its query that the caller sees.
-func meant(tx *store.Tx, in *body[BulkRequest]) ([]string, error) {
+func (p *Plane) meant(tx *store.Tx, in *body[BulkRequest]) ([]string, error) {
 	b := in.Body
 	if b.Where == nil {
 		return b.Identities, nil
 	}
-	l, err := b.Where.listing(tx, in.only)
+	l, err := p.listing(tx, b.Where, in.only)
 	if err != nil {
 		return nil, err
 	}
@@ -133,13 +133,14 @@ func (p *Plane) bulkOne(c *registry.Change, in *body[BulkRequest], end registry.
 		if e != nil {
 			return k, e
 		}
-		switch o := owned("identity", done.ID, i.Owner); {
-		case permits(&v, bulkOperation[b.Do], everything), permits(&v, bulkOperation[b.Do], o):
-		case permits(&v, "get-identity", everything), permits(&v, "get-identity", o):
+		objects := []object{owned("identity", done.ID, i.Owner)}
+		if b.Do == "transfer" { // who gets it has a say as with a single one, see objectsOf
+			objects = append(objects, owned("owner", b.Owner, identity.OwnerID(b.Owner)))
+		}
+		var no *Problem
+		if err = mayAll(&v, bulkOperation[b.Do], objects...); errors.As(err, &no) {
 			done.ID, done.Error = i.ID.String(), "you may not do this to it"
 			return k, nil
-		default:
-			err = &registry.Missing{Noun: "identity", Name: done.ID}
 		}
 	}
 	if err == nil {

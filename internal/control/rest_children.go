@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -109,7 +110,7 @@ func (p *Plane) childRoutes(api door) {
 			if err != nil {
 				return Tree{}, err
 			}
-			return p.tree(tx, i)
+			return p.tree(tx, &in.Caller, i)
 		})
 	})
 }
@@ -160,14 +161,19 @@ func (p *Plane) mayAct(i identity.Identity, now time.Time) error {
 	return p.standing(i, now)
 }
 
-// tree is what descends from i, each judged with all that is above it.
-func (p *Plane) tree(tx *store.Tx, i identity.Identity) (t Tree, err error) {
+// tree is what descends from i, as far as the caller may know of it, each judged with all that is above it.
+func (p *Plane) tree(tx *store.Tx, who *Caller, i identity.Identity) (t Tree, err error) {
 	t = Tree{Identity: i.ID, Below: []Branch{}}
-	if t.Count, err = tx.CountDescendants(i.ID); err != nil {
+	list, err := tx.Descendants(i.ID, map[bool]int{true: shown}[who.only == nil])
+	if err != nil {
 		return t, err
 	}
-	list, err := tx.Descendants(i.ID, shown)
-	for _, k := range list {
+	if list = slices.DeleteFunc(list, func(k identity.Identity) bool { return !who.sees(k.Owner) }); who.only != nil {
+		t.Count = len(list)
+	} else if t.Count, err = tx.CountDescendants(i.ID); err != nil {
+		return t, err
+	}
+	for _, k := range list[:min(len(list), shown)] {
 		b := Branch{Identity: k, Name: k.ID.Name(), Usable: true}
 		if err := p.mayAct(k, tx.Now()); err != nil {
 			b.Usable, b.Why = false, err.Error()

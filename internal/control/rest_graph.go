@@ -70,7 +70,8 @@ func (g *drawing) identity(i identity.Identity) string {
 	return g.node(i.ID.String(), "identity", i.ID.Name(), string(i.State))
 }
 
-func (p *Plane) graph(tx *store.Tx, i identity.Identity) (Graph, error) {
+// graph draws what the caller may know of.
+func (p *Plane) graph(tx *store.Tx, who *Caller, i identity.Identity) (Graph, error) {
 	g := &drawing{Graph{[]GraphNode{}, []GraphEdge{}}, map[string]bool{}}
 	self := g.identity(i)
 	var all error
@@ -81,8 +82,8 @@ func (p *Plane) graph(tx *store.Tx, i identity.Identity) (Graph, error) {
 	}
 	for below, parent := self, i.Parent.ID; !parent.IsZero(); {
 		above, err := tx.Identity(parent)
-		if err != nil {
-			break // it is forgotten
+		if err != nil || !who.sees(above.Owner) {
+			break // it is forgotten, or another's
 		}
 		g.edge(g.identity(above), below, "started")
 		below, parent = above.ID.String(), above.Parent.ID
@@ -90,6 +91,9 @@ func (p *Plane) graph(tx *store.Tx, i identity.Identity) (Graph, error) {
 	children, err := tx.Descendants(i.ID, around)
 	all = errors.Join(all, err)
 	for _, k := range children {
+		if !who.sees(k.Owner) || !g.known[k.Parent.ID.String()] {
+			continue
+		}
 		g.edge(k.Parent.ID.String(), g.identity(k), "started")
 	}
 	grants, err := tx.Grants(i.ID)
@@ -109,17 +113,20 @@ func (p *Plane) graph(tx *store.Tx, i identity.Identity) (Graph, error) {
 	_, _, behalf := p.tally.around(i.ID, tx.Now(), 0)
 	for _, link := range behalf {
 		if person, ok := strings.CutPrefix(link, "spiffe://"+p.Domain+"/"+string(identity.Person)+"/"); ok {
+			if !who.sees(identity.OwnerID(person)) {
+				continue
+			}
 			to, err := g.owner(tx, identity.OwnerID(person))
 			g.edge(self, to, "acted for")
 			all = errors.Join(all, err)
-		} else if other, err := registry.FindIdentity(tx, link); err == nil {
+		} else if other, err := who.find(tx, link); err == nil {
 			g.edge(self, g.identity(other), "acted for")
 		}
 	}
 	return g.Graph, all
 }
 
-func (p *Plane) stops(tx *store.Tx, i identity.Identity) (s Stops, err error) {
+func (p *Plane) stops(tx *store.Tx, who *Caller, i identity.Identity) (s Stops, err error) {
 	s.Identities = []identity.ID{}
 	below, err := tx.Descendants(i.ID, shown-1)
 	ttl := issuer.DefaultTTL
@@ -127,7 +134,7 @@ func (p *Plane) stops(tx *store.Tx, i identity.Identity) (s Stops, err error) {
 		ttl = min(p.TokenTTL, issuer.LongestTTL)
 	}
 	for _, k := range append([]identity.Identity{i}, below...) {
-		if k.State != identity.Active && k.State != identity.Suspended && k.ID != i.ID {
+		if k.State != identity.Active && k.State != identity.Suspended && k.ID != i.ID || !who.sees(k.Owner) {
 			continue
 		}
 		running, tokens, _ := p.tally.around(k.ID, tx.Now(), ttl)
@@ -145,7 +152,7 @@ func (p *Plane) graphRoutes(api door) {
 			if err != nil {
 				return Graph{}, err
 			}
-			return p.graph(tx, i)
+			return p.graph(tx, &in.Caller, i)
 		})
 	})
 	handle(api, "GET", "/identities/{name}/stops", "get-stops", tag, "What the cord would stop", func(ctx context.Context, in *byName) (Stops, error) {
@@ -154,7 +161,7 @@ func (p *Plane) graphRoutes(api door) {
 			if err != nil {
 				return Stops{}, err
 			}
-			return p.stops(tx, i)
+			return p.stops(tx, &in.Caller, i)
 		})
 	})
 }

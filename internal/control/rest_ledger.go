@@ -27,7 +27,8 @@ type EventQuery struct {
 	Action   string `query:"action" doc:"Exact, or with a trailing *" maxLength:"512"`
 	Class    string `query:"class" enum:"read,write,delete,admin"`
 	Type     string `query:"type" doc:"As in request, identity.kill; a noun selects all of its kind" maxLength:"64"`
-	Outcome  string `query:"outcome" enum:"allowed,refused,failed,pending"`
+	Outcome  string `query:"outcome" doc:"ended is any but pending: of a request that is recorded before it goes on, the end alone" enum:"allowed,refused,failed,pending,ended"`
+	By       string `query:"by" doc:"identity: what identities did, and no person, stranger or Lanyard itself" enum:"identity"`
 	Task     string `query:"task" doc:"Under this task, or about it" maxLength:"64"`
 	Text     string `query:"text" doc:"Anywhere in the event" maxLength:"256"`
 	Since    string `query:"since" doc:"RFC 3339, a date, or how long ago: 90m, 12h, 7d" maxLength:"64"`
@@ -35,7 +36,7 @@ type EventQuery struct {
 }
 
 func (q *EventQuery) query(p *Plane) (l ledger.Query, err error) {
-	l = ledger.Query{Identity: q.Identity, Owner: q.Owner, Upstream: q.Upstream, Action: q.Action, Class: q.Class, Type: q.Type, Outcome: ledger.Outcome(q.Outcome), Task: q.Task, Text: q.Text}
+	l = ledger.Query{Identity: q.Identity, Owner: q.Owner, Upstream: q.Upstream, Action: q.Action, Class: q.Class, Type: q.Type, Outcome: ledger.Outcome(q.Outcome), By: q.By, Task: q.Task, Text: q.Text}
 	if l.Since, err = sinceOrUntil(q.Since, p.Now()); err == nil {
 		l.Until, err = sinceOrUntil(q.Until, p.Now())
 	}
@@ -52,6 +53,12 @@ type eventSearch struct {
 	EventQuery
 	After string `query:"after" doc:"Next of the page before" maxLength:"20"`
 	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
+}
+
+// Found is a part of what a search of the ledger finds.
+type Found struct {
+	Page[Entry]
+	BackTo time.Time `json:"back_to,omitzero" doc:"So far back it was searched, when fewer were found than may be: there may be more, before next"`
 }
 
 type eventTail struct {
@@ -126,26 +133,29 @@ func entry(e store.Entry) Entry { return Entry{e.Index, json.RawMessage(e.Leaf)}
 
 func (p *Plane) ledgerRoutes(api door) {
 	const tag = "ledger"
-	handleList(api, "GET", "/ledger/events", "search-events", tag, "Events, the newest first", func(ctx context.Context, in *eventSearch) (Page[Entry], error) {
+	handleList(api, "GET", "/ledger/events", "search-events", tag, "Events, the newest first", func(ctx context.Context, in *eventSearch) (out Found, err error) {
 		q, err := in.query(p)
 		if err != nil {
-			return Page[Entry]{}, err
+			return out, err
 		}
 		before := int64(0)
 		if in.After != "" {
 			if before, err = strconv.ParseInt(in.After, 10, 64); err != nil || before <= 0 {
-				return Page[Entry]{}, invalid("after: this is not the next of a page before")
+				return out, invalid("after: this is not the next of a page before")
 			}
 		}
 		found, err := p.Store.Search(ctx, q, before, in.Limit)
-		out := page[Entry](nil)
-		for _, e := range found {
+		if out.Page = page[Entry](nil); err != nil {
+			return out, err
+		}
+		for _, e := range found.Entries {
 			out.Items = append(out.Items, entry(e))
 		}
-		if n := len(found); n == in.Limit && found[n-1].Index > 0 {
-			out.Next = strconv.FormatInt(found[n-1].Index, 10)
+		if found.Next > 0 {
+			out.Next = strconv.FormatInt(found.Next, 10)
 		}
-		return out, err
+		out.BackTo = found.BackTo
+		return out, nil
 	})
 	stream(api, "/ledger/tail", "tail-events", "application/x-ndjson", "Events as they come, one JSON object {index, event} a line", func(in *eventTail) (streamer, error) {
 		q, err := in.query(p)
@@ -239,7 +249,8 @@ func stream[I any](api door, path, id, kind, summary string, open func(*I) (stre
 	huma.Register(api, huma.Operation{Method: "GET", Path: "/v1" + path, OperationID: id, Tags: []string{"ledger"}, Summary: summary, RejectUnknownQueryParameters: true, Middlewares: huma.Middlewares{api.gate(id)},
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{kind: {}}}}},
 		func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
-			err := api.plane.admit(ctx, &huma.Operation{OperationID: id, Path: "/v1" + path, Metadata: map[string]any{partly: true}}, in)
+			op := huma.Operation{Method: http.MethodGet, OperationID: id, Path: "/v1" + path, Metadata: map[string]any{partly: true}}
+			err := api.plane.admit(ctx, &op, in)
 			var send streamer
 			if err == nil {
 				send, err = open(in)
@@ -256,7 +267,7 @@ func stream[I any](api door, path, id, kind, summary string, open func(*I) (stre
 					return
 				}
 				w.Flush()
-				ctx, cancel := api.plane.during(hc.Context(), in)
+				ctx, cancel := api.plane.during(hc.Context(), &op, in)
 				defer cancel()
 				if err := send(ctx, w); err != nil {
 					panic(http.ErrAbortHandler) // what was sent so far must not look whole

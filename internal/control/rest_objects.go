@@ -26,6 +26,9 @@ func (p *Plane) routes(api door) {
 	p.childRoutes(api)
 	p.upstreamRoutes(api)
 	p.providerRoutes(api)
+	p.directoryRoutes(api)
+	p.viewRoutes(api)
+	p.consentRoutes(api)
 	p.receiverRoutes(api)
 	p.accountRoutes(api)
 	p.guardrailRoutes(api)
@@ -61,10 +64,19 @@ func page[T any](items []T) Page[T] {
 	return Page[T]{Items: items}
 }
 
+func ownerViews(tx *store.Tx, all ...identity.Owner) (list []OwnerView, err error) {
+	owned, err := tx.CountOwned(all)
+	told, err2 := tx.DirectoriesOf(all)
+	for _, o := range all {
+		list = append(list, OwnerView{Owner: o, Identities: owned[o.ID], Directory: told[o.ID]})
+	}
+	return list, errors.Join(err, err2)
+}
+
 func (p *Plane) ownerRoutes(api door) {
 	handleList(api, "GET", "/owners", "list-owners", "owners", "Owners, with how much they own", func(ctx context.Context, in *ownerList) (Page[OwnerView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[OwnerView], error) {
-			all, err := tx.OwnersAfter(identity.OwnerID(in.After), in.Limit)
+			all, err := in.owners(tx)
 			if err != nil {
 				return page[OwnerView](nil), err
 			}
@@ -72,12 +84,8 @@ func (p *Plane) ownerRoutes(api door) {
 			if len(all) == in.Limit {
 				next = string(all[in.Limit-1].ID)
 			}
-			all = slices.DeleteFunc(all, func(o identity.Owner) bool { return in.only != nil && !slices.Contains(in.only, o.ID) })
-			owned, err := tx.CountOwned(all)
-			out := page[OwnerView](nil)
-			for _, o := range all {
-				out.Items = append(out.Items, OwnerView{Owner: o, Identities: owned[o.ID]})
-			}
+			list, err := ownerViews(tx, all...)
+			out := page(list)
 			out.Next = next
 			return out, err
 		})
@@ -88,8 +96,11 @@ func (p *Plane) ownerRoutes(api door) {
 			if err != nil {
 				return OwnerView{}, missing(err, "owner", in.Name)
 			}
-			owned, err := tx.CountOwned([]identity.Owner{o})
-			return OwnerView{Owner: o, Identities: owned[o.ID]}, err
+			list, err := ownerViews(tx, o)
+			if err != nil {
+				return OwnerView{}, err
+			}
+			return list[0], nil
 		})
 	})
 	handle(api, "PUT", "/owners/{name}", "put-owner", "owners", "Add or change an owner; one marked gone hands over what it owns", func(ctx context.Context, in *namedBody[OwnerInput]) (Changed, error) {
@@ -144,14 +155,22 @@ func missing(err error, noun, name string) error {
 	return err
 }
 
-// identityViews are identities with all that belongs to them.
-func (p *Plane) identityViews(tx *store.Tx, all ...identity.Identity) (list []IdentityView, err error) {
+// identityViews are identities with all that belongs to them. Who started one is named to those who may know of that.
+func (p *Plane) identityViews(tx *store.Tx, who *Caller, all ...identity.Identity) (list []IdentityView, err error) {
 	theirs, err := tx.Belongings(all, shown)
 	if err != nil {
 		return nil, err
 	}
 	for _, i := range all {
-		list = append(list, p.identityView(tx, i, theirs))
+		v := p.identityView(tx, i, theirs)
+		if who.only != nil && !i.Parent.ID.IsZero() {
+			if _, err := who.find(tx, i.Parent.ID.String()); errors.Is(err, store.ErrNotFound) {
+				v.Parent = identity.Link{}
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, v)
 	}
 	return list, nil
 }
@@ -168,7 +187,7 @@ func (p *Plane) identityView(tx *store.Tx, i identity.Identity, theirs store.Bel
 			last = k.LastUsed
 		}
 	}
-	v.LastUsed = last
+	v.LastUsed, v.Odd = last, p.tally.why(i.ID, p.Now())
 	switch err := p.mayAct(i, tx.Now()); {
 	case err != nil:
 		v.Why = err.Error()
@@ -184,6 +203,24 @@ type ownerList struct {
 	Caller
 	After string `query:"after" doc:"Next of the page before" maxLength:"64"`
 	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000"`
+}
+
+// owners is the page that is asked for, of those whom the caller may know of.
+func (in *ownerList) owners(tx *store.Tx) (list []identity.Owner, err error) {
+	if in.only == nil {
+		return tx.OwnersAfter(identity.OwnerID(in.After), in.Limit)
+	}
+	for _, id := range slices.Sorted(slices.Values(in.only)) {
+		if string(id) <= in.After || len(list) == in.Limit {
+			continue
+		}
+		o, err := tx.Owner(id)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, o)
+	}
+	return list, nil
 }
 
 type identityPart struct {
@@ -204,13 +241,13 @@ func (p *Plane) identityRoutes(api door) {
 	p.listingRoutes(api)
 	p.graphRoutes(api)
 	p.bulkRoutes(api)
-	get := func(ctx context.Context, name string) (IdentityView, error) {
+	get := func(ctx context.Context, who *Caller, name string) (IdentityView, error) {
 		return read(ctx, p, func(tx *store.Tx) (IdentityView, error) {
 			i, err := registry.FindIdentity(tx, name)
 			if err != nil {
 				return IdentityView{}, err
 			}
-			list, err := p.identityViews(tx, i)
+			list, err := p.identityViews(tx, who, i)
 			if err != nil {
 				return IdentityView{}, err
 			}
@@ -218,14 +255,14 @@ func (p *Plane) identityRoutes(api door) {
 		})
 	}
 	handle(api, "GET", "/identities/{name}", "get-identity", tag, "An identity with its credentials and grants", func(ctx context.Context, in *byName) (IdentityView, error) {
-		return get(ctx, in.Name)
+		return get(ctx, &in.Caller, in.Name)
 	})
 	handleOwn(api, "GET", "/self", "get-self", tag, "The identity that asks", func(ctx context.Context, in *none) (IdentityView, error) {
 		id, ok := in.self()
 		if !ok {
 			return IdentityView{}, refusal(http.StatusNotFound, "An operator is no identity; GET /v1/identities/{name} shows one.")
 		}
-		return get(ctx, id.String())
+		return get(ctx, &in.Caller, id.String())
 	})
 	handle(api, "PUT", "/identities/{name}", "put-identity", tag, "Register or change an identity", func(ctx context.Context, in *namedBody[IdentityInput]) (Changed, error) {
 		b := in.Body
@@ -310,6 +347,9 @@ func (p *Plane) identityRoutes(api door) {
 			return Changed{}, invalid("until: " + err.Error())
 		}
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
+			if err := sameGrant(c, in.Name, in.Part, b.Was); err != nil {
+				return err
+			}
 			_, _, err := c.PutGrant(in.Name, in.Part, grantOf(b), until)
 			return err
 		})
@@ -339,8 +379,19 @@ func publicKey(raw json.RawMessage) []byte {
 	return raw
 }
 
-func (p *Plane) upstreamView(tx *store.Tx, u policy.Upstream) (UpstreamView, error) {
-	v := UpstreamView{Upstream: u, Description: string(u.Description), Audience: p.GatewayURL + "/" + u.Name}
+// upstreamView is an upstream; who may connect to it, and whose identity it is, is for its owner and for whom that is about.
+func (p *Plane) upstreamView(tx *store.Tx, who *Caller, u policy.Upstream) (UpstreamView, error) {
+	if !who.sees(u.Owner) {
+		u.Consent.Owners = slices.DeleteFunc(slices.Clone(u.Consent.Owners), func(o identity.OwnerID) bool { return o != "*" && !who.sees(o) })
+		if !u.Agent.IsZero() {
+			if _, err := who.find(tx, u.Agent.String()); errors.Is(err, store.ErrNotFound) {
+				u.Agent = identity.ID{}
+			} else if err != nil {
+				return UpstreamView{}, err
+			}
+		}
+	}
+	v := UpstreamView{Upstream: u, Description: string(u.Description), Audience: p.GatewayURL + "/" + u.Name, Down: p.down(u)}
 	if len(u.Description) > 2000 {
 		v.Description = fmt.Sprintf("%d bytes", len(u.Description))
 	}
@@ -364,7 +415,7 @@ func (p *Plane) upstreamRoutes(api door) {
 			all, err := in.upstreams(tx)
 			var list []UpstreamView
 			for _, u := range all {
-				v, e := p.upstreamView(tx, u)
+				v, e := p.upstreamView(tx, &in.Caller, u)
 				list, err = append(list, v), errors.Join(err, e)
 			}
 			return page(list), err
@@ -376,7 +427,7 @@ func (p *Plane) upstreamRoutes(api door) {
 			if err != nil {
 				return UpstreamView{}, missing(err, "upstream", in.Name)
 			}
-			return p.upstreamView(tx, u)
+			return p.upstreamView(tx, &in.Caller, u)
 		})
 	})
 	handle(api, "GET", "/upstreams/{name}/actions", "list-actions", tag, "What can be done on an upstream", func(ctx context.Context, in *byName) (Page[ActionView], error) {
@@ -471,6 +522,9 @@ func (p *Plane) guardrailRoutes(api door) {
 		return p.change(ctx, in.Caller, func(c *registry.Change) error {
 			old, err := c.Guardrail(in.Name)
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			if err := same("guardrail "+in.Name, in.Body.Was, old, err, func(*policy.Guardrail) {}); err != nil {
 				return err
 			}
 			_, err = c.PutGuardrail(policy.Guardrail{ID: in.Name, Description: in.Body.Description, Cedar: in.Body.Cedar, Set: old.Set})

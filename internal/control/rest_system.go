@@ -33,7 +33,7 @@ func (p *Plane) systemRoutes(api door) {
 		return p.SignInLink(ctx, in.actor(), false)
 	})
 	handle(api, "POST", "/explain", "explain", tag, "What would be decided about a call, and which policies had a say", func(ctx context.Context, in *body[ExplainRequest]) (ExplainResult, error) {
-		return p.explain(ctx, in.Body)
+		return p.explain(ctx, &in.Caller, in.Body)
 	})
 }
 

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -171,11 +170,11 @@ func (p *Plane) taskRoutes(api door) {
 	})
 	handleOwn(api, "GET", "/tasks", "list-tasks", tag, "Tasks by id; an identity sees its own", func(ctx context.Context, in *taskList) (Page[TaskView], error) {
 		return read(ctx, p, func(tx *store.Tx) (Page[TaskView], error) {
-			f := store.TaskFilter{State: policy.TaskState(in.State), After: in.After, Limit: in.Limit}
+			f := store.TaskFilter{State: policy.TaskState(in.State), Owners: in.only, After: in.After, Limit: in.Limit}
 			if self, ok := in.self(); ok {
 				f.Identity = self
 			} else if in.Identity != "" {
-				i, err := registry.FindIdentity(tx, in.Identity)
+				i, err := in.find(tx, in.Identity)
 				if err != nil {
 					return Page[TaskView]{}, err
 				}
@@ -184,12 +183,6 @@ func (p *Plane) taskRoutes(api door) {
 			list, err := tx.Tasks(f)
 			out := page[TaskView](nil)
 			for _, t := range list {
-				if in.only != nil {
-					if o, e := taskObject(tx, t); e != nil || !permits(in.visitor, "get-task", o) {
-						err = errors.Join(err, e)
-						continue
-					}
-				}
 				v, e := p.taskView(tx, t)
 				if out.Items = append(out.Items, v); e != nil {
 					err = e

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -57,7 +58,7 @@ type WhatIf struct {
 	Requests   int              `json:"requests" doc:"That were looked at"`
 	Changed    []WhatIfChanged  `json:"changed" doc:"The newest first; the first 1000"`
 	ByIdentity []WhatIfIdentity `json:"by_identity"`
-	Unsure     int              `json:"unsure" doc:"Of which the record says too little: arguments are not in it, and what was decided by policies of then is not repeated by those of now"`
+	Unsure     int              `json:"unsure" doc:"Of which the record says too little: arguments are not in it, what another's identity behind them may is not told, and what was decided by policies of then is not repeated by those of now"`
 }
 
 // WhatIfChanged is one request.
@@ -87,6 +88,7 @@ type replay struct {
 	changed map[string]bool // ids of all that would be other than it is
 	sets    map[identity.ID]*policy.Set
 	known   map[string]verdict
+	who     *Caller
 }
 
 // verdict is what became of one kind of request.
@@ -109,13 +111,13 @@ func (p *Plane) whatIfRoutes(api door) {
 		if days == 0 {
 			days = 7
 		}
-		return r.run(ctx, time.Duration(days)*24*time.Hour, in.only)
+		return r.run(ctx, time.Duration(days)*24*time.Hour)
 	})
 }
 
 // replay has the policies checked and compiled as if they were put, and keeps nothing of that.
 func (p *Plane) replay(ctx context.Context, in *body[WhatIfRequest]) (*replay, error) {
-	r := &replay{p: p, now: p.Now(), put: map[string]policy.Grant{}, drop: map[string]bool{}, changed: map[string]bool{}, sets: map[identity.ID]*policy.Set{}, known: map[string]verdict{}}
+	r := &replay{p: p, now: p.Now(), put: map[string]policy.Grant{}, drop: map[string]bool{}, changed: map[string]bool{}, sets: map[identity.ID]*policy.Set{}, known: map[string]verdict{}, who: &in.Caller}
 	var rails []policy.Guardrail
 	err := p.registry.Try(ctx, in.actor(), func(c *registry.Change) error {
 		for _, g := range in.Body.Guardrails {
@@ -124,6 +126,9 @@ func (p *Plane) replay(ctx context.Context, in *body[WhatIfRequest]) (*replay, e
 			if g.Removed {
 				err = c.RemoveGuardrail(g.ID)
 			} else if err == nil || errors.Is(err, store.ErrNotFound) {
+				if err := p.fits(c, &in.Caller, g); err != nil {
+					return err
+				}
 				_, err = c.PutGuardrail(policy.Guardrail{ID: g.ID, Description: old.Description, Cedar: g.Cedar, Set: old.Set})
 			}
 			if err != nil {
@@ -162,8 +167,28 @@ func (p *Plane) replay(ctx context.Context, in *body[WhatIfRequest]) (*replay, e
 	return r, err
 }
 
-// run looks at every request of that time, for these owners or, with nil, for all.
-func (r *replay) run(ctx context.Context, back time.Duration, only []identity.OwnerID) (WhatIf, error) {
+// fits says what is wrong with a guardrail by the upstreams that a person knows of: by all of them it would tell what there is.
+func (p *Plane) fits(c *registry.Change, who *Caller, g WhatIfGuardrail) error {
+	if who.only == nil {
+		return nil
+	}
+	ups, err := who.upstreams(c.Tx)
+	var all []policy.Described
+	for _, u := range ups {
+		d, e := p.registry.Describe(u)
+		all, err = append(all, d), errors.Join(err, e)
+	}
+	if err != nil {
+		return err
+	}
+	if err := policy.CompileGuardrail(policy.Guardrail{ID: g.ID, Cedar: g.Cedar}, all...); err != nil {
+		return invalid("guardrail " + g.ID + ": " + err.Error())
+	}
+	return nil
+}
+
+// run looks at every request of that time, of those whom the caller may know of.
+func (r *replay) run(ctx context.Context, back time.Duration) (WhatIf, error) {
 	out := WhatIf{Changed: []WhatIfChanged{}, ByIdentity: []WhatIfIdentity{}}
 	since := r.now.Add(-back)
 	from, err := r.p.Store.Since(ctx, since)
@@ -175,7 +200,7 @@ func (r *replay) run(ctx context.Context, back time.Duration, only []identity.Ow
 		if err != nil {
 			return out, err
 		}
-		if e.Event.Type != "request" || e.Event.Outcome == ledger.Pending || e.Event.Time.Before(since) || only != nil && !slices.Contains(only, identity.OwnerID(e.Event.Owner)) {
+		if e.Event.Type != "request" || e.Event.Outcome == ledger.Pending || e.Event.Time.Before(since) || !r.who.sees(identity.OwnerID(e.Event.Owner)) {
 			continue
 		}
 		out.Requests++
@@ -242,8 +267,8 @@ func (r *replay) decide(e ledger.Event) (v verdict) {
 	v.was, v.would = "allowed", "allowed"
 	for _, l := range q.Chain {
 		s, ok := r.p.View.Subject(l.ID)
-		if !ok {
-			return v
+		if !ok || !r.who.sees(cmp.Or(l.ID.Owner(), s.Identity.Owner)) { // what another's may is not told
+			return verdict{}
 		}
 		before, err := s.Set()
 		if err != nil {

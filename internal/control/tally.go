@@ -2,8 +2,10 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +25,8 @@ const (
 	hoursKept  = 24
 	oddRefused = 10 // so many requests refused within a day, and
 	oddShare   = 4  // one in so many at least, is odd
-	downAfter  = 3  // so many failures one after the other, and an upstream counts as down
+	oddMost    = 10_000
+	downAfter  = 3 // so many failures one after the other, and an upstream counts as down
 )
 
 // day is one identity's.
@@ -117,18 +120,60 @@ func (d *day) hour(e ledger.Event) {
 	}
 }
 
-// today sums up, for these owners or, with nil, for all, and counts who behaved oddly.
-func (t *tally) today(now time.Time, only []identity.OwnerID) (sum Today, odd int) {
+// tallied is when the hours begin that a sum at that moment is of.
+func tallied(now time.Time) time.Time {
+	return time.Unix((now.Unix()/3600-hoursKept+1)*3600, 0).UTC()
+}
+
+// sum is what of an identity's requests ended in the last day, and was refused.
+func (d *day) sum(now time.Time) (requests, refused int) {
+	since := now.Unix()/3600 - hoursKept
+	for _, h := range d.hours {
+		if h.at > since {
+			requests, refused = requests+h.requests, refused+h.refused
+		}
+	}
+	return requests, refused
+}
+
+// odd reports whether who was refused so often behaves oddly.
+func odd(requests, refused int) bool { return refused >= oddRefused && refused*oddShare >= requests }
+
+// odd are those that behave oddly, the first of them by name.
+func (t *tally) odd(now time.Time) []identity.ID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	since := now.Unix()/3600 - hoursKept
+	list := []identity.ID{}
 	for who, d := range t.of {
-		requests, refused := 0, 0
-		for _, h := range d.hours {
-			if h.at > since {
-				requests, refused = requests+h.requests, refused+h.refused
-			}
+		if id, err := identity.ParseID(who); err == nil && odd(d.sum(now)) {
+			list = append(list, id)
 		}
+	}
+	slices.SortFunc(list, func(a, b identity.ID) int { return strings.Compare(a.String(), b.String()) })
+	return list[:min(len(list), oddMost)]
+}
+
+// why says what is odd about an identity, "" if nothing is.
+func (t *tally) why(id identity.ID, now time.Time) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.of[id.String()]
+	if d == nil {
+		return ""
+	}
+	requests, refused := d.sum(now)
+	if !odd(requests, refused) {
+		return ""
+	}
+	return fmt.Sprintf("%d of its %d requests in the last 24 hours were refused", refused, requests)
+}
+
+// today sums up, for these owners or, with nil, for all.
+func (t *tally) today(now time.Time, only []identity.OwnerID) (sum Today) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for who, d := range t.of {
+		requests, refused := d.sum(now)
 		if requests == 0 {
 			if len(d.running) == 0 && (len(d.tokens) == 0 || d.tokens[len(d.tokens)-1].Before(now.Add(-hoursKept*time.Hour))) {
 				delete(t.of, who)
@@ -139,11 +184,8 @@ func (t *tally) today(now time.Time, only []identity.OwnerID) (sum Today, odd in
 			continue
 		}
 		sum.Requests, sum.Refused, sum.Identities = sum.Requests+requests, sum.Refused+refused, sum.Identities+1
-		if refused >= oddRefused && refused*oddShare >= requests {
-			odd++
-		}
 	}
-	return sum, odd
+	return sum
 }
 
 // around says what of an identity is under way, of tokens that live for ttl, and whom it acted for in the last day.

@@ -118,8 +118,8 @@ func TestTasks(t *testing.T) {
 		t.Error("gateways think it is open")
 	}
 	found, err := p.Store.Search(t.Context(), ledger.Query{Task: mine.ID}, 0, 10)
-	if err != nil || len(found) != 2 {
-		t.Error(len(found), err)
+	if err != nil || len(found.Entries) != 2 {
+		t.Error(len(found.Entries), err)
 	}
 }
 

@@ -161,21 +161,8 @@ func (st *state) hold(next, old *held) {
 	}
 }
 
-// parts is a copy of what is held of id, to be changed; of nothing when there is nothing.
-func (h *held) parts(id identity.ID) *held {
-	if h == nil {
-		return &held{id: id}
-	}
-	return &held{id: h.id, is: h.is, credentials: h.credentials, grants: h.grants}
-}
-
-// retired reports whether it is over for good with an identity; not when it is not known yet.
-func (st *state) retired(h *held) bool {
-	return h != nil && h.is != "" && (&unpacker{st.words, h.is}).identity(h.id).State == identity.Retired
-}
-
 func (st *state) dropPrints(h *held) {
-	for _, c := range st.credentialsOf(h) {
+	for _, c := range st.credentials(h.parts(), h.id) {
 		st.prints.drop(c.Thumbprint, h.id)
 	}
 }
@@ -185,14 +172,14 @@ func (st *state) identity(i identity.Identity) (*Stop, error) {
 		return nil, errors.New("identity without an id")
 	}
 	old, known := st.subjects.get(i.ID)
-	next := old.parts(i.ID)
+	next := old.parts()
 	if known && i.State == identity.Retired { // over for good: there is nothing left to hold
 		st.dropPrints(old)
 	}
-	if next.is = st.packer.identity(&i); i.State == identity.Retired {
+	if next.identity = st.packer.identity(&i); i.State == identity.Retired {
 		next.credentials, next.grants = "", ""
 	}
-	st.hold(next, old)
+	st.hold(next.of(i.ID), old)
 	if !known {
 		return nil, nil
 	}
@@ -209,11 +196,11 @@ func (st *state) credential(c identity.Credential) (*Stop, error) {
 		}
 	}
 	old, _ := st.subjects.get(c.Identity)
-	if st.retired(old) {
+	next := old.parts()
+	if st.retired(next) {
 		return nil, nil
 	}
-	next := old.parts(c.Identity)
-	list := st.credentialsOf(next)
+	list := st.credentials(next, c.Identity)
 	var before identity.Credential
 	if i := slices.IndexFunc(list, func(o identity.Credential) bool { return o.ID == c.ID }); i >= 0 {
 		before, list[i] = list[i], c
@@ -221,12 +208,13 @@ func (st *state) credential(c identity.Credential) (*Stop, error) {
 		list = append(list, c)
 	}
 	next.credentials = st.packer.credentials(list)
-	st.hold(next, old)
+	now := next.of(c.Identity)
+	st.hold(now, old)
 	if before.ID != "" && before.Thumbprint != c.Thumbprint {
 		st.prints.drop(before.Thumbprint, c.Identity)
 	}
 	if before.Thumbprint != c.Thumbprint {
-		st.prints.put(c.Thumbprint, next.id)
+		st.prints.put(c.Thumbprint, now.id)
 	}
 	if before.ID == "" || before.Revoked.Equal(c.Revoked) && before.Expires.Equal(c.Expires) {
 		return nil, nil
@@ -237,7 +225,7 @@ func (st *state) credential(c identity.Credential) (*Stop, error) {
 // has reports whether an identity has a credential of that thumbprint.
 func (st *state) has(id identity.ID, thumbprint string) bool {
 	h, ok := st.subjects.get(id)
-	return ok && slices.ContainsFunc(st.credentialsOf(h), func(c identity.Credential) bool { return c.Thumbprint == thumbprint })
+	return ok && slices.ContainsFunc(st.credentials(h.parts(), id), func(c identity.Credential) bool { return c.Thumbprint == thumbprint })
 }
 
 func (st *state) grant(g policy.Grant, removed bool) (*Stop, error) {
@@ -246,11 +234,11 @@ func (st *state) grant(g policy.Grant, removed bool) (*Stop, error) {
 	}
 	same := func(o policy.Grant) bool { return o.ID == g.ID }
 	old, known := st.subjects.get(g.Identity)
-	if st.retired(old) || removed && !known {
+	next := old.parts()
+	if st.retired(next) || removed && !known {
 		return nil, nil
 	}
-	next := old.parts(g.Identity)
-	list := st.grantsOf(next)
+	list := st.grants(next, g.Identity)
 	had := slices.IndexFunc(list, same)
 	switch {
 	case removed:
@@ -263,7 +251,7 @@ func (st *state) grant(g policy.Grant, removed bool) (*Stop, error) {
 		list = append(list, g)
 	}
 	next.grants = st.packer.grants(g.Identity, list)
-	st.hold(next, old)
+	st.hold(next.of(g.Identity), old)
 	if had < 0 {
 		return nil, nil
 	}
@@ -288,13 +276,13 @@ func (st *state) kill(k *Kill) (*Stop, error) {
 	}
 	for _, id := range k.Identities {
 		h, ok := st.subjects.get(id)
-		if !ok || h.is == "" {
+		if !ok || !h.known() {
 			unknown = fmt.Errorf("kill of %s, which is unknown", id)
 			continue
 		}
 		if s := st.copyOf(h); s.Identity.KilledBy != k.ID {
 			s.kill(k)
-			st.hold(&held{id: h.id, is: st.packer.identity(&s.Identity), credentials: st.packer.credentials(s.Credentials), grants: h.grants}, h)
+			st.hold(parts{st.packer.identity(&s.Identity), st.packer.credentials(s.Credentials), h.parts().grants}.of(h.id), h)
 		}
 	}
 	return &Stop{Identities: k.Identities}, unknown

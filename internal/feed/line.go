@@ -150,6 +150,7 @@ func (l Line) Append(b []byte) ([]byte, error) {
 type Encoded struct {
 	Cursor Cursor
 	Is     []byte // the members of the Change but the cursor, as JSON; nobody writes to it
+	Part   bool   // of a snapshot: only its end, which is Synced, says the cursor, and not each of millions of lines
 	Synced bool
 }
 
@@ -181,6 +182,9 @@ func (c *Encoded) Append(b []byte) []byte {
 }
 
 func (c *Encoded) object(b []byte) []byte {
+	if c.Part {
+		return append(append(append(b, '{'), c.Is...), '}')
+	}
 	b, _ = jsontext.AppendQuote(append(b, `{"cursor":{"epoch":`...), c.Cursor.Epoch) // it is UTF-8, we made it
 	b = strconv.AppendUint(append(b, `,"seq":`...), c.Cursor.Seq, 10)
 	return append(append(append(b, "},"...), c.Is...), '}')

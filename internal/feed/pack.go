@@ -17,12 +17,37 @@ import (
 // identities nothing is asked for hours, and what they are takes a quarter of the memory so.
 // It never changes but for live: a change makes another.
 type held struct {
-	id          identity.ID
-	is          string // the identity; empty: only what is its own is known so far
+	id   identity.ID
+	all  string // [parts], one after the other: a million identities are a million pieces of memory to look through, not three
+	live atomic.Pointer[Subject]
+}
+
+// parts are what is known of an identity, each packed.
+type parts struct {
+	identity    string // empty: only what is its own is known so far
 	credentials string
 	grants      string
-	live        atomic.Pointer[Subject]
 }
+
+func (p parts) of(id identity.ID) *held {
+	b := make([]byte, 0, 2*binary.MaxVarintLen32+len(p.identity)+len(p.credentials)+len(p.grants))
+	b = append(binary.AppendUvarint(b, uint64(len(p.identity))), p.identity...)
+	b = append(binary.AppendUvarint(b, uint64(len(p.credentials))), p.credentials...)
+	return &held{id: id, all: string(append(b, p.grants...))}
+}
+
+// parts are of nothing when there is nothing.
+func (h *held) parts() (p parts) {
+	if h == nil {
+		return p
+	}
+	u := unpacker{s: h.all}
+	p.identity, p.credentials, p.grants = u.text(), u.text(), u.s
+	return p
+}
+
+// known reports whether there is more than what is its own.
+func (h *held) known() bool { return h.all[0] != 0 }
 
 // words are strings that many things have in common, and shapes what many grants have. Both only grow, up to a bound
 // behind which things hold their own; a new snapshot begins anew.
@@ -131,10 +156,10 @@ func has(list ...bool) (n uint64) {
 func (p *packer) identity(i *identity.Identity) string {
 	p.number(has(i.Backup != "", i.KilledBy != "", i.KilledFrom != "", i.Set != "", i.Client != (identity.Client{}), i.Tasks != "",
 		i.Parent != (identity.Link{}), i.Inherits, i.Children != (identity.Children{})))
+	p.word(string(i.State)) // here: retired reads no more
 	p.word(string(i.Owner))
 	p.text(i.Purpose)
 	p.word(i.Environment)
-	p.word(string(i.State))
 	p.moment(i.Created)
 	p.moment(i.Expires)
 	p.number(i.Generation)

@@ -108,7 +108,7 @@ func TestPack(t *testing.T) {
 		if len(s.Grants) == 0 {
 			s.Grants = nil
 		}
-		got := st.copyOf(&held{id: bot, is: st.packer.identity(&s.Identity), credentials: st.packer.credentials(s.Credentials), grants: st.packer.grants(bot, s.Grants)})
+		got := st.copyOf(parts{st.packer.identity(&s.Identity), st.packer.credentials(s.Credentials), st.packer.grants(bot, s.Grants)}.of(bot))
 		for what, pair := range map[string][2]any{"identity": {got.Identity, s.Identity}, "credentials": {got.Credentials, s.Credentials}, "grants": {got.Grants, s.Grants}} {
 			if !reflect.DeepEqual(pair[0], pair[1]) {
 				t.Fatalf("%d, %s:\n%+v was packed\n%+v came out", n, what, pair[1], pair[0])
@@ -151,13 +151,13 @@ func TestPackBounds(t *testing.T) {
 	st := NewView().newState()
 	for n := range maxWords + 10 {
 		i := identity.Identity{ID: agent("bot"), Owner: identity.OwnerID(fmt.Sprint("owner", n)), State: identity.Active}
-		if got := st.copyOf(&held{id: i.ID, is: st.packer.identity(&i)}).Identity; got != i {
+		if got := st.copyOf(parts{identity: st.packer.identity(&i)}.of(i.ID)).Identity; got != i {
 			t.Fatalf("%+v, want %+v", got, i)
 		}
 	}
 	for n := range maxShapes + 10 {
 		g := []policy.Grant{{ID: "bot/g", Identity: agent("bot"), Actions: []string{"read"}, Resources: []string{fmt.Sprint("/", n, "/<*>")}}}
-		if got := st.copyOf(&held{id: agent("bot"), grants: st.packer.grants(agent("bot"), g)}).Grants; !reflect.DeepEqual(got, g) {
+		if got := st.copyOf(parts{grants: st.packer.grants(agent("bot"), g)}.of(agent("bot"))).Grants; !reflect.DeepEqual(got, g) {
 			t.Fatalf("%+v, want %+v", got, g)
 		}
 	}

@@ -74,7 +74,7 @@ func (u *unpacker) identity(id identity.ID) (i identity.Identity) {
 	has := u.number()
 	is := func(n int) bool { return has>>n&1 == 1 }
 	i.ID = id
-	i.Owner, i.Purpose, i.Environment, i.State = identity.OwnerID(u.word()), u.text(), u.word(), identity.State(u.word())
+	i.State, i.Owner, i.Purpose, i.Environment = identity.State(u.word()), identity.OwnerID(u.word()), u.text(), u.word()
 	i.Created, i.Expires = u.moment(), u.moment()
 	i.Generation, i.Version, i.Inherits = u.number(), u.signed(), is(7)
 	if is(0) {
@@ -189,17 +189,28 @@ func (st *state) unpacked(h *held) *Subject {
 
 // copyOf is what is held of an identity, for who does not keep it.
 func (st *state) copyOf(h *held) *Subject {
-	s := &Subject{of: st, Credentials: st.credentialsOf(h), Grants: st.grantsOf(h)}
-	if h.is != "" {
-		s.Identity = (&unpacker{st.words, h.is}).identity(h.id)
+	p := h.parts()
+	s := &Subject{of: st, Credentials: st.credentials(p, h.id), Grants: st.grants(p, h.id)}
+	if p.identity != "" {
+		s.Identity = (&unpacker{st.words, p.identity}).identity(h.id)
 	}
 	return s
 }
 
-func (st *state) credentialsOf(h *held) []identity.Credential {
-	return (&unpacker{st.words, h.credentials}).credentials(h.id)
+func (st *state) credentials(p parts, of identity.ID) []identity.Credential {
+	return (&unpacker{st.words, p.credentials}).credentials(of)
 }
 
-func (st *state) grantsOf(h *held) []policy.Grant {
-	return (&unpacker{st.words, h.grants}).grants(h.id)
+func (st *state) grants(p parts, of identity.ID) []policy.Grant {
+	return (&unpacker{st.words, p.grants}).grants(of)
+}
+
+// retired reports whether it is over for good with an identity; not when it is not known yet.
+func (st *state) retired(p parts) bool {
+	u := unpacker{st.words, p.identity}
+	if p.identity == "" {
+		return false
+	}
+	u.number()
+	return identity.State(u.word()) == identity.Retired
 }

@@ -123,7 +123,7 @@ func (st *state) subject(id identity.ID) (*Subject, bool) {
 		return st.person(id)
 	}
 	h, ok := st.subjects.get(id)
-	if !ok || h.is == "" {
+	if !ok || !h.known() {
 		return nil, false
 	}
 	return st.unpacked(h), true

@@ -28,7 +28,8 @@ type account struct {
 	failure error     // the last ask had no answer in time
 	failed  time.Time // until then
 
-	pins pins
+	pins  pins
+	fixed fixed
 }
 
 // accounts are those at one version of an upstream.

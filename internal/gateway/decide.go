@@ -16,8 +16,18 @@ import (
 // any of them needs people's yes for, all of it does. What is allowed must also still be what
 // it was when it was approved.
 func (g *Gateway) decide(r *request) error {
-	g.traced(r)
+	if err := g.traced(r); err != nil {
+		return err
+	}
 	d, err := g.judge(r.claims, r.own(r.call, r.backend.upstream, r.start), &r.sets)
+	if err == nil && (d.Ask != nil || d.Allow && (len(d.Layers) > 0 || r.facts != nil)) { // more than its name decides
+		var more bool
+		if more, err = g.complete(r); more && err == nil {
+			if err = g.traced(r); err == nil {
+				d, err = g.judge(r.claims, r.own(r.call, r.backend.upstream, r.start), &r.sets)
+			}
+		}
+	}
 	if err != nil {
 		return err
 	}

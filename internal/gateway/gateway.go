@@ -69,6 +69,8 @@ type Limits struct {
 	Upstream time.Duration // wait for an upstream's response header [60s]
 	Holds    int           // requests that wait for people's answer at one time [256]
 	Memories int           // pieces of work of which it is remembered what was read [1024]
+	Known    int           // bytes of what is remembered of all of them [256 MiB]
+	Held     int           // bytes of bodies that must be whole, of all requests together [512 MiB]
 	Survey   time.Duration // for how long an upstream is believed to offer what it said it does [5m]
 	Drain    time.Duration // how long Close tries to deliver the events it holds [10s]
 }
@@ -89,6 +91,8 @@ func (l Limits) filled() Limits {
 	orInt(&l.Proofs, 1<<20)
 	orInt(&l.Holds, 256)
 	orInt(&l.Memories, 1024)
+	orInt(&l.Held, 512<<20)
+	orInt(&l.Known, 256<<20)
 	or(&l.Record, 5*time.Second)
 	or(&l.Upstream, 60*time.Second)
 	or(&l.Survey, 5*time.Minute)
@@ -110,6 +114,7 @@ type Gateway struct {
 	streams   streams
 	purses    purses
 	memories  memories
+	held      held
 	began     time.Time
 	holds     chan struct{} // has a value for each request that waits for people
 	metrics   metrics
@@ -137,10 +142,11 @@ func New(c Config) (*Gateway, error) {
 	}
 	g := &Gateway{Config: c, scheme: u.Scheme, backends: map[string]*backend{}, done: make(chan struct{})}
 	g.Limits = c.Limits.filled()
-	g.memories.most, g.began = g.Limits.Memories, time.Now()
+	g.memories.most, g.memories.bytes, g.began = g.Limits.Memories, g.Limits.Known, time.Now()
 	if g.Now != nil {
 		g.began = g.Now()
 	}
+	g.held.most.Store(int64(g.Limits.Held))
 	g.holds = make(chan struct{}, g.Limits.Holds)
 	if g.Log == nil {
 		g.Log = slog.New(slog.DiscardHandler)

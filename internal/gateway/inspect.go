@@ -38,6 +38,9 @@ func (r *request) inspect(res *http.Response) error {
 			return err
 		}
 	}
+	if err := r.links(res); err != nil {
+		return err
+	}
 	if _, checked := r.backend.connector.(connector.Checker); !checked {
 		r.hears(res)
 	}
@@ -61,7 +64,10 @@ func (r *request) content(res *http.Response) error {
 	events := strings.HasPrefix(kind, "text/event-stream")
 	narrowed := lists && l.Lists(r.call)
 	if narrowed && !events {
-		if err := r.narrow(res, l); err != nil {
+		var p *problem
+		if err := r.narrow(res, l); errors.As(err, &p) {
+			return p
+		} else if err != nil {
 			r.g.Log.Warn("a list of the upstream's", "upstream", r.name, "request", r.id, "error", err)
 			return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " says it offers cannot be read, so it is not sent on."}
 		}
@@ -89,12 +95,9 @@ func (r *request) narrow(res *http.Response, l connector.Lister) error {
 	if res.Header.Get("Content-Encoding") != "" {
 		return errors.New("it is compressed, which was not asked for")
 	}
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxList+1))
+	b, err := r.whole(res.Body, maxList, nil)
 	if err := errors.Join(err, res.Body.Close()); err != nil {
 		return err
-	}
-	if len(b) > maxList {
-		return errors.New("it is too large")
 	}
 	if b, err = r.filter(l, res.Header.Get("Content-Type"), b); err != nil {
 		return err
@@ -235,5 +238,5 @@ func ownResponse(name string) bool {
 	case "Set-Cookie", "Set-Cookie2", "Dpop-Nonce", "Www-Authenticate", "Authentication-Info", "Alt-Svc", "Clear-Site-Data", "Strict-Transport-Security":
 		return true
 	}
-	return strings.HasPrefix(name, "X-Lanyard-") || strings.HasPrefix(name, "Proxy-")
+	return strings.HasPrefix(name, "Lanyard-") || strings.HasPrefix(name, "X-Lanyard-") || strings.HasPrefix(name, "Proxy-")
 }

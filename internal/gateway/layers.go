@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/layer"
@@ -28,7 +30,55 @@ func (g *Gateway) layers(r *request, look connector.Look) error {
 	if r.in.Header["Upgrade"] != nil {
 		return layered(r, errors.New("a connection that is upgraded cannot be held against them"))
 	}
-	return layered(r, c.Admit(&r.ask, r.call, connector.Under{Rules: rules, Now: r.start, Look: look}))
+	return layered(r, c.Admit(&r.ask, r.call, r.under(look)))
+}
+
+// under is what r and its reply are held against.
+func (r *request) under(look connector.Look) connector.Under {
+	u := connector.Under{Rules: r.decision.Layers, Now: r.start, Look: look}
+	if look != nil {
+		u.Fixed = func(target string) (string, []byte, error) { return r.account.fixed.ask(target, look) }
+	}
+	return u
+}
+
+// fixed are replies to looks that stay the same as long as an account does.
+type fixed struct {
+	mu sync.Mutex
+	of map[string]saw
+}
+
+type saw struct {
+	kind  string
+	reply []byte
+}
+
+// Limits of what is kept.
+const (
+	maxFixed      = 64 // of one account
+	maxFixedReply = 4 << 10
+)
+
+func (f *fixed) ask(target string, look connector.Look) (string, []byte, error) {
+	f.mu.Lock()
+	s, ok := f.of[target]
+	f.mu.Unlock()
+	if ok {
+		return s.kind, s.reply, nil
+	}
+	kind, reply, err := look(target)
+	if err != nil || len(reply) > maxFixedReply {
+		return kind, reply, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.of == nil {
+		f.of = map[string]saw{}
+	}
+	if len(f.of) < maxFixed {
+		f.of[target] = saw{kind, reply}
+	}
+	return kind, reply, nil
 }
 
 // layered is the refusal for what a layer said no to.
@@ -77,9 +127,14 @@ func (r *request) reveal(res *http.Response) error {
 		_ = res.Body.Close()
 		return layered(r, layer.ErrHidden)
 	case status == http.StatusOK || status == http.StatusCreated || status == http.StatusAccepted:
-		b, err := whole(res, maxRevealed)
+		b, err := r.uncompressed(res, maxRevealed, r.reply)
 		if err == nil {
-			out, kind, err = c.Reveal(&r.ask, r.call, connector.Under{Rules: r.decision.Layers, Now: r.start, Look: r.look}, kind, b)
+			err = r.holds(2 * counted(int64(len(b)))) // what is read of it, and what is shown
+		}
+		if err == nil {
+			u := r.under(r.look)
+			u.Room = r.room(len(b))
+			out, kind, err = c.Reveal(&r.ask, r.call, u, kind, b)
 		}
 		if err != nil {
 			return layered(r, err)
@@ -104,30 +159,44 @@ func (r *request) reveal(res *http.Response) error {
 	return nil
 }
 
-// whole reads all of a reply, of at most n bytes, that is not compressed.
-func whole(res *http.Response, n int64) ([]byte, error) {
+// uncompressed reads all of a reply, of at most n bytes, that is not compressed.
+func (r *request) uncompressed(res *http.Response, n int64, read func(io.Reader, int64) ([]byte, error)) ([]byte, error) {
 	if e := res.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		_ = res.Body.Close()
 		return nil, errors.New("the reply is compressed, which was not asked for")
 	}
-	b, err := io.ReadAll(io.LimitReader(res.Body, n+1))
-	if err := errors.Join(err, res.Body.Close()); err != nil {
+	b, err := read(res.Body, n)
+	var p *problem
+	var large errLarge
+	switch closed := res.Body.Close(); {
+	case errors.As(err, &p):
+		return nil, err
+	case errors.As(err, &large):
+		return nil, fmt.Errorf("the reply is too large: %w", err)
+	case err != nil || closed != nil:
 		return nil, errors.New("the reply could not be read")
-	}
-	if int64(len(b)) > n {
-		return nil, fmt.Errorf("the reply has more than %d bytes", n)
 	}
 	return b, nil
 }
 
+// context ends with r at the latest.
+func (r *request) context() context.Context {
+	if r.ctx != nil {
+		return r.ctx
+	}
+	return r.in.Context()
+}
+
 // look asks the upstream about something, with the credential that the request itself goes with.
-func (r *request) look(target string) (string, []byte, error) {
+func (r *request) look(target string) (string, []byte, error) { return r.lookAt(target, maxLooked) }
+
+func (r *request) lookAt(target string, most int64) (string, []byte, error) {
 	u := r.backend.base
 	u.Path, u.RawPath, u.RawQuery, u.Opaque = "", "", "", r.backend.prefix+target
 	h := http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"identity"}, "User-Agent": nil}
 	r.setTold(h)
 	setSecret(h, r.secret)
-	out := (&http.Request{Method: http.MethodGet, URL: &u, Host: u.Host, Header: h}).WithContext(r.ctx)
+	out := (&http.Request{Method: http.MethodGet, URL: &u, Host: u.Host, Header: h}).WithContext(r.context())
 	res, err := r.backend.transport.RoundTrip(out)
 	if err != nil {
 		return "", nil, fmt.Errorf("%s could not be asked about it", r.name)
@@ -139,6 +208,6 @@ func (r *request) look(target string) (string, []byte, error) {
 		}
 		return "", nil, fmt.Errorf("%s does not say what it is about (status %d)", r.name, res.StatusCode)
 	}
-	b, err := whole(res, maxLooked)
+	b, err := r.uncompressed(res, most, func(body io.Reader, n int64) ([]byte, error) { return r.whole(body, n, nil) })
 	return res.Header.Get("Content-Type"), b, err
 }

@@ -109,9 +109,9 @@ func TestLayersOnMail(t *testing.T) {
 	}{
 		"who":        {layer.Layers{Contacts: layer.Contacts{See: []string{"example.com"}}}, "", "Quarterly review|Lunch on Thursday?"},
 		"never":      {layer.Layers{Contacts: layer.Contacts{Never: []string{"helpful.example"}}}, "", "Quarterly review|Your invoice CH-77310|Lunch on Thursday?|Invoice 2041 for October"},
-		"how old":    {layer.Layers{Time: layer.Time{Days: 3}}, "", "Invoice overdue - act now|Quarterly review"},
+		"how old":    {layer.Layers{Time: layer.Time{Days: 2}}, "", "Invoice overdue - act now|Quarterly review"},
 		"from where": {layer.Layers{Within: layer.Within{Labels: []string{"unread"}}}, "", "Invoice overdue - act now|Quarterly review|Your invoice CH-77310"},
-		"all three":  {layer.Layers{Contacts: layer.Contacts{See: []string{"example.com"}}, Time: layer.Time{Days: 3}, Within: layer.Within{Labels: []string{"UNREAD"}}}, "", "Quarterly review"},
+		"all three":  {layer.Layers{Contacts: layer.Contacts{See: []string{"example.com"}}, Time: layer.Time{Days: 2}, Within: layer.Within{Labels: []string{"UNREAD"}}}, "", "Quarterly review"},
 		"searched":   {layer.Layers{Contacts: layer.Contacts{See: []string{"example.com"}}}, "q=invoice", ""},
 		"masked":     {layer.Layers{Reduce: layer.Reduce{Patterns: []string{`CH-\d+`}}}, "q=subject:hosting", ""},
 	} {
@@ -421,7 +421,7 @@ func TestOneGrantReadsTheSame(t *testing.T) {
 	for name, l := range map[string]layer.Layers{
 		"who":        {Contacts: layer.Contacts{See: []string{"example.com"}}},
 		"never":      {Contacts: layer.Contacts{Never: []string{"helpful.example"}}},
-		"how old":    {Time: layer.Time{Days: 3}},
+		"how old":    {Time: layer.Time{Days: 2}},
 		"from where": {Within: layer.Within{Labels: []string{"inbox"}}},
 		"elsewhere":  {Within: layer.Within{Labels: []string{"sent"}}},
 		"headers":    {Show: layer.Headers},

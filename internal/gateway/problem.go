@@ -91,6 +91,9 @@ func codes(status int) string {
 	return "INVALID_ARGUMENT"
 }
 
+// problemHeader is in each refusal of the gateway's own, and in no reply of an upstream, which could have the same body.
+const problemHeader = "Lanyard-Problem"
+
 // answer writes p as the reply of r.
 func (g *Gateway) answer(r *request, p *problem) {
 	h := r.w.Header()
@@ -113,7 +116,13 @@ func (g *Gateway) answer(r *request, p *problem) {
 	if p.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "1")
 	}
+	h.Set(problemHeader, p.kind)
 	h.Set("Content-Type", "application/problem+json")
+	if r.backend != nil {
+		if _, ok := r.backend.connector.(connector.Layered); ok { // clients of Google's and Microsoft's for JavaScript read an error in no other type
+			h.Set("Content-Type", "application/json")
+		}
+	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if p.status == http.StatusBadRequest || r.in.Header["Upgrade"] != nil {

@@ -88,12 +88,17 @@ func (r *request) read(n int64) ([]byte, error) {
 	}
 	control := http.NewResponseController(r.w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // where there are no deadlines, the server's own hold
-	b, err := io.ReadAll(io.LimitReader(r.in.Body, n+1))
-	if err != nil { // the deadline stays: nobody waits for the rest either
+	b, err := r.whole(r.in.Body, n, nil)
+	var large errLarge
+	var p *problem
+	switch {
+	case errors.As(err, &p):
+		return nil, err
+	case err != nil && !errors.As(err, &large): // the deadline stays: nobody waits for the rest either
 		return nil, malformed("The body could not be read.")
 	}
 	_ = control.SetReadDeadline(time.Time{})
-	if int64(len(b)) > n {
+	if err != nil {
 		return nil, tooLarge
 	}
 	r.in.Body, r.in.ContentLength, r.in.TransferEncoding = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil

@@ -60,8 +60,9 @@ type state struct {
 	elicits bool   // the caller can show its person an address
 
 	// decide
-	memory   *provenance.Memory // of the work that it is of; nil when no policy asks for it
-	facts    *provenance.Facts  // what is known of its values
+	memory   *memory               // of the work that it is of; nil when no policy asks for it
+	texts    []provenance.Argument // of it, where memory is there
+	facts    *provenance.Facts     // what is known of its values
 	decision policy.Decision
 	sets     sets           // that decided
 	task     *feed.Task     // that it is under, nil for none
@@ -90,6 +91,7 @@ type state struct {
 	cut     atomic.Bool
 
 	passage
+	holding holding
 }
 
 func newRequest(g *Gateway) *request {
@@ -109,6 +111,7 @@ func (r *request) begin(w http.ResponseWriter, in *http.Request) {
 
 // end forgets the request. Nobody holds r any more: it has left the list of running ones.
 func (r *request) end() {
+	r.letGo()
 	r.clear()
 	r.g.requests.Put(r)
 }
@@ -119,7 +122,7 @@ func (r *request) clear() {
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.ask, r.call, r.decision, r.sets = nil, connector.Request{}, policy.Call{}, policy.Decision{}, sets{}
 	r.account, r.session, r.bound, r.elicits, r.task, r.meter = nil, "", false, false, nil, nil
-	r.memory, r.facts = nil, nil
+	r.memory, r.texts, r.facts = nil, nil, nil
 	r.waits, r.approval, r.wait = nil, feed.Approval{}, 0
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false

@@ -186,3 +186,42 @@ func TestTraceBody(t *testing.T) {
 		t.Errorf("%d memories", n)
 	}
 }
+
+// TestTraceBounded: what all work has read takes so many bytes and no more. Who has read most is forgotten first, and counts then as one that has read
+// from strangers, of which anything could be.
+func TestTraceBounded(t *testing.T) {
+	var m memories
+	m.most, m.bytes = 100, 64<<10
+	at := time.Now()
+	fresh := func(lost time.Time) *provenance.Memory {
+		one := provenance.New("Delete the old report")
+		if !lost.IsZero() {
+			one.Lose()
+		}
+		return one
+	}
+	tool := provenance.Describe("tools.get", "", true, nil, "", nil)
+	d := provenance.NewDirectory(provenance.Known{}, nil)
+	small, large := m.get("small", at, fresh), m.get("large", at, fresh)
+	small.Read(d, tool, nil, `[{"mail":"ann@user.example"}]`, true)
+	m.grown(small, at)
+	for i := 0; m.of["large"] != nil; i++ {
+		if i > 1000 {
+			t.Fatal("nothing is forgotten")
+		}
+		large.Read(d, tool, nil, fmt.Sprintf(`[{"note":"%s to%d@evil.example"}]`, strings.Repeat("word ", 50), i), true)
+		m.grown(large, at)
+		if m.size > m.bytes {
+			t.Fatalf("%d bytes", m.size)
+		}
+	}
+	if m.get("small", at, fresh) != small || m.size != small.Size() {
+		t.Errorf("the smaller one is forgotten, or %d bytes are counted", m.size)
+	}
+	again := m.get("large", at, fresh)
+	drop := provenance.Describe("tools.delete_file", "", false, []provenance.Parameter{{Name: "name", Type: "string"}}, "", nil)
+	f := again.Judge(d, drop, []provenance.Argument{{Name: "name", Value: "plan.txt"}})
+	if !slices.Contains(f.Labels, provenance.Untrusted) || !slices.Contains(f.Objects, provenance.Unseen) {
+		t.Errorf("what was forgotten is taken for %+v", f)
+	}
+}

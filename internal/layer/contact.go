@@ -83,6 +83,9 @@ func (c *contacts) have(address string) bool {
 // form that is looked up (punycode), and nothing that only looks like it. "" is what is none.
 func canonical(s string) string {
 	at := strings.LastIndexByte(s, '@')
+	if at > 0 && len(s) <= 320 && plainLocal(s[:at]) && plainDomain(s[at+1:]) {
+		return s
+	}
 	if at <= 0 || len(s) > 320 || strings.ContainsFunc(s, unseen) {
 		return ""
 	}
@@ -93,15 +96,19 @@ func canonical(s string) string {
 	return local + "@" + d
 }
 
-// odd are letters that an address cannot hold unquoted, or that are not seen.
+// odd are letters that an address cannot hold unquoted, that are not seen, or by which some servers send on to
+// another address (eve%evil.example@example.com).
 func odd(r rune) bool {
-	return unicode.IsSpace(r) || !unicode.IsGraphic(r) || strings.ContainsRune(`()<>[]:;@\,"`, r)
+	return unicode.IsSpace(r) || !unicode.IsGraphic(r) || strings.ContainsRune(`()<>[]:;@\,"%!`, r)
 }
 
 var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true))
 
 func canonicalDomain(s string) string {
 	s = strings.TrimSuffix(s, ".")
+	if plainDomain(s) {
+		return s
+	}
 	d, err := domains.ToASCII(s)
 	if err != nil || d == "" || len(d) > 253 || strings.HasPrefix(d, ".") || strings.Contains(d, "..") {
 		return ""
@@ -109,11 +116,43 @@ func canonicalDomain(s string) string {
 	return d
 }
 
+// plainLocal reports whether s is of small letters, digits and what mostly stands between them.
+func plainLocal(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && !digit(c) && c != '.' && c != '-' && c != '_' && c != '+' {
+			return false
+		}
+	}
+	return true
+}
+
+// plainDomain reports whether s is a domain in the form that is looked up, which most are: labels of small letters, digits and hyphens.
+func plainDomain(s string) bool {
+	from := 0
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && s[i] != '.' {
+			if c := s[i]; (c < 'a' || c > 'z') && !digit(c) && c != '-' {
+				return false
+			}
+			continue
+		}
+		l := s[from:i]
+		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || len(l) > 3 && l[2:4] == "--" {
+			return false
+		}
+		from = i + 1
+	}
+	return len(s) <= 253
+}
+
 // Domain is the domain of an address, in the form that it is looked up; "" of what is none.
 func Domain(address string) string {
 	a := canonical(address)
 	return a[strings.LastIndexByte(a, '@')+1:]
 }
+
+// Bare is an address in the one form that it has; "" of what is none.
+func Bare(address string) string { return canonical(address) }
 
 // Address is an address in the one form that it has; as it is, if it is none.
 func Address(s string) string {

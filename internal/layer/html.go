@@ -14,43 +14,46 @@ const maxHTML = 512
 
 // htmlText is the text that people see of a document.
 func htmlText(s string) string {
+	if text, ok := simpleText(s); ok {
+		return text
+	}
+	return treeText(s)
+}
+
+// treeText is that of any document, as a browser reads it.
+func treeText(s string) string {
 	root, err := html.Parse(strings.NewReader(s))
 	if err != nil {
 		return ""
 	}
 	hides := hiding(root)
-	var b strings.Builder
+	var b lines
 	var walk func(*html.Node, int)
 	walk = func(n *html.Node, depth int) {
 		switch {
 		case depth > maxHTML || n.Type == html.CommentNode || n.Type == html.DoctypeNode || n.Type == html.ElementNode && hidden(n, hides):
 			return
 		case n.Type == html.TextNode:
-			b.WriteString(n.Data)
+			b.text(n.Data)
 			return
 		}
+		b.tag(n.Data)
+		pre := b.pre
+		b.pre = b.pre || n.DataAtom == atom.Pre
 		for c := n.FirstChild; c != nil; c = c.NextSibling {
 			walk(c, depth+1)
 		}
+		b.pre = pre
 		switch n.DataAtom {
-		case atom.P, atom.Div, atom.Br, atom.Tr, atom.Li, atom.H1, atom.H2, atom.H3, atom.H4, atom.Table, atom.Blockquote, atom.Pre:
-			b.WriteByte('\n')
+		case atom.Br:
 		case atom.Td, atom.Th:
-			b.WriteByte(' ')
+			b.space = true
+		default:
+			b.tag(n.Data)
 		}
 	}
 	walk(root, 0)
-	lines := strings.Split(b.String(), "\n")
-	out, empty := lines[:0], true
-	for _, l := range lines {
-		l = strings.Join(strings.Fields(l), " ")
-		if l == "" && empty {
-			continue
-		}
-		empty = l == ""
-		out = append(out, l)
-	}
-	return strings.TrimSpace(strings.Join(out, "\n"))
+	return b.String()
 }
 
 // cleanHTML is the document without what people do not see, and without what tells its sender that it was read.
@@ -69,12 +72,7 @@ func cleanHTML(s string, invisible, tracking bool) string {
 				n.RemoveChild(c)
 			default:
 				if c.Type == html.TextNode && invisible {
-					c.Data = strings.Map(func(r rune) rune {
-						if unseen(r) {
-							return -1
-						}
-						return r
-					}, c.Data)
+					c.Data = visible(c.Data)
 				}
 				if tracking {
 					unmark(c)

@@ -166,6 +166,7 @@ type Item struct {
 	Placed   bool   // Labels or Folders are all of them
 	Calendar string // empty: not known
 	Drive    string // own, or its id; empty: not known
+	Draft    bool   // a mail that may become another at any time
 }
 
 // ErrHidden means that a layer does not show something, or that it is not there: who asks is not told which.

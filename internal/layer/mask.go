@@ -34,7 +34,6 @@ var (
 		{regexp.MustCompile(`(?i)\b(?:(?:verification|security|login|sign-in|one-time|access|confirmation)\s+code|otp|pin|tan)\b[^\d\n]{0,24}\d{4,8}\b`), []string{"code", "otp", "pin", "tan"}, 4},
 		{regexp.MustCompile(`(?i)\b\d{4,8}\b[^\d\n]{0,12}\b(?:is your|ist Ihr)\b[^\n]{0,24}\bcode\b`), []string{"code"}, 4},
 	}
-	accountForm   = regexp.MustCompile(`(?i)\b[A-Z]{2}[0-9]{2}(?:[ .-]?[A-Z0-9]){11,30}\b`)
 	identityForms = []struct {
 		form   *regexp.Regexp
 		good   func(string) bool
@@ -66,55 +65,48 @@ func (r *Rules) maskText(s string) string {
 	if r.mask.secrets && strings.Contains(s, "-----BEGIN") {
 		s = secretForms[0].form.ReplaceAllLiteralString(s, "[secret]")
 	}
-	if numbers := r.mask.cards || r.mask.accounts || r.mask.identities; numbers || r.mask.secrets {
-		s = r.maskLines(s, numbers)
+	if !r.mask.some() {
+		return s
 	}
-	if r.mask.addresses {
-		s = linkForm.ReplaceAllLiteralString(s, "[link]")
-		s = addressForm.ReplaceAllLiteralString(s, "[address]")
-		s = phoneForm.ReplaceAllLiteralString(s, "[phone]")
-	}
-	return s
-}
-
-// maskLines masks line by line. What a line cannot hold is not looked for in it: most have few
-// digits and none of the words that go with a secret, and to look is what masking costs.
-func (r *Rules) maskLines(s string, numbers bool) string {
 	var b strings.Builder
-	for line := range strings.SplitAfterSeq(s, "\n") {
-		n := 0
-		for i := range len(line) {
-			if c := line[i]; c >= '0' && c <= '9' {
-				n++
+	kept := 0 // s[:kept] is in b
+	for from := 0; from < len(s); {
+		l := scan(s[from:])
+		if line := s[from : from+l.size]; l.digits >= 2 || l.has != 0 || r.mask.addresses {
+			if masked := r.maskLine(line, l); masked != line {
+				b.WriteString(s[kept:from])
+				b.WriteString(masked)
+				kept = from + l.size
 			}
 		}
-		if r.mask.secrets {
-			low := strings.ToLower(line)
-			for _, f := range secretForms[1:] {
-				if n >= f.digits && slices.ContainsFunc(f.words, func(w string) bool { return strings.Contains(low, w) }) {
-					line = f.form.ReplaceAllLiteralString(line, "[secret]")
-				}
-			}
-		}
-		if numbers && n >= 2 {
-			line = r.maskNumbers(line, n)
-		}
-		b.WriteString(line)
+		from += l.size
 	}
+	if kept == 0 {
+		return s
+	}
+	b.WriteString(s[kept:])
 	return b.String()
 }
 
-// maskNumbers masks in a line that has n digits.
-func (r *Rules) maskNumbers(line string, n int) string {
-	if r.mask.accounts {
-		line = accountForm.ReplaceAllStringFunc(line, maskAccount)
+// maskLine masks in a line of which l is known. What a line cannot hold is not looked for in it: most have few
+// digits and none of the words that go with a secret, and to look is what masking costs.
+func (r *Rules) maskLine(line string, l scanned) string {
+	if r.mask.secrets {
+		for i, f := range secretForms {
+			if l.has&(1<<i) != 0 && l.digits >= f.digits {
+				line = f.form.ReplaceAllLiteralString(line, "[secret]")
+			}
+		}
 	}
-	if r.mask.cards && n >= 13 {
+	if r.mask.accounts && l.digits >= 2 {
+		line = maskAccounts(line)
+	}
+	if r.mask.cards && l.digits >= 13 {
 		line = maskCards(line)
 	}
 	if r.mask.identities {
 		for _, f := range identityForms {
-			if n < f.digits {
+			if l.digits < f.digits {
 				continue
 			}
 			line = f.form.ReplaceAllStringFunc(line, func(m string) string {
@@ -125,13 +117,24 @@ func (r *Rules) maskNumbers(line string, n int) string {
 			})
 		}
 	}
+	if r.mask.addresses {
+		if l.has&(1<<aLink) != 0 {
+			line = linkForm.ReplaceAllLiteralString(line, "[link]")
+		}
+		if strings.IndexByte(line, '@') >= 0 {
+			line = addressForm.ReplaceAllLiteralString(line, "[address]")
+		}
+		if l.digits >= 2 {
+			line = phoneForm.ReplaceAllLiteralString(line, "[phone]")
+		}
+	}
 	return line
 }
 
 // plainLetters is s without letters that are not seen, its wide letters and its digits of
 // other scripts as those of ASCII.
 func plainLetters(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 || r == 0 }) < 0 {
+	if ascii(s) {
 		return s
 	}
 	return strings.Map(func(r rune) rune {
@@ -144,12 +147,29 @@ func plainLetters(s string) string {
 			return ' '
 		case r >= 0x2010 && r <= 0x2015 || r == 0x2212:
 			return '-'
+		case r == 0x212a: // a K, and an s, to whoever does not look at the case
+			return 'K'
+		case r == 0x17f:
+			return 's'
 		case r >= 0x80 && unicode.IsDigit(r):
 			for d := rune(0); d < 10; d++ { // the digits of a script follow each other, from its zero on
 				if !unicode.IsDigit(r-d-1) || d == 9 {
 					return '0' + d
 				}
 			}
+		}
+		return r
+	}, s)
+}
+
+// visible is s without letters that are not seen.
+func visible(s string) string {
+	if ascii(s) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if unseen(r) {
+			return -1
 		}
 		return r
 	}, s)
@@ -220,26 +240,60 @@ func maskCards(s string) string {
 	})
 }
 
-// maskAccount masks what begins with an IBAN (ISO 13616) whose check digits hold.
-func maskAccount(m string) string {
-	for end := len(m); end >= 15; end-- {
-		if !isAlnum(m[end-1]) {
+// maskAccounts masks IBANs (ISO 13616) whose check digits hold, in whatever groups they are written.
+func maskAccounts(s string) string {
+	var b strings.Builder
+	kept := 0
+	for i := 0; i+15 <= len(s); i++ {
+		if !digit(s[i+2]) || !digit(s[i+3]) || !letter(s[i]) || !letter(s[i+1]) || i > 0 && (isAlnum(s[i-1]) || s[i-1] == '_') {
 			continue
 		}
-		if t := strings.NewReplacer(" ", "", ".", "", "-", "").Replace(strings.ToUpper(m[:end])); len(t) >= 15 && len(t) <= 34 && iban(t) {
-			return "[account]" + m[end:]
+		if n := account(s[i:]); n > 0 {
+			b.WriteString(s[kept:i])
+			b.WriteString("[account]")
+			i += n - 1
+			kept = i + 1
 		}
 	}
-	return m
+	if kept == 0 {
+		return s
+	}
+	return b.String() + s[kept:]
 }
 
-func isAlnum(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+// account is the size of the longest IBAN that s begins with; 0 for none.
+func account(s string) (size int) {
+	var t [34]byte
+	n := 0
+	for i := 0; i < len(s) && n < len(t); i++ {
+		switch c := s[i]; {
+		case letter(c):
+			t[n] = c &^ 0x20
+			n++
+		case digit(c):
+			t[n] = c
+			n++
+		case n > 3 && (c == ' ' || c == '.' || c == '-') && isAlnum(s[i-1]):
+			continue
+		default:
+			return size
+		}
+		if n >= 15 && iban(t[:n]) {
+			size = i + 1
+		}
+	}
+	return size
 }
 
-func iban(t string) bool {
+func digit(c byte) bool  { return c >= '0' && c <= '9' }
+func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+func isAlnum(c byte) bool { return digit(c) || letter(c) }
+
+func iban(t []byte) bool {
 	rest := 0
-	for _, c := range []byte(t[4:] + t[:4]) {
+	for i := range t {
+		c := t[(i+4)%len(t)]
 		if c >= 'A' {
 			rest = (rest*100 + int(c-'A') + 10) % 97
 		} else {

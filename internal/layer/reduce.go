@@ -89,18 +89,13 @@ func Text(kind string) bool {
 }
 
 func (r *Rules) strips(word string) bool {
-	return r.Show == Redacted || slices.Contains(r.Reduce.Strip, word)
+	return r.Show == Redacted || len(r.Reduce.Strip) > 0 && slices.Contains(r.Reduce.Strip, word)
 }
 
 // Line is a line, or several, of plain text as it is shown: a subject, a name, a body.
 func (r *Rules) Line(s string) string {
 	if r.strips("invisible") {
-		s = strings.Map(func(c rune) rune {
-			if unseen(c) {
-				return -1
-			}
-			return c
-		}, s)
+		s = visible(s)
 	}
 	if r.strips("tracking") {
 		s = unmarked(s)

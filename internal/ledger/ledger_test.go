@@ -316,12 +316,20 @@ func TestMatch(t *testing.T) {
 	}{
 		{Query{}, true}, {Query{Identity: "invoice-bot"}, true}, {Query{Identity: "bot"}, false}, {Query{Identity: e.Actor}, true}, {Query{Owner: "maya", Class: "read"}, true}, {Query{Owner: "ben"}, false},
 		{Query{Action: "gmail.users.*"}, true}, {Query{Action: "gmail"}, false}, {Query{Type: "request"}, true}, {Query{Type: "token"}, false}, {Query{Text: "GRANTED"}, true}, {Query{Text: "zzz"}, false},
-		{Query{Since: e.Time}, true}, {Query{Until: e.Time}, false}, {Query{Outcome: Refused}, false}, {Query{Upstream: "mail"}, true},
+		{Query{Since: e.Time}, true}, {Query{Until: e.Time}, false}, {Query{Outcome: Refused}, false}, {Query{Upstream: "mail"}, true}, {Query{Outcome: Ended}, true}, {Query{By: "identity"}, true},
 		{Query{Of: []string{"ben", "maya"}}, true}, {Query{Of: []string{"ben"}}, false}, {Query{Of: []string{}}, false}, {Query{Of: []string{""}}, false},
 	} {
 		if got := test.Match(e, leaf); got != test.want {
 			t.Errorf("%+v: %v", test.Query, got)
 		}
+	}
+	for actor, want := range map[string]bool{"": false, "owner:maya": false, "spiffe://acme.example/person/maya": false, "spiffe://acme.example/agent/maya": true} {
+		if got := (Query{By: "identity"}).Match(Event{Actor: actor}, nil); got != want {
+			t.Errorf("by an identity, of %q: %v", actor, got)
+		}
+	}
+	if (Query{Outcome: Ended}).Match(Event{Outcome: Pending}, nil) {
+		t.Error("what is pending has not ended")
 	}
 	own := Event{Type: "grant.put", Actor: "owner:maya"}
 	if q := (Query{Of: []string{"maya"}}); !q.Match(own, nil) || q.Match(Event{Actor: "maya"}, nil) {

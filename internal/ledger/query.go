@@ -14,10 +14,11 @@ type Query struct {
 	Upstream string
 	Action   string // exact, or with a trailing * as a prefix
 	Class    string
-	Type     string // exact, or a noun: "identity" is all identity.* events
-	Outcome  Outcome
-	Task     string // under this task, or about it
-	Text     string // anywhere in the leaf, in any case
+	Type     string  // exact, or a noun: "identity" is all identity.* events
+	Outcome  Outcome // or Ended
+	By       string  // "identity": only what identities did
+	Task     string  // under this task, or about it
+	Text     string  // anywhere in the leaf, in any case
 	Since    time.Time
 	Until    time.Time
 }
@@ -28,7 +29,9 @@ func (q Query) Match(e Event, leaf []byte) bool {
 	case q.Owner != "" && e.Owner != q.Owner,
 		q.Upstream != "" && e.Upstream != q.Upstream,
 		q.Class != "" && e.Class != q.Class,
-		q.Outcome != "" && e.Outcome != q.Outcome,
+		q.Outcome == Ended && e.Outcome == Pending,
+		q.Outcome != "" && q.Outcome != Ended && e.Outcome != q.Outcome,
+		q.By == "identity" && !byIdentity(e.Actor),
 		q.Type != "" && e.Type != q.Type && !strings.HasPrefix(e.Type, q.Type+"."),
 		q.Task != "" && e.Detail["task"] != q.Task,
 		q.Action != "" && !matchName(q.Action, e.Action),
@@ -38,6 +41,13 @@ func (q Query) Match(e Event, leaf []byte) bool {
 		return false
 	}
 	return (q.Of == nil || q.of(e)) && (q.Identity == "" || q.names(e))
+}
+
+// Ended selects every outcome but Pending.
+const Ended Outcome = "ended"
+
+func byIdentity(actor string) bool {
+	return strings.HasPrefix(actor, "spiffe://") && !strings.Contains(actor, "/person/")
 }
 
 func (q Query) of(e Event) bool {

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +27,16 @@ func TestPacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	guide, err := os.ReadFile("../../docs/guides/packs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range Packs() {
+		for _, sentence := range append([]string{"### " + p.Name + "\n\n" + p.For}, p.Stops...) {
+			if !strings.Contains(string(guide), sentence) {
+				t.Errorf("docs/guides/packs.md does not say of %s: %s", p.Name, sentence)
+			}
+		}
 		if p.For == "" || len(p.Stops) < 3 {
 			t.Errorf("%s does not say what it is for, or what it stops", p.Name)
 		}

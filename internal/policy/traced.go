@@ -74,6 +74,30 @@ func globbed(glob, name string) bool {
 	return glob == name || ok && err == nil
 }
 
+// wordEffects is what is done by each word, the first above all: others are what a user may call it.
+var wordEffects = map[string][]provenance.Effect{
+	"mail.read": {provenance.Reads}, "mail.search": {provenance.Reads}, "mail.draft": {provenance.Creates, provenance.Sends}, "mail.send": {provenance.Sends},
+	"mail.label": {provenance.Changes}, "mail.delete": {provenance.Deletes}, "mail.rule": {provenance.Changes},
+	"file.read": {provenance.Reads}, "file.list": {provenance.Reads}, "file.export": {provenance.Reads}, "file.write": {provenance.Creates, provenance.Changes},
+	"file.share": {provenance.Shares}, "file.delete": {provenance.Deletes},
+	"event.read": {provenance.Reads}, "event.create": {provenance.Creates}, "event.update": {provenance.Changes}, "event.invite": {provenance.Shares, provenance.Creates}, "event.delete": {provenance.Deletes},
+}
+
+// Worded is what is to be made of an action of u where a call of it is that word: what an event's invitation does follows from
+// no verb in its name.
+func (u *Upstream) Worded(a Action, word string) *provenance.Tool {
+	t := u.Tool(a)
+	if u.Provenance != nil {
+		if _, said := longest(u.Provenance.Effects, a.Name); said {
+			return t
+		}
+	}
+	if e := wordEffects[word]; e != nil {
+		return t.Doing(e...)
+	}
+	return t
+}
+
 // Tool is what is to be made of an action of u, by its description and by what its operator says.
 func (u *Upstream) Tool(a Action) *provenance.Tool {
 	params := make([]provenance.Parameter, len(a.Parameters))

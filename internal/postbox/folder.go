@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"github.com/lanyard-dev/lanyard/internal/bridge"
 )
 
 // folder is one of the account's, with the label that it is.
@@ -56,7 +58,7 @@ func (p *Postbox) folder(label string) (folder, error) {
 	}
 	name, ok := map[string]string{"SENT": "Sent", "DRAFT": "Drafts", "TRASH": "Trash", "SPAM": "Junk"}[strings.ToUpper(label)]
 	if !ok {
-		return folder{}, invalid("there is no label %.60q", label)
+		return folder{}, bridge.Invalid("there is no label %.60q", label)
 	}
 	if err := p.client.Create(name, nil).Wait(); err != nil {
 		return folder{}, fmt.Errorf("making folder %s: %w", name, err)
@@ -94,13 +96,13 @@ func (p *Postbox) find(id string, writes bool) (place, error) {
 	b, err := base64.RawURLEncoding.DecodeString(id)
 	parts := strings.SplitN(string(b), " ", 3)
 	if err != nil || len(parts) != 3 {
-		return place{}, errNone
+		return place{}, bridge.ErrNone
 	}
 	validity, bad := strconv.ParseUint(parts[0], 10, 32)
 	uid, worse := strconv.ParseUint(parts[1], 10, 32)
 	n := slices.IndexFunc(p.folders, func(f folder) bool { return f.name == parts[2] })
 	if bad != nil || worse != nil || n < 0 || uid == 0 {
-		return place{}, errNone
+		return place{}, bridge.ErrNone
 	}
 	l := place{p.folders[n], uint32(validity), imap.UID(uid)}
 	now, err := p.open(l.folder, writes)
@@ -108,7 +110,7 @@ func (p *Postbox) find(id string, writes bool) (place, error) {
 		return place{}, err
 	}
 	if now != l.validity || l.id() != id { // another life of the folder, or another spelling of the id
-		return place{}, errNone
+		return place{}, bridge.ErrNone
 	}
 	return l, nil
 }
@@ -134,7 +136,7 @@ func (p *Postbox) criteria(q string, labels []string) (imap.SearchCriteria, []fo
 		default:
 			n := slices.IndexFunc(p.folders, func(f folder) bool { return strings.EqualFold(f.label, l) || strings.EqualFold(f.name, l) })
 			if n < 0 {
-				return invalid("there is no label %.60q", l)
+				return bridge.Invalid("there is no label %.60q", l)
 			}
 			in = append(in, p.folders[n])
 		}
@@ -164,7 +166,7 @@ func (p *Postbox) criteria(q string, labels []string) (imap.SearchCriteria, []fo
 		case "after", "before":
 			var t time.Time
 			if t, err = time.Parse("2006/01/02", value); err != nil {
-				err = invalid("%s: wants a date as 2026/11/26", name)
+				err = bridge.Invalid("%s: wants a date as 2026/11/26", name)
 			} else if name == "after" {
 				c.Since = t
 			} else {
@@ -172,7 +174,7 @@ func (p *Postbox) criteria(q string, labels []string) (imap.SearchCriteria, []fo
 			}
 		default:
 			if ok || strings.HasPrefix(word, "-") || word == "OR" {
-				err = invalid("a search for %.60q is not known here: words, from:, to:, cc:, bcc:, subject:, in:, is:, label:, after:, before:", word)
+				err = bridge.Invalid("a search for %.60q is not known here: words, from:, to:, cc:, bcc:, subject:, in:, is:, label:, after:, before:", word)
 			}
 			c.Text = append(c.Text, strings.Trim(word, `"`))
 		}

@@ -17,6 +17,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/lanyard-dev/lanyard/internal/bridge"
 )
 
 // list lists messages, the newest first.
@@ -46,7 +48,7 @@ func (p *Postbox) search(r *http.Request, labels []string) (page []place, next s
 	for name, to := range map[string]*int{"maxResults": &size, "pageToken": &from} {
 		if s := q.Get(name); s != "" {
 			if *to, err = strconv.Atoi(s); err != nil || *to < 0 {
-				return nil, "", invalid("Invalid value for %s.", name)
+				return nil, "", bridge.Invalid("Invalid value for %s.", name)
 			}
 		}
 	}
@@ -99,7 +101,7 @@ func (p *Postbox) fetch(l place, header bool) (*imapclient.FetchMessageBuffer, [
 		return nil, nil, fmt.Errorf("reading a message: %w", err)
 	}
 	if len(list) != 1 || list[0].UID != l.uid || len(list[0].BodySection) != 1 {
-		return nil, nil, errNone
+		return nil, nil, bridge.ErrNone
 	}
 	return list[0], list[0].BodySection[0].Bytes, nil
 }
@@ -115,7 +117,7 @@ func (p *Postbox) get(r *http.Request) (any, error) {
 // show is a message as Gmail has it.
 func (p *Postbox) show(l place, format string) (object, error) {
 	if format != "" && format != "full" && format != "metadata" && format != "minimal" && format != "raw" {
-		return nil, invalid("Invalid value for format.")
+		return nil, bridge.Invalid("Invalid value for format.")
 	}
 	m, raw, err := p.fetch(l, format == "metadata" || format == "minimal")
 	if err != nil {
@@ -153,7 +155,7 @@ func (p *Postbox) attachment(r *http.Request) (any, error) {
 			return object{"size": len(part.data), "data": base64.URLEncoding.EncodeToString(part.data)}, nil
 		}
 	}
-	return nil, errNone
+	return nil, bridge.ErrNone
 }
 
 // part is a part of a mail.

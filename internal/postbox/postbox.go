@@ -9,28 +9,29 @@
 package postbox
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/mail"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/lanyard-dev/lanyard/internal/bridge"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
 // Config says where the account is. User, Password, Credential, IMAP and SMTP are required.
 type Config struct {
 	IMAP, SMTP     string // host:port
 	User, Password string
-	From           string // its address; default User
+	From           string // its address, kept without a name; default User
 	Security       Security
 	TLS            *tls.Config // nil: the system's authorities
 	Credential     string      // expected as Authorization: Bearer
@@ -47,14 +48,17 @@ const (
 	None     Security = "none"     // in the clear
 )
 
-// maxMail is how large a mail may be.
-const maxMail = 48 << 20
+// maxMail is how large a mail may be, and maxHeld how many requests' bodies are held at one time.
+const (
+	maxMail = 48 << 20
+	maxHeld = 8
+)
 
 // Postbox is an http.Handler. It uses one connection, one request at a time.
 type Postbox struct {
 	Config
-	credential [sha256.Size]byte
-	mux        *http.ServeMux
+	handler http.Handler
+	places  chan struct{} // has a value for each request whose body is held
 
 	mu      sync.Mutex // guards all below
 	client  *imapclient.Client
@@ -68,15 +72,17 @@ const patience = time.Minute
 
 // New makes a Postbox. It connects when it is first asked.
 func New(c Config) (*Postbox, error) {
-	if c.IMAP == "" || c.SMTP == "" || c.User == "" || c.Password == "" || len(c.Credential) < 16 {
+	if c.IMAP == "" || c.SMTP == "" || c.User == "" || c.Password == "" || len(c.Credential) < bridge.MinCredential {
 		return nil, errors.New("postbox: IMAP, SMTP, User, Password and a Credential of 16 characters or more are required")
 	}
 	if c.From == "" {
 		c.From = c.User
 	}
-	if !strings.Contains(c.From, "@") {
+	from, err := mail.ParseAddress(c.From)
+	if err != nil || layer.Bare(from.Address) == "" {
 		return nil, fmt.Errorf("postbox: %q is no address to send from", c.From)
 	}
+	c.From = layer.Bare(from.Address)
 	switch c.Security {
 	case TLS, StartTLS, None:
 	default:
@@ -88,7 +94,8 @@ func New(c Config) (*Postbox, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Postbox{Config: c, credential: sha256.Sum256([]byte(c.Credential)), mux: http.NewServeMux()}
+	mux := http.NewServeMux()
+	p := &Postbox{Config: c, handler: bridge.Guard(c.Credential, maxMail, mux), places: make(chan struct{}, maxHeld)}
 	const base = "/gmail/v1/users/me/"
 	for pattern, f := range map[string]func(*http.Request) (any, error){
 		"GET " + base + "profile": func(*http.Request) (any, error) { return object{"emailAddress": c.From}, nil },
@@ -97,52 +104,29 @@ func New(c Config) (*Postbox, error) {
 		"POST " + base + "messages/{id}/trash": p.relabel("TRASH"), "POST " + base + "messages/{id}/untrash": p.relabel("INBOX"), "DELETE " + base + "messages/{id}": p.remove,
 		"GET " + base + "drafts": p.drafts, "GET " + base + "drafts/{id}": p.draft, "POST " + base + "drafts": p.create, "POST " + base + "drafts/send": p.sendDraft, "DELETE " + base + "drafts/{id}": p.remove,
 	} {
-		p.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { p.answer(w, r, f) })
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { p.answer(w, r, f) })
 	}
-	p.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, &failure{http.StatusNotFound, "there is no such thing in this mailbox"})
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		bridge.Refuse(w, &bridge.Failure{Status: http.StatusNotFound, Message: "there is no such thing in this mailbox"})
 	})
 	return p, nil
 }
 
-type object = map[string]any
+type object = bridge.Object
 
-// failure is a refusal that goes to the caller.
-type failure struct {
-	status  int
-	message string
-}
-
-func (f *failure) Error() string { return f.message }
-
-var errNone = &failure{http.StatusNotFound, "Requested entity was not found."}
-
-func invalid(format string, args ...any) error {
-	return &failure{http.StatusBadRequest, fmt.Sprintf(format, args...)}
-}
-
-func say(w http.ResponseWriter, f *failure) {
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	w.WriteHeader(f.status)
-	_ = json.NewEncoder(w).Encode(object{"error": object{"code": f.status, "message": f.message}})
-}
-
-func (p *Postbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	hash := sha256.Sum256([]byte(given))
-	if !ok || subtle.ConstantTimeCompare(hash[:], p.credential[:]) != 1 {
-		say(w, &failure{http.StatusUnauthorized, "the credential is not the one that was agreed on"})
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxMail)
-	p.mux.ServeHTTP(w, r)
-}
+func (p *Postbox) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
 
 // answer runs f alone, once more on a new connection when the one there is has ended.
 func (p *Postbox) answer(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
-	body, err := io.ReadAll(r.Body) // before the lock: a slow sender holds up nobody
+	select {
+	case p.places <- struct{}{}:
+		defer func() { <-p.places }()
+	case <-r.Context().Done():
+		return
+	}
+	body, err := io.ReadAll(r.Body) // before the lock: a slow sender does not hold up the account
 	if err != nil {
-		say(w, &failure{http.StatusRequestEntityTooLarge, "the request is too large or was cut off"})
+		bridge.Refuse(w, &bridge.Failure{Status: http.StatusRequestEntityTooLarge, Message: "the request is too large or was cut off"})
 		return
 	}
 	p.mu.Lock()
@@ -157,7 +141,7 @@ func (p *Postbox) answer(w http.ResponseWriter, r *http.Request, f func(*http.Re
 			v, err = f(r)
 			late.Stop()
 		}
-		var refused *failure
+		var refused *bridge.Failure
 		if err == nil || errors.As(err, &refused) {
 			break
 		}
@@ -166,19 +150,7 @@ func (p *Postbox) answer(w http.ResponseWriter, r *http.Request, f func(*http.Re
 			break
 		}
 	}
-	var refused *failure
-	switch {
-	case errors.As(err, &refused):
-		say(w, refused)
-	case err != nil:
-		p.Log.Warn("the mail server", "error", err)
-		say(w, &failure{http.StatusBadGateway, "the mail server did not do this"})
-	case v == nil:
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-		_ = json.NewEncoder(w).Encode(v)
-	}
+	bridge.Answer(w, v, err, p.Log, "the mail server")
 }
 
 // connect signs in, unless there is a connection.

@@ -212,12 +212,26 @@ func TestWrites(t *testing.T) {
 			t.Errorf("%s: %d", name, status)
 		}
 	}
+	// What it goes to is bare addresses in the one form that they are compared in; whom it is from is not to be chosen.
+	if status, v := w.ask("POST", "messages/send", raw("From: Maya <MAYA@example.com>\r\nTo: Team: \"Ben\" <BEN+x@Example.COM>, any@bücher.example;\r\nCc: ben+x@example.com (again)\r\nSubject: hi\r\n\r\nthere")); status != 200 {
+		t.Fatalf("send: %d %v", status, v)
+	}
+	if envelope, _, _ := strings.Cut(w.sink.sent[1], "\n"); envelope != "maya@example.com ben+x@example.com any@xn--bcher-kva.example" {
+		t.Errorf("sent to %q", envelope)
+	}
+	w.sink.sent = w.sink.sent[:1]
+	for name, header := range map[string]string{"a quoted space": `To: "ben x"@example.com`, "two in one": `To: "eve@evil.example"@example.com`, "a route": "To: <@evil.example:ben@example.com>", "a control": "To: \"a\tb\"@example.com",
+		"no domain": "To: ben@-.example", "from another": "From: boss@example.com\r\nTo: ben@example.com", "from two": "From: maya@example.com, boss@example.com\r\nTo: ben@example.com", "sent by another": "Sender: boss@example.com\r\nTo: ben@example.com"} {
+		if status, v := w.ask("POST", "messages/send", raw(header+"\r\nSubject: x\r\n\r\ny")); status != 400 {
+			t.Errorf("%s: %d %v, sent %q", name, status, v, w.sink.sent)
+		}
+	}
 	_, v := w.ask("POST", "drafts", `{"message":`+raw("To: ben@example.com\r\nSubject: later\r\n\r\nx")+`}`)
 	draft := v["id"].(string)
 	if _, v := w.ask("GET", "drafts/"+draft+"?format=metadata", ""); !strings.Contains(toJSON(t, v), "later") {
 		t.Errorf("draft: %v", v)
 	}
-	if len(w.ids("")) != 4 {
+	if len(w.ids("")) != 5 {
 		t.Error("a draft is listed with the mail")
 	}
 	if status, _ := w.ask("POST", "drafts/send", `{"id":"`+w.ids("q=from:ben")[0]+`"}`); status != 404 {

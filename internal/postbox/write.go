@@ -15,6 +15,9 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"github.com/lanyard-dev/lanyard/internal/bridge"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 )
 
 // letter is a mail that a request brings: {"raw": …}, or {"message": {"raw": …}}.
@@ -27,43 +30,66 @@ func letter(r *http.Request) (raw []byte, draft string, err error) {
 		} `json:"message"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		return nil, "", invalid("the request is no JSON")
+		return nil, "", bridge.Invalid("the request is no JSON")
 	}
 	if in.Message != nil {
 		in.Raw = in.Message.Raw
 	}
 	s := strings.NewReplacer("-", "+", "_", "/", "\r", "", "\n", "").Replace(strings.TrimRight(in.Raw, "=\r\n"))
 	if raw, err = base64.RawStdEncoding.DecodeString(s); err != nil {
-		return nil, "", invalid("Invalid value for raw: Base64 decoding failed.")
+		return nil, "", bridge.Invalid("Invalid value for raw: Base64 decoding failed.")
 	}
 	return raw, in.ID, nil
 }
 
-// outgoing is a mail as it goes out: with a sender, and without those who get a copy unseen.
-func (p *Postbox) outgoing(raw []byte) (out []byte, to []string, err error) {
-	m, err := mail.ReadMessage(bytes.NewReader(raw))
-	if err != nil {
-		return nil, nil, invalid("The message is not RFC 5322.")
-	}
-	for _, name := range []string{"To", "Cc", "Bcc"} {
-		for _, v := range m.Header[name] {
-			list, err := mail.ParseAddressList(v)
-			if err != nil && strings.TrimSpace(v) != "" {
-				return nil, nil, invalid("%s cannot be read", name)
+// people are those in the headers of that name: bare addresses, in the form that layers and policies compare.
+func people(h mail.Header, name string) (list []string, err error) {
+	for _, v := range h[name] {
+		all, err := mail.ParseAddressList(v)
+		if err != nil && strings.TrimSpace(v) != "" {
+			return nil, bridge.Invalid("%s cannot be read", name)
+		}
+		for _, a := range all {
+			bare := layer.Bare(a.Address)
+			if bare == "" {
+				return nil, bridge.Invalid("%s: %.80q is no address that a mail can go to", name, a.Address)
 			}
-			for _, a := range list {
-				if !slices.Contains(to, a.Address) {
-					to = append(to, a.Address)
-				}
+			if !slices.Contains(list, bare) {
+				list = append(list, bare)
 			}
 		}
 	}
+	return list, nil
+}
+
+// outgoing is a mail as it goes out: from the account's own address, and without those who get a copy unseen.
+func (p *Postbox) outgoing(raw []byte) (out []byte, to []string, err error) {
+	m, err := mail.ReadMessage(bytes.NewReader(raw))
+	if err != nil {
+		return nil, nil, bridge.Invalid("The message is not RFC 5322.")
+	}
+	for _, name := range []string{"To", "Cc", "Bcc"} {
+		list, err := people(m.Header, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, a := range list {
+			if !slices.Contains(to, a) {
+				to = append(to, a)
+			}
+		}
+	}
+	for _, name := range []string{"From", "Sender"} {
+		if list, err := people(m.Header, name); err != nil || len(list) > 1 || len(list) == 1 && list[0] != p.From {
+			return nil, nil, bridge.Invalid("%s: mail of this account is from %s", name, p.From)
+		}
+	}
 	if len(to) == 0 {
-		return nil, nil, invalid("Recipient address required")
+		return nil, nil, bridge.Invalid("Recipient address required")
 	}
 	body, err := io.ReadAll(m.Body)
 	if err != nil {
-		return nil, nil, invalid("the message cannot be read")
+		return nil, nil, bridge.Invalid("the message cannot be read")
 	}
 	head, _, _ := bytes.Cut(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 	var b bytes.Buffer
@@ -71,7 +97,7 @@ func (p *Postbox) outgoing(raw []byte) (out []byte, to []string, err error) {
 	for line := range strings.SplitSeq(string(head), "\n") {
 		if line != "" && line[0] != ' ' && line[0] != '\t' {
 			name, _, _ := strings.Cut(strings.ToLower(line), ":")
-			keep, from = name != "bcc", from || name == "from"
+			keep, from = name != "bcc" && name != "resent-bcc", from || name == "from"
 		}
 		if keep && line != "" {
 			b.WriteString(line + "\r\n")
@@ -104,22 +130,22 @@ func (p *Postbox) deliver(raw []byte) (any, error) {
 		c, err = smtp.Dial(p.SMTP)
 	}
 	if err != nil {
-		return nil, &failure{http.StatusBadGateway, "the server that sends mail could not be reached"}
+		return nil, &bridge.Failure{Status: http.StatusBadGateway, Message: "the server that sends mail could not be reached"}
 	}
 	defer c.Close()
 	if ok, _ := c.Extension("AUTH"); ok {
 		if err := c.Auth(sasl.NewPlainClient("", p.User, p.Password)); err != nil {
-			return nil, &failure{http.StatusBadGateway, "the server that sends mail did not take the account's password"}
+			return nil, &bridge.Failure{Status: http.StatusBadGateway, Message: "the server that sends mail did not take the account's password"}
 		}
 	} else if p.Security != None {
-		return nil, &failure{http.StatusBadGateway, "the server that sends mail takes no password"}
+		return nil, &bridge.Failure{Status: http.StatusBadGateway, Message: "the server that sends mail takes no password"}
 	}
 	if err := c.SendMail(p.From, to, bytes.NewReader(out)); err != nil {
 		var refused *smtp.SMTPError
 		if errors.As(err, &refused) {
-			return nil, invalid("the server that sends mail refused it: %d %.200s", refused.Code, refused.Message)
+			return nil, bridge.Invalid("the server that sends mail refused it: %d %.200s", refused.Code, refused.Message)
 		}
-		return nil, &failure{http.StatusBadGateway, "the server that sends mail hung up: whether it went out is not known"}
+		return nil, &bridge.Failure{Status: http.StatusBadGateway, Message: "the server that sends mail hung up: whether it went out is not known"}
 	}
 	_ = c.Quit() // it has gone out
 	l, err := p.keep("SENT", out, imap.FlagSeen)
@@ -200,7 +226,7 @@ func (p *Postbox) drafts(r *http.Request) (any, error) {
 func (p *Postbox) findDraft(id string, writes bool) (place, error) {
 	l, err := p.find(id, writes)
 	if err == nil && l.folder.label != "DRAFT" {
-		err = errNone
+		err = bridge.ErrNone
 	}
 	return l, err
 }
@@ -214,21 +240,20 @@ func (p *Postbox) draft(r *http.Request) (any, error) {
 	return object{"id": l.id(), "message": m}, err
 }
 
-// sendDraft sends a draft as it is kept. One that is changed on its way is another request.
+// sendDraft sends a draft: as it is kept, or as the request says that it is to be.
 func (p *Postbox) sendDraft(r *http.Request) (any, error) {
 	raw, id, err := letter(r)
 	if err != nil {
 		return nil, err
 	}
-	if len(raw) > 0 {
-		return nil, invalid("a draft is sent as it is: give its id alone")
-	}
 	l, err := p.findDraft(id, true)
 	if err != nil {
 		return nil, err
 	}
-	if _, raw, err = p.fetch(l, false); err != nil {
-		return nil, err
+	if len(raw) == 0 {
+		if _, raw, err = p.fetch(l, false); err != nil {
+			return nil, err
+		}
 	}
 	sent, err := p.deliver(raw)
 	if err != nil {
@@ -249,7 +274,7 @@ func (p *Postbox) modify(r *http.Request) (any, error) {
 		Remove []string `json:"removeLabelIds"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		return nil, invalid("the request is no JSON")
+		return nil, bridge.Invalid("the request is no JSON")
 	}
 	l, err := p.find(r.PathValue("id"), true)
 	if err != nil {
@@ -268,7 +293,7 @@ func (p *Postbox) modify(r *http.Request) (any, error) {
 			case "STARRED":
 			default:
 				if change.add && to != "" {
-					return nil, invalid("a mail lies in one folder: add one label")
+					return nil, bridge.Invalid("a mail lies in one folder: add one label")
 				}
 				if change.add {
 					to = label

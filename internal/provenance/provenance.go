@@ -121,11 +121,30 @@ type Memory struct {
 	labels []string
 	verbs  kinds // of calls that people said yes to
 	full   bool
+	size   int // bytes of all that, about
+}
+
+// each is about what one value takes beside its letters.
+const each = 192
+
+// Size is about how many bytes it takes.
+func (m *Memory) Size() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.size
+}
+
+// Lose notes that something that was known of the work is not any more: it may have been anything, and anywhere.
+func (m *Memory) Lose() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.full = true
+	m.label(Untrusted)
 }
 
 // New is the memory of work that the user asked for in those words; empty: nobody knows them.
 func New(userWords string) *Memory {
-	return &Memory{words: readWords(userWords), values: map[string]Sighting{}, refs: map[string]Sighting{}, hosts: map[string]string{}}
+	return &Memory{size: each + 4*len(userWords), words: readWords(userWords), values: map[string]Sighting{}, refs: map[string]Sighting{}, hosts: map[string]string{}}
 }
 
 // Label gives the work labels, for good.
@@ -169,6 +188,10 @@ func (m *Memory) put(v string, s Sighting) {
 	if !ok && len(m.values) >= maxValues {
 		m.full = true
 		return
+	}
+	v, s.Field = strings.Clone(v), strings.Clone(s.Field) // or all of the reply would be held
+	if !ok {
+		m.size += each + len(v) + len(s.Field)
 	}
 	m.values[v] = s
 }

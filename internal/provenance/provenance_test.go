@@ -216,3 +216,16 @@ func TestLabels(t *testing.T) {
 		t.Errorf("%v %v %v", before.Labels, between.Labels, after.Labels)
 	}
 }
+
+// TestDomainsAsTheyAreLookedUp: a domain in other letters and in punycode are one; what only looks like it, or has something hidden in it, is not.
+func TestDomainsAsTheyAreLookedUp(t *testing.T) {
+	for v, want := range map[string]string{
+		"Any@Bücher.example": "any@xn--bcher-kva.example", "any@xn--bcher-kva.example": "any@xn--bcher-kva.example", "https://bücher.example/Ä": "xn--bcher-kva.example/Ä",
+		"any@b\u00adücher.example": "any@b\u00adücher.example", "any@ｕser.example": "any@ｕser.example", "ann@user.example\u200b": "ann@user.example\u200b", "any@bücher。example": "any@bücher。example",
+		"any@exаmple.com": "any@xn--exmple-4nf.com",
+	} {
+		if got := normal(v); got != want {
+			t.Errorf("%q: %q, want %q", v, got, want)
+		}
+	}
+}

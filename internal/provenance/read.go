@@ -137,7 +137,7 @@ func (r *reading) scalar(v, path string, field Origin, value bool) {
 // text takes in what somebody wrote: the addresses in it, and the things that it speaks of.
 func (r *reading) text(s, path string, origin Origin) {
 	m := r.m
-	sight := Sighting{Origin: origin, Tool: r.tool, Field: path}
+	sight := Sighting{Origin: origin, Tool: r.tool, Field: strings.Clone(path)}
 	take := func(v string) {
 		n := normal(v)
 		m.put(n, sight)
@@ -146,7 +146,10 @@ func (r *reading) text(s, path string, origin Origin) {
 		}
 		if origin == Content && len(m.hosts) < maxValues {
 			if h := telling(n); h != "" {
-				m.hosts[h] = n
+				if _, ok := m.hosts[h]; !ok {
+					m.size += each + len(h) + len(n)
+				}
+				m.hosts[strings.Clone(h)] = strings.Clone(n)
 			}
 		}
 	}
@@ -169,6 +172,7 @@ func (r *reading) text(s, path string, origin Origin) {
 		}
 		m.said.WriteString(strings.ToLower(s))
 		m.said.WriteByte('\n')
+		m.size += 2 * (len(s) + 1)
 	}
 	for v := range references(s) {
 		if len(m.refs) >= maxValues {
@@ -176,6 +180,8 @@ func (r *reading) text(s, path string, origin Origin) {
 			break
 		}
 		if n := normal(v); m.refs[n].Tool == "" {
+			n = strings.Clone(n)
+			m.size += each + len(n) + len(path)
 			m.refs[n] = sight
 		}
 	}

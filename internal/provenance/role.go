@@ -62,12 +62,7 @@ func Describe(name, summary string, reads bool, params []Parameter, effect Effec
 	t.kinds = kindsOf(name, summary)
 	switch {
 	case effect != "":
-		t.Effect, t.kinds = effect, 0
-		for _, e := range effects {
-			if e.effect == effect {
-				t.kinds = e.kind
-			}
-		}
+		t.Effect, t.kinds = effect, kindOf(effect)
 	case reads:
 		t.Effect, t.kinds = Reads, kRead
 	default:
@@ -80,6 +75,26 @@ func Describe(name, summary string, reads bool, params []Parameter, effect Effec
 		t.ids[p.Name] = role == Object && len(w) > 0 && ids[w[len(w)-1]]
 	}
 	return t
+}
+
+// Doing is the tool where it is known to do that, the first of them above all.
+func (t *Tool) Doing(effects ...Effect) *Tool {
+	d := *t
+	d.Effect, d.kinds = effects[0], 0
+	for _, e := range effects {
+		d.kinds |= kindOf(e)
+	}
+	return &d
+}
+
+// kindOf is that of an effect; none of acting.
+func kindOf(effect Effect) kinds {
+	for _, e := range effects {
+		if e.effect == effect {
+			return e.kind
+		}
+	}
+	return 0
 }
 
 // kindsOf are those of the first verb of a name ("tools.send_email", "createEvent"), else of the description.

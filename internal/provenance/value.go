@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
 )
 
@@ -24,6 +25,8 @@ func normal(v string) string {
 	switch {
 	case strings.Contains(v, "@") && !strings.Contains(v, "/"):
 		v = strings.ToLower(v)
+		at := strings.LastIndexByte(v, '@') + 1
+		v = v[:at] + lookedUp(v[at:])
 	case hasScheme(v) || hostLike(v):
 		v = normalURL(v)
 	default:
@@ -39,6 +42,22 @@ func normal(v string) string {
 	return v
 }
 
+// lookedUp is a domain in the form that is looked up (punycode), if it is one in other letters that nothing has to be left out of, or
+// put in the place of: what only looks like another domain, or hides something, stays as it is.
+func lookedUp(domain string) string {
+	if !strings.ContainsFunc(domain, func(r rune) bool { return r >= 128 }) {
+		return domain
+	}
+	d, err := idna.Lookup.ToASCII(domain)
+	if err != nil {
+		return domain
+	}
+	if back, err := idna.Lookup.ToUnicode(d); err != nil || back != domain {
+		return domain
+	}
+	return d
+}
+
 func normalURL(v string) string {
 	for _, scheme := range [...]string{"https://", "http://"} {
 		if len(v) > len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) {
@@ -47,9 +66,9 @@ func normalURL(v string) string {
 		}
 	}
 	if end := strings.IndexAny(v, "/?#"); end >= 0 {
-		v = strings.ToLower(v[:end]) + v[end:]
+		v = lookedUp(strings.ToLower(v[:end])) + v[end:]
 	} else {
-		v = strings.ToLower(v)
+		v = lookedUp(strings.ToLower(v))
 	}
 	return strings.TrimSuffix(v, "/")
 }

@@ -43,6 +43,11 @@ func startServed(flags ...string) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
+	return startIn(dir, flags...)
+}
+
+// startIn starts it on a folder, which it removes when it ends.
+func startIn(dir string, flags ...string) (*served, error) {
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }))
 	control, gate := port.Free(), port.Free()
 	var log bytes.Buffer
@@ -62,7 +67,7 @@ func startServed(flags ...string) (*served, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "lanyard.sock"))
 	}}}
 	for begun := time.Now(); s.cli("status") != nil; time.Sleep(20 * time.Millisecond) {
-		if time.Since(begun) > 20*time.Second {
+		if time.Since(begun) > time.Minute {
 			s.end()
 			return nil, fmt.Errorf("lanyard serve is not ready: %s", log.String())
 		}

@@ -13,7 +13,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -24,7 +23,7 @@ func main() {
 	conns := flag.Int("conns", 32, "connections")
 	rounds := flag.Int("rounds", 7, "rounds of each comparison")
 	each := flag.Duration("each", 2*time.Second, "time of one round")
-	only := flag.String("only", "", "one part: proxies, mcp, chain, issue, decide, trace, kill, fleet, cut, children, verify, append, pg or nodes")
+	only := flag.String("only", "", "this part alone, such as kill; of one that there is not the answer is a list")
 	flag.Parse()
 	if err := run(flag.Args(), *only, *conns, *rounds, *each); err != nil {
 		log.Fatal("bench: ", err)
@@ -35,24 +34,36 @@ func run(args []string, only string, conns, rounds int, each time.Duration) erro
 	if len(args) > 0 {
 		return role(args)
 	}
-	parts := map[string]func() error{
-		"proxies": func() error { return proxies(conns, rounds, each) },
-		"mcp":     func() error { return mcpCalls(conns, rounds, each) },
-		"chain":   func() error { return chains(conns, rounds, each) },
-		"issue":   func() error { return issuing(conns, rounds, each) },
-		"decide":  deciding, "trace": tracing, "kill": killing, "fleet": fleetKilling, "cut": cutOff, "children": children, "verify": verifying, "append": func() error { return appending(each) },
-		"pg":    func() error { return onPostgres(conns, rounds, each) },
-		"nodes": func() error { return twoNodes(conns, rounds, each) },
-	}
-	if only != "" {
-		if parts[only] == nil {
-			return fmt.Errorf("-only %s: there is %v", only, slices.Sorted(maps.Keys(parts)))
-		}
-		return parts[only]()
+	parts := []struct {
+		name string
+		run  func() error
+	}{
+		{"proxies", func() error { return proxies(conns, rounds, each) }},
+		{"mcp", func() error { return mcpCalls(conns, rounds, each) }},
+		{"chain", func() error { return chains(conns, rounds, each) }},
+		{"issue", func() error { return issuing(conns, rounds, each) }},
+		{"decide", deciding},
+		{"trace", tracing},
+		{"page", func() error { return pages(rounds, each) }},
+		{"kill", killing},
+		{"fleet", fleetKilling},
+		{"cut", cutOff},
+		{"children", children},
+		{"verify", verifying},
+		{"append", func() error { return appending(each) }},
+		{"pg", func() error { return onPostgres(conns, rounds, each) }},
+		{"nodes", func() error { return twoNodes(conns, rounds, each) }},
+		{"console", func() error { return console(rounds) }},
 	}
 	var failed error
-	for _, name := range []string{"proxies", "mcp", "chain", "issue", "decide", "trace", "kill", "fleet", "cut", "children", "verify", "append", "pg", "nodes"} {
-		failed = errors.Join(failed, parts[name]())
+	var names []string
+	for _, p := range parts {
+		if names = append(names, p.name); only == "" || only == p.name {
+			failed = errors.Join(failed, p.run())
+		}
+	}
+	if only != "" && !slices.Contains(names, only) {
+		return fmt.Errorf("-only %s: there is %v", only, names)
 	}
 	return failed
 }
@@ -81,6 +92,10 @@ func role(args []string) error {
 			return runTools(n)
 		}
 		return runMCPWing(args[1], n)
+	case args[0] == "page-upstream":
+		return runPages()
+	case args[0] == "page-gateway" && len(args) == 3:
+		return runPageWing(args[1], args[2])
 	case args[0] == "issuer" && len(args) == 3:
 		return runIssuer(args[1], args[2])
 	case args[0] == "chain":

@@ -108,7 +108,7 @@ func TestExitCodes(t *testing.T) {
 	h.fails(3, "purpose", "identity", "register", "idle", "--owner", "maya")
 	h.fails(1, "LANYARD_ADMIN_TOKEN", "--server", h.control, "status")
 	t.Setenv("LANYARD_ADMIN_TOKEN", "lyd_admin_wrong")
-	h.fails(3, "needs the admin token", "--server", h.control, "status")
+	h.fails(3, "sends the admin token", "--server", h.control, "status")
 	closed := "http://" + port.Free()
 	h.fails(1, closed+" cannot be reached", "--server", closed, "status")
 	if out := h.do("identity", "list"); strings.Contains(out, "late") || strings.Contains(out, "long") || strings.Contains(out, "lost") || strings.Contains(out, "idle") {

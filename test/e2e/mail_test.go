@@ -24,16 +24,7 @@ import (
 // dovecot starts Debian's IMAP server with one account, and returns where it listens.
 func (h *house) dovecot(password string) string {
 	h.Helper()
-	program, err := exec.LookPath("dovecot")
-	if err != nil {
-		program = "/usr/sbin/dovecot"
-	}
-	if _, err := os.Stat(program); err != nil {
-		if os.Getenv("CI") != "" {
-			h.Fatal("there is no dovecot; apt-get install dovecot-imapd")
-		}
-		h.Skip("there is no dovecot; apt-get install dovecot-imapd")
-	}
+	program := h.program("dovecot", "dovecot-imapd")
 	dir := filepath.Join(h.dir, "dovecot")
 	me, err := user.Current()
 	if err != nil {
@@ -242,9 +233,35 @@ func TestMailRun(t *testing.T) {
 	if _, err := as().Messages.Trash("me", m.Id).Do(); err != nil {
 		t.Errorf("trash: %v", err)
 	}
+	h.helper("desk", "google", layered...) // the tools of lanyard mcp office work on it as on Gmail
+	s := h.tools("desk", "google", nil)
+	var found struct {
+		Mails []struct{ ID, Subject, From string }
+	}
+	if h.result(&found, s, "search_mail", map[string]any{"folder": "trash", "from": "ben@example.com"}); len(found.Mails) != 1 || found.Mails[0].Subject != "Lunch" || found.Mails[0].From != "ben@example.com" {
+		t.Fatalf("found: %+v", found)
+	}
+	var moved struct{ ID string }
+	h.result(&moved, s, "move_mail", map[string]any{"id": found.Mails[0].ID, "to": "inbox", "read": true})
+	if text, failed := h.used(s, "read_mail", map[string]any{"id": moved.ID}); failed || !strings.Contains(text, "The card is") {
+		t.Errorf("read: %s", text)
+	}
+	if text, failed := h.used(s, "move_mail", map[string]any{"id": moved.ID, "to": "archive"}); !failed || !strings.Contains(text, "no archive") {
+		t.Errorf("archive: %s", text)
+	}
+	if text, failed := h.used(s, "send_mail", map[string]any{"reply_to": moved.ID, "text": "At noon, Zoë."}); failed {
+		t.Errorf("reply: %s", text)
+	}
+	var draft struct {
+		ID string `json:"draft_id"`
+	}
+	h.result(&draft, s, "draft_mail", map[string]any{"to": []string{"priya@example.com"}, "subject": "Later", "text": "x"})
+	if text, failed := h.used(s, "send_mail", map[string]any{"draft_id": draft.ID}); failed {
+		t.Errorf("send a draft: %s", text)
+	}
 	box.mu.Lock()
 	defer box.mu.Unlock()
-	if strings.Join(box.to, " ") != "ben@example.com" {
+	if strings.Join(box.to, " ") != "ben@example.com ben@example.com priya@example.com" {
 		t.Errorf("mail went to %v", box.to)
 	}
 }

@@ -29,7 +29,7 @@ func (h *house) provider() string {
 	if err != nil {
 		h.Fatal(err)
 	}
-	task, err := json.Marshal(map[string]string{"host": host, "port": at, "redirect": h.control + "/console/oidc/callback", "secret": "client-secret"})
+	task, err := json.Marshal(map[string]string{"host": host, "port": at, "redirect": h.control + "/console/oidc/callback", "logout": h.control + "/console/oidc/logout/sso", "secret": "client-secret"})
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -184,6 +184,65 @@ func TestSignInWithProvider(t *testing.T) {
 	}
 }
 
+// leaves signs out at the provider, at its own page.
+func (g *guest) leaves(issuer string) {
+	g.Helper()
+	res, err := g.Get(issuer + "/session/end")
+	if err != nil {
+		g.Fatal(err)
+	}
+	page, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	form := url.Values{"xsrf": {g.first(`name="xsrf" value="([^"]+)"`, string(page))}, "logout": {"yes"}}
+	if res, err = g.PostForm(html.UnescapeString(g.first(`action="([^"]+)"`, string(page))), form); err != nil || res.StatusCode != 200 {
+		g.Fatal(res, err)
+	}
+	res.Body.Close()
+}
+
+// TestSignedOutAtProvider: who signs out at a real provider is signed out here, at the browser and with lanyard login, and nobody else is.
+func TestSignedOutAtProvider(t *testing.T) {
+	h := build(t, "--local-clients")
+	h.settle()
+	issuer := h.provider()
+	secret := filepath.Join(h.dir, "secret")
+	if err := os.WriteFile(secret, []byte("client-secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.do("provider", "put", "sso", "--issuer", issuer, "--use", "sign_in", "--client-id", "lanyard", "--client-secret-file", secret)
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(h.dir, "config"))
+	desk, phone, ben := h.guest(), h.guest(), h.guest()
+	for _, g := range []*guest{desk, phone} {
+		g.enters("maya")
+	}
+	ben.enters("ben")
+	desk.login()
+	h.do("--server", h.control, "identity", "list")
+	in := func(g *guest) bool { status, _ := g.ask("GET", "/v1/me", ""); return status == 200 }
+	if !in(desk) || !in(phone) || !in(ben) {
+		t.Fatal("not everybody is signed in")
+	}
+	desk.leaves(issuer)
+	h.eventually("maya is out at her desk", func() bool { return !in(desk) })
+	if !in(phone) || !in(ben) {
+		t.Error("others are out, too: the session at the phone is another at the provider")
+	}
+	h.fails(3, "sign", "--server", h.control, "identity", "list")
+	if log, err := os.ReadFile(filepath.Join(h.dir, "idp.log")); err != nil || !strings.Contains(string(log), "logout taken") || strings.Contains(string(log), "logout refused") {
+		t.Errorf("what the provider heard: %s %v", log, err)
+	}
+	if out := h.do("audit", "search", "--type", "owner.sign_out", "-o", "json"); !strings.Contains(out, "signed out at their identity provider") || !strings.Contains(out, "provider:sso") {
+		t.Errorf("%s", out)
+	}
+	for _, form := range []url.Values{{}, {"logout_token": {"x"}}, {"logout_token": {"e30.e30.x"}}} {
+		res, err := http.PostForm(h.control+"/console/oidc/logout/sso", form)
+		if err != nil || res.StatusCode != 400 || res.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%v: %v %v", form, res, err)
+		}
+		res.Body.Close()
+	}
+}
+
 // TestSignInInBrowser: the same with a browser, whose rules about redirects and cookies are not ours to imagine.
 func TestSignInInBrowser(t *testing.T) {
 	h := build(t, "--local-clients")
@@ -217,6 +276,47 @@ func TestSignInInBrowser(t *testing.T) {
 	}
 }
 
+// login runs lanyard login, which the guest lets in at their browser.
+func (g *guest) login() {
+	g.Helper()
+	c := exec.Command(filepath.Join(bin, "lanyard"), "login", "--server", g.control)
+	c.Dir = g.dir
+	out, err := os.Create(filepath.Join(g.dir, "login"))
+	if err != nil {
+		g.Fatal(err)
+	}
+	c.Stdout, c.Stderr = out, out
+	if err := c.Start(); err != nil {
+		g.Fatal(err)
+	}
+	said := &lines{out}
+	g.eventually("it says where", func() bool { return strings.Contains(said.String(), "user_code=") })
+	page := g.first(`(http://\S+user_code=\S+)`, said.String())
+	res, err := g.Get(page)
+	if err != nil {
+		g.Fatal(err)
+	}
+	b, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	if !strings.Contains(string(b), "calls itself <code>lanyard ") {
+		g.Errorf("the page: %s", b)
+	}
+	form := url.Values{"request": {g.first(`name="request" value="([^"]+)"`, string(b))}, "user_code": {g.first(`user_code=(\S+)`, page)}, "decision": {"yes"}}
+	yes, err := http.NewRequest("POST", g.control+"/console/device", strings.NewReader(form.Encode()))
+	if err != nil {
+		g.Fatal(err)
+	}
+	yes.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	yes.Header.Set("Sec-Fetch-Site", "same-origin")
+	if res, err = g.Do(yes); err != nil || res.StatusCode != 200 {
+		g.Fatal(res, err)
+	}
+	res.Body.Close()
+	if err := c.Wait(); err != nil {
+		g.Fatalf("%v: %s", err, said)
+	}
+}
+
 // TestLogin: a person signs in at the console with the link of the first start, and lets the command line in, which may do what they may.
 func TestLogin(t *testing.T) {
 	h := build(t)
@@ -246,35 +346,7 @@ func TestLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	c := exec.Command(filepath.Join(bin, "lanyard"), "login", "--server", h.control)
-	c.Dir = h.dir
-	out, err := os.Create(filepath.Join(h.dir, "login"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Stdout, c.Stderr = out, out
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	said := &lines{out}
-	h.eventually("it says where", func() bool { return strings.Contains(said.String(), "user_code=") })
-	page := h.first(`(http://\S+user_code=\S+)`, said.String())
-	if res, err = maya.Get(page); err != nil {
-		t.Fatal(err)
-	}
-	b, _ := io.ReadAll(res.Body)
-	res.Body.Close()
-	if !strings.Contains(string(b), "calls itself <code>lanyard ") {
-		t.Errorf("the page: %s", b)
-	}
-	form := url.Values{"request": {h.first(`name="request" value="([^"]+)"`, string(b))}, "user_code": {h.first(`user_code=(\S+)`, page)}, "decision": {"yes"}}
-	if res, err = maya.PostForm(h.control+"/console/device", form); err != nil || res.StatusCode != 200 {
-		t.Fatal(res, err)
-	}
-	res.Body.Close()
-	if err := c.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, said)
-	}
+	maya.login()
 	if info, err := os.Stat(filepath.Join(h.dir, "config", "lanyard", "sessions.json")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("where it is kept: %v %v", info, err)
 	}

@@ -5,11 +5,20 @@ import json
 import os
 import sys
 
+from mcp import StdioServerParameters
 from mcp.client import Client
 
 task = json.loads(sys.argv[1])
-with open(os.environ["LANYARD_MCP_CONFIG"]) as f:
-    servers = json.load(f)["mcpServers"]
+servers = {}
+if "LANYARD_MCP_CONFIG" in os.environ:
+    with open(os.environ["LANYARD_MCP_CONFIG"]) as f:
+        servers = json.load(f)["mcpServers"]
+
+
+def server(name, want):
+    if "command" in want:
+        return StdioServerParameters(command=want["command"][0], args=want["command"][1:])
+    return servers[name]["url"]
 
 
 async def told(ask):
@@ -24,7 +33,7 @@ async def told(ask):
 async def main():
     seen = {}
     for name, want in task.get("servers", {}).items():
-        async with Client(servers[name]["url"]) as client:
+        async with Client(server(name, want)) as client:
             seen[name] = {"tools": [t.name for t in (await client.list_tools()).tools], "calls": []}
             for tool, args in want.get("calls", []):
                 seen[name]["calls"].append(await told(client.call_tool(tool, args)))

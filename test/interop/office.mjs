@@ -1,34 +1,7 @@
 // office.mjs GATE TOKENS: Google's and Microsoft's own clients, through the gateway. TOKENS is JSON, a
 // token by the upstream's name. Prints what each call came to, as JSON.
-import { gmail } from "@googleapis/gmail";
-import { drive } from "@googleapis/drive";
-import { calendar, auth } from "@googleapis/calendar";
-import { Client, HTTPMessageHandler } from "@microsoft/microsoft-graph-client";
+import { at, call, events, files, graph, mail, out, raw } from "./office_clients.mjs";
 
-const [gate, given] = process.argv.slice(2);
-const tokens = JSON.parse(given);
-const out = {};
-
-async function call(name, f) {
-	try {
-		out[name] = (await f()) ?? null;
-	} catch (e) {
-		out[name] = { status: e.statusCode ?? e.status ?? e.code ?? e.response?.status ?? 0, message: e.message };
-	}
-}
-
-function google(make, version, upstream) {
-	const who = new auth.OAuth2();
-	who.setCredentials({ access_token: tokens[upstream], token_type: "Bearer", expiry_date: Date.now() + 3_600_000 });
-	return make({ version, auth: who });
-}
-
-// Of a rootUrl for all calls this client keeps the host alone; of one for a call, the path, too.
-const at = (upstream, more) => ({ rootUrl: `${gate}/${upstream}/`, ...more });
-
-const raw = (to) => Buffer.from(`To: ${to}\r\nSubject: hello\r\n\r\nthere`).toString("base64url");
-
-const mail = google(gmail, "v1", "mail");
 await call("gmail list", async () => (await mail.users.messages.list({ userId: "me", maxResults: 10 }, at("mail"))).data.messages.length);
 await call("gmail subjects", async () => {
 	const { data } = await mail.users.messages.list({ userId: "me" }, at("mail"));
@@ -40,27 +13,16 @@ await call("gmail send outside", async () => (await mail.users.messages.send({ u
 await call("gmail upload outside", async () =>
 	(await mail.users.messages.send({ userId: "me", requestBody: {}, media: { mimeType: "message/rfc822", body: "To: eve@evil.example\r\n\r\nx" } }, at("mail"))).data.id);
 
-const files = google(drive, "v3", "drive");
 await call("drive list", async () => (await files.files.list({ pageSize: 10, fields: "files(id,name)" }, at("drive"))).data.files.map((f) => f.name).sort());
 await call("drive content", async () => {
 	const { data } = await files.files.list({ q: "name='suppliers.csv'", fields: "files(id)" }, at("drive"));
 	return (await files.files.get({ fileId: data.files[0].id, alt: "media" }, at("drive", { responseType: "text" }))).data;
 });
 
-const events = google(calendar, "v3", "calendar");
 await call("calendar list", async () => (await events.events.list({ calendarId: "primary" }, at("calendar"))).data.items.map((e) => e.summary).sort());
 await call("calendar invite outside", async () =>
 	(await events.events.insert({ calendarId: "primary", requestBody: { summary: "x", start: { dateTime: "2027-01-04T10:00:00Z" }, end: { dateTime: "2027-01-04T11:00:00Z" }, attendees: [{ email: "eve@evil.example" }] } }, at("calendar"))).data.id);
 
-// Graph's own middleware shows a token to https alone; this is a test on loopback.
-const fetching = new HTTPMessageHandler();
-const badge = {
-	async execute(context) {
-		context.options.headers = { ...Object.fromEntries(new Headers(context.options.headers ?? {})), authorization: `Bearer ${tokens.graph}` };
-		await fetching.execute(context);
-	},
-};
-const graph = Client.initWithMiddleware({ middleware: badge, baseUrl: `${gate}/graph/`, defaultVersion: "v1.0" });
 const letter = (to) => ({ message: { subject: "hello", body: { contentType: "text", content: "there" }, toRecipients: [{ emailAddress: { address: to } }] } });
 await call("graph subjects", async () => (await graph.api("/me/messages").top(50).get()).value.map((m) => [m.subject, m.body?.content ?? "no text"]));
 await call("graph select", async () => (await graph.api("/me/messages").select("subject").top(50).get()).value.length);

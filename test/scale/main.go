@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -120,6 +121,11 @@ func run(n, colds, rounds int, each time.Duration) (missed goals, err error) {
 	print("snapshot_cpu_control", median(ours), "s", "")
 	_, peak := large.gateway.memory()
 	print("gateway_peak", peak/(1<<20), "MiB", "")
+	kept, err := large.gateway.quiet(2 * time.Minute)
+	if err != nil {
+		return 0, err
+	}
+	print("view_to_disk_cpu", kept, "s", "")
 	a, b := settled(small.gateway), settled(large.gateway)
 	print("gateway_resident_small", a/(1<<20), "MiB", "")
 	print("gateway_resident", b/(1<<20), "MiB", "")
@@ -131,6 +137,9 @@ func run(n, colds, rounds int, each time.Duration) (missed goals, err error) {
 		return 0, err
 	}
 	missed.most("api_slowest", float64(slowest.Microseconds())/1000, "ms", 50)
+	if _, err := large.gateway.quiet(2 * time.Minute); err != nil {
+		return 0, err
+	}
 	if err := costs(small, large, n, rounds, each, &missed); err != nil {
 		return 0, err
 	}
@@ -226,10 +235,11 @@ func wire(n int) error {
 	c, err := f.credentials(n / 2)
 	var b []byte
 	for _, change := range []feed.Change{{Identity: &i}, {Credential: &c[0]}, {Credential: &c[1]}, {Grant: &g[0]}, {Grant: &g[1]}} {
-		change.Cursor = feed.Cursor{Epoch: "0123456789abcdef", Seq: 1_000_000}
-		var e error
-		b, e = feed.Line{Change: &change}.Append(b)
-		err = errors.Join(err, e)
+		doc, e := json.Marshal(change)
+		line, e2 := feed.Encode(feed.Cursor{}, doc)
+		line.Part = true
+		b = line.Append(b)
+		err = errors.Join(err, e, e2)
 	}
 	print("wire_bytes_per_identity", float64(len(b)), "bytes", "")
 	return err

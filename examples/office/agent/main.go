@@ -30,12 +30,15 @@ func main() {
 	gateway := flag.String("gateway", "http://127.0.0.1:8441", "URL of the gateway")
 	identity := flag.String("identity", "spiffe://lanyard.local/agent/invoice-bot", "SPIFFE ID of this agent")
 	key := flag.String("key", "invoice-bot.key.jwk", "file of its private key")
+	task := flag.String("task", "", "id of the task that it works on")
+	lanyard := flag.String("lanyard", "lanyard", "the program, for the tools that it serves")
 	flag.Parse()
 	a, err := start(*issuer, *gateway, *identity, *key)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "agent:", err)
 		os.Exit(1)
 	}
+	a.task, a.lanyard = *task, *lanyard
 	if flag.NArg() > 0 {
 		for _, task := range flag.Args() {
 			a.do(task)
@@ -49,6 +52,8 @@ func main() {
 }
 
 type agent struct {
+	issuer, identity, key, task, lanyard string
+
 	badge *client.Source
 	base  string // of the gateway
 	mail  *gmail.Service
@@ -68,15 +73,15 @@ func start(issuer, gateway, identity, key string) (*agent, error) {
 	}
 	files, err := drive.NewService(ctx, option.WithHTTPClient(badge.HTTPClient(gateway+"/drive")), option.WithEndpoint(gateway+"/drive/drive/v3/"))
 	tools := &mcp.StreamableClientTransport{Endpoint: gateway + "/tools/mcp", HTTPClient: badge.HTTPClient(gateway + "/tools"), DisableStandaloneSSE: true}
-	return &agent{badge, gateway, mail, files, tools}, err
+	return &agent{issuer: issuer, identity: identity, key: key, badge: badge, base: gateway, mail: mail, drive: files, tools: tools}, err
 }
 
 // do does one task and prints how it went.
 func (a *agent) do(task string) {
-	tasks := map[string]func() error{"read": a.read, "send": a.send, "file": a.file, "forward": a.forward, "tools": a.useTools, "child": a.child, "draft": a.draft}
+	tasks := map[string]func() error{"read": a.read, "send": a.send, "file": a.file, "forward": a.forward, "tools": a.useTools, "child": a.child, "draft": a.draft, "obey": a.obey, "tell": a.tell}
 	f := tasks[task]
 	if f == nil {
-		fmt.Printf("I know read, send, draft, file, forward, tools and child, not %q.\n", task)
+		fmt.Printf("I know read, send, draft, file, forward, tools, child, obey and tell, not %q.\n", task)
 		return
 	}
 	if err := f(); err != nil {

@@ -80,6 +80,8 @@ type api struct{ *connector.Table }
 var (
 	_ connector.BodyReader = api{}
 	_ connector.Layered    = api{}
+	_ connector.Completer  = api{}
+	_ connector.Speaker    = api{}
 )
 
 // Actions adds to each the arguments that its body has.
@@ -105,6 +107,16 @@ func (a api) Admit(r *connector.Request, call policy.Call, u connector.Under) er
 
 func (a api) Reveal(r *connector.Request, call policy.Call, u connector.Under, kind string, reply []byte) ([]byte, string, error) {
 	return dialect.Reveal(r, call, u, kind, reply)
+}
+
+// Names reports whether it sends a draft by its id.
+func (a api) Names(call policy.Call) bool {
+	return call.Action == "gmail.users.drafts.send" && call.Arguments["recipients"] == nil
+}
+
+// Complete has a draft sent as it is now.
+func (a api) Complete(_ *connector.Request, call policy.Call, look connector.Look) ([]byte, error) {
+	return drafted(call, look)
 }
 
 func (a api) Recognise(r *connector.Request) (policy.Call, error) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/connector/office"
 	"github.com/lanyard-dev/lanyard/internal/layer"
@@ -27,7 +29,11 @@ func words(list ...string) []string { return list }
 
 func strs(names ...string) (list []policy.Parameter) {
 	for _, n := range names {
-		list = append(list, policy.Parameter{Name: n, Type: "strings"})
+		p := policy.Parameter{Name: n, Type: "strings"}
+		if n == "attendees" || n == "shared_with" {
+			p.Format = "email"
+		}
+		list = append(list, p)
 	}
 	return list
 }
@@ -70,7 +76,7 @@ func meanings() map[string]office.Meaning {
 		"gmail.users.messages.send": mail(office.Meaning{Words: words("mail.send"), Body: send, Large: true, Args: office.MailArgs, To: to}),
 		"gmail.users.drafts.create": mail(office.Meaning{Words: words("mail.draft"), Body: send, Large: true, Args: office.MailArgs, To: to}),
 		"gmail.users.drafts.update": mail(office.Meaning{Words: words("mail.draft"), Body: send, Large: true, Args: office.MailArgs, To: to, On: []string{draftLook}}),
-		"gmail.users.drafts.send":   mail(office.Meaning{Words: words("mail.send"), Body: send, Large: true, Args: append(strs("draft"), office.MailArgs...), To: to, ToOn: true, On: []string{gmailBase + "drafts/{draft}?format=metadata"}}),
+		"gmail.users.drafts.send":   mail(office.Meaning{Words: words("mail.send"), Body: send, Large: true, Args: append(strs("draft"), office.MailArgs...), To: to, On: []string{gmailBase + "drafts/{draft}?format=metadata"}}),
 		"gmail.users.drafts.delete": mail(office.Meaning{Words: words("mail.delete"), On: []string{draftLook}}),
 
 		"gmail.users.messages.modify":      mail(office.Meaning{Words: words("mail.label", "mail.delete"), Body: labels, Args: strs("labels"), On: []string{messageLook}}),
@@ -167,11 +173,35 @@ func send(r *connector.Request, call *policy.Call) error {
 	}
 	if raw == nil {
 		if call.Action == "gmail.users.drafts.send" && call.Arguments["draft"] != nil {
-			return nil // what it says was looked at when it was drafted, and is again
+			return nil // see Complete
 		}
-		raw = []byte("\r\n")
+		raw = []byte("Subject:\r\n\r\n")
 	}
 	return office.SetMail(call, raw)
+}
+
+// drafted is a request to send a draft that says what it sends: what is in the mailbox under its id may be changed at any time.
+func drafted(call policy.Call, look connector.Look) ([]byte, error) {
+	targets := office.Fill(gmailBase+"drafts/{draft}?format=raw", call)
+	if len(targets) != 1 {
+		return nil, layer.ErrHidden
+	}
+	_, reply, err := look(targets[0])
+	if err != nil {
+		return nil, err
+	}
+	o, err := office.JSON(reply)
+	m, _ := o["message"].(office.Object)
+	raw := text(m["raw"])
+	if err != nil || raw == "" {
+		return nil, errors.New("what is in the draft is not known")
+	}
+	inner := office.Object{"raw": raw}
+	if thread := text(m["threadId"]); thread != "" {
+		inner["threadId"] = thread
+	}
+	ids, _ := call.Arguments["draft"].([]string)
+	return json.Marshal(office.Object{"id": ids[0], "message": inner}, json.Deterministic(true))
 }
 
 // labels reads which labels are put on and taken off which messages. To put TRASH or SPAM on deletes.
@@ -223,6 +253,11 @@ func metadata(r *connector.Request, call *policy.Call) error {
 	}
 	if parents != nil {
 		call.Arguments["folders"] = parents
+	}
+	for _, name := range []string{"permissions", "permissionIds", "owners"} {
+		if o[name] != nil {
+			return fmt.Errorf("%s are not given with a file; share it by itself", name)
+		}
 	}
 	if o["trashed"] != nil && o["trashed"] != false {
 		call.Word = "file.delete"
@@ -369,7 +404,7 @@ func item(k layer.Kind, o office.Object, call policy.Call) layer.Item {
 	switch k {
 	case layer.Mail:
 		payload, _ := o["payload"].(office.Object)
-		for _, name := range []string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Resent-From", "Resent-To", "Resent-Cc"} {
+		for _, name := range slices.Concat([]string{"From", "Sender", "Resent-From", "Resent-Sender"}, office.Recipients, office.Answers) {
 			for _, v := range header(payload, name) {
 				it.People = append(it.People, layer.Addresses(v)...)
 			}
@@ -383,7 +418,7 @@ func item(k layer.Kind, o office.Object, call policy.Call) layer.Item {
 		if !slices.Contains(it.Labels, "INBOX") && !slices.Contains(it.Labels, "SENT") && !slices.Contains(it.Labels, "DRAFT") && !slices.Contains(it.Labels, "TRASH") && !slices.Contains(it.Labels, "SPAM") && it.Placed {
 			it.Labels = append(it.Labels, "archive")
 		}
-		if slices.Contains(it.Labels, "DRAFT") {
+		if it.Draft = slices.Contains(it.Labels, "DRAFT"); it.Draft {
 			it.Labels, it.Peopled = append(it.Labels, "drafts"), it.Peopled || payload["headers"] != nil
 		}
 	case layer.File:

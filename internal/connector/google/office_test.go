@@ -58,6 +58,7 @@ func TestBodies(t *testing.T) {
 		"in parts":           {"gmail/v1", "POST", "/upload/gmail/v1/users/me/messages/send?uploadType=multipart", "multipart/related; boundary=b", upload(`{"threadId":"1"}`, hidden), "mail.send ben@example.com eve@evil.example"},
 		"in parts and raw":   {"gmail/v1", "POST", "/upload/gmail/v1/users/me/messages/send?uploadType=multipart", "multipart/related; boundary=b", upload(encoded(hidden), hidden), "refused"},
 		"three parts":        {"gmail/v1", "POST", "/upload/gmail/v1/users/me/messages/send?uploadType=multipart", "multipart/related; boundary=b", strings.Replace(upload(`{}`, hidden), "--b--", "--b\r\n\r\nx\r\n--b--", 1), "refused"},
+		"answers elsewhere":  {"gmail/v1", "POST", "/gmail/v1/users/me/messages/send", "application/json", encoded("To: ben@example.com\r\nReply-To: eve@evil.example\r\nDisposition-Notification-To: mal@evil.example\r\n\r\nx"), "mail.send ben@example.com eve@evil.example mal@evil.example"},
 		"drafted":            {"gmail/v1", "POST", "/gmail/v1/users/me/drafts", "application/json", `{"message":` + encoded("To: ben@example.com\r\n\r\nx") + `}`, "mail.draft ben@example.com"},
 		"a draft sent":       {"gmail/v1", "POST", "/gmail/v1/users/me/drafts/send", "application/json", `{"id":"r1"}`, "mail.send"},
 		"a bare CR":          {"gmail/v1", "POST", "/gmail/v1/users/me/messages/send", "application/json", encoded("To: ben@example.com\rBcc: e@evil.example\r\n\r\nx"), "refused"},

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 
@@ -172,6 +173,8 @@ type api struct{ *connector.Table }
 var (
 	_ connector.BodyReader = api{}
 	_ connector.Layered    = api{}
+	_ connector.Linker     = api{}
+	_ connector.Speaker    = api{}
 )
 
 func (a api) Actions() []policy.Action { return dialect.Actions(a.Table.Actions()) }
@@ -184,12 +187,38 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 	}
 	call, err := a.Table.Recognise(r)
 	if err == nil {
+		err = ids(call)
+	}
+	if err != nil {
+		call = policy.Call{}
+	} else {
 		err = dialect.Read(r, &call)
 	}
 	if err != nil && strings.HasSuffix(r.Path, "/$batch") {
 		err = fmt.Errorf("%w: a batch holds many calls, and each must be decided alone; send them one by one", connector.ErrUnrecognised)
 	}
 	return call, err
+}
+
+// ids refuses what is no id where one stands: Graph would run it as a function (delta, microsoft.graph.delta()), or take it for
+// a part ($value), a key (('AAMk')) or a path (root:).
+func ids(call policy.Call) error {
+	for name, v := range call.Arguments {
+		s, _ := v.(string)
+		switch {
+		case name == "q" && strings.Contains(strings.ReplaceAll(s, "''", ""), "'"):
+			return fmt.Errorf("%w: an apostrophe in q is written twice", connector.ErrUnrecognised)
+		case !strings.HasSuffix(name, "-id"):
+			continue
+		}
+		plain := func(c rune) bool {
+			return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("!@._=+~-", c) || name == "user-id" && (c == '#' || c == '\'')
+		}
+		if lower := strings.ToLower(s); lower == "delta" || strings.HasPrefix(lower, "microsoft.graph.") || strings.ContainsFunc(s, func(c rune) bool { return !plain(c) }) {
+			return fmt.Errorf("%w: %.60q is no id; functions of Graph, and other ways to name something, are not let through", connector.ErrUnrecognised, s)
+		}
+	}
+	return nil
 }
 
 // MaxBody is that of a request whose body says more than its first line.
@@ -201,19 +230,21 @@ func (a api) MaxBody(r *connector.Request) int64 {
 	return dialect.MaxBody(call.Action)
 }
 
-func (a api) Admit(r *connector.Request, call policy.Call, u connector.Under) error {
-	d, call, err := located(call, u)
-	if err != nil {
-		return err
+// Links are those to the next page, and to what changes later.
+func (a api) Links(call policy.Call) []string {
+	if dialect.Of[call.Action].List == "" && !strings.HasSuffix(call.Action, ".list") {
+		return nil
 	}
+	return []string{"@odata.nextLink", "@odata.deltaLink"}
+}
+
+func (a api) Admit(r *connector.Request, call policy.Call, u connector.Under) error {
+	d, call := located(call, u)
 	return d.Admit(r, call, u)
 }
 
 func (a api) Reveal(r *connector.Request, call policy.Call, u connector.Under, kind string, reply []byte) ([]byte, string, error) {
-	d, call, err := located(call, u)
-	if err != nil {
-		return nil, "", err
-	}
+	d, call := located(call, u)
 	return d.Reveal(r, call, u, kind, reply)
 }
 
@@ -238,26 +269,41 @@ func base(call policy.Call) string {
 var folders = map[string]string{"inbox": "inbox", "sent": "sentitems", "drafts": "drafts", "trash": "deleteditems", "spam": "junkemail", "archive": "archive"}
 
 // located is the call with its base, and the dialect of a mailbox in which the folders that the
-// layers name are known by their ids.
-func located(call policy.Call, u connector.Under) (d *dialectOf, _ policy.Call, err error) {
+// layers name are known by their ids. They are asked for when the first mail is judged.
+func located(call policy.Call, u connector.Under) (*dialectOf, policy.Call) {
 	call.Arguments = maps.Clone(call.Arguments)
 	if call.Arguments == nil {
 		call.Arguments = map[string]any{}
 	}
 	call.Arguments["base"] = base(call)
-	copied := *dialect
-	d = &copied
-	if u.Look == nil || d.Of[call.Action].Kind != layer.Mail {
-		return d, call, nil
+	if u.Look == nil || dialect.Of[call.Action].Kind != layer.Mail {
+		return dialect, call
 	}
+	d := *dialect
+	known := sync.OnceValue(func() map[string]string { return labels(call, u) })
+	d.Item = func(k layer.Kind, o map[string]any, call policy.Call) layer.Item {
+		it := item(k, o, call)
+		if l, ok := known()[text(o["parentFolderId"])]; ok {
+			it.Labels = append(it.Labels, l)
+		}
+		return it
+	}
+	return &d, call
+}
+
+// labels are the folders that the layers name, by id. Those that every mailbox has keep theirs.
+func labels(call policy.Call, u connector.Under) map[string]string {
 	known := map[string]string{}
 	for _, r := range u.Rules {
 		for _, l := range r.Within.Labels {
-			name := l
+			name, look := l, u.Look
 			if n := folders[strings.ToLower(l)]; n != "" {
 				name = n
+				if u.Fixed != nil {
+					look = u.Fixed
+				}
 			}
-			if _, reply, err := u.Look(base(call) + "/mailFolders/" + url.PathEscape(name) + "?%24select=id"); err == nil {
+			if _, reply, err := look(base(call) + "/mailFolders/" + url.PathEscape(name) + "?%24select=id"); err == nil {
 				var o struct {
 					ID string `json:"id"`
 				}
@@ -267,12 +313,5 @@ func located(call policy.Call, u connector.Under) (d *dialectOf, _ policy.Call, 
 			}
 		}
 	}
-	d.Item = func(k layer.Kind, o map[string]any, call policy.Call) layer.Item {
-		it := item(k, o, call)
-		if l, ok := known[text(o["parentFolderId"])]; ok {
-			it.Labels = append(it.Labels, l)
-		}
-		return it
-	}
-	return d, call, nil
+	return known
 }

@@ -65,6 +65,7 @@ func TestBodies(t *testing.T) {
 	c := open(t)
 	for name, x := range map[string]struct{ target, kind, body, want string }{
 		"sent":             {"/v1.0/me/sendMail", "application/json", `{"message":{"toRecipients":[{"emailAddress":{"address":"Ben@Example.com"}}],"bccRecipients":[{"emailAddress":{"address":"eve@evil.example"}}]}}`, "mail.send ben@example.com eve@evil.example"},
+		"answers go":       {"/v1.0/me/sendMail", "application/json", `{"message":{"toRecipients":[{"emailAddress":{"address":"ben@example.com"}}],"replyTo":[{"emailAddress":{"address":"eve@evil.example"}}]}}`, "mail.send ben@example.com eve@evil.example"},
 		"in MIME":          {"/v1.0/me/sendMail", "text/plain", "VG86IGJlbkBleGFtcGxlLmNvbQ0KQmNjOiBldmVAZXZpbC5leGFtcGxlDQoNCmhp", "mail.send ben@example.com eve@evil.example"},
 		"another spelling": {"/v1.0/me/sendMail", "application/json", `{"message":{"ToRecipients":[{"emailAddress":{"address":"e@evil.example"}}]}}`, "refused"},
 		"twice":            {"/v1.0/me/sendMail", "application/json", `{"message":{"toRecipients":[],"toRecipients":[{"emailAddress":{"address":"e@evil.example"}}]}}`, "refused"},
@@ -77,6 +78,9 @@ func TestBodies(t *testing.T) {
 		"invited":          {"/v1.0/me/events", "application/json", `{"attendees":[{"emailAddress":{"address":"ben@example.com"}}]}`, "event.invite ben@example.com"},
 		"alone":            {"/v1.0/me/events", "application/json", `{"subject":"x"}`, "event.create "},
 		"shared":           {"/v1.0/me/drive/items/i/invite", "application/json", `{"recipients":[{"email":"ben@example.com"},{"objectId":"1"}]}`, "file.share ben@example.com anyone"},
+		"bound elsewhere":  {"/v1.0/me/events", "application/json", `{"subject":"x","calendar@odata.bind":"https://evil.example/v1.0/me/calendars/1"}`, "refused"},
+		"fetched":          {"/v1.0/me/drive/items/i/children", "application/json", `{"name":"x","@microsoft.graph.sourceUrl":"https://evil.example/x","file":{}}`, "refused"},
+		"attached from":    {"/v1.0/me/sendMail", "application/json", `{"message":{"toRecipients":[],"attachments":[{"@odata.type":"#microsoft.graph.referenceAttachment","sourceUrl":"https://evil.example/x"}]}}`, "refused"},
 		"a link":           {"/v1.0/me/drive/items/i/createLink", "application/json", `{"type":"view","scope":"anonymous"}`, "file.share anyone"},
 	} {
 		call, err := c.Recognise(&connector.Request{Method: "POST", Path: x.target, Header: map[string][]string{"Content-Type": {x.kind}}, Body: []byte(x.body)})
@@ -93,6 +97,26 @@ func TestBodies(t *testing.T) {
 		}
 		if got != x.want {
 			t.Errorf("%s: %q, want %q (%v)", name, got, x.want, err)
+		}
+	}
+}
+
+// TestNoFunctions: what stands where an id does is an id, and no function of OData that Graph would run instead.
+func TestNoFunctions(t *testing.T) {
+	c := open(t)
+	for target, ok := range map[string]bool{
+		"/me/messages/AAMkAGI2=": true, "/users/o'brien@example.com/messages": true, "/users/ben_x.example%23EXT%23@example.com/messages": true, "/drives/b!x-_Y/items/01ABC!7": true, "/me/drive/items/root": true,
+		"/me/mailFolders/inbox/messages": true, "/me/drive/root/search(q='it''s')": true,
+		"/me/messages/delta": false, "/me/messages/delta()": false, "/me/messages/Delta": false, "/me/messages/microsoft.graph.delta()": false, "/me/messages/microsoft.graph.delta": false, "/me/messages/Microsoft.Graph.Delta": false,
+		"/me/messages/delta(x=1)": false, "/me/messages('AAMk')": false, "/me/messages(%27AAMk%27)": false, "/me/messages/$count": false, "/me/messages/$value": false, "/me/messages/%24value": false, "/me/messages/$ref": false,
+		"/me/events/delta": false, "/me/calendars/delta/events": false, "/me/mailFolders/delta": false, "/me/mailFolders/delta()/messages": false, "/me/mailFolders('inbox')/messages": false, "/users('ben')/messages": false,
+		"/me/drive/items/root:": false, "/me/drive/items/root:x:": false, "/me/drive/items/delta": false, "/me/drive/root:/a.txt:/content": false, "/me/drive/items/01!7/microsoft.graph.delta": false,
+		"/me/messages/a/attachments/$value": false, "/me/messages/a%2C%24value": false, "/me/messages/a%26x": false, "/me/messages/*": false, "/me/messages/a/microsoft.graph.createReply": false,
+		"/me/drive/root/search(q='a')/children(q='b')": false, "/me/drive/root/search(q='a',x='b')": false, "/me/microsoft.graph.sendMail": false,
+	} {
+		call, err := c.Recognise(&connector.Request{Method: "GET", Path: "/v1.0" + target})
+		if (err == nil) != ok {
+			t.Errorf("%s: %s, %v", target, call.Action, err)
 		}
 	}
 }

@@ -30,7 +30,11 @@ func words(list ...string) []string { return list }
 
 func strs(names ...string) (list []policy.Parameter) {
 	for _, n := range names {
-		list = append(list, policy.Parameter{Name: n, Type: "strings"})
+		p := policy.Parameter{Name: n, Type: "strings"}
+		if n == "attendees" || n == "shared_with" {
+			p.Format = "email"
+		}
+		list = append(list, p)
 	}
 	return list
 }
@@ -125,6 +129,36 @@ func meanings() map[string]office.Meaning {
 var spelled = []string{"message", "toRecipients", "ccRecipients", "bccRecipients", "replyTo", "from", "sender", "emailAddress", "address", "attendees", "recipients", "email", "alias", "objectId", "roles", "scope",
 	"parentReference", "id", "driveId", "path", "destinationId", "subject", "attachments", "schedules", "grantedToV2", "grantedToIdentitiesV2", "grantedTo", "grantedToIdentities", "link", "proposedNewTime", "singleValueExtendedProperties", "multiValueExtendedProperties"}
 
+// object reads a body. It names nothing by an address: what is there could be anywhere, and be fetched from there.
+func object(r *connector.Request, names ...string) (office.Object, error) {
+	o, err := office.JSON(r.Body, names...)
+	var check func(v any) error
+	check = func(v any) error {
+		switch v := v.(type) {
+		case office.Object:
+			for name, inner := range v {
+				if lower := strings.ToLower(name); strings.HasSuffix(lower, "@odata.bind") || strings.HasSuffix(lower, "@odata.id") || strings.HasSuffix(lower, "sourceurl") {
+					return fmt.Errorf("%.60q names something by an address; name it by its id", name)
+				}
+				if err := check(inner); err != nil {
+					return err
+				}
+			}
+		case []any:
+			for _, inner := range v {
+				if err := check(inner); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if err == nil {
+		err = check(o)
+	}
+	return o, err
+}
+
 // people are the addresses of a list of {"emailAddress": {"address": …}}.
 func people(v any) (list []string, err error) {
 	if v == nil {
@@ -175,7 +209,7 @@ func send(r *connector.Request, call *policy.Call) error {
 		}
 		return office.SetMail(call, raw)
 	}
-	o, err := office.JSON(r.Body, spelled...)
+	o, err := object(r, spelled...)
 	if err != nil {
 		return err
 	}
@@ -186,12 +220,12 @@ func send(r *connector.Request, call *policy.Call) error {
 		}
 		o = m
 	}
-	return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients")
+	return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients", "replyTo")
 }
 
 // answer reads a reply, or what is forwarded, with those that it adds.
 func answer(r *connector.Request, call *policy.Call) error {
-	o, err := office.JSON(r.Body, spelled...)
+	o, err := object(r, spelled...)
 	if err != nil {
 		return err
 	}
@@ -203,7 +237,7 @@ func answer(r *connector.Request, call *policy.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := written(m, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients"); err != nil {
+	if err := written(m, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients", "replyTo"); err != nil {
 		return err
 	}
 	office.SetPeople(call, "recipients", "recipient_domains", append(own, call.Arguments["recipients"].([]string)...))
@@ -212,7 +246,7 @@ func answer(r *connector.Request, call *policy.Call) error {
 
 // change reads what is changed of a message: its labels, or, of a draft, what it says.
 func change(r *connector.Request, call *policy.Call) error {
-	o, err := office.JSON(r.Body, append(spelled, "categories", "isRead", "flag", "importance", "inferenceClassification", "body")...)
+	o, err := object(r, append(spelled, "categories", "isRead", "flag", "importance", "inferenceClassification", "body")...)
 	if err != nil {
 		return err
 	}
@@ -223,7 +257,7 @@ func change(r *connector.Request, call *policy.Call) error {
 	for name := range o {
 		if !slices.Contains([]string{"categories", "isRead", "flag", "importance", "inferenceClassification"}, name) {
 			call.Word = "mail.draft"
-			return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients")
+			return written(o, call, len(r.Body), "toRecipients", "ccRecipients", "bccRecipients", "replyTo")
 		}
 	}
 	call.Arguments["labels"] = append([]string{}, labels...)
@@ -232,7 +266,7 @@ func change(r *connector.Request, call *policy.Call) error {
 
 // move reads where a message goes. To put it into deleted or junk items deletes.
 func move(r *connector.Request, call *policy.Call) error {
-	o, err := office.JSON(r.Body, spelled...)
+	o, err := object(r, spelled...)
 	if err != nil {
 		return err
 	}
@@ -250,7 +284,7 @@ func move(r *connector.Request, call *policy.Call) error {
 
 // parent reads where a file goes.
 func parent(r *connector.Request, call *policy.Call) error {
-	o, err := office.JSON(r.Body, spelled...)
+	o, err := object(r, spelled...)
 	if err != nil {
 		return err
 	}
@@ -267,7 +301,7 @@ func parent(r *connector.Request, call *policy.Call) error {
 
 // share reads with whom a file is shared: {"recipients": [{"email": …}], "roles": […]}.
 func share(r *connector.Request, call *policy.Call) error {
-	o, err := office.JSON(r.Body, spelled...)
+	o, err := object(r, spelled...)
 	if err != nil {
 		return err
 	}
@@ -292,7 +326,7 @@ func share(r *connector.Request, call *policy.Call) error {
 
 // link reads what a link gives. Whoever has it may use it, or all of the organisation.
 func link(r *connector.Request, call *policy.Call) error {
-	o, err := office.JSON(r.Body, append(spelled, "type")...)
+	o, err := object(r, append(spelled, "type")...)
 	if err != nil {
 		return err
 	}
@@ -308,7 +342,7 @@ func link(r *connector.Request, call *policy.Call) error {
 
 // invite reads who is invited. An event with somebody on it is an invitation.
 func invite(r *connector.Request, call *policy.Call) error {
-	o, err := office.JSON(r.Body, spelled...)
+	o, err := object(r, spelled...)
 	if err != nil {
 		return err
 	}
@@ -325,7 +359,7 @@ func invite(r *connector.Request, call *policy.Call) error {
 
 // schedules reads whose free hours are asked for.
 func schedules(r *connector.Request, call *policy.Call) error {
-	o, err := office.JSON(r.Body, spelled...)
+	o, err := object(r, spelled...)
 	if err != nil {
 		return err
 	}
@@ -454,6 +488,7 @@ func item(k layer.Kind, o office.Object, call policy.Call) layer.Item {
 		_, bcc := o["bccRecipients"]
 		_, reply := o["replyTo"]
 		it.Peopled = (from || o["isDraft"] == true) && to && cc && bcc && reply
+		it.Draft = o["isDraft"] == true
 		it.At, _ = time.Parse(time.RFC3339, text(o["receivedDateTime"]))
 		it.Labels, _ = office.Strings(o["categories"])
 		it.Placed = text(o["parentFolderId"]) != ""

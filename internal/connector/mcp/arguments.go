@@ -1,16 +1,15 @@
 package mcp
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
@@ -62,7 +61,7 @@ func (t tool) arguments(o object) (args map[string]any, rest []provenance.Argume
 			}
 		}
 		if kind == "" {
-			if rest, err = texts(rest, m.name, m.value); err != nil {
+			if rest, err = connector.Texts(rest, m.name, m.value); err != nil {
 				return nil, nil, fmt.Errorf("argument %.60q: %w", m.name, err)
 			}
 			continue
@@ -74,40 +73,6 @@ func (t tool) arguments(o object) (args map[string]any, rest []provenance.Argume
 		args[m.name] = v
 	}
 	return args, rest, nil
-}
-
-// texts adds to list the texts in v, wherever they stand, by the names that lead to them.
-func texts(list []provenance.Argument, at string, v jsontext.Value) ([]provenance.Argument, error) {
-	d := jsontext.NewDecoder(bytes.NewReader(v))
-	path := []string{at}
-	for {
-		depth := d.StackDepth()
-		var parent jsontext.Kind
-		var n int64
-		if depth > 0 {
-			parent, n = d.StackIndex(depth)
-		}
-		t, err := d.ReadToken()
-		if errors.Is(err, io.EOF) {
-			return list, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		switch k := t.Kind(); {
-		case k == '{' || k == '[':
-			path = append(path, path[len(path)-1])
-		case k == '}' || k == ']':
-			path = path[:len(path)-1]
-		case parent == '{' && n%2 == 0:
-			path[len(path)-1] = path[len(path)-2] + "." + t.String()
-			if strings.ContainsAny(t.String(), "@.") { // {"ann@example.com": "read"}
-				list = append(list, provenance.Argument{Name: path[len(path)-2], Value: t.String()})
-			}
-		case k == '"':
-			list = append(list, provenance.Argument{Name: path[len(path)-1], Value: t.String()})
-		}
-	}
 }
 
 // text is v if it is one.

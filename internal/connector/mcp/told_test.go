@@ -61,7 +61,7 @@ func TestRest(t *testing.T) {
 	}
 	call, err := c.Recognise(post(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"meet","arguments":{"title":"x","attendees":[{"email":"a@b.example","n":[1,"two"]},{"email":"c@d.example"}],
 		"access":{"e@f.example":"read"},"any":"free"}}}`))
-	want := []provenance.Argument{{Name: "attendees.email", Value: "a@b.example"}, {Name: "attendees.n", Value: "two"}, {Name: "attendees.email", Value: "c@d.example"},
+	want := []provenance.Argument{{Name: "attendees.email", Value: "a@b.example"}, {Name: "attendees.n", Value: "1"}, {Name: "attendees.n", Value: "two"}, {Name: "attendees.email", Value: "c@d.example"},
 		{Name: "access", Value: "e@f.example"}, {Name: "access.e@f.example", Value: "read"}, {Name: "any", Value: "free"}}
 	if err != nil || !slices.Equal(call.Rest, want) || call.Arguments["title"] != "x" {
 		t.Errorf("%v\n%+v", err, call)

@@ -18,6 +18,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
+	"github.com/lanyard-dev/lanyard/internal/provenance"
 )
 
 // JSON reads a body of JSON. A member that a server could take for one of names, and that is
@@ -102,13 +103,23 @@ func SetPeople(call *policy.Call, name, domains string, people []string) {
 }
 
 // MailArgs are the arguments that SetMail gives.
-var MailArgs = []policy.Parameter{{Name: "recipients", Type: "strings"}, {Name: "recipient_domains", Type: "strings"}, {Name: "subject", Type: "string"}, {Name: "attachments", Type: "integer"}, {Name: "size", Type: "integer"}}
+var MailArgs = []policy.Parameter{{Name: "recipients", Type: "strings", Format: "email"}, {Name: "recipient_domains", Type: "strings"}, {Name: "subject", Type: "string"}, {Name: "attachments", Type: "integer"}, {Name: "size", Type: "integer"}}
 
 // Base64 decodes what is sent as base64 of either alphabet, with or without its padding.
 func Base64(s string) ([]byte, error) {
 	s = strings.NewReplacer("-", "+", "_", "/", "\r", "", "\n", "").Replace(strings.TrimRight(s, "=\r\n"))
 	return base64.RawStdEncoding.DecodeString(s)
 }
+
+// Recipients and Answers are the headers of a mail that say whom it is for, and where what it brings about goes: the same
+// ones are read in what is sent and in what is shown.
+var (
+	Recipients = []string{"To", "Cc", "Bcc", "Resent-To", "Resent-Cc", "Resent-Bcc", "Apparently-To"}
+	Answers    = []string{"Reply-To", "Mail-Reply-To", "Mail-Followup-To", "Resent-Reply-To", "Disposition-Notification-To", "Return-Receipt-To"}
+)
+
+// Unread stands for text that is not looked at: an address that nobody has seen anywhere.
+const Unread = "https://unread.invalid/"
 
 // SetMail puts what an RFC 5322 message says among the arguments. A message that two readers could
 // read differently is refused.
@@ -121,7 +132,7 @@ func SetMail(call *policy.Call, raw []byte) error {
 		return errors.New("the message cannot be read")
 	}
 	var to []string
-	for _, name := range []string{"To", "Cc", "Bcc", "Resent-To", "Resent-Cc", "Resent-Bcc", "Apparently-To"} {
+	for _, name := range slices.Concat(Recipients, Answers) {
 		for _, v := range m.Header[name] {
 			to = append(to, layer.Addresses(v)...)
 		}
@@ -134,6 +145,13 @@ func SetMail(call *policy.Call, raw []byte) error {
 	call.Arguments["subject"] = strings.ToValidUTF8(subject, "\ufffd")
 	call.Arguments["size"] = int64(len(raw))
 	call.Arguments["attachments"] = int64(attachments(m.Header.Get("Content-Type"), m.Body, 0))
+	texts, whole := Spoken(raw)
+	for _, s := range texts {
+		call.Rest = append(call.Rest, provenance.Argument{Name: "body", Value: s})
+	}
+	if !whole { // what is not read could be anything
+		call.Rest = append(call.Rest, provenance.Argument{Name: "body", Value: Unread})
+	}
 	return nil
 }
 
@@ -144,6 +162,8 @@ func headerForm(raw []byte) error {
 		line, rest, ok := bytes.Cut(raw, []byte("\n"))
 		line = bytes.TrimSuffix(line, []byte("\r"))
 		switch {
+		case len(line) == 0 && first: // some look for the header after it
+			return bad
 		case len(line) == 0:
 			return nil
 		case bytes.ContainsAny(line, "\r\x00\v\f"), len(line) > 1<<16:

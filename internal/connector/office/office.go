@@ -204,6 +204,9 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
 						return layer.ErrHidden
 					}
 					if m.ToOn {
+						if it.Draft && rule.LimitsWriting() { // now it is for these, and then perhaps for others
+							return errors.New("a draft may become another between this look and its going out; send the mail itself, with all that it says")
+						}
 						if err := rule.Writes(it.People); err != nil || rule.LimitsWriting() && !it.Peopled {
 							return errors.Join(errors.New("it goes to who is on what it answers or sends"), err)
 						}
@@ -264,6 +267,9 @@ func (d *Dialect) items(m Meaning, o Object, call policy.Call) (list []layer.Ite
 	}
 	return []layer.Item{d.Item(m.Kind, o, call)}
 }
+
+// Fill writes arguments into a template, as a Meaning's On has them.
+func Fill(template string, call policy.Call) []string { return fill(template, call, "") }
 
 // fill writes arguments, and an item's id, into a template: one target, or one for each value
 // of a list; none where an argument is missing.

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -117,8 +115,8 @@ func object(kind string, reply []byte) (Object, error) {
 	if base, _, err := mime.ParseMediaType(kind); err != nil || base != "application/json" {
 		return nil, errForm
 	}
-	var o Object
-	if err := json.Unmarshal(reply, &o); err != nil || o == nil {
+	o, ok := decode(reply)
+	if !ok {
 		return nil, errForm
 	}
 	return o, nil
@@ -174,7 +172,7 @@ func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Und
 			return nil, "", err
 		}
 	}
-	out, err := json.Marshal(o, json.Deterministic(true))
+	out, err := encode(slices.Grow(u.Room[:0], len(reply)), o)
 	return out, kind, err
 }
 
@@ -234,11 +232,26 @@ func (d *Dialect) list(m Meaning, o Object, call policy.Call, u connector.Under)
 		return errForm
 	}
 	shown := make([]bool, len(all))
-	each(len(all), func(i int) {
-		one, ok := all[i].(Object)
-		shown[i] = ok && (m.Reply == Attached || m.Reply == Names && d.Named(m, one, call, u.Rules) || m.Reply != Names && d.shows(m, one, call, u))
+	var asked []int // of which the reply says too little
+	for i, v := range all {
+		one, ok := v.(Object)
+		switch {
+		case !ok:
+		case m.Reply == Attached:
+			shown[i] = true
+		case m.Reply == Names:
+			shown[i] = d.Named(m, one, call, u.Rules)
+		default:
+			var enough bool
+			if shown[i], enough = d.seen(m, one, call, u); !enough {
+				asked = append(asked, i)
+			}
+		}
+	}
+	each(len(asked), func(i int) {
+		shown[asked[i]] = d.looked(m, all[asked[i]].(Object), call, u)
 	})
-	kept := []any{}
+	kept := all[:0]
 	for i, v := range all {
 		if !shown[i] {
 			continue
@@ -273,19 +286,24 @@ func (d *Dialect) list(m Meaning, o Object, call policy.Call, u connector.Under)
 
 // shows reports whether all of rules show o; where what it says is not enough, it is looked up.
 func (d *Dialect) shows(m Meaning, o Object, call policy.Call, u connector.Under) bool {
+	shown, enough := d.seen(m, o, call, u)
+	return shown || !enough && d.looked(m, o, call, u)
+}
+
+// seen reports whether o says by itself that all of rules show it; if not enough, it has to be looked up.
+func (d *Dialect) seen(m Meaning, o Object, call policy.Call, u connector.Under) (shown, enough bool) {
 	if !slices.ContainsFunc(u.Rules, func(r *layer.Rules) bool { return r.Needs(m.Kind) }) {
-		return true
+		return true, true
 	}
-	all := func(it layer.Item) bool {
-		return !slices.ContainsFunc(u.Rules, func(r *layer.Rules) bool { return !r.Shows(it, u.Now) })
-	}
-	one := o
 	if m.Within != "" {
-		one, _ = o[m.Within].(Object)
+		o, _ = o[m.Within].(Object)
 	}
-	if one != nil && m.Many == "" && all(d.Item(m.Kind, one, call)) {
-		return true
-	}
+	shown = o != nil && m.Many == "" && all(d.Item(m.Kind, o, call), u)
+	return shown, shown
+}
+
+// looked looks o up.
+func (d *Dialect) looked(m Meaning, o Object, call policy.Call, u connector.Under) bool {
 	id, _ := o["id"].(string)
 	if m.Look == "" || id == "" || u.Look == nil {
 		return false
@@ -299,9 +317,14 @@ func (d *Dialect) shows(m Meaning, o Object, call policy.Call, u connector.Under
 		return false
 	}
 	if m.Many != "" {
-		return slices.ContainsFunc(items, all)
+		return slices.ContainsFunc(items, func(it layer.Item) bool { return all(it, u) })
 	}
-	return !slices.ContainsFunc(items, func(it layer.Item) bool { return !all(it) })
+	return !slices.ContainsFunc(items, func(it layer.Item) bool { return !all(it, u) })
+}
+
+// all reports whether all of the rules show it.
+func all(it layer.Item, u connector.Under) bool {
+	return !slices.ContainsFunc(u.Rules, func(r *layer.Rules) bool { return !r.Shows(it, u.Now) })
 }
 
 // trim leaves of an item what is shown of it.

@@ -146,18 +146,16 @@ func (s *server) person(t testing.TB, open string) url.Values {
 type world struct {
 	testing.TB
 	*broker.Broker
-	as  *server
-	mu  sync.Mutex
-	now time.Time
+	as    *server
+	clock storetest.Clock
 }
 
 func id(name string) identity.ID { return identity.MustID("spiffe://lanyard.local/agent/" + name) }
 
 func open(t testing.TB) *world {
-	w := &world{TB: t, as: newServer(t), now: storetest.Epoch}
-	clock := func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.now }
+	w := &world{TB: t, as: newServer(t)}
 	c := storetest.Config(t)
-	c.Dir, c.Now = t.TempDir(), clock
+	c.Dir, c.Now = t.TempDir(), w.clock.Now
 	storetest.Elsewhere(t, &c)
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
@@ -165,7 +163,7 @@ func open(t testing.TB) *world {
 	}
 	t.Cleanup(func() { db.Close() })
 	r := &registry.Registry{Store: db, Domain: "lanyard.local", Families: []connector.Family{patterns.Family(), mcp.Family()}, Rand: rand.Reader}
-	w.Broker = &broker.Broker{Registry: r, URL: plane, Now: clock, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler)}
+	w.Broker = &broker.Broker{Registry: r, URL: plane, Now: w.clock.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler)}
 	r.GivenUp = w.Broker.GivenUp
 	w.do(func(c *registry.Change) error {
 		_, err1 := c.PutOwner(identity.Owner{ID: "maya", Name: "Maya Lind", Email: "maya@example.com", Backup: "ben"})
@@ -200,9 +198,7 @@ func (w *world) do(f func(*registry.Change) error) {
 }
 
 func (w *world) pass(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.now = w.now.Add(d)
+	w.clock.Pass(d)
 }
 
 func (w *world) begin(owner identity.OwnerID, session string) string {

@@ -53,12 +53,17 @@ func (i *Issuer) people(mux *http.ServeMux) {
 	mux.HandleFunc("POST /oauth/authorize", SameOrigin(i.consent))
 	mux.HandleFunc("GET /console/oidc/start", i.oidcStart)
 	mux.HandleFunc("GET /console/oidc/callback", i.oidcCallback)
+	mux.HandleFunc("POST "+oidcLogout+"{provider}", i.oidcLogout)
 	i.devices(mux)
 	i.approvals(mux)
-	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
-		w.Header().Set("Cache-Control", "public, max-age=300")
-		w.Write(web.Style)
+		w.Header().Set("Cache-Control", "private, no-cache") // the colours may have been changed in the console
+		colours := ""
+		if c, err := r.Cookie("lanyard-colours"); err == nil {
+			colours = c.Value
+		}
+		w.Write(web.StyleIn(colours))
 	})
 }
 

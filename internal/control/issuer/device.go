@@ -34,10 +34,16 @@ func (i *Issuer) deviceAsks(w http.ResponseWriter, r *http.Request) {
 	}
 	var device, user string
 	var expires time.Time
-	_, err := i.Registry.Do(r.Context(), registry.Actor{Name: registry.Self.Name, Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
-		device, user, expires, err = c.BeginDevice(browser(r))
+	err := i.Registry.Store.Read(r.Context(), func(tx *store.Tx) error { // who gets no place does not hold up those who write
+		_, err := registry.DevicePlace(tx, r.RemoteAddr)
 		return err
 	})
+	if err == nil {
+		_, err = i.Registry.Do(r.Context(), registry.Actor{Name: registry.Self.Name, Source: r.RemoteAddr}, func(c *registry.Change) (err error) {
+			device, user, expires, err = c.BeginDevice(browser(r))
+			return err
+		})
+	}
 	var busy *registry.Conflict
 	if errors.As(err, &busy) {
 		err = refuse("temporarily_unavailable", capital(busy.Text)+".")

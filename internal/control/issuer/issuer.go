@@ -24,6 +24,7 @@ package issuer
 import (
 	"context"
 	"errors"
+	"html/template"
 	"io"
 	"net/http"
 	"time"
@@ -35,6 +36,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/token"
+	"github.com/lanyard-dev/lanyard/web"
 )
 
 // The life of a token, when the configuration says nothing, and at most.
@@ -79,6 +81,7 @@ type Issuer struct {
 	MaxTTL      time.Duration // default, and at most, LongestTTL
 	AllowBearer bool          // give unbound tokens to clients that could bind them
 
+	pages              *template.Template
 	proofs, assertions *token.Replay
 	forms              *token.Replay // consent forms that were sent
 	documents          documents
@@ -122,6 +125,7 @@ func (i *Issuer) Mount(mux *http.ServeMux) error {
 	if i.Settle == nil || i.Fetch == nil {
 		return errors.New("mount issuer: Settle and Fetch are needed to connect clients")
 	}
+	i.pages = web.Pages(i.path())
 	i.forms = token.NewReplay(formLife, replayed)
 	i.userOf = i.user
 	i.people(mux)

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -40,6 +39,7 @@ type going struct {
 	Verifier string    `json:"v"`
 	Return   string    `json:"r"`
 	Began    time.Time `json:"t"`
+	Anew     bool      `json:"a,omitempty"` // they are to prove who they are now, and not some time before
 }
 
 // SignInProvider is the provider that people sign in with; store.ErrNotFound if there is none.
@@ -85,13 +85,7 @@ func (i *Issuer) relying(ctx context.Context, p identity.Provider) (c *oauth.Cli
 }
 
 func (i *Issuer) oidcCookie(w http.ResponseWriter, value string, life time.Duration) {
-	i.briefCookie(w, "-oidc", value, life)
-}
-
-// briefCookie is one that something is begun with.
-func (i *Issuer) briefCookie(w http.ResponseWriter, suffix, value string, life time.Duration) {
-	http.SetCookie(w, &http.Cookie{Name: i.cookie() + suffix, Value: value, Path: "/", MaxAge: int(life / time.Second), HttpOnly: true,
-		Secure: strings.HasPrefix(i.URL, "https:"), SameSite: http.SameSiteLaxMode})
+	i.setCookie(w, "-oidc", value, life)
 }
 
 // oidcStart sends a browser to the provider.
@@ -119,6 +113,9 @@ func (i *Issuer) oidcStart(w http.ResponseWriter, r *http.Request) {
 	}
 	u, err := url.Parse(open)
 	g := going{Provider: p.Name, State: pending.State, Verifier: pending.Verifier, Return: returnTo(r.URL.Query().Get("return")), Began: i.Now()}
+	if _, _, err := i.Visitor(r); err == nil { // who is signed in already is here to prove it anew
+		g.Anew = true
+	}
 	if err == nil {
 		g.Nonce, err = i.random()
 	}
@@ -135,7 +132,7 @@ func (i *Issuer) oidcStart(w http.ResponseWriter, r *http.Request) {
 	}
 	q := u.Query()
 	q.Set("nonce", g.Nonce)
-	if _, _, err := i.Visitor(r); err == nil { // who is signed in already is here to prove it anew
+	if g.Anew {
 		q.Set("prompt", "login")
 		q.Set("max_age", "0")
 	}
@@ -198,7 +195,7 @@ func (i *Issuer) oidcCallback(w http.ResponseWriter, r *http.Request) {
 	if g.Return == "" {
 		g.Return = "/console/"
 	}
-	http.Redirect(w, r, i.path()+g.Return, http.StatusSeeOther)
+	http.Redirect(w, r, g.Return, http.StatusSeeOther)
 }
 
 // oidcPerson exchanges the code and finds out who it is, as a session that has not begun.
@@ -226,6 +223,9 @@ func (i *Issuer) oidcPerson(r *http.Request, p identity.Provider, g going) (s st
 	if err != nil {
 		return s, err
 	}
+	if g.Anew && who.SignedIn.IsZero() { // OpenID Connect Core 1.0, section 2: asked with max_age it has to
+		return s, errors.New("the provider does not say when you proved to it who you are (auth_time), though that was asked; sign out here, and sign in again")
+	}
 	claim := p.Groups
 	if claim == "" {
 		claim = "groups"
@@ -237,7 +237,7 @@ func (i *Issuer) oidcPerson(r *http.Request, p identity.Provider, g going) (s st
 			return s, err
 		}
 	}
-	s = store.Session{Person: registry.Strange(p.Name, who.Subject), Provider: p.Name, Method: store.ByOIDC, Roles: p.RolesOf(groups), Name: name, Email: w.Email, Began: who.SignedIn}
+	s = store.Session{Person: registry.Strange(p.Name, who.Subject), Provider: p.Name, Subject: who.Subject, SID: who.Claim("sid"), Method: store.ByOIDC, Roles: p.RolesOf(groups), Name: name, Email: w.Email, Began: who.SignedIn}
 	return s, i.Registry.Store.Read(ctx, func(tx *store.Tx) error {
 		o, why, err := owner(tx, p, w)
 		switch {

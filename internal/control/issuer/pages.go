@@ -20,7 +20,6 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
-	"github.com/lanyard-dev/lanyard/web"
 )
 
 const (
@@ -28,28 +27,37 @@ const (
 	formLife  = 10 * time.Minute // of a consent form
 )
 
-// SameOrigin refuses what another site has a browser send.
+// SameOrigin refuses what another site has a browser send, and what comes with a session and does not say from which page: every browser says so.
 func SameOrigin(next http.HandlerFunc) http.HandlerFunc {
 	protection := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := protection.Check(r); err != nil {
-			http.Error(w, "This came from another site, so it was not done.", http.StatusForbidden)
+		unsaid := r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "" && slices.ContainsFunc(sessionCookies[:], func(name string) bool { return len(r.CookiesNamed(name)) > 0 })
+		if err := protection.Check(r); err != nil || unsaid {
+			http.Error(w, "This came from another site, or from no page at all, so it was not done.", http.StatusForbidden)
 			return
 		}
 		next(w, r)
 	}
 }
 
-// cookie is the name of the session cookie: with TLS no other host can set it (RFC 6265bis section 4.1.3.2).
+// cookie is the name of the session cookie: with TLS no other host can set it, and no page without (RFC 6265bis section 4.1.3). Below a path
+// the browser shows it there alone, and not to what else there is at the host: __Host- would have it shown to all.
 func (i *Issuer) cookie() string {
-	if strings.HasPrefix(i.URL, "https:") {
-		return "__Host-lanyard"
+	switch tls := strings.HasPrefix(i.URL, "https:"); {
+	case tls && i.path() == "":
+		return sessionCookies[1]
+	case tls:
+		return sessionCookies[2]
 	}
-	return "lanyard"
+	return sessionCookies[0]
 }
 
-func (i *Issuer) setCookie(w http.ResponseWriter, session string, life time.Duration) {
-	http.SetCookie(w, &http.Cookie{Name: i.cookie(), Value: session, Path: "/", MaxAge: int(life / time.Second), HttpOnly: true,
+// sessionCookies are the names that the session's cookie has: without TLS, with it, and with it below a path.
+var sessionCookies = [...]string{"lanyard", "__Host-lanyard", "__Secure-lanyard"}
+
+// setCookie has the browser keep a cookie of ours: the session's, or with a suffix one that something is begun with.
+func (i *Issuer) setCookie(w http.ResponseWriter, suffix, value string, life time.Duration) {
+	http.SetCookie(w, &http.Cookie{Name: i.cookie() + suffix, Value: value, Path: i.path() + "/", MaxAge: int(life / time.Second), HttpOnly: true,
 		Secure: strings.HasPrefix(i.URL, "https:"), SameSite: http.SameSiteLaxMode})
 }
 
@@ -91,15 +99,15 @@ func (i *Issuer) Visitor(r *http.Request) (v registry.Visitor, session string, e
 // SetCookie has the browser show a session from now on; none when it is "".
 func (i *Issuer) SetCookie(w http.ResponseWriter, session string) {
 	if session == "" {
-		i.setCookie(w, "", -time.Second)
+		i.setCookie(w, "", "", -time.Second)
 		return
 	}
-	i.setCookie(w, session, 8*time.Hour)
+	i.setCookie(w, "", session, 8*time.Hour)
 }
 
 // SetCeremony has the browser keep what it shows with a passkey, for so long.
 func (i *Issuer) SetCeremony(w http.ResponseWriter, sealed string, life time.Duration) {
-	i.briefCookie(w, "-passkey", sealed, life)
+	i.setCookie(w, "-passkey", sealed, life)
 }
 
 // Ceremony is what the browser kept.
@@ -118,7 +126,7 @@ func browser(r *http.Request) registry.Browser {
 // page writes a page. A form on it may lead back to the client of a.
 func (i *Issuer) page(w http.ResponseWriter, r *http.Request, status int, a *ask, name string, data any) {
 	var b bytes.Buffer
-	if err := web.Pages.ExecuteTemplate(&b, name, data); err != nil {
+	if err := i.pages.ExecuteTemplate(&b, name, data); err != nil {
 		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
 		return
 	}
@@ -133,7 +141,7 @@ func (i *Issuer) page(w http.ResponseWriter, r *http.Request, status int, a *ask
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+leads)
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; font-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "+leads)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		w.Write(b.Bytes())
@@ -165,7 +173,7 @@ func (i *Issuer) signInPage(w http.ResponseWriter, r *http.Request) {
 	i.page(w, r, http.StatusOK, nil, "signin", form)
 }
 
-// path is that of the control plane's URL: a proxy in front may serve it below one.
+// path is that of the control plane's URL, mostly "". The handlers know nothing of it; what a browser keeps, and the links of pages, do.
 func (i *Issuer) path() string {
 	u, err := url.Parse(i.URL)
 	if err != nil {
@@ -179,7 +187,13 @@ func returnTo(s string) string {
 	if approvalPath.MatchString(s) {
 		return s
 	}
-	if (strings.HasPrefix(s, "/oauth/authorize?") || s == "/console/" || strings.HasPrefix(s, "/console/") && !strings.Contains(s, "..") || s == "/accounts" || strings.HasPrefix(s, "/accounts/") && !strings.Contains(s, "..")) && len(s) <= maxForm && !strings.ContainsAny(s, "\r\n\\") {
+	end := strings.IndexAny(s+"?", "?#")
+	path, err := url.PathUnescape(s[:end]) // as browsers read it: %2e is a dot to them
+	odd := strings.ContainsFunc(s+path, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) || strings.Contains(path, "//") || strings.Contains(path, "..")
+	if err != nil || odd || len(s) > maxForm {
+		return ""
+	}
+	if s[:end] == "/accounts" || strings.HasPrefix(s, "/accounts/") || strings.HasPrefix(s, "/console/") || strings.HasPrefix(s, "/oauth/authorize?") {
 		return s
 	}
 	return ""
@@ -225,11 +239,11 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	i.SetCookie(w, session)
 	if to := returnTo(form["return"]); to != "" {
-		http.Redirect(w, r, i.path()+to, http.StatusSeeOther)
+		http.Redirect(w, r, to, http.StatusSeeOther)
 		return
 	}
 	if person.Owner == "" { // there is nothing on the pages for who owns nothing
-		http.Redirect(w, r, i.path()+"/console/", http.StatusSeeOther)
+		http.Redirect(w, r, "/console/", http.StatusSeeOther)
 		return
 	}
 	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed in", Text: "Now connect a client: give it the address of an upstream at the gateway, and it will bring you here. What waits for your answer is at " + i.URL + "/approvals, and your accounts at upstreams at " + i.URL + "/accounts.", Person: person.Name})

@@ -191,7 +191,7 @@ func (c *Change) still(a Account) (now Account, ok bool, err error) {
 // Disconnect forgets an owner's account at an upstream.
 func (c *Change) Disconnect(upstream string, owner identity.OwnerID) error {
 	u, err := c.Upstream(upstream)
-	if err != nil {
+	if err != nil && !(c.by.Sees != nil && errors.Is(err, store.ErrNotFound)) { // or it is as with one that is there
 		return missing(err, "upstream", upstream)
 	}
 	var a Account

@@ -23,7 +23,7 @@ type Connection struct {
 
 // Connect gives the client of that person an identity of its own, or, when it has
 // one, lets it do what is said now: what it could do on this upstream before is
-// replaced. The person is its owner.
+// replaced, and what its grant held back, asked and recorded stays. The person is its owner.
 func (c *Change) Connect(w Connection) (identity.Identity, error) {
 	person, err := c.livingOwner(w.Client.Person)
 	if err != nil {
@@ -39,7 +39,12 @@ func (c *Change) Connect(w Connection) (identity.Identity, error) {
 	if err != nil {
 		return i, err
 	}
-	_, _, err = c.PutGrant(i.ID.Name(), w.Upstream, policy.Grant{Upstream: w.Upstream, Actions: w.Actions, Plain: true}, At(w.Until))
+	old, err := c.Grant(i.ID.Name() + "/" + w.Upstream)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return i, err
+	}
+	_, _, err = c.PutGrant(i.ID.Name(), w.Upstream, policy.Grant{Upstream: w.Upstream, Actions: w.Actions, Plain: true,
+		Layers: old.Layers, Approve: old.Approve, Fresh: old.Fresh, Record: old.Record}, At(w.Until))
 	return i, errors.Join(err, c.record("consent.give", i.ID.String(), string(i.Owner), "", map[string]string{"client": w.Client.ID,
 		"upstream": w.Upstream, "actions": strings.Join(w.Actions, " "), "until": w.Until.Format(time.RFC3339)}))
 }

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -85,6 +87,37 @@ func TestConnect(t *testing.T) {
 	if i := w.connect(of(scribe), day, "m.read"); i.State != identity.Active || !i.Expires.Equal(w.now.Add(day)) {
 		t.Errorf("renewed: %+v", i)
 	}
+}
+
+// TestConnectAgainHoldsBack: what an operator had a connection hold back, ask and record stays when its person consents anew.
+func TestConnectAgainHoldsBack(t *testing.T) {
+	w := open(t)
+	w.do(func(c *registry.Change) error {
+		_, err := c.PutUpstream(policy.Upstream{Name: "gmail", URL: "http://127.0.0.1:1", Owner: "maya", Family: "google", Description: []byte("gmail/v1")}, nil)
+		return err
+	})
+	connect := func(life time.Duration, actions ...string) {
+		w.do(func(c *registry.Change) error {
+			_, err := c.Connect(registry.Connection{Client: scribe, Upstream: "gmail", Actions: actions, Until: w.now.Add(life)})
+			return err
+		})
+	}
+	connect(time.Hour, "gmail.users.messages.get", "gmail.users.messages.list")
+	held := &layer.Layers{Show: layer.Headers, Contacts: layer.Contacts{Never: []string{"legal@example.com"}}}
+	w.do(func(c *registry.Change) error {
+		g, err := c.Grant("scribe-desktop-maya/gmail")
+		g.Layers, g.Approve, g.Fresh, g.Record = held, "owner", "5m", "before"
+		_, _, err2 := c.PutGrant("scribe-desktop-maya", "gmail", g, registry.At(g.Until))
+		return errors.Join(err, err2)
+	})
+	connect(3*time.Hour, "gmail.users.messages.get")
+	w.do(func(c *registry.Change) error {
+		g, err := c.Grant("scribe-desktop-maya/gmail")
+		if !reflect.DeepEqual(g.Layers, held) || g.Approve != "owner" || g.Fresh != "5m" || g.Record != "before" || strings.Join(g.Actions, " ") != "gmail.users.messages.get" {
+			t.Errorf("connected again: %+v", g)
+		}
+		return err
+	})
 }
 
 // TestConnectLonger: what ends, ends, though another connection of the same client goes on for longer.

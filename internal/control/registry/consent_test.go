@@ -61,7 +61,7 @@ func (w *world) events(kind string) (list []ledger.Event) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	for _, e := range found {
+	for _, e := range found.Entries {
 		list = append(list, e.Event)
 	}
 	return list

@@ -120,6 +120,13 @@ func (c *Change) addCredential(i identity.Identity, p Proof) (k identity.Credent
 		return k, "", err
 	}
 	if old, err := c.sameKey(k); err == nil {
+		whose, err := c.Identity(old.Identity)
+		if err != nil {
+			return k, "", err
+		}
+		if !c.by.sees(whose.Owner) {
+			return k, "", bad(field, errors.New("this key is or was another identity's; each needs a key of its own: make a new one"))
+		}
 		return k, "", bad(field, taken(old, i.ID))
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return k, "", err

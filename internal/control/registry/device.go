@@ -2,6 +2,8 @@ package registry
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,8 +14,9 @@ import (
 // of that person, which ends with what theirs stands on.
 
 const (
-	deviceWait = 10 * time.Minute // for the person
-	devices    = 1000             // that may wait for people at one time
+	deviceWait  = 10 * time.Minute // for the person
+	devices     = 1000             // that may wait for people at one time
+	devicesEach = 50               // of one source
 )
 
 // Device is a program that waits to be let in.
@@ -32,11 +35,61 @@ var (
 	ErrNoDevice     = errors.New("there is no such code, it was used, or it is older than ten minutes")
 )
 
-// BeginDevice makes the two codes of a program that wants in: the one that it keeps, and the one for the person.
+// source is where somebody comes from who is nobody yet: an address, or, of IPv6, a site's addresses (a /48): who has one has all of them.
+func source(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return address
+	}
+	ip := at.Addr().Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	site, err := ip.Prefix(48)
+	if err != nil {
+		return ip.String()
+	}
+	return site.String()
+}
+
+// DevicePlace says whether a program that comes from there may wait, and which other gives its place up for it when all are taken: the
+// oldest one of the source that has the most. So nobody takes all places.
+func DevicePlace(tx *store.Tx, address string) (instead string, err error) {
+	all, err := store.Tickets[Device](tx, store.UserCode)
+	if err != nil {
+		return "", err
+	}
+	waits := map[string][]string{} // codes by source, the oldest first
+	for _, d := range all {
+		if d.Session == nil && !d.Denied {
+			waits[source(d.From)] = append(waits[source(d.From)], d.Code)
+		}
+	}
+	if len(waits[source(address)]) >= devicesEach {
+		return "", &Conflict{"too many programs from there wait to be let in; try again in a few minutes"}
+	}
+	if len(all) < devices {
+		return "", nil
+	}
+	most := 0
+	for _, d := range all { // the oldest first, also of those that have as many
+		if codes := waits[source(d.From)]; len(codes) > most {
+			most, instead = len(codes), codes[0]
+		}
+	}
+	if instead == "" {
+		err = &Conflict{"too many programs are being let in; try again in a few minutes"}
+	}
+	return instead, err
+}
+
+// BeginDevice makes the two codes of a program that wants in: the one that it keeps, and the one for the person. The ledger hears of it
+// when somebody has answered.
 func (c *Change) BeginDevice(from Browser) (device, user string, expires time.Time, err error) {
-	n, err := c.CountTickets(store.DeviceCode)
-	if err == nil && n >= devices {
-		err = &Conflict{"too many programs wait to be let in; try again in a few minutes"}
+	c.Unanswered()
+	instead, err := DevicePlace(c.Tx, from.Address)
+	if err == nil && instead != "" {
+		err = c.DeleteTicket(store.UserCode, instead)
 	}
 	if err == nil {
 		device, err = c.secret("")
@@ -51,8 +104,7 @@ func (c *Change) BeginDevice(from Browser) (device, user string, expires time.Ti
 	if len(from.Name) > 300 {
 		from.Name = from.Name[:300]
 	}
-	return device, user, expires, errors.Join(c.PutTicket(store.DeviceCode, device, expires, user), c.PutTicket(store.UserCode, user, expires, Device{Code: user, From: from.Address, With: from.Name}),
-		c.record("owner.device_asks", "", "", "", nil))
+	return device, user, expires, errors.Join(c.PutTicket(store.DeviceCode, device, expires, user), c.PutTicket(store.UserCode, user, expires, Device{Code: user, From: from.Address, With: from.Name}))
 }
 
 // FindDevice returns the program that waits with that code.
@@ -91,6 +143,11 @@ func (c *Change) TakeDevice(device string, from Browser) (text string, s store.S
 	d, err := WaitingDevice(c.Tx, device)
 	if err != nil {
 		return "", s, err
+	}
+	if list, err := c.Sessions(d.Session.Person); err != nil {
+		return "", s, err
+	} else if !slices.ContainsFunc(list, func(s store.Session) bool { return s.ID == d.Session.ID }) { // who let it in has signed out since, here or at their provider
+		return "", s, ErrDeviceDenied
 	}
 	if text, s, err = c.Begin(*d.Session, from); err != nil {
 		return "", s, err

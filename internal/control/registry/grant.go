@@ -25,6 +25,10 @@ func (c *Change) PutGrant(ref, name string, g policy.Grant, until End) (policy.G
 	if !identity.ValidName(name) {
 		return g, Outcome{}, bad("", "a name is 1 to 64 of a-z 0-9 . _ -, beginning and ending with a letter or digit")
 	}
+	known := c.by.sees(i.Owner) // or it is a name that somebody else's identity has, and no more is told
+	if !known && (i.State == identity.Retired || i.Inherits) {
+		return g, Outcome{}, &Missing{"identity", ref}
+	}
 	if i.State == identity.Retired {
 		return g, Outcome{}, &Conflict{i.ID.Name() + " is retired and takes no grant"}
 	}
@@ -38,6 +42,9 @@ func (c *Change) PutGrant(ref, name string, g policy.Grant, until End) (policy.G
 	}
 	if g.Until = i.Expires; !until.Zero() {
 		g.Until = until.Keep(i.Created, old.Until, c.Now())
+	}
+	if g.Until.After(i.Expires) && !known {
+		return g, Outcome{}, bad("until", "it is after the identity itself ends; left out, it ends with that")
 	}
 	if g.Until.After(i.Expires) {
 		return g, Outcome{}, bad("until", fmt.Sprintf("%s is after %s itself ends (%s)", g.Until.Format(time.DateOnly), i.ID.Name(), i.Expires.Format(time.DateOnly)))

@@ -167,6 +167,9 @@ func (c *Change) Transition(ref string, to identity.State, verb, reason string, 
 	if old.State == identity.Killed && (to == identity.Active || to == identity.Suspended) {
 		return old, &Conflict{fmt.Sprintf("%s was killed; lanyard restore %s brings it back, with new credentials only", old.ID.Name(), old.ID.Name())}
 	}
+	if old.State == identity.Pending && verb == "resume" { // who may end a suspension may not let it begin
+		return old, &Conflict{fmt.Sprintf("%s is pending and not suspended; lanyard identity activate %s lets it act", old.ID.Name(), old.ID.Name())}
+	}
 	i := old
 	detail := map[string]string{"state": string(old.State) + " → " + string(to)}
 	owner, err := c.Owner(i.Owner)

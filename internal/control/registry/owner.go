@@ -62,6 +62,13 @@ func (c *Change) PutOwner(o identity.Owner) (Outcome, error) {
 	if o.State == identity.OwnerGone {
 		o.Roles = nil
 	}
+	if old.State == identity.OwnerGone && o.State == identity.OwnerActive {
+		if u, err := c.DirectoryUserOf(o.ID); err == nil && !u.Active {
+			return Outcome{}, &Conflict{fmt.Sprintf("%s has left: the directory %s says so, and brings them back itself", o.ID, u.Directory)}
+		} else if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return Outcome{}, err
+		}
+	}
 	if len(o.Roles) == 0 {
 		o.Roles = nil
 	}
@@ -153,7 +160,7 @@ func (c *Change) offboard(o identity.Owner) error {
 		return identity.Owner{}, false
 	}
 	list, err := c.Identities(store.Filter{Owner: o.ID})
-	if err := errors.Join(err, c.EndSessions(store.Ended{Owner: o.ID}), c.EndPasskeys(Person(o.ID)), c.takeBack(o.ID, o.Name+" has left."), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
+	if err := errors.Join(err, c.EndSessions(store.Ended{Owner: o.ID}), c.EndPasskeys(Person(o.ID)), c.EndSavedViews(Person(o.ID)), c.takeBack(o.ID, o.Name+" has left."), c.endTasksFor(o.ID, o.Name+" has left."), c.forgetOwner(o.ID, o.Name+" has left.")); err != nil {
 		return err
 	}
 	for _, i := range list {
@@ -234,7 +241,14 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 		}
 	}
 	const removed = "The owner was removed." // who gets the same name later is another
-	if err := errors.Join(c.EndSessions(store.Ended{Owner: id}), c.EndPasskeys(Person(id)), c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
+	if u, err := c.DirectoryUserOf(id); err == nil {
+		if err := c.DeleteDirectoryUser(u.ID); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err := errors.Join(c.EndSessions(store.Ended{Owner: id}), c.EndPasskeys(Person(id)), c.EndSavedViews(Person(id)), c.endTasksFor(id, removed), c.forgetOwner(id, removed), c.takeBack(id, removed)); err != nil {
 		return err
 	}
 	err = c.DeleteOwner(id)

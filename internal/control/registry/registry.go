@@ -53,8 +53,13 @@ type Actor struct {
 	Session string                // the id of a person's, if one does it
 	Still   func(*store.Tx) error // why the actor may not do it, asked in the transaction in which it is done; nil: it may
 
+	Sees func(identity.OwnerID) bool // whose it may be told of; nil: everybody's
+
 	chain []string // who is behind it, when that is known to be more than Name
 }
+
+// sees reports whether the actor may be told of what is an owner's.
+func (a Actor) sees(owner identity.OwnerID) bool { return a.Sees == nil || a.Sees(owner) }
 
 // Self is the actor of what happens by itself.
 var Self = Actor{Name: "lanyard"}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/connector/google"
 	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 	"github.com/lanyard-dev/lanyard/internal/connector/patterns"
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -26,13 +26,13 @@ const key = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlr
 type world struct {
 	*testing.T
 	*registry.Registry
-	now   time.Time                 // for what the test expects
-	clock atomic.Pointer[time.Time] // the same, for who runs beside it
+	now   time.Time       // for what the test expects
+	clock storetest.Clock // the same, for who runs beside it
 }
 
 func (w *world) set(now time.Time) {
 	w.now = now
-	w.clock.Store(&now)
+	w.clock.Set(now)
 }
 
 var maya = registry.Actor{Name: "operator:maya"}
@@ -41,14 +41,14 @@ func open(t *testing.T) *world {
 	w := &world{T: t}
 	w.set(storetest.Epoch)
 	c := storetest.Config(t)
-	c.Dir, c.Now = t.TempDir(), func() time.Time { return *w.clock.Load() }
+	c.Dir, c.Now = t.TempDir(), w.clock.Now
 	storetest.Elsewhere(t, &c)
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	w.Registry = &registry.Registry{Store: db, Domain: "lanyard.local", Families: []connector.Family{patterns.Family(), mcp.Family()}, Rand: rand.Reader}
+	w.Registry = &registry.Registry{Store: db, Domain: "lanyard.local", Families: []connector.Family{patterns.Family(), mcp.Family(), google.Family()}, Rand: rand.Reader}
 	w.do(func(c *registry.Change) error {
 		_, err1 := c.PutOwner(identity.Owner{ID: "maya", Name: "Maya Lind", Email: "maya@example.com", Backup: "ben"})
 		_, err2 := c.PutOwner(identity.Owner{ID: "ben", Name: "Ben Okafor", Email: "ben@example.com"})
@@ -110,7 +110,7 @@ func (w *world) last(n int) string {
 		w.Fatal(err)
 	}
 	var types []string
-	for _, e := range found {
+	for _, e := range found.Entries {
 		if e.Event.Actor != maya.Name && e.Event.Actor != "lanyard" {
 			w.Errorf("%s by %s", e.Event.Type, e.Event.Actor)
 		}

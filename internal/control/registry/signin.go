@@ -12,6 +12,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
 const (
@@ -203,7 +204,11 @@ func Visit(tx *store.Tx, text string) (v Visitor, err error) {
 		return v, err
 	}
 	v.Name, v.Email = v.As.Name, v.As.Email
-	v.Roles = append(append(v.Roles, v.As.Roles...), identity.RoleOwner)
+	groups, err := tx.DirectoryRoles(v.Owner)
+	if err != nil {
+		return v, err
+	}
+	v.Roles = append(append(append(v.Roles, v.As.Roles...), groups...), identity.RoleOwner)
 	slices.Sort(v.Roles)
 	v.Roles, v.Theirs = slices.Compact(v.Roles), []identity.OwnerID{v.Owner}
 	all, err := tx.Owners()
@@ -244,3 +249,28 @@ func OwnerOf(person string) identity.OwnerID {
 
 // Strange is how somebody is named who is no owner, and came in on a provider's word.
 func Strange(provider, sub string) string { return "person:" + provider + "/" + sub }
+
+// SignOutAt ends the sessions of who signed out at their provider: all that they have on its word, or those of one session there. The token
+// that says so is good once. That nobody is signed in is as well.
+func (c *Change) SignOutAt(provider string, l token.LogoutToken) error {
+	once := l.Issuer + " " + l.ID
+	if _, err := c.Ticket(store.LogoutToken, once, new(bool)); err == nil {
+		return &Conflict{"this logout token was used already"}
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	list, err := c.SessionsAt(provider, l.Subject, l.Session)
+	if err != nil {
+		return err
+	}
+	if err := c.PutTicket(store.LogoutToken, once, l.Issued.Add(token.LogoutLife+token.Skew), true); err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return c.record("owner.sign_out", "", "", "Nobody was signed in.", map[string]string{"provider": provider, "sub": l.Subject})
+	}
+	for _, s := range list {
+		err = errors.Join(err, c.DeleteSession(s.Person, s.ID), c.record("owner.sign_out", resourceOf(s), string(s.Owner), "They signed out at their identity provider.", map[string]string{"session": s.ID, "provider": provider}))
+	}
+	return err
+}

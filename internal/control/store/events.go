@@ -64,6 +64,15 @@ func (db *DB) part(ctx context.Context, q queryer, from, to int64) (leaves [][]b
 	return leaves, db.mapped(r.Err())
 }
 
+// allOf is part, of which none may be missing.
+func (db *DB) allOf(ctx context.Context, q queryer, from, to int64) ([][]byte, error) {
+	leaves, err := db.part(ctx, q, from, to)
+	if n := from + int64(len(leaves)); err == nil && n < to {
+		err = fmt.Errorf("ledger is damaged: event %d is missing", n)
+	}
+	return leaves, err
+}
+
 // Leaves goes through the first size leaves, as they were recorded.
 func (db *DB) Leaves(ctx context.Context, size int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
@@ -81,42 +90,6 @@ type Entry struct {
 	Index int64
 	Leaf  []byte
 	Event ledger.Event
-}
-
-// Search returns at most limit events that q selects, the newest first, of those
-// before an index (0: all).
-func (db *DB) Search(ctx context.Context, q ledger.Query, before int64, limit int) (found []Entry, err error) {
-	h, err := db.current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	to := h.tree.Size()
-	if before > 0 {
-		to = min(to, before)
-	}
-	for to > 0 && len(found) < limit {
-		from := max(0, to-1000)
-		part, err := db.part(ctx, db.r, from, to)
-		if err != nil {
-			return nil, err
-		}
-		for i := len(part) - 1; i >= 0 && len(found) < limit; i-- {
-			e, err := ledger.Parse(part[i])
-			if err != nil {
-				return nil, fmt.Errorf("ledger is damaged: event %d: %w", from+int64(i), err)
-			}
-			// Events of our own reach the ledger a little after their time, never by an hour. What a gateway elsewhere
-			// says of the time ends no search.
-			if e.Gateway == "" && !q.Since.IsZero() && e.Time.Before(q.Since.Add(-time.Hour)) {
-				return found, nil
-			}
-			if q.Match(e, part[i]) {
-				found = append(found, Entry{from + int64(i), part[i], e})
-			}
-		}
-		to = from
-	}
-	return found, nil
 }
 
 // Events goes through the events from an index on, up to the last of now.
@@ -305,7 +278,13 @@ func (db *DB) Verify(ctx context.Context) (ledger.Report, error) {
 			add(r.Events+1, "the event is not what was recorded")
 		}
 		tree.AppendHash(hash)
-		r.Events++
+		if r.Events++; r.Events%block == 0 && len(r.Problems) == 0 {
+			if err := db.checkSieve(ctx, r.Events/block-1); errors.Is(err, errSieve) {
+				add(r.Events, err.Error())
+			} else if err != nil {
+				return r, err
+			}
+		}
 	}
 	if tree.Root() != h.tree.Root() && len(r.Problems) == 0 {
 		add(0, "the events do not have the root that was recorded; one of the last 255, or a tile with them, was changed")

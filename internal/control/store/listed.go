@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -19,20 +20,41 @@ type Listing struct {
 	State       identity.State
 	Kind        identity.Kind
 	Environment string
-	Query       string             // somewhere in the name, the purpose or the owner, in any case
+	Query       string             // somewhere in the name, the purpose or the owner, in any case; of one or two bytes: how the name begins
 	QueryOwners []identity.OwnerID // or it is one of these owners'
-	Name        string             // part of the name
+	Name        string             // part of the name, and of one or two bytes how it begins
 	Of          identity.ID        // started by this one
 	Roots       bool               // started by nobody
 	Expiring    time.Time          // they end by then, and nobody stopped them before
 	Unused      time.Time          // they may act, and have not since then, nor were they made later
 	Ownerless   bool               // nobody who is there answers for them
 	Gone        []identity.OwnerID // owners who have left
+	Among       []identity.ID      // one of these, of which there are 10,000 at most; nil: whichever
 	Sort        Sort
 	Down        bool
 	After       *Place // those after it
 	Limit       int    // at most
+
+	begins found // of a search by name: which of its two halves
 }
+
+// found is whether a name has to begin with what is searched.
+type found int
+
+const (
+	anyhow found = iota
+	beginning
+	within
+)
+
+// halves reports whether names that begin with what is searched come first. They are one piece of an index, so that
+// what many have is found as fast as what few have.
+func (l *Listing) halves() bool {
+	return l.Sort == "name" && !l.Down && len(cmp.Or(l.Query, l.Name)) >= trigram
+}
+
+// trigram is how much of a text the index needs to find it.
+const trigram = 3
 
 // Sort is what identities are sorted by; by name, where that is the same.
 type Sort string
@@ -42,8 +64,9 @@ var sorts = map[Sort]string{"name": "name", "owner": "COALESCE(owner, '')", "sta
 
 // Place is where one identity stands in a listing.
 type Place struct {
-	Key  any // text, or microseconds
-	Name string
+	Key    any // text, or microseconds
+	Name   string
+	Within bool // of a search by name: those whose names begin with what is searched are before it
 }
 
 // searched is what an identity is found by.
@@ -66,14 +89,22 @@ func (w *wheres) add(test string, values ...any) {
 	w.tests = append(w.tests, test)
 }
 
-// in adds that column is one of list.
+// in is that column is one of list.
 func (w *wheres) in(column string, list []identity.OwnerID) string {
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = string(v)
+	}
+	return w.oneOf(column, texts)
+}
+
+func (w *wheres) oneOf(column string, list []string) string {
 	if len(list) == 0 {
 		return "1 = 0"
 	}
 	places := make([]string, len(list))
 	for i, v := range list {
-		w.args = append(w.args, string(v))
+		w.args = append(w.args, v)
 		places[i] = "$" + strconv.Itoa(len(w.args))
 	}
 	return column + " IN (" + strings.Join(places, ", ") + ")"
@@ -90,6 +121,29 @@ func contains(s string) string {
 	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(s)) + "%"
 }
 
+// namedFrom is whether a name begins with a text, whose bounds are [from].
+const namedFrom = "name >= ? AND name < ?"
+
+func from(text string) []any {
+	text = strings.ToLower(text)
+	return []any{text, text + "\x7f"}
+}
+
+// finds finds a text in a column, with the values [findings]: what is too short for the index only where a name begins with it.
+func finds(column, text string) string {
+	if len(text) < trigram {
+		return namedFrom
+	}
+	return column + " LIKE ? ESCAPE '!'"
+}
+
+func findings(text string) []any {
+	if len(text) < trigram {
+		return from(text)
+	}
+	return []any{contains(text)}
+}
+
 func (l *Listing) wheres(now time.Time) *wheres {
 	w := &wheres{}
 	if l.Owners != nil {
@@ -97,6 +151,13 @@ func (l *Listing) wheres(now time.Time) *wheres {
 	}
 	if l.Owner != "" {
 		w.add("owner = ?", string(l.Owner))
+	}
+	if l.Among != nil {
+		ids := make([]string, len(l.Among))
+		for i, id := range l.Among {
+			ids[i] = id.String()
+		}
+		w.tests = append(w.tests, w.oneOf("id", ids))
 	}
 	if l.State != "" {
 		w.add("state = ?", string(l.State))
@@ -107,13 +168,21 @@ func (l *Listing) wheres(now time.Time) *wheres {
 	if l.Environment != "" {
 		w.add("environment = ?", l.Environment)
 	}
-	if l.Name != "" {
-		w.add("search LIKE ? ESCAPE '!'", contains(l.Name)) // which has an index, where there is one
-		w.add("name LIKE ? ESCAPE '!'", contains(l.Name))
-	}
-	if l.Query != "" {
-		w.add("(search LIKE ? ESCAPE '!'", contains(l.Query))
+	if l.Query != "" && l.begins != beginning {
+		w.add("("+finds("search", l.Query), findings(l.Query)...)
 		w.tests[len(w.tests)-1] += " OR " + w.in("owner", l.QueryOwners) + ")"
+	}
+	if l.Name != "" && (l.begins != beginning || l.Query != "") { // else the beginning says it
+		if len(l.Name) >= trigram {
+			w.add("search LIKE ? ESCAPE '!'", contains(l.Name)) // which has an index, where there is one
+		}
+		w.add(finds("name", l.Name), findings(l.Name)...)
+	}
+	switch begun := cmp.Or(l.Query, l.Name); l.begins {
+	case beginning:
+		w.add(namedFrom, from(begun)...)
+	case within:
+		w.add("NOT ("+namedFrom+")", from(begun)...)
 	}
 	if !l.Of.IsZero() {
 		w.add("parent = ?", l.Of.String())
@@ -133,8 +202,27 @@ func (l *Listing) wheres(now time.Time) *wheres {
 	return w
 }
 
-// Listed lists identities, and where the last of them stands when there may be more.
+// Listed lists identities, and where the last of them stands when there may be more. Of a search by name, those whose
+// names begin with what is searched come first.
 func (tx *Tx) Listed(l Listing) (out []identity.Identity, next *Place, err error) {
+	if !l.halves() {
+		return tx.listed(l)
+	}
+	if l.begins = beginning; l.After == nil || !l.After.Within {
+		if out, next, err = tx.listed(l); err != nil || next != nil {
+			return out, next, err
+		}
+		l.After = nil
+	}
+	l.begins, l.Limit = within, l.Limit-len(out)
+	more, next, err := tx.listed(l)
+	if next != nil {
+		next.Within = true
+	}
+	return append(out, more...), next, err
+}
+
+func (tx *Tx) listed(l Listing) (out []identity.Identity, next *Place, err error) {
 	key, ok := sorts[l.Sort]
 	if !ok {
 		return nil, nil, fmt.Errorf("identities are not sorted by %q", l.Sort)
@@ -163,7 +251,7 @@ func (tx *Tx) Listed(l Listing) (out []identity.Identity, next *Place, err error
 		out = append(out, i)
 	}
 	if n := len(out); n > 0 && n == l.Limit {
-		next = &Place{last, out[n-1].ID.Name()}
+		next = &Place{Key: last, Name: out[n-1].ID.Name()}
 	}
 	return out, next, nil
 }

@@ -87,6 +87,16 @@ func (db *DB) step(ctx context.Context, tx *sql.Tx, n int) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	if strings.HasSuffix(name, "_searched.sql") {
+		if err := db.indexSearch(ctx, tx); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if strings.HasSuffix(name, "_directories.sql") {
+		if err := fillEmails(ctx, tx); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO schema_version (version) VALUES ("+strconv.Itoa(n)+")")
 	return err
 }

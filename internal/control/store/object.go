@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -65,7 +66,7 @@ func encode(v any) []byte {
 
 // PutOwner adds or changes an owner.
 func (tx *Tx) PutOwner(o identity.Owner) error {
-	_, err := tx.exec("INSERT INTO owners (id, doc) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc", string(o.ID), encode(o))
+	_, err := tx.exec("INSERT INTO owners (id, email, doc) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET email = excluded.email, doc = excluded.doc", string(o.ID), strings.ToLower(o.Email), encode(o))
 	tx.change(feed.Change{Owner: &o})
 	return err
 }

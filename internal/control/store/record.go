@@ -140,7 +140,7 @@ func (db *DB) record(all []*batch, known bool) error {
 	})
 }
 
-// touched holds when credentials were last used, or gateways heard of, until that is written.
+// touched holds when credentials were last used, or gateways and directories heard of, until that is written.
 type touched struct {
 	mu   sync.Mutex
 	last map[string]time.Time
@@ -194,11 +194,11 @@ func (db *DB) touchLoop() {
 	}
 }
 
-// flushTouched writes when credentials were last used, and gateways heard of, and drops clients' assertions and tokens' places that are over. That is no change of
+// flushTouched writes when credentials were last used, and gateways and directories heard of, and drops clients' assertions and tokens' places that are over. That is no change of
 // state and has no event of its own: what they were used for has.
 func (db *DB) flushTouched() error {
-	last, heard := db.touched.take(), db.heard.take()
-	if len(last) == 0 && len(heard) == 0 {
+	last, heard, asked := db.touched.take(), db.heard.take(), db.asked.take()
+	if len(last) == 0 && len(heard) == 0 && len(asked) == 0 {
 		return nil
 	}
 	return db.judge(db.inTx(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
@@ -218,6 +218,11 @@ func (db *DB) flushTouched() error {
 		}
 		for name, when := range heard {
 			if _, err := tx.ExecContext(ctx, "UPDATE gateways SET seen = $1 WHERE name = $2 AND seen < $1", when.UnixMicro(), name); err != nil {
+				return err
+			}
+		}
+		for name, when := range asked {
+			if _, err := tx.ExecContext(ctx, "UPDATE directories SET heard = $1 WHERE name = $2 AND heard < $1", when.UnixMicro(), name); err != nil {
 				return err
 			}
 		}

@@ -13,6 +13,8 @@ type Session struct {
 	Person   string           `json:"person"` // as in events: owner:maya, operator:admin, person:sso/00u1
 	Owner    identity.OwnerID `json:"owner,omitempty"`
 	Provider string           `json:"provider,omitempty"` // on whose word they came in
+	Subject  string           `json:"sub,omitempty"`      // whom the provider knows them as
+	SID      string           `json:"sid,omitempty"`      // their session at the provider, if it says
 	Method   SignIn           `json:"method"`
 	Roles    []identity.Role  `json:"roles,omitempty"` // for as long as this lasts, beside those that the owner has
 	Name     string           `json:"name,omitempty"`  // as it was then
@@ -39,8 +41,8 @@ func (tx *Tx) PutSession(text string, s Session) error {
 	if _, err := tx.exec("DELETE FROM sessions WHERE expires < $1", micros(tx.now)); err != nil {
 		return err
 	}
-	_, err := tx.exec("INSERT INTO sessions (id, hash, person, owner, provider, expires, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		s.ID, TicketHash(text), s.Person, string(s.Owner), s.Provider, micros(s.Expires), encode(s))
+	_, err := tx.exec("INSERT INTO sessions (id, hash, person, owner, provider, sub, sid, expires, doc) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		s.ID, TicketHash(text), s.Person, string(s.Owner), s.Provider, s.Subject, s.SID, micros(s.Expires), encode(s))
 	return err
 }
 
@@ -56,6 +58,23 @@ func (tx *Tx) Session(text string) (Session, error) {
 // Sessions lists the sessions of a person that last, by id.
 func (tx *Tx) Sessions(person string) ([]Session, error) {
 	return list(tx, doc[Session], "SELECT doc FROM sessions WHERE person = $1 AND expires > $2 ORDER BY id", person, micros(tx.now))
+}
+
+// SessionsAt lists the sessions that last of whom a provider knows as sub, or that are its session sid. Where both are given, they are those
+// that are both; and of whom it knows as sub also those of which it never said its session: they may be of that one.
+func (tx *Tx) SessionsAt(provider, sub, sid string) ([]Session, error) {
+	query, args := "SELECT doc FROM sessions WHERE provider = $1 AND expires > $2", []any{provider, micros(tx.now)}
+	switch {
+	case sub != "" && sid != "":
+		query, args = query+" AND sub = $3 AND (sid = $4 OR sid = '')", append(args, sub, sid)
+	case sub != "":
+		query, args = query+" AND sub = $3", append(args, sub)
+	case sid != "":
+		query, args = query+" AND sid = $3", append(args, sid)
+	default:
+		return nil, nil
+	}
+	return list(tx, doc[Session], query+" ORDER BY id", args...)
 }
 
 // DeleteSession ends one session of a person; ErrNotFound when there is none.

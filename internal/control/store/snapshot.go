@@ -109,7 +109,7 @@ func (db *DB) snapshot(ctx context.Context) iter.Seq2[[]feed.Encoded, error] {
 					if err != nil {
 						return err
 					}
-					batch = append(batch, feed.Encoded{Cursor: at, Is: next[len(b):len(next):len(next)]})
+					batch = append(batch, feed.Encoded{Cursor: at, Is: next[len(b):len(next):len(next)], Part: true})
 					if b = next; len(b) < most {
 						continue
 					}

@@ -84,6 +84,7 @@ type DB struct {
 	signed   atomic.Pointer[signed]
 	touched  touched                      // credentials
 	heard    touched                      // of gateways
+	asked    touched                      // by directories
 	full     atomic.Bool                  // the last write found the disk full
 	newer    atomic.Bool                  // a newer program has changed the schema
 	leads    atomic.Bool                  // this is the node of several that does what is to be done once
@@ -138,10 +139,11 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", db.place(), err), db.shut())
 	}
 	db.setAside()
-	db.ended.Add(3)
+	db.ended.Add(4)
 	go db.tailLoop()
 	go db.recordLoop()
 	go db.touchLoop()
+	go db.sieveLoop()
 	if db.engine.follow != nil {
 		db.ended.Add(1)
 		following := make(chan struct{})

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
@@ -34,8 +35,9 @@ func (tx *Tx) Task(id string) (policy.Task, error) {
 type TaskFilter struct {
 	Identity identity.ID
 	State    policy.TaskState
-	After    string // id: those after it
-	Limit    int    // at most; 0 is all
+	Owners   []identity.OwnerID // of an identity of theirs, or on their behalf; nil: whoever
+	After    string             // id: those after it
+	Limit    int                // at most; 0 is all
 }
 
 // Tasks lists tasks by id.
@@ -43,8 +45,18 @@ func (tx *Tx) Tasks(f TaskFilter) ([]policy.Task, error) {
 	if f.Limit == 0 {
 		f.Limit = 1 << 30
 	}
-	return list(tx, doc[policy.Task], "SELECT doc FROM tasks WHERE ($1 = '' OR identity = $1) AND ($2 = '' OR state = $2) AND id > $3 ORDER BY id LIMIT $4",
-		f.Identity.String(), string(f.State), f.After, f.Limit)
+	w := &wheres{}
+	w.add("id > ?", f.After)
+	if !f.Identity.IsZero() {
+		w.add("identity = ?", f.Identity.String())
+	}
+	if f.State != "" {
+		w.add("state = ?", string(f.State))
+	}
+	if f.Owners != nil {
+		w.tests = append(w.tests, "("+w.in("person", f.Owners)+" OR identity IN (SELECT id FROM identities WHERE "+w.in("owner", f.Owners)+"))")
+	}
+	return list(tx, doc[policy.Task], "SELECT doc FROM tasks "+w.text()+"ORDER BY id LIMIT "+strconv.Itoa(f.Limit), w.args...)
 }
 
 // CountTasks counts the open tasks of an identity.

@@ -23,6 +23,8 @@ const (
 	UsedAssertion     TicketKind = "assertion" // of a provider; by iss and jti
 	UpstreamSignIn    TicketKind = "upstream sign-in"
 	GatewayJoin       TicketKind = "gateway join"
+	DirectorySecret   TicketKind = "directory"        // what a directory shows
+	LogoutToken       TicketKind = "logout"           // of a provider that was used; by iss and jti
 	ClientAssertion   TicketKind = "client assertion" // that a client proved itself with; by who made it and jti
 )
 
@@ -64,6 +66,15 @@ func (tx *Tx) DeleteTicket(kind TicketKind, text string) error {
 	tx.changed = true
 	_, err := tx.exec("DELETE FROM tickets WHERE kind = $1 AND hash = $2", string(kind), TicketHash(text))
 	return err
+}
+
+// Unanswered says that the tickets which are put are of somebody who asks and whom nobody knows yet: the ledger gets no event, or any
+// stranger could fill it. What comes of it when somebody answers has one.
+func (tx *Tx) Unanswered() { tx.asked = true }
+
+// Tickets reads all of a kind that have not expired, those that expire first before the others.
+func Tickets[T any](tx *Tx, kind TicketKind) ([]T, error) {
+	return list(tx, doc[T], "SELECT doc FROM tickets WHERE kind = $1 AND expires > $2 ORDER BY expires, hash", string(kind), micros(tx.now))
 }
 
 // CountTickets counts those of a kind that have not expired.

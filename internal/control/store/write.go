@@ -23,6 +23,7 @@ type Tx struct {
 	sql     *sql.Tx
 	now     time.Time
 	changed bool // something was put
+	asked   bool // by somebody whom nobody has answered, see Unanswered
 	noted   bool // somebody is to be told something
 	changes []feed.Change
 	events  []ledger.Event
@@ -110,11 +111,14 @@ func (db *DB) write(ctx context.Context, f func(*Tx) error) error {
 	if err := f(tx); err != nil {
 		return db.judge(err)
 	}
-	if len(tx.events) == 0 {
-		if tx.changed {
-			return ErrUnrecorded
-		}
-		return nil
+	switch {
+	case len(tx.events) > 0:
+	case tx.asked && len(tx.changes) == 0:
+		return db.judge(stx.Commit())
+	case tx.changed:
+		return ErrUnrecorded
+	default:
+		return nil // it changed nothing
 	}
 	next := *db.head.Load()
 	if err := tx.append(&next); err != nil {

@@ -15,7 +15,7 @@ import (
 // everyone may be away for a while.
 var everyone = touch("gw-a", "gw-b", "gw-c")
 
-// TestProcesses: what happens to processes of a fleet, and to the disk of one.
+// TestProcesses: what happens to processes of a fleet, and to the disk of a gateway.
 func TestProcesses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{tmpfs: map[string]string{"gw-b": "2m"}})
@@ -30,17 +30,37 @@ func TestProcesses(t *testing.T) {
 		a.signal(syscall.SIGCONT)
 		time.Sleep(2 * time.Second)
 	})
-	w.fault("the disk of gw-b is full", touch("gw-b"), func() func() { return w.fill(b) }, long)
+	w.fault("the disk of gw-b is full", touch("gw-b"), func() func() { return w.fill(b.data) }, long)
 	w.fault("the disk of gw-b is full, and nothing of it arrives", cut("gw-b"), func() func() {
-		return together(w.net.cut("gw-b", "c1"), w.net.cut("gw-b", "c2"), w.fill(b))
+		return together(w.net.cut("gw-b", "c1"), w.net.cut("gw-b", "c2"), w.fill(b.data))
 	}, long)
 	w.during("at random, each process is killed or stopped", everyone, func() func() { return func() {} }, func() { w.havoc(more(t, 20*time.Second)) })
 	w.judge()
 }
 
-// fill takes what room there is on a machine's disk.
-func (w *world) fill(m *machine) (free func()) {
-	name := filepath.Join(m.data, "filler")
+// TestDisks: what becomes of a fleet when the disk of its database is full, and that of a control node.
+func TestDisks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{tmpfs: map[string]string{"db1": "192m", "c1": "1m"}, database: []string{"min_wal_size=32MB", "max_wal_size=48MB"}})
+	w.fault("the disk of c1 is full", nobody, func() func() { return w.fill(w.nodes[0].data) }, long)
+	w.during("the disk of the database is full", everyone, func() func() {
+		free := w.fill(filepath.Join(w.dir, "db1"))
+		return func() {
+			free()
+			w.must(w.pg.Up()) // it ends where it cannot write its log, and is started again by who runs it
+		}
+	}, func() {
+		time.Sleep(long)
+		if err := w.nodes[1].ask("PUT", "owners/full", map[string]any{"name": "Full", "email": "full@example.org"}, nil); err == nil {
+			t.Error("a change was made on a full disk")
+		}
+	})
+	w.judge()
+}
+
+// fill takes what room there is on a disk.
+func (w *world) fill(dir string) (free func()) {
+	name := filepath.Join(dir, "filler")
 	f, err := os.Create(name)
 	w.must(err)
 	size, block := 0, make([]byte, 4096)

@@ -123,7 +123,7 @@ type setup struct {
 	bin      func(machine string) string   // nil: what is built
 	env      func(machine string) []string // more of the environment
 	folders  bool                          // each machine has its folder before it starts
-	tmpfs    map[string]string             // machine → the size of a disk of its own for its folder
+	tmpfs    map[string]string             // machine → the size of a disk of its own for its folder, or its database
 }
 
 var machines = []string{"up", "db1", "db2", "c1", "c2", "gw-a", "gw-b", "gw-c", "twin"}
@@ -233,14 +233,14 @@ func (w *world) database(s setup) {
 		return append([]string{"listen_addresses='" + w.net.spaces[m].ip + "'", "fsync=on", "tcp_user_timeout=10s", "tcp_keepalives_idle=5", "tcp_keepalives_interval=2", "tcp_keepalives_count=3"}, s.database...)
 	}
 	var err error
-	w.pg, err = pgserver.StartIn(w.net.spaces["db1"].enter, listen("db1")...)
+	w.pg, err = pgserver.StartIn(pgserver.Place{Enter: w.net.spaces["db1"].enter, Dir: w.disk("db1", s)}, listen("db1")...)
 	if errors.Is(err, pgserver.ErrMissing) {
 		cannot(w.t, err)
 	}
 	w.must(err)
 	w.t.Cleanup(w.pg.Stop)
 	if s.standby {
-		w.pg2, err = w.pg.Standby(w.net.spaces["db2"].enter, "db2", "host="+w.net.spaces["db1"].ip, listen("db2")...)
+		w.pg2, err = w.pg.Standby(pgserver.Place{Enter: w.net.spaces["db2"].enter}, "db2", "host="+w.net.spaces["db1"].ip, listen("db2")...)
 		w.must(err)
 		w.t.Cleanup(w.pg2.Stop)
 		w.must(w.pg.Exec("ALTER SYSTEM SET synchronous_standby_names = 'db2'"))
@@ -274,18 +274,27 @@ func (w *world) machine(name string, s setup) *machine {
 	if s.env != nil {
 		m.env = s.env(name)
 	}
-	size := s.tmpfs[name]
-	if size != "" || s.folders {
+	if w.disk(name, s) == "" && s.folders {
 		w.must(os.Mkdir(m.data, 0o700))
-	}
-	if size != "" {
-		if err := syscall.Mount("tmpfs", m.data, "tmpfs", 0, "size="+size); err != nil {
-			cannot(w.t, fmt.Errorf("no tmpfs here: %w", err))
-		}
-		w.t.Cleanup(func() { syscall.Unmount(m.data, syscall.MNT_DETACH) })
 	}
 	w.t.Cleanup(func() { m.kill() })
 	return m
+}
+
+// disk makes the folder of a machine that has a disk of its own; others have none yet, and it returns nothing.
+func (w *world) disk(name string, s setup) string {
+	size := s.tmpfs[name]
+	if size == "" {
+		return ""
+	}
+	dir := filepath.Join(w.dir, name)
+	w.must(os.Mkdir(dir, 0o700))
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		cannot(w.t, fmt.Errorf("no tmpfs here: %w", err))
+	}
+	w.t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	w.must(errors.Join(os.Chmod(w.dir, 0o711), os.Chmod(dir, 0o711))) // PostgreSQL runs as somebody else
+	return dir
 }
 
 // start starts it again, or for the first time.

@@ -28,6 +28,17 @@ export function holdBehind(g: Gate | undefined) {
   gate = g
 }
 
+let away = false
+const watching = new Set<() => void>()
+const told = (now: boolean) => {
+  if (now === away) return
+  away = now
+  watching.forEach((f) => f())
+}
+/** isAway says whether the last request got no answer of the control plane: none at all, or that of a proxy before it. */
+export const isAway = () => away
+export const onAway = (f: () => void) => (watching.add(f), () => void watching.delete(f))
+
 async function send(input: Request): Promise<Response> {
   for (;;) {
     let reply: Response
@@ -35,8 +46,10 @@ async function send(input: Request): Promise<Response> {
       reply = await fetch(input.clone())
     } catch (e) {
       if (e instanceof DOMException && e.name === 'AbortError') throw e
+      told(true)
       throw new Trouble(0, 'The control plane cannot be reached. What you wrote is still here; it is tried again when you ask.')
     }
+    told(reply.status >= 502 && reply.status <= 504)
     if (reply.status !== 401 || !gate) return reply
     await gate()
   }

@@ -1,6 +1,6 @@
 import { keepPreviousData, QueryClient, queryOptions, useMutation, useQueryClient } from '@tanstack/react-query'
 import { ask, GET, got, Trouble } from './client'
-import type { Graph, HomeView, IdentityQuery, Identity, LedgerEntry, Me, Page, Receipt, SignInOptions, Stops } from './types'
+import type { Graph, HomeView, IdentityQuery, Identity, LedgerEntry, Me, Owner, Page, Receipt, SignInOptions, Stops } from './types'
 
 export const client = new QueryClient({
   defaultOptions: {
@@ -22,6 +22,7 @@ const search = (q: Record<string, string | number | undefined>) => {
 export const me = queryOptions({
   queryKey: ['me'],
   staleTime: 60_000,
+  refetchOnWindowFocus: 'always', // somebody else may have signed in at this browser
   queryFn: async ({ signal }): Promise<Me | null> => {
     try {
       return await ask<Me>('GET', 'v1/me', undefined, signal)
@@ -38,7 +39,7 @@ export const signInOptions = queryOptions({
 export const home = queryOptions({ queryKey: ['home'], queryFn: () => ask<HomeView>('GET', 'v1/home'), refetchInterval: 15_000 })
 export const status = queryOptions({ queryKey: ['status'], queryFn: () => got(GET('/v1/status')), refetchInterval: 15_000 })
 
-export type IdentityPage = Page<Identity>
+export type IdentityPage = Page<Identity> & { total: number; more?: boolean }
 export const identityPage = (q: IdentityQuery, limit: number, after = '') =>
   ask<IdentityPage>('GET', `v1/identities${search({ ...q, limit, after })}`)
 export const identity = (n: string) => queryOptions({ queryKey: ['identity', n], queryFn: () => got(GET('/v1/identities/{name}', name(n))) })
@@ -49,7 +50,20 @@ export const stops = (n: string) =>
 export const foundIdentities = (q: string) =>
   queryOptions({ queryKey: ['identities', 'found', q], placeholderData: keepPreviousData, queryFn: () => identityPage({ q }, 8) })
 
-export const owners = queryOptions({ queryKey: ['owners'], queryFn: () => got(GET('/v1/owners')) })
+/** owners are all there are, up to 10 000; with next there are more. */
+export const owners = queryOptions({
+  queryKey: ['owners'],
+  queryFn: async () => {
+    const items: Owner[] = []
+    let next: string | undefined = ''
+    while (next !== undefined && items.length < 10_000) {
+      const page: { items: Owner[] | null; next?: string } = await got(GET('/v1/owners', { params: { query: { limit: 1000, ...(next ? { after: next } : {}) } } }))
+      items.push(...(page.items ?? []))
+      next = page.next || undefined
+    }
+    return { items, next }
+  },
+})
 export const owner = (n: string) => queryOptions({ queryKey: ['owner', n], queryFn: () => got(GET('/v1/owners/{name}', name(n))) })
 export const upstreams = queryOptions({ queryKey: ['upstreams'], queryFn: () => got(GET('/v1/upstreams')) })
 export const upstream = (n: string) => queryOptions({ queryKey: ['upstream', n], queryFn: () => got(GET('/v1/upstreams/{name}', name(n))) })
@@ -57,22 +71,23 @@ export const actions = (n: string) => queryOptions({ queryKey: ['actions', n], q
 export const offer = (n: string, on: boolean) =>
   queryOptions({ queryKey: ['offer', n], enabled: on, retry: false, queryFn: () => got(GET('/v1/upstreams/{name}/offer', name(n))) })
 export const accounts = (n: string) => queryOptions({ queryKey: ['accounts', n], queryFn: () => got(GET('/v1/upstreams/{name}/accounts', name(n))) })
+export const packs = queryOptions({ queryKey: ['packs'], staleTime: Infinity, queryFn: () => got(GET('/v1/packs')) })
 export const guardrails = queryOptions({ queryKey: ['guardrails'], queryFn: () => got(GET('/v1/guardrails')) })
 export const gateways = queryOptions({ queryKey: ['gateways'], queryFn: () => got(GET('/v1/gateways')), refetchInterval: 5_000 })
 export const approvals = (state: string) =>
   queryOptions({
     queryKey: ['approvals', state],
     refetchInterval: 5_000,
-    queryFn: () => got(GET('/v1/approvals', { params: { query: { state: (state || undefined) as 'waiting' | undefined, limit: 200 } } })),
+    queryFn: () => got(GET('/v1/approvals', { params: { query: { ...(state === 'mine' ? { state: 'waiting', mine: true } : { state: (state || undefined) as 'waiting' | undefined }), limit: 1000 } } })),
   })
 export const approval = (n: string) =>
   queryOptions({ queryKey: ['approval', n], refetchInterval: 5_000, queryFn: () => got(GET('/v1/approvals/{name}', name(n))) })
 export const tasks = (n: string) => queryOptions({ queryKey: ['tasks', n], queryFn: () => got(GET('/v1/tasks', { params: { query: { identity: n, limit: 50 } } })) })
 
 export type EventQuery = Partial<
-  Record<'identity' | 'owner' | 'upstream' | 'action' | 'class' | 'type' | 'outcome' | 'task' | 'text' | 'since' | 'until', string>
+  Record<'identity' | 'owner' | 'upstream' | 'action' | 'class' | 'type' | 'outcome' | 'by' | 'task' | 'text' | 'since' | 'until', string>
 >
-export const eventPage = (q: EventQuery, limit: number, after = '') => ask<Page<LedgerEntry>>('GET', `v1/ledger/events${search({ ...q, limit, after })}`)
+export const eventPage = (q: EventQuery, limit: number, after = '') => ask<Page<LedgerEntry> & { back_to?: string }>('GET', `v1/ledger/events${search({ ...q, limit, after })}`)
 export const events = (q: EventQuery, limit: number) =>
   queryOptions({ queryKey: ['events', q, limit], placeholderData: keepPreviousData, queryFn: () => eventPage(q, limit) })
 export const proof = (n: string) => queryOptions({ queryKey: ['proof', n], staleTime: Infinity, queryFn: () => got(GET('/v1/ledger/proof/{name}', name(n))) })

@@ -34,15 +34,7 @@ export type Me = {
   session: { method: string; began: string; expires: string }
 }
 
-export type HomeView = {
-  approvals: number
-  expiring: number
-  ownerless: number
-  unused: number
-  odd: number
-  today: { requests: number; refused: number; identities: number }
-  upstreams_down: number
-}
+export type HomeView = Schemas['Home']
 
 /** One event as it is recorded: OCSF, with what OCSF has no word for under unmapped. */
 export type Leaf = {
@@ -69,7 +61,7 @@ export type Leaf = {
   }
 }
 export type LedgerEntry = { index: number; event: Leaf }
-export type Page<T> = { items: T[] | null; next?: string; total?: number }
+export type Page<T> = { items: T[] | null; next?: string }
 
 export type Graph = {
   nodes: { id: string; kind: 'person' | 'identity' | 'upstream'; label: string; state?: string }[]

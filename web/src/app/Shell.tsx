@@ -1,18 +1,19 @@
-import { ActionIcon, AppShell, Avatar, Badge, Burger, Button, Group, Menu, Text, useMantineColorScheme, VisuallyHidden } from '@mantine/core'
+import { ActionIcon, AppShell, Avatar, Badge, Burger, Button, Group, Menu, Modal, Text, useMantineColorScheme, VisuallyHidden } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import {
   IconArrowsExchange, IconBook2, IconChecklist, IconDeviceDesktop, IconFingerprint, IconHome, IconMoon, IconScale, IconServer2, IconSun, IconUsers,
 } from '@tabler/icons-react'
-import { useQuery } from '@tanstack/react-query'
+import { useMutation, useQuery } from '@tanstack/react-query'
 import { Link, Outlet, useNavigate, useRouterState, useSearch } from '@tanstack/react-router'
 import { lazy, Suspense, useEffect } from 'react'
-import { ask, at } from '../api/client'
+import { apiBase } from '../api/client'
 import { home } from '../api/queries'
 import type { Me } from '../api/types'
 import { Failure, Waiting } from '../parts/States'
 import { plain } from '../parts/Shown'
 import { Mark } from '../parts/Mark'
-import { Signed, useSession } from './session'
+import { Away } from './Away'
+import { arrives, Signed, signOut, useSession } from './session'
 
 const Cord = lazy(() => import('../cord/Cord'))
 
@@ -25,7 +26,12 @@ export function Shell() {
   useEffect(() => {
     if (session.data === null && !going) void navigate({ to: '/sign-in', search: { to: href }, replace: true })
   }, [session.data, going, navigate, href])
+  const other = !signIn && !!session.data && !arrives(session.data)
+  useEffect(() => {
+    if (other) window.location.reload() // somebody else has signed in: everything begins anew
+  }, [other])
   if (signIn) return <Outlet />
+  if (other) return <Waiting />
   if (session.data) return <Signed me={session.data}><Frame me={session.data} /></Signed>
   return session.isError ? <Failure error={session.error} again={() => void session.refetch()} /> : <Waiting />
 }
@@ -81,6 +87,7 @@ function Frame({ me }: { me: Me }) {
         ))}
       </AppShell.Navbar>
       <AppShell.Main>
+        <Away />
         <main className="main" id="main" tabIndex={-1} style={{ outline: 'none' }}>
           <Outlet />
         </main>
@@ -124,10 +131,11 @@ function PersonMenu({ me }: { me: Me }) {
     ['dark', 'Dark', IconMoon],
     ['auto', 'As the system', IconDeviceDesktop],
   ] as const
-  const out = async (everywhere: boolean) => {
-    await ask('POST', 'console/sign-out', { everywhere }).catch(() => undefined)
-    window.location.assign(at('console/sign-in'))
-  }
+  const out = useMutation({ mutationFn: signOut })
+  useEffect(() => {
+    // The pages without script read it.
+    document.cookie = `lanyard-colours=${colorScheme}; path=${apiBase.pathname}; max-age=${colorScheme === 'auto' ? 0 : 31_536_000}; samesite=lax`
+  }, [colorScheme])
   return (
     <Menu position="bottom-end" width={240} withinPortal>
       <Menu.Target>
@@ -155,9 +163,14 @@ function PersonMenu({ me }: { me: Me }) {
           </Menu.Item>
         ))}
         <Menu.Divider />
-        <Menu.Item onClick={() => void out(false)}>Sign out</Menu.Item>
-        <Menu.Item onClick={() => void out(true)}>Sign out everywhere</Menu.Item>
+        <Menu.Item onClick={() => out.mutate(false)}>Sign out</Menu.Item>
+        <Menu.Item onClick={() => out.mutate(true)}>Sign out everywhere</Menu.Item>
       </Menu.Dropdown>
+      {out.isError && (
+        <Modal opened onClose={out.reset} title="You are still signed in">
+          <Failure error={out.error} again={() => out.mutate(out.variables)} />
+        </Modal>
+      )}
     </Menu>
   )
 }

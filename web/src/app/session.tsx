@@ -1,9 +1,10 @@
 import { Button, Group, Modal, Stack, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { createContext, useContext, useEffect, useRef, useState, type ReactNode } from 'react'
-import { consoleBase, holdBehind } from '../api/client'
+import { ask, at, consoleBase, holdBehind } from '../api/client'
 import { client, me as meQuery, owners, upstreams } from '../api/queries'
 import type { Me } from '../api/types'
+import { dropDrafts } from './draft'
 
 const Person = createContext<Me | null>(null)
 /** useMe is who is signed in. */
@@ -32,6 +33,31 @@ export function useMayGrant() {
   return m.may_to_all.includes('put-grant') || (m.may.includes('put-grant') && !!own)
 }
 
+let here: string | undefined // whose this page is
+const person = (m: Me) => m.owner || `${m.name} ${m.email ?? ''}`
+
+/**
+ * arrives has a person come to this page, and is false when it is another's. What was written here and read here is of one person:
+ * who signs in after them finds nothing of it.
+ */
+export function arrives(m: Me): boolean {
+  const who = person(m)
+  if (here === undefined) {
+    here = who
+    if ((sessionStorage.getItem('lanyard.person') ?? who) !== who) dropDrafts()
+    sessionStorage.setItem('lanyard.person', who)
+    localStorage.setItem('lanyard.person', who) // which other windows hear of
+  }
+  return here === who
+}
+
+/** signOut ends the session, or all that the person has, and leaves nothing of them in this window. */
+export async function signOut(everywhere: boolean) {
+  await ask('POST', 'console/sign-out', { everywhere })
+  dropDrafts()
+  window.location.assign(at('console/sign-in'))
+}
+
 /** Signed has the page within know who is signed in; when the session ends meanwhile, the page stays as it is and asks for a new one on top. */
 export function Signed({ me, children }: { me: Me; children: ReactNode }) {
   const [ended, setEnded] = useState(false)
@@ -41,7 +67,15 @@ export function Signed({ me, children }: { me: Me; children: ReactNode }) {
       setEnded(true)
       return new Promise((go) => waiting.current.push(go))
     })
-    return () => holdBehind(undefined)
+    const other = (e: StorageEvent) => e.key === 'lanyard.person' && e.newValue !== here && window.location.reload()
+    const back = (e: PageTransitionEvent) => e.persisted && window.location.reload() // the browser had kept the page as it was
+    window.addEventListener('storage', other)
+    window.addEventListener('pageshow', back)
+    return () => {
+      holdBehind(undefined)
+      window.removeEventListener('storage', other)
+      window.removeEventListener('pageshow', back)
+    }
   }, [])
   return (
     <Person.Provider value={me}>
@@ -63,7 +97,8 @@ function Ended({ onBack }: { onBack: () => void }) {
   const [still, setStill] = useState(false)
   const look = async (say: boolean) => {
     const reply = await fetch(new URL('../v1/me', consoleBase)).catch(() => undefined)
-    if (reply?.ok) onBack()
+    if (reply?.ok && person((await reply.json()) as Me) !== here) window.location.reload() // and what waits is not sent in another's name
+    else if (reply?.ok) onBack()
     else if (say) setStill(true)
   }
   useEffect(() => {

@@ -23,6 +23,7 @@ export const theme = createTheme({
     Drawer: { defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } },
     Tooltip: { defaultProps: { withArrow: true, openDelay: 250, events: { hover: true, focus: true, touch: true } } },
     Badge: { defaultProps: { radius: 'sm' } },
+    Combobox: { defaultProps: { hideDetached: false } }, // in a dialog on a phone, what is tapped counts as out of sight for a moment, and its list would stay hidden
   },
 })
 

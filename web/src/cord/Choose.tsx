@@ -3,11 +3,12 @@ import { useDebouncedValue } from '@mantine/hooks'
 import { IconSearch } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
+import { Trouble } from '../api/client'
 import { foundIdentities, owners, upstreams } from '../api/queries'
 import { useMe } from '../app/session'
 import { Shown } from '../parts/Shown'
 import { State } from '../parts/bits'
-import { Await } from '../parts/States'
+import { Await, Failure } from '../parts/States'
 
 /** Choose is the cord on a page that is about nothing in particular. */
 export function Choose({ onChoose }: { onChoose: (to: string) => void }) {
@@ -15,8 +16,10 @@ export function Choose({ onChoose }: { onChoose: (to: string) => void }) {
   const [q] = useDebouncedValue(text, 150)
   const me = useMe()
   const found = useQuery(foundIdentities(q))
-  const o = useQuery(owners).data?.items ?? []
-  const u = useQuery(upstreams).data?.items ?? []
+  const everybody = useQuery(owners)
+  const systems = useQuery(upstreams)
+  const o = everybody.data?.items ?? []
+  const u = systems.data?.items ?? []
   const has = (...s: (string | undefined)[]) => s.some((v) => v?.toLowerCase().includes(q.toLowerCase()))
   return (
     <Stack>
@@ -37,6 +40,7 @@ export function Choose({ onChoose }: { onChoose: (to: string) => void }) {
           </Group>
         )}
       </Await>
+      {[everybody, systems].map((one, n) => one.isError && !one.data && !(one.error instanceof Trouble && one.error.status === 403) && <Failure key={n} error={one.error} again={() => void one.refetch()} />)}
       <Group label="Everything of an owner">
         {o.filter((x) => has(x.id, x.name, x.email)).slice(0, 4).map((x) => (
           <Row key={x.id} name={x.name || x.id} sub={`${x.identities.toLocaleString()} identities`} onClick={() => onChoose(`owner:${x.id}`)} />

@@ -24,7 +24,7 @@ export default function Cord() {
   const [result, setResult] = useState<KillResult>()
   const size = useMatches({ base: '100%', sm: 'lg' })
   const set = (to: string | undefined, replace = false) => void navigate({ to: '.', replace, search: (s: Record<string, unknown>) => ({ ...s, cord: to }) as never })
-  const close = () => set(undefined)
+  const close = () => set(undefined, true) // or the way back would lead into it again
   const target = cord ? parse(cord) : undefined
   const [, epoch, seq] = cord?.startsWith('pulled:') ? cord.split(':') : []
   const done = epoch && seq !== undefined ? receiptAt(epoch, Number(seq), result) : undefined
@@ -34,6 +34,7 @@ export default function Cord() {
         <Fill receipt={done} result={result} onClose={close} />
       ) : target ? (
         <Aim
+          key={cord}
           target={target}
           onOther={() => set('choose')}
           onPulled={(r) => {

@@ -10,8 +10,8 @@ import { short } from '../parts/words'
 /** FirstCall waits for what a new one does first, and shows it as it arrives. */
 export function FirstCall({ query, since }: { query: EventQuery; since?: number }) {
   const [from] = useState(since ?? 0)
-  const { list, error, fresh, live } = useLive(query, 20)
-  if (error) return <Failure error={error} />
+  const { list, error, fresh, live, again } = useLive(query, 20)
+  if (error && !list) return <Failure error={error} again={again} />
   const come = (list ?? []).filter((e) => e.event.time >= from && (e.event.unmapped.type === 'request' || e.event.unmapped.type.startsWith('token.') || e.event.unmapped.type === 'identity.register'))
   const first = come.filter((e) => e.event.unmapped.type === 'request').at(-1)
   return (
@@ -26,7 +26,7 @@ export function FirstCall({ query, since }: { query: EventQuery; since?: number 
       ) : (
         <Text c="dimmed" role="status">
           <Loader size={14} mr={8} aria-hidden style={{ verticalAlign: 'middle' }} />
-          {live === 'away' ? 'The stream is interrupted; trying again…' : 'Waiting for its first call. It shows here by itself.'}
+          {live === 'away' ? 'This page is not live at the moment, and tries again by itself…' : 'Waiting for its first call. It shows here by itself.'}
         </Text>
       )}
       {come.length > 0 && (

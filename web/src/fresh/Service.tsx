@@ -8,9 +8,10 @@ import { useDraft } from '../app/draft'
 import { useMe } from '../app/session'
 import { AddKey } from '../identity/AddKey'
 import { Code } from '../parts/bits'
-import { Await, Failure } from '../parts/States'
+import { Await, Failure, unread } from '../parts/States'
 import { may as says } from '../parts/words'
 import { GrantForm } from '../policy/GrantForm'
+import { Packs } from '../policy/Packs'
 import { FirstCall } from './FirstCall'
 import { Step } from './Step'
 
@@ -26,7 +27,8 @@ export function Service() {
 function Who() {
   const navigate = route.useNavigate()
   const me = useMe()
-  const people = (useQuery(owners).data?.items ?? []).filter((o) => o.state !== 'gone')
+  const everybody = useQuery(owners)
+  const people = (everybody.data?.items ?? []).filter((o) => o.state !== 'gone')
   const [d, set, forget] = useDraft('new.service', { ...empty, owner: me.owner ?? '' })
   const field = (k: keyof typeof d) => ({ value: d[k], onChange: (e: React.ChangeEvent<HTMLInputElement>) => set({ ...d, [k]: e.currentTarget.value }) })
   const make = useChange(() =>
@@ -54,8 +56,8 @@ function Who() {
           </SimpleGrid>
           <TextInput label="Purpose" description="One sentence, for people who see it in a list or in an alarm" placeholder="Reads invoices that arrive by mail and files them in Drive" required maxLength={500} {...field('purpose')} />
           <SimpleGrid cols={{ base: 1, xs: 2 }}>
-            <Select label="Owner" description="Who answers for it" required searchable data={people.map((o) => ({ value: o.id, label: o.name || o.id }))} value={d.owner || null} onChange={(v) => set({ ...d, owner: v ?? '' })} />
-            <Select label="Backup" description="Takes over when the owner leaves" placeholder="the owner’s own backup" clearable searchable data={people.filter((o) => o.id !== d.owner).map((o) => ({ value: o.id, label: o.name || o.id }))} value={d.backup || null} onChange={(v) => set({ ...d, backup: v ?? '' })} />
+            <Select label="Owner" description="Who answers for it" required searchable limit={200} error={unread(everybody)} data={people.map((o) => ({ value: o.id, label: o.name || o.id }))} value={d.owner || null} onChange={(v) => set({ ...d, owner: v ?? '' })} />
+            <Select label="Backup" description="Takes over when the owner leaves" placeholder="the owner’s own backup" clearable searchable limit={200} data={people.filter((o) => o.id !== d.owner).map((o) => ({ value: o.id, label: o.name || o.id }))} value={d.backup || null} onChange={(v) => set({ ...d, backup: v ?? '' })} />
             <TextInput label="Environment" description="It calls upstreams of the same alone" required maxLength={63} {...field('environment')} />
             <TextInput label="Stops by itself" description="90d, or a date" required maxLength={64} {...field('expires')} />
           </SimpleGrid>
@@ -94,7 +96,14 @@ function Made({ name }: { name: string }) {
               {grants.length > 0 ? (
                 <Stack gap={4}>{grants.map((g) => <Text key={g.id}>{says(g)}</Text>)}</Stack>
               ) : (
-                <GrantForm identity={name} />
+                <Tabs defaultValue="pack" keepMounted={false}>
+                  <Tabs.List mb="md">
+                    <Tabs.Tab value="pack">By what it is for</Tabs.Tab>
+                    <Tabs.Tab value="grant">By a grant of its own</Tabs.Tab>
+                  </Tabs.List>
+                  <Tabs.Panel value="pack"><Packs identity={name} had={grants} /></Tabs.Panel>
+                  <Tabs.Panel value="grant"><GrantForm identity={name} /></Tabs.Panel>
+                </Tabs>
               )}
             </Step>
             {keyed && upstream && (

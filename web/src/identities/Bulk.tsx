@@ -5,26 +5,25 @@ import { ask, type Trouble } from '../api/client'
 import { owners, useChange } from '../api/queries'
 import type { BulkDo, BulkRequest, BulkResult, IdentityQuery } from '../api/types'
 import { Shown } from '../parts/Shown'
-import { Failure } from '../parts/States'
+import { Failure, unread } from '../parts/States'
 import { count, short } from '../parts/words'
 
 const what: Record<BulkDo, string> = { suspend: 'Suspend', resume: 'Resume', extend: 'Extend', transfer: 'Hand over', kill: 'Pull the cord on' }
 const post = (b: BulkRequest) => ask<BulkResult>('POST', 'v1/identities/bulk', b)
 
 /** Bulk does one thing to many, after a look at what it would do to each. */
-export function Bulk({ ids, where, total, onDone }: { ids: string[]; where: IdentityQuery; total?: number; onDone: () => void }) {
+export function Bulk({ ids, where, total, whole, onDone }: { ids: string[]; where: IdentityQuery; total?: string; whole: boolean; onDone: () => void }) {
   const [all, setAll] = useState(false)
   const [doing, setDoing] = useState<BulkDo>()
   const { sort: _, ...q } = where
-  const whole = (total ?? 0) > ids.length
   return (
     <Group className="card" p="xs" px="md" mb="sm" gap="xs" role="region" aria-label="What to do with the chosen">
       <Text fw={600} size="sm" role="status">
-        {all ? `All ${total?.toLocaleString()} that match` : `${count(ids.length, 'identity', 'identities')} chosen`}
+        {all ? `All ${total} that match` : `${count(ids.length, 'identity', 'identities')} chosen`}
       </Text>
       {whole && (
         <Button size="compact-sm" variant="subtle" onClick={() => setAll(!all)}>
-          {all ? 'Only the chosen' : `Choose all ${total?.toLocaleString()} that match`}
+          {all ? 'Only the chosen' : `Choose all ${total} that match`}
         </Button>
       )}
       <Group gap="xs" ml="auto">
@@ -43,7 +42,8 @@ function Confirm({ doing, target, onClose, onDone }: { doing: BulkDo; target: Pi
   const [reason, setReason] = useState('')
   const [owner, setOwner] = useState<string | null>(null)
   const [expires, setExpires] = useState('90d')
-  const people = useQuery({ ...owners, enabled: doing === 'transfer' }).data?.items ?? []
+  const everybody = useQuery({ ...owners, enabled: doing === 'transfer' })
+  const people = everybody.data?.items ?? []
   const body = (preview: boolean): BulkRequest => ({
     do: doing,
     ...target,
@@ -65,7 +65,7 @@ function Confirm({ doing, target, onClose, onDone }: { doing: BulkDo; target: Pi
         {!done && (
           <>
             {doing === 'transfer' && (
-              <Select label="To whom?" searchable data={people.filter((o) => o.state !== 'gone').map((o) => ({ value: o.id, label: o.name || o.id }))} value={owner} onChange={(v) => (setOwner(v), look.reset())} required />
+              <Select label="To whom?" searchable limit={200} error={unread(everybody)} data={people.filter((o) => o.state !== 'gone').map((o) => ({ value: o.id, label: o.name || o.id }))} value={owner} onChange={(v) => (setOwner(v), look.reset())} required />
             )}
             {doing === 'extend' && <TextInput label="Until when?" description="90d, or a date such as 2027-03-31" value={expires} onChange={(e) => (setExpires(e.currentTarget.value), look.reset())} required />}
             <TextInput label="Why?" description="For the record" value={reason} onChange={(e) => setReason(e.currentTarget.value)} required maxLength={500} data-autofocus />

@@ -1,10 +1,9 @@
-import { Button, Menu, TextInput } from '@mantine/core'
-import { useLocalStorage } from '@mantine/hooks'
+import { Button, Menu, Text, TextInput } from '@mantine/core'
 import { IconBookmark, IconTrash } from '@tabler/icons-react'
 import { useState } from 'react'
 import type { IdentityQuery } from '../api/types'
+import { useViews, type View } from './views'
 
-type View = { name: string; q: IdentityQuery }
 const given: View[] = [
   { name: 'Expires soon', q: { needs: 'expiring', sort: 'expires' } },
   { name: 'No working owner', q: { needs: 'ownerless' } },
@@ -12,14 +11,13 @@ const given: View[] = [
   { name: 'Stopped', q: { state: 'killed' } },
 ]
 
-/** Views are searches that somebody comes back to. They are kept in this browser; their links can be given to anybody. */
+/** Views are searches that somebody comes back to. They are kept for the person; their links can be given to anybody. */
 export function Views({ now, onOpen }: { now: IdentityQuery; onOpen: (q: IdentityQuery) => void }) {
-  const [own, setOwn] = useLocalStorage<View[]>({ key: 'lanyard.views', defaultValue: [] })
+  const { own, change, error } = useViews()
   const [name, setName] = useState('')
   const save = () => {
     if (!name.trim()) return
-    setOwn([...own.filter((v) => v.name !== name.trim()), { name: name.trim(), q: now }])
-    setName('')
+    change.mutate({ name: name.trim(), q: now }, { onSuccess: () => setName('') })
   }
   return (
     <Menu width={260} position="bottom-end">
@@ -34,7 +32,7 @@ export function Views({ now, onOpen }: { now: IdentityQuery; onOpen: (q: Identit
             {v.name}
           </Menu.Item>
         ))}
-        {own.length > 0 && <Menu.Label>Yours, in this browser</Menu.Label>}
+        {own.length > 0 && <Menu.Label>Yours</Menu.Label>}
         {own.map((v) => (
           <Menu.Item
             key={v.name}
@@ -44,7 +42,7 @@ export function Views({ now, onOpen }: { now: IdentityQuery; onOpen: (q: Identit
                 size={14}
                 role="button"
                 aria-label={`Forget ${v.name}`}
-                onClick={(e) => (e.stopPropagation(), setOwn(own.filter((o) => o.name !== v.name)))}
+                onClick={(e) => (e.stopPropagation(), change.mutate({ name: v.name }))}
               />
             }
           >
@@ -52,6 +50,7 @@ export function Views({ now, onOpen }: { now: IdentityQuery; onOpen: (q: Identit
           </Menu.Item>
         ))}
         <Menu.Divider />
+        {error && <Text size="sm" className="bad" px="sm" role="alert">{error.message}</Text>}
         <form style={{ padding: 8 }} onSubmit={(e) => (e.preventDefault(), save())}>
           <TextInput
             size="xs"

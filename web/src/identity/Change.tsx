@@ -5,7 +5,7 @@ import { ask, got, POST } from '../api/client'
 import { owners, useChange } from '../api/queries'
 import type { BulkResult, Identity } from '../api/types'
 import { Shown } from '../parts/Shown'
-import { Failure } from '../parts/States'
+import { Failure, unread } from '../parts/States'
 
 export type Doing = 'activate' | 'resume' | 'restore' | 'suspend' | 'renew' | 'retire' | 'hand over'
 
@@ -23,7 +23,8 @@ export function Change({ i, doing, onClose }: { i: Identity; doing: Doing; onClo
   const [reason, setReason] = useState('')
   const [expires, setExpires] = useState('90d')
   const [owner, setOwner] = useState<string | null>(null)
-  const people = useQuery({ ...owners, enabled: doing === 'hand over' }).data?.items ?? []
+  const everybody = useQuery({ ...owners, enabled: doing === 'hand over' })
+  const people = everybody.data?.items ?? []
   const go = useChange(async (): Promise<unknown> => {
     const on = { params: { path: { name: i.name } } }
     const why = reason.trim() ? { reason: reason.trim() } : {}
@@ -49,7 +50,7 @@ export function Change({ i, doing, onClose }: { i: Identity; doing: Doing; onClo
         <Stack>
           <Text>{means[doing]}</Text>
           {doing === 'renew' && <TextInput label="Until when?" description="90d, or a date such as 2027-03-31" value={expires} required onChange={(e) => setExpires(e.currentTarget.value)} />}
-          {doing === 'hand over' && <Select label="To whom?" searchable required value={owner} onChange={setOwner} data={people.filter((o) => o.id !== i.owner).map((o) => ({ value: o.id, label: o.name || o.id }))} />}
+          {doing === 'hand over' && <Select label="To whom?" searchable required limit={200} error={unread(everybody)} value={owner} onChange={setOwner} data={people.filter((o) => o.id !== i.owner).map((o) => ({ value: o.id, label: o.name || o.id }))} />}
           <TextInput label="Why?" description="For the record" required={doing !== 'activate'} value={reason} maxLength={500} onChange={(e) => setReason(e.currentTarget.value)} data-autofocus />
           {go.isError && <Failure error={go.error} />}
           <Group justify="flex-end">

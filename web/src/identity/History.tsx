@@ -24,7 +24,7 @@ export function History({ i }: { i: Identity }) {
                 <div key={index}>
                   <div style={{ display: 'flex', gap: 8, flexWrap: 'wrap', alignItems: 'baseline' }}>
                     <b style={{ fontWeight: 580 }}><Who id={e.actor.user.uid} /></b>
-                    <Link className="link" to="/ledger/$id" params={{ id: e.metadata.uid }}><Shown text={did(e)} /></Link>
+                    <Link className="link" to="/ledger/$id" params={{ id: e.metadata.uid }}><Shown text={did(e)} most={200} link /></Link>
                     {e.unmapped.outcome !== 'allowed' && <State of={e.unmapped.outcome} />}
                     <span className="dim" style={{ marginLeft: 'auto', fontSize: 12.5 }}><When at={e.time} /></span>
                   </div>

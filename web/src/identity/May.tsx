@@ -1,4 +1,4 @@
-import { Button, Group, Text } from '@mantine/core'
+import { Button, Group, Modal, Text } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
@@ -9,24 +9,35 @@ import { Card, Code } from '../parts/bits'
 import { Shown } from '../parts/Shown'
 import { Empty } from '../parts/States'
 import { When } from '../parts/When'
-import { count, may as says } from '../parts/words'
+import { count, held, may as says } from '../parts/words'
+import { Packs } from '../policy/Packs'
 
 /** May is what an identity may do, in plain words, with the Cedar that they mean. */
 export function May({ i }: { i: Identity }) {
   const grants = i.grants ?? []
   const give = useMayGrant()
-  const rails = useQuery(guardrails).data?.items ?? []
+  const [packing, pack] = useDisclosure()
+  const holding = useQuery(guardrails)
+  const rails = holding.data?.items ?? []
   return (
     <Card
       title={`What ${i.name.slice(0, 40)} may do`}
       side={
         give && i.state !== 'retired' ? (
-          <Button size="compact-sm" variant="default" component={Link} to="/policy" search={{ tab: 'grants', identity: i.name, edit: 'new' } as never}>
-            New grant
-          </Button>
+          <Group gap="xs" wrap="nowrap">
+            <Button size="compact-sm" variant="default" onClick={pack.open}>Choose a pack</Button>
+            <Button size="compact-sm" variant="default" component={Link} to="/policy" search={{ tab: 'grants', identity: i.name, edit: 'new' } as never}>
+              New grant
+            </Button>
+          </Group>
         ) : undefined
       }
     >
+      {packing && (
+        <Modal opened onClose={pack.close} title={<>What is <Shown text={i.name} most={60} /> for?</>} size="xl">
+          <Packs identity={i.name} had={grants} onDone={pack.close} />
+        </Modal>
+      )}
       {i.inherits && <Text p="md" pb={0}>All that its parent may at that moment, and no more.</Text>}
       {grants.length === 0 && !i.inherits ? (
         <Empty title="Nothing">No grant allows it anything, so every call is refused.</Empty>
@@ -46,8 +57,12 @@ export function May({ i }: { i: Identity }) {
             </Link>
             .
           </>
-        ) : (
+        ) : holding.data ? (
           'It never calls an upstream of another environment.'
+        ) : holding.isError ? (
+          <span role="alert">Which guardrails hold could not be read: {holding.error.message}</span>
+        ) : (
+          '\u00a0'
         )}
       </Text>
     </Card>
@@ -71,6 +86,7 @@ export function GrantRow({ g, who, edit = true }: { g: Grant; who?: React.ReactN
             {g.record ? ` · recorded ${g.record} each call` : ''}
             {g.set ? ` · from the manifest set ${g.set}` : ''}
           </Text>
+          {g.layers && <Text size="sm" c="dimmed">{held(g.layers)}</Text>}
         </div>
         <Group gap={4} wrap="nowrap">
           <Button size="compact-sm" variant="subtle" onClick={cedar.toggle} aria-expanded={open}>

@@ -28,7 +28,7 @@ export default function Timeline({ i }: { i: Identity }) {
             aria-label="Outcome"
             value={outcome}
             data={[{ value: '', label: 'All' }, { value: 'allowed', label: 'Allowed' }, { value: 'refused', label: 'Refused' }, { value: 'failed', label: 'Failed' }]}
-            onChange={(v) => void navigate({ replace: true, search: (was) => ({ ...was, outcome: v || undefined }) })}
+            onChange={(v) => void navigate({ replace: true, search: ({ cord: _, ...was }) => ({ ...was, outcome: v || undefined }) })}
           />
         )
         return (

@@ -1,11 +1,11 @@
 import { Button, Group, Stack, Text } from '@mantine/core'
 import { IconFingerprint } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
-import { ask, at } from '../api/client'
+import { ask } from '../api/client'
 import { useChange } from '../api/queries'
 import type { Page, Passkey, Session } from '../api/types'
 import { attestation } from '../app/passkey'
-import { useMe } from '../app/session'
+import { signOut, useMe } from '../app/session'
 import { Card, Facts, Head } from '../parts/bits'
 import { plain, Shown } from '../parts/Shown'
 import { Await, Empty, Failure } from '../parts/States'
@@ -30,10 +30,7 @@ export default function Account() {
   const end = useChange((id: string) => ask('DELETE', `v1/me/sessions/${encodeURIComponent(id)}`))
   const forget = useChange((id: string) => ask('DELETE', `v1/me/passkeys/${encodeURIComponent(id)}`))
   const add = useChange(async () => ask('POST', 'v1/me/passkeys/finish', await attestation(await ask<Record<string, unknown>>('POST', 'v1/me/passkeys/begin', {}))))
-  const everywhere = useChange(async () => {
-    await ask('POST', 'console/sign-out', { everywhere: true })
-    window.location.assign(at('console/sign-in'))
-  })
+  const everywhere = useChange(() => signOut(true))
   return (
     <div style={{ maxWidth: 820 }}>
       <Head title={<Shown text={me.name} most={100} />} sub={me.email ? <Shown text={me.email} /> : undefined} />
@@ -60,6 +57,7 @@ export default function Account() {
         </Card>}
         <Card title="Where you are signed in" side={<Button size="compact-sm" variant="default" onClick={() => everywhere.mutate()}>Sign out everywhere</Button>}>
           {end.isError && <Failure error={end.error} />}
+          {everywhere.isError && <Failure error={everywhere.error} />}
           <Await of={sessions} lines={2}>
             {(p) => (
               <div className="rows">

@@ -22,7 +22,7 @@ export default function Approval() {
   const { id } = route.useParams()
   const q = useQuery(approval(id))
   if (id.startsWith('task_')) return <Empty title="A task in your name waits for you" action={<Button component="a" href={at(`approvals/${id}`)}>Look at it</Button>} />
-  return <Await of={q} lines={8}>{(a) => <Sheet a={a} />}</Await>
+  return <Await of={q} lines={8}>{(a) => <Sheet key={a.id} a={a} />}</Await>
 }
 
 function Sheet({ a }: { a: ApprovalView }) {
@@ -30,6 +30,8 @@ function Sheet({ a }: { a: ApprovalView }) {
   const who = useQuery({ ...identity(name), retry: false }).data
   const before = useQuery(events({ identity: a.identity, type: 'request', class: 'read', until: a.asked }, 8))
   const open = a.state === 'waiting'
+  const [began] = useState(open)
+  const [done, setDone] = useState(false)
   return (
     <div style={{ maxWidth: 880 }}>
       <Text size="sm" c="dimmed" mb={4}><Link to="/approvals" className="link">Approvals</Link> /</Text>
@@ -38,6 +40,7 @@ function Sheet({ a }: { a: ApprovalView }) {
         {!open && <State of={a.state} />}
       </Group>
       <Stack>
+        {began && !open && !done && <Overtaken a={a} />}
         <Card pad label="The question">
           <Facts
             of={[
@@ -93,28 +96,47 @@ function Sheet({ a }: { a: ApprovalView }) {
             </div>
           </Card>
         )}
-        {open && <Answer a={a} name={name} />}
+        {open && <Answer a={a} name={name} onDone={() => setDone(true)} />}
       </Stack>
     </div>
   )
 }
 
-function Answer({ a, name }: { a: ApprovalView; name: string }) {
+/** Overtaken says that a question was answered while somebody looked at it, and that their own answer was not taken. */
+function Overtaken({ a }: { a: ApprovalView }) {
+  const me = useMe()
+  const [note, , forget] = useDraft(`approval.${a.id}`, { text: '' })
+  const last = (a.decisions ?? []).at(-1)
+  return (
+    <Alert color="yellow" variant="light" role="alert" title={last?.by === me.owner && last ? 'You have answered this elsewhere' : last ? 'Somebody else has answered this' : 'It cannot be answered any more'}>
+      <Text size="sm">
+        {last ? <>{plain(last.by, 60)} said {last.yes ? 'yes' : 'no'}, <When at={last.at} />. </> : <>It is {a.state}. </>}
+        No answer was taken from this page.
+      </Text>
+      {note.text && <Text size="sm" mt={6}>Your note was not sent: “<Shown text={note.text} />” <Button size="compact-xs" variant="subtle" onClick={forget}>Drop it</Button></Text>}
+    </Alert>
+  )
+}
+
+function Answer({ a, name, onDone }: { a: ApprovalView; name: string; onDone: () => void }) {
   const [note, setNote, forget] = useDraft(`approval.${a.id}`, { text: '' })
   const [stop, setStop] = useState(false)
   const may = useMay()
   const me = useMe()
   const path = { params: { path: { name: a.id } } }
   const say = note.text.trim() ? { note: note.text.trim() } : {}
-  const go = useChange((how: { yes: boolean; scope?: 'once' | 'task' | 'lasting'; until?: string; kill?: boolean }) =>
-    how.yes
-      ? got(POST('/v1/approvals/{name}/approve', { ...path, body: { scope: how.scope, ...(how.until ? { until: how.until } : {}), ...say } }))
-      : got(POST('/v1/approvals/{name}/deny', { ...path, body: { ...(how.kill ? { kill: true } : {}), ...say } })),
-  )
+  const go = useChange(async (how: { yes: boolean; scope?: 'once' | 'task' | 'lasting'; until?: string; kill?: boolean }) => {
+    const answered = how.yes
+      ? await got(POST('/v1/approvals/{name}/approve', { ...path, body: { scope: how.scope, ...(how.until ? { until: how.until } : {}), ...say } }))
+      : await got(POST('/v1/approvals/{name}/deny', { ...path, body: { ...(how.kill ? { kill: true } : {}), ...say } }))
+    onDone() // before it is read anew
+    forget()
+    return answered
+  })
   const said = (a.decisions ?? []).some((d) => d.by === me.owner)
   if (said) return <Text className="note">You have said what you think. It waits for the others.</Text>
   if (!may('approve') && !may('deny')) return <Text className="note">You may look at this, and not answer it.</Text>
-  const answer = (how: Parameters<typeof go.mutate>[0]) => go.mutate(how, { onSuccess: forget })
+  const answer = (how: Parameters<typeof go.mutate>[0]) => go.mutate(how)
   return (
     <div className="card answer" role="region" aria-label="Your answer">
       <Stack gap="sm">

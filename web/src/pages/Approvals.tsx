@@ -24,15 +24,15 @@ export default function Approvals() {
           aria-label="Which"
           value={state}
           onChange={(v) => void navigate({ search: v === 'waiting' ? {} : { state: v } })}
-          data={[{ value: 'waiting', label: 'Waiting' }, { value: 'approved', label: 'Approved' }, { value: 'denied', label: 'Denied' }, { value: 'all', label: 'All' }]}
+          data={[{ value: 'mine', label: 'For me' }, { value: 'waiting', label: 'Waiting' }, { value: 'approved', label: 'Approved' }, { value: 'denied', label: 'Denied' }, { value: 'all', label: 'All' }]}
         />
       </Head>
       <Card label="Approvals">
         <Await of={q}>
           {(page) =>
             (page.items ?? []).length === 0 ? (
-              <Empty title={state === 'waiting' ? 'Nothing waits for an answer' : 'There is none'}>
-                {state === 'waiting' ? 'When a grant or a guardrail asks for a yes, the question shows here, and those who may answer get a mail.' : undefined}
+              <Empty title={state === 'waiting' || state === 'mine' ? `Nothing waits for ${state === 'mine' ? 'you' : 'an answer'}` : 'There is none'}>
+                {state === 'waiting' || state === 'mine' ? 'When a grant or a guardrail asks for a yes, the question shows here, and those who may answer get a mail.' : undefined}
               </Empty>
             ) : (
               <div className="rows">{(page.items ?? []).map((a) => <Row key={a.id} a={a} />)}</div>
@@ -40,6 +40,7 @@ export default function Approvals() {
           }
         </Await>
       </Card>
+      {(q.data?.items?.length ?? 0) >= 1000 && <Text size="sm" c="dimmed" mt="sm">These are the newest 1,000.</Text>}
       <Text size="sm" c="dimmed" mt="sm">
         Tasks in your name that wait for you are at <a className="link" href={at('approvals')}>your approvals page</a>.
       </Text>
@@ -53,8 +54,8 @@ function Row({ a }: { a: ApprovalView }) {
       <div style={{ display: 'grid', gridTemplateColumns: 'minmax(0,1fr) auto', gap: 12, alignItems: 'center' }}>
         <div style={{ minWidth: 0 }}>
           <div style={{ display: 'flex', gap: 8, alignItems: 'center', flexWrap: 'wrap' }}>
-            <b style={{ fontWeight: 600 }}><Shown text={short(a.identity)} most={60} /></b>
-            <span>wants to <span className="mono"><Shown text={a.action} most={100} /></span> on {plain(a.upstream, 40)}</span>
+            <b style={{ fontWeight: 600 }}><Shown text={short(a.identity)} most={60} link /></b>
+            <span>wants to <span className="mono"><Shown text={a.action} most={100} link /></span> on {plain(a.upstream, 40)}</span>
             <Class of={a.class} />
           </div>
           <div className="dim clip" style={{ fontSize: 12.5 }}>

@@ -3,14 +3,16 @@ import { IconPlus } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { useState } from 'react'
+import { at } from '../api/client'
 import { home } from '../api/queries'
 import { useMay, useMe } from '../app/session'
 import { useLive } from '../app/stream'
 import { Card, Head } from '../parts/bits'
 import { Events } from '../parts/Events'
+import { count } from '../parts/words'
 import { Await, Empty, Failure, Waiting } from '../parts/States'
 
-type Tile = { n: number; of: string; to: string; search?: Record<string, string>; now?: boolean }
+type Tile = { n: number; of: string; to?: string; href?: string; search?: Record<string, string>; now?: boolean }
 
 export default function Home() {
   const me = useMe()
@@ -28,12 +30,13 @@ export default function Home() {
       <Await of={q} lines={6}>
         {(h) => {
           const needs: Tile[] = [
-            { n: h.approvals, of: h.approvals === 1 ? 'approval waits' : 'approvals wait', to: '/approvals', now: true },
-            { n: h.odd, of: h.odd === 1 ? 'behaves oddly' : 'behave oddly', to: '/ledger', search: { outcome: 'refused', since: '24h' }, now: true },
+            { n: h.approvals, of: h.approvals === 1 ? 'approval waits' : 'approvals wait', to: '/approvals', search: { state: 'mine' }, now: true },
+            ...(h.tasks ? [{ n: h.tasks, of: h.tasks === 1 ? 'task waits in your name' : 'tasks wait in your name', href: at('approvals'), now: true }] : []),
+            { n: h.odd, of: h.odd === 1 ? 'behaves oddly' : 'behave oddly', to: '/identities', search: { needs: 'odd' }, now: true },
             { n: h.ownerless, of: 'without a working owner', to: '/identities', search: { needs: 'ownerless' }, now: true },
             { n: h.expiring, of: h.expiring === 1 ? 'is about to expire' : 'are about to expire', to: '/identities', search: { needs: 'expiring', sort: 'expires' } },
             { n: h.unused, of: h.unused === 1 ? 'is not used' : 'are not used', to: '/identities', search: { needs: 'unused', sort: 'last_used' } },
-            { n: h.upstreams_down, of: h.upstreams_down === 1 ? 'upstream is down' : 'upstreams are down', to: '/upstreams', now: true },
+            { n: h.upstreams_down, of: h.upstreams_down === 1 ? 'upstream is down' : 'upstreams are down', to: '/upstreams', search: { needs: 'down' }, now: true },
           ]
           const quiet = needs.every((t) => t.n === 0)
           return (
@@ -48,24 +51,16 @@ export default function Home() {
                   )}
                 </Group>
                 <div className="tiles">
-                  {needs.map((t) => (
-                    <Link key={t.of} to={t.to} search={t.search as never} className={`card tile ${t.n === 0 ? 'quiet' : t.now ? 'now' : ''}`}>
-                      <div className="n">{t.n.toLocaleString()}</div>
-                      <Text size="sm" c="dimmed">
-                        {t.of}
-                      </Text>
-                    </Link>
-                  ))}
+                  {needs.map((t) => <One key={t.of} {...t} />)}
                 </div>
               </section>
               <section aria-label="Today" style={{ marginBottom: 16 }}>
                 <Text fw={600} mb={8}>
-                  What your agents did today
+                  What your agents did in the last 24 hours
                 </Text>
                 <div className="tiles">
-                  <Today n={h.today.requests} of="requests" search={{ type: 'request', since: today() }} />
-                  <Today n={h.today.refused} of="of them refused" search={{ type: 'request', outcome: 'refused', since: today() }} />
-                  <Today n={h.today.identities} of="identities at work" search={{ type: 'request', since: today() }} />
+                  <One n={h.today.requests} of={`${h.today.requests === 1 ? 'request' : 'requests'} by ${count(h.today.identities, 'identity', 'identities')}`} to="/ledger" search={{ type: 'request', by: 'identity', outcome: 'ended', since: h.since }} />
+                  <One n={h.today.refused} of="of them refused" to="/ledger" search={{ type: 'request', by: 'identity', outcome: 'refused', since: h.since }} />
                 </div>
               </section>
             </>
@@ -77,20 +72,22 @@ export default function Home() {
   )
 }
 
-function Today({ n, of, search }: { n: number; of: string; search: Record<string, string> }) {
-  return (
-    <Link to="/ledger" search={search as never} className={`card tile ${n === 0 ? 'quiet' : ''}`}>
+function One({ n, of, to, href, search, now }: Tile) {
+  const look = `card tile ${n === 0 ? 'quiet' : now ? 'now' : ''}`
+  const inside = (
+    <>
       <div className="n">{n.toLocaleString()}</div>
       <Text size="sm" c="dimmed">
         {of}
       </Text>
-    </Link>
+    </>
   )
+  return href ? <a href={href} className={look}>{inside}</a> : <Link to={to} search={search as never} className={look}>{inside}</Link>
 }
 
 function Live() {
   const [requests, setRequests] = useState(false)
-  const { list, live, error, fresh } = useLive(requests ? { type: 'request' } : {}, 25)
+  const { list, live, error, fresh, again } = useLive(requests ? { type: 'request' } : {}, 20)
   return (
     <Card
       title="Live activity"
@@ -99,22 +96,18 @@ function Live() {
           <Switch size="xs" label="Requests only" checked={requests} onChange={(e) => setRequests(e.currentTarget.checked)} />
           <Text size="sm" c="dimmed" role="status" component="span">
             <span className={`dot ${live === 'live' ? 'good' : 'wait'}`} aria-hidden style={{ marginRight: 6 }} />
-            {live === 'live' ? 'live' : live === 'away' ? 'interrupted, trying again' : 'connecting'}
+            {live === 'live' ? 'live' : live === 'away' ? 'not live, trying again' : 'connecting'}
           </Text>
+          {live === 'away' && <Button size="compact-xs" variant="default" onClick={again}>Try now</Button>}
         </Group>
       }
     >
-      {error ? <Failure error={error} /> : !list ? <Waiting lines={6} /> : list.length ? <Events of={list} fresh={fresh} /> : (
+      {error && <Failure error={error} again={again} />}
+      {!list ? error ? null : <Waiting lines={6} /> : list.length ? <Events of={list} fresh={fresh} /> : (
         <Empty title="Nothing has happened yet">What your agents do shows here as they do it.</Empty>
       )}
     </Card>
   )
-}
-
-const today = () => {
-  const d = new Date()
-  d.setHours(0, 0, 0, 0)
-  return d.toISOString().replace(/\.\d+Z$/, 'Z')
 }
 
 function greeting(name: string) {

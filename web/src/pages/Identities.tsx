@@ -11,17 +11,18 @@ import { Bulk } from '../identities/Bulk'
 import { Rows } from '../identities/Rows'
 import { Views } from '../identities/Views'
 import { Card, Head } from '../parts/bits'
-import { Await, Empty, Failure } from '../parts/States'
+import { plain } from '../parts/Shown'
+import { Await, Empty, Failure, unread } from '../parts/States'
 
 const route = getRouteApi('/identities')
 const page = 100
 
 export default function Identities() {
-  const q = route.useSearch() as IdentityQuery
+  const { cord: _, ...q } = route.useSearch() as IdentityQuery & { cord?: string }
   const navigate = route.useNavigate()
   const may = useMay()
   const set = (change: Partial<IdentityQuery>, replace = false) =>
-    void navigate({ replace, search: (was) => Object.fromEntries(Object.entries({ ...was, ...change }).filter(([, v]) => v)) as typeof was })
+    void navigate({ replace, search: ({ cord: _, ...was }) => Object.fromEntries(Object.entries({ ...was, ...change }).filter(([, v]) => v)) as typeof was })
   const [chosen, setChosen] = useState<Record<string, true>>({})
   const list = useInfiniteQuery({
     queryKey: ['identities', q],
@@ -32,8 +33,10 @@ export default function Identities() {
     refetchOnWindowFocus: false, // it may be many pages
   })
   const items = useMemo(() => list.data?.pages.flatMap((p) => p.items ?? []) ?? [], [list.data])
-  const total = list.data?.pages[0]?.total
-  const people = useQuery(owners).data?.items ?? []
+  const first = list.data?.pages[0]
+  const total = first && `${first.total.toLocaleString()}${first.more ? ' or more' : ''}`
+  const everybody = useQuery(owners)
+  const people = everybody.data?.items ?? []
   const filtered = Object.entries(q).some(([k, v]) => k !== 'sort' && v)
   const picked = Object.keys(chosen).filter((k) => chosen[k])
   const key = JSON.stringify(q)
@@ -45,7 +48,7 @@ export default function Identities() {
         title="Identities"
         sub={
           <span role="status">
-            {total !== undefined ? `${total.toLocaleString()}${total >= 100_000 ? ' or more' : ''} ${filtered ? 'match' : 'in all'}` : items.length ? `${items.length.toLocaleString()} shown` : '\u00a0'}
+            {total !== undefined ? `${total} ${filtered ? 'match' : 'in all'}` : items.length ? `${items.length.toLocaleString()} shown` : '\u00a0'}
           </span>
         }
       >
@@ -60,7 +63,7 @@ export default function Identities() {
         <Search value={q.q ?? ''} onChange={(v) => set({ q: v || undefined }, true)} />
         <Pick label="State" value={q.state} data={['active', 'pending', 'suspended', 'killed', 'expired', 'retired']} onChange={(state) => set({ state })} />
         <Pick label="Kind" value={q.kind} data={['agent', 'service', 'bot', 'api_key', 'oauth_client']} onChange={(kind) => set({ kind })} />
-        <Pick label="Owner" value={q.owner} data={people.slice(0, 500).map((o) => ({ value: o.id, label: (o.name || o.id).slice(0, 60) }))} onChange={(owner) => set({ owner })} search />
+        <Pick label="Owner" value={q.owner} data={people.map((o) => ({ value: o.id, label: plain(o.name || o.id, 60) }))} error={unread(everybody)} onChange={(owner) => set({ owner })} search />
         <Pick
           label="Needs"
           value={q.needs}
@@ -68,6 +71,7 @@ export default function Identities() {
             { value: 'expiring', label: 'expires soon' },
             { value: 'ownerless', label: 'no working owner' },
             { value: 'unused', label: 'not used' },
+            { value: 'odd', label: 'behaves oddly' },
           ]}
           onChange={(needs) => set({ needs })}
         />
@@ -77,7 +81,7 @@ export default function Identities() {
           </Button>
         )}
       </Group>
-      {picked.length > 0 && <Bulk ids={picked} where={q} total={total} onDone={() => setChosen({})} />}
+      {picked.length > 0 && <Bulk ids={picked} where={q} total={total} whole={(first?.total ?? 0) > picked.length} onDone={() => setChosen({})} />}
       <Card label="Identities">
         <Await of={list} lines={10}>
           {() =>
@@ -121,7 +125,7 @@ export default function Identities() {
 
 function Search({ value, onChange }: { value: string; onChange: (v: string) => void }) {
   const [text, setText] = useState(value)
-  const tell = useDebouncedCallback(onChange, 180)
+  const tell = useDebouncedCallback(onChange, 80)
   useEffect(() => setText(value), [value])
   return (
     <TextInput
@@ -136,7 +140,7 @@ function Search({ value, onChange }: { value: string; onChange: (v: string) => v
   )
 }
 
-function Pick({ label, value, data, onChange, search = false }: { label: string; value?: string; data: (string | { value: string; label: string })[]; onChange: (v: string | undefined) => void; search?: boolean }) {
+function Pick({ label, value, data, onChange, search = false, error }: { label: string; error?: string; value?: string; data: (string | { value: string; label: string })[]; onChange: (v: string | undefined) => void; search?: boolean }) {
   return (
     <Select
       aria-label={label}
@@ -146,6 +150,8 @@ function Pick({ label, value, data, onChange, search = false }: { label: string;
       onChange={(v) => onChange(v ?? undefined)}
       clearable
       searchable={search}
+      limit={200}
+      error={error}
       clearButtonProps={{ 'aria-label': `Any ${label.toLowerCase()}` }}
       w={label === 'Owner' || label === 'Needs' ? 160 : 128}
     />

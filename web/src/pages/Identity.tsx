@@ -22,7 +22,7 @@ const route = getRouteApi('/identities/$name')
 
 export default function Identity() {
   const { name } = route.useParams()
-  return <Await of={useQuery(identityQuery(name))} lines={10}>{(i) => <Detail i={i} />}</Await>
+  return <Await of={useQuery(identityQuery(name))} lines={10}>{(i) => <Detail key={i.id} i={i} />}</Await>
 }
 
 function Detail({ i }: { i: View }) {

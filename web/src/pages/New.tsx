@@ -4,7 +4,9 @@ import { getRouteApi } from '@tanstack/react-router'
 import { Import } from '../fresh/Import'
 import { Mcp } from '../fresh/Mcp'
 import { Service } from '../fresh/Service'
+import { useMay } from '../app/session'
 import { Head } from '../parts/bits'
+import { Empty } from '../parts/States'
 
 const route = getRouteApi('/new')
 const ways = [
@@ -15,7 +17,9 @@ const ways = [
 
 export default function New() {
   const { way } = route.useSearch()
+  const may = useMay()
   const navigate = route.useNavigate()
+  if (!may('put-identity')) return <Empty title="You may not make agents">An operator or an administrator can, or can give you a role that may. To connect a client of your own, give it the address of an upstream: it brings you to a page that asks you.</Empty>
   return (
     <div style={{ maxWidth: 860 }}>
       <Head title="New agent" sub="How does it come in?" />

@@ -17,7 +17,7 @@ const route = getRouteApi('/owners/$name')
 
 export default function Owner() {
   const { name } = route.useParams()
-  return <Await of={useQuery(ownerQuery(name))} lines={8}>{(o) => <One o={o} />}</Await>
+  return <Await of={useQuery(ownerQuery(name))} lines={8}>{(o) => <One key={o.id} o={o} />}</Await>
 }
 
 function One({ o }: { o: View }) {
@@ -78,7 +78,8 @@ function One({ o }: { o: View }) {
 function HandOver({ o, onClose }: { o: View; onClose: () => void }) {
   const [to, setTo] = useState<string | null>(o.backup ?? null)
   const [reason, setReason] = useState('')
-  const people = useQuery(owners).data?.items ?? []
+  const everybody = useQuery(owners)
+  const people = everybody.data?.items ?? []
   const body = (preview: boolean) => ({ do: 'transfer', where: { owner: o.id }, owner: to, reason: reason.trim() || undefined, ...(preview ? { preview } : {}) })
   const look = useQuery({ queryKey: ['hand-over', o.id, to], enabled: !!to, retry: false, queryFn: () => ask<BulkResult>('POST', 'v1/identities/bulk', { ...body(true), reason: 'a look' }) })
   const go = useChange(() => ask<BulkResult>('POST', 'v1/identities/bulk', body(false)))

@@ -10,7 +10,7 @@ import { useMay, useMayGrant } from '../app/session'
 import { GrantRow } from '../identity/May'
 import { Card, Code, Head, Who } from '../parts/bits'
 import { Shown } from '../parts/Shown'
-import { Await, Empty, Failure, Waiting } from '../parts/States'
+import { Await, Empty, Failure, unread, Waiting } from '../parts/States'
 import { short } from '../parts/words'
 import { GrantForm } from '../policy/GrantForm'
 import { GuardrailForm } from '../policy/GuardrailForm'
@@ -57,13 +57,14 @@ function Guardrails() {
           return (
             <>
               {list.length === 0 ? (
-                <Empty title="No guardrail but the one built in">No identity ever calls an upstream of another environment.</Empty>
+                <Empty title="No guardrail">A guardrail holds for every identity, whatever is granted.</Empty>
               ) : (
                 <div className="rows">{list.map((g) => <Rail key={g.id} g={g} onEdit={() => void navigate({ search: { tab: 'guardrails', edit: g.id } })} />)}</div>
               )}
-              {edit && (one || edit === 'new') && (
-                <Modal opened onClose={close} title={one ? `Guardrail ${one.id}` : 'New guardrail'} size="xl">
-                  <GuardrailForm g={one} onSaved={close} />
+              {edit && (
+                <Modal opened onClose={close} title={edit === 'new' ? 'New guardrail' : `Guardrail ${edit.slice(0, 80)}`} size="xl">
+                  {!may('put-guardrail') && <Text className="note" mb="md">You may look at this, and not change it.</Text>}
+                  <GuardrailForm key={edit} fixed={!may('put-guardrail')} id={edit === 'new' ? undefined : edit} g={one} onSaved={close} />
                 </Modal>
               )}
             </>
@@ -77,7 +78,9 @@ function Guardrails() {
 function Rail({ g, onEdit }: { g: Guardrail; onEdit: () => void }) {
   const [open, setOpen] = useState(false)
   const [sure, setSure] = useState(false)
-  const may = useMay()
+  const builtIn = g.id.startsWith('lanyard.') // nobody changes those
+  const allowed = useMay()
+  const may = (operation: string) => !builtIn && allowed(operation)
   const remove = useChange(() => got(DELETE('/v1/guardrails/{name}', { params: { path: { name: g.id } } })))
   return (
     <div>
@@ -87,7 +90,7 @@ function Rail({ g, onEdit }: { g: Guardrail; onEdit: () => void }) {
           <Text size="sm" c="dimmed">
             <span className="mono">{g.id}</span>
             {g.description && forbids(g.cedar) ? ` · ${forbids(g.cedar)}` : ''}
-            {g.set ? ` · from the manifest set ${g.set}` : ''}
+            {builtIn ? ' · built in' : g.set ? ` · from the manifest set ${g.set}` : ''}
           </Text>
         </div>
         <Group gap={4} wrap="nowrap">
@@ -111,8 +114,10 @@ function Grants() {
   const navigate = route.useNavigate()
   const give = useMayGrant()
   const [q, setQ] = useState('')
-  const found = useQuery(foundIdentities(q)).data?.items ?? []
-  const ups = useQuery(upstreams).data?.items ?? []
+  const finding = useQuery(foundIdentities(q))
+  const found = finding.data?.items ?? []
+  const upq = useQuery(upstreams)
+  const ups = upq.data?.items ?? []
   const name = of ?? (edit && edit.includes('/') ? edit.slice(0, edit.indexOf('/')) : undefined)
   const some = useQuery({ queryKey: ['identities', 'granted'], queryFn: () => identityPage({ sort: 'name' }, 100), enabled: !name })
   const one = useQuery({ ...identity(name ?? ''), enabled: !!name })
@@ -122,15 +127,15 @@ function Grants() {
   return (
     <>
       <Group mb="sm" gap="xs">
-        <Select aria-label="Identity" placeholder="Of every identity" searchable clearable clearButtonProps={{ 'aria-label': 'Of every identity' }} value={name ?? null} data={[...new Set([...(name ? [name] : []), ...found.map((i) => i.name)])]} onSearchChange={setQ} filter={({ options }) => options} onChange={(v) => void navigate({ search: { tab: 'grants', identity: v ?? undefined, upstream } })} />
-        <Select aria-label="Upstream" placeholder="On every upstream" clearable clearButtonProps={{ 'aria-label': 'On every upstream' }} value={upstream ?? null} data={ups.map((u) => u.name)} onChange={(v) => void navigate({ search: { tab: 'grants', identity: of, upstream: v ?? undefined } })} />
+        <Select aria-label="Identity" placeholder="Of every identity" searchable clearable clearButtonProps={{ 'aria-label': 'Of every identity' }} value={name ?? null} data={[...new Set([...(name ? [name] : []), ...found.map((i) => i.name)])]} onSearchChange={setQ} filter={({ options }) => options} error={unread(finding)} onChange={(v) => void navigate({ search: { tab: 'grants', identity: v ?? undefined, upstream } })} />
+        <Select aria-label="Upstream" placeholder="On every upstream" clearable clearButtonProps={{ 'aria-label': 'On every upstream' }} value={upstream ?? null} data={ups.map((u) => u.name)} error={unread(upq)} onChange={(v) => void navigate({ search: { tab: 'grants', identity: of, upstream: v ?? undefined } })} />
         {name && give && <Button ml="auto" leftSection={<IconPlus size={16} />} onClick={() => void navigate({ search: { tab: 'grants', identity: name, edit: 'new' } })}>New grant</Button>}
       </Group>
       <Card title={name ? `Grants of ${name.slice(0, 60)}` : 'Grants'}>
         <Await of={(name ? one : some) as typeof some}>
           {() =>
             list.length === 0 ? (
-              <Empty title="No grant">{name ? 'So every call of it is refused.' : 'Nobody may do anything yet.'}</Empty>
+              <Empty title={!name && some.data?.next ? 'No such grant among the first 100 identities' : 'No grant'}>{upstream ? `None is on ${upstream}.` : name ? 'So every call of it is refused.' : 'Nobody may do anything yet.'}</Empty>
             ) : (
               <div className="rows">{list.map(({ i, g }) => <GrantRow key={g.id} g={g} who={name ? undefined : <><Who id={i.id} />: </>} />)}</div>
             )
@@ -140,7 +145,7 @@ function Grants() {
       {!name && some.data?.next && <Text size="sm" c="dimmed" mt="xs">Those of the first 100 identities; choose one to see its own.</Text>}
       {edit && name && (
         <Modal opened onClose={close} title={edit === 'new' ? `A grant for ${short(name).slice(0, 60)}` : `Grant ${edit.slice(0, 80)}`} size="xl">
-          {one.isPending ? <Waiting /> : <GrantForm identity={name} grant={grant} onSaved={close} />}
+          {one.isPending ? <Waiting /> : one.isError && !one.data ? <Failure error={one.error} again={() => void one.refetch()} /> : <><Text className="note" mb="md" hidden={give}>You may look at this, and not change it.</Text><GrantForm key={edit} fixed={!give} identity={name} id={edit === 'new' ? undefined : edit} grant={grant} onSaved={close} /></>}
         </Modal>
       )}
     </>

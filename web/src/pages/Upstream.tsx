@@ -1,4 +1,4 @@
-import { Button, Group, Tabs, Text, TextInput, Title } from '@mantine/core'
+import { Alert, Button, Group, Tabs, Text, TextInput, Title } from '@mantine/core'
 import { IconSearch } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { getRouteApi, Link } from '@tanstack/react-router'
@@ -20,7 +20,7 @@ const route = getRouteApi('/upstreams/$name')
 
 export default function Upstream() {
   const { name } = route.useParams()
-  return <Await of={useQuery(upstreamQuery(name))} lines={8}>{(u) => <One u={u} />}</Await>
+  return <Await of={useQuery(upstreamQuery(name))} lines={8}>{(u) => <One key={u.name} u={u} />}</Await>
 }
 
 function One({ u }: { u: View }) {
@@ -66,7 +66,8 @@ function One({ u }: { u: View }) {
 function Credential({ u }: { u: View }) {
   const may = useMay()
   const list = useQuery({ ...accounts(u.name), enabled: !!u.oauth && may('list-accounts'), retry: false })
-  const set = useQuery({ ...events({ type: 'upstream', text: `"name":"${u.name}"` }, 200), retry: false }).data?.items ?? []
+  const record = useQuery({ ...events({ type: 'upstream', text: `"name":"${u.name}"` }, 200), retry: false })
+  const set = record.data?.items ?? []
   const changed = set.find((e) => e.event.unmapped.type === 'upstream.change' && JSON.stringify(e.event.unmapped.detail ?? {}).includes('credential')) ?? set.find((e) => e.event.unmapped.type === 'upstream.add')
   return (
     <Card title="What opens it" pad>
@@ -92,7 +93,7 @@ function Credential({ u }: { u: View }) {
           {u.sign_in && <Button mt="sm" size="xs" variant="default" component="a" href={u.sign_in}>Connect yours</Button>}
         </>
       ) : u.credential ? (
-        <Facts of={[['Credential', <span key="c">the gateway has it, in <span className="mono">{u.header ?? 'Authorization'}</span>; no agent ever does</span>], ['Age', changed ? <span key="a">set <When at={changed.event.time} /></span> : <span key="a" className="dim">not on record</span>]]} />
+        <Facts of={[['Credential', <span key="c">the gateway has it, in <span className="mono">{u.header ?? 'Authorization'}</span>; no agent ever does</span>], ['Age', changed ? <span key="a">set <When at={changed.event.time} /></span> : <span key="a" className="dim">{record.isPending ? '…' : record.isError ? 'not known: the record could not be read' : 'not on record'}</span>]]} />
       ) : (
         <Text c="dimmed">The gateway has no credential for it.</Text>
       )}
@@ -106,7 +107,7 @@ function Actions({ name }: { name: string }) {
   return (
     <Card
       title="Actions"
-      side={<TextInput size="xs" aria-label="Search actions" placeholder="Search" leftSection={<IconSearch size={14} />} value={q} onChange={(e) => { const v = e.currentTarget.value; void navigate({ replace: true, search: (was) => ({ ...was, q: v || undefined }) }) }} />}
+      side={<TextInput size="xs" aria-label="Search actions" placeholder="Search" leftSection={<IconSearch size={14} />} value={q} onChange={(e) => { const v = e.currentTarget.value; void navigate({ replace: true, search: ({ cord: _, ...was }) => ({ ...was, q: v || undefined }) }) }} />}
     >
       <Await of={useQuery(actions(name))}>
         {(page) => {
@@ -133,11 +134,12 @@ function Offer({ u }: { u: View }) {
   const may = useMayTo(u.owner)
   const q = useQuery(offer(u.name, true))
   const approve = useChange((body: { description: string; version: number }) => got(POST('/v1/upstreams/{name}/approve', { params: { path: { name: u.name } }, body })))
-  const [read, setRead] = useState(false)
+  const [read, setRead] = useState<string>() // the offer that was said to be read
   if (q.isPending) return <Waiting />
   if (q.isError) return <Card><Failure error={q.error} again={() => void q.refetch()} /></Card>
   const list = differences(q.data.approved, q.data.now)
   const changed = list.filter((d) => d.what !== 'same')
+  const shown = `${q.data.version} ${q.data.now}`
   return (
     <Card title={changed.length ? `${count(changed.length, 'difference')} to what was approved` : 'It offers what was approved'} side={<Button size="compact-sm" variant="default" onClick={() => void q.refetch()} loading={q.isFetching}>Ask it again</Button>}>
       <div className="rows">
@@ -164,9 +166,12 @@ function Offer({ u }: { u: View }) {
           <Text size="sm" mb="sm">What differs is left out of what clients are told, and cannot be called, until somebody approves it. These texts are the server’s own, and agents will read them: read them first.</Text>
           {approve.isError && <Failure error={approve.error} />}
           {may('approve-offer') && (
-            <Button variant={read ? 'filled' : 'default'} loading={approve.isPending} onClick={() => (read ? approve.mutate({ description: q.data.now, version: q.data.version }) : setRead(true))}>
-              {read ? 'Yes, approve exactly this' : 'I have read it; approve'}
-            </Button>
+            <>
+              {read !== undefined && read !== shown && <Alert color="yellow" variant="light" role="alert" mb="sm" title="It offers something else by now">What you read is not what it offers any more. The differences above are the new ones: read those.</Alert>}
+              <Button variant={read === shown ? 'filled' : 'default'} loading={approve.isPending} onClick={() => (read === shown ? approve.mutate({ description: q.data.now, version: q.data.version }) : setRead(shown))}>
+                {read === shown ? 'Yes, approve exactly this' : 'I have read it; approve'}
+              </Button>
+            </>
           )}
         </div>
       )}

@@ -1,6 +1,7 @@
-import { Text } from '@mantine/core'
+import { Button, Text } from '@mantine/core'
+import { IconX } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
-import { Link } from '@tanstack/react-router'
+import { getRouteApi, Link } from '@tanstack/react-router'
 import { status, upstreams } from '../api/queries'
 import { Card, Head } from '../parts/bits'
 import { plain } from '../parts/Shown'
@@ -8,20 +9,28 @@ import { Await, Empty } from '../parts/States'
 import { count } from '../parts/words'
 import { Health } from '../upstream/Health'
 
+const route = getRouteApi('/upstreams')
+
 export default function Upstreams() {
+  const { needs } = route.useSearch()
   const q = useQuery(upstreams)
   const more = useQuery({ ...status, retry: false }).data?.upstreams ?? []
   return (
     <>
-      <Head title="Upstreams" sub="The systems behind the boundary, and what can be done there." />
+      <Head title="Upstreams" sub="The systems behind the boundary, and what can be done there.">
+        {needs === 'down' && <Button component={Link} to="/upstreams" variant="subtle" color="gray" leftSection={<IconX size={14} />}>Those that are down</Button>}
+      </Head>
       <Card label="Upstreams">
         <Await of={q}>
-          {(page) =>
-            (page.items ?? []).length === 0 ? (
+          {(page) => {
+            const list = (page.items ?? []).filter((u) => needs !== 'down' || u.down)
+            return list.length === 0 && needs ? (
+              <Empty title="No upstream is down" action={<Button component={Link} to="/upstreams" variant="default">Show all</Button>} />
+            ) : list.length === 0 ? (
               <Empty title="No upstream yet">Name the first system to guard: lanyard upstream put NAME --url …</Empty>
             ) : (
               <div className="rows">
-                {(page.items ?? []).map((u) => {
+                {list.map((u) => {
                   const s = more.find((m) => m.name === u.name)
                   return (
                     <Link key={u.name} to="/upstreams/$name" params={{ name: u.name }}>
@@ -37,7 +46,7 @@ export default function Upstreams() {
                 })}
               </div>
             )
-          }
+          }}
         </Await>
       </Card>
     </>

@@ -29,7 +29,7 @@ function Line({ e: { index, event: e }, who, fresh }: { e: LedgerEntry; who: boo
             </b>
           )}
           <Link to="/ledger/$id" params={{ id: e.metadata.uid || String(index) }} className="link">
-            <Shown text={did(e)} most={140} />
+            <Shown text={did(e)} most={140} link />
           </Link>
           {e.unmapped.type === 'request' && <Class of={e.unmapped.class} />}
           {outcome !== 'allowed' && <State of={outcome} />}

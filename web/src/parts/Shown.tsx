@@ -4,8 +4,8 @@ import { Fragment, useState } from 'react'
 // What people cannot see, or what turns the direction of writing, can make them read something else than is there.
 const unseen = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\ufe00-\ufe0f\ufffd]|[\u{e0100}-\u{e01ef}]/u
 
-/** Shown is text that others wrote: every character of it is seen, and a long one is cut until asked for. */
-export function Shown({ text, most = 400 }: { text: string; most?: number }) {
+/** Shown is text that others wrote: every character of it is seen, and a long one is cut until asked for; in a link it stays cut. */
+export function Shown({ text, most = 400, link = false }: { text: string; most?: number; link?: boolean }) {
   const [all, setAll] = useState(false)
   const cut = !all && text.length > most
   const parts = split(cut ? text.slice(0, most) : text)
@@ -20,7 +20,8 @@ export function Shown({ text, most = 400 }: { text: string; most?: number }) {
           <Fragment key={i}>{p.text}</Fragment>
         ),
       )}
-      {cut && (
+      {cut && link && '…'}
+      {cut && !link && (
         <>
           …{' '}
           <Anchor component="button" type="button" size="xs" onClick={() => setAll(true)}>

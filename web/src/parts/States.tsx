@@ -27,7 +27,7 @@ export function Failure({ error, again }: { error: unknown; again?: () => void }
     return (
       <Stack align="center" gap={6} py={40} ta="center" role="alert">
         <IconLock size={22} className="dim" aria-hidden />
-        <Text fw={600}>This is not yours to see</Text>
+        <Text fw={600}>This is not yours to see or do</Text>
         <Text c="dimmed" size="sm" maw={460}>
           <Shown text={t.message} />
         </Text>
@@ -75,6 +75,10 @@ export function Failure({ error, again }: { error: unknown; again?: () => void }
     </Alert>
   )
 }
+
+/** unread says of a list to choose from that it could not be read: an empty one would say that there is nothing. */
+export const unread = (q: { isError: boolean; data?: unknown; error: Error | null }) =>
+  q.isError && q.data === undefined ? `This list could not be read: ${q.error?.message ?? 'it did not work.'} Load the page again.` : undefined
 
 export function Waiting({ lines = 4 }: { lines?: number }) {
   return (

@@ -79,13 +79,13 @@ export function Who({ id }: { id: string }) {
   if (id.startsWith('spiffe://') && !id.includes('/person/'))
     return (
       <Link to="/identities/$name" params={{ name: n }} className="link" title={id}>
-        <Shown text={n} most={80} />
+        <Shown text={n} most={80} link />
       </Link>
     )
   if (id.startsWith('person:') || id.includes('/person/'))
     return (
       <Link to="/owners/$name" params={{ name: n }} className="link">
-        <Shown text={n} most={80} />
+        <Shown text={n} most={80} link />
       </Link>
     )
   return <Shown text={id === 'lanyard' ? 'Lanyard' : n} most={80} />
@@ -94,7 +94,7 @@ export function Who({ id }: { id: string }) {
 export function OwnerName({ id, name }: { id: string; name?: string }) {
   return (
     <Link to="/owners/$name" params={{ name: id }} className="link">
-      <Shown text={name || id} most={80} />
+      <Shown text={name || id} most={80} link />
     </Link>
   )
 }

@@ -16,12 +16,19 @@ export function who(i: Pick<Identity, 'name' | 'kind' | 'owner' | 'owner_name' |
   return `${i.name} is ${kind} of ${i.owner_name || i.owner} in ${i.environment}${started}. ${purpose}${/[.!?]$/.test(purpose) ? '' : '.'}`
 }
 
-const means: Record<string, string> = { read: 'read anything', write: 'write anything', delete: 'delete anything', admin: 'change who may do what' }
+const means: Record<string, string> = {
+  read: 'read anything', write: 'write anything', delete: 'delete anything', admin: 'change who may do what',
+  'mail.read': 'read mail', 'mail.search': 'search mail', 'mail.draft': 'write drafts', 'mail.send': 'send mail', 'mail.label': 'label mail', 'mail.delete': 'delete mail', 'mail.rule': 'change rules of mail',
+  'file.read': 'read files', 'file.list': 'list files', 'file.write': 'write files', 'file.share': 'share files', 'file.export': 'export files', 'file.delete': 'delete files',
+  'event.read': 'read events', 'event.create': 'make events', 'event.update': 'change events', 'event.invite': 'invite people', 'event.delete': 'delete events',
+}
+/** does says a class, an action or a word for actions as something that is done. */
+export const does = (a: string) => means[a] ?? `do ${a}`
 
 /** may says a grant in plain words. */
 export function may(g: Pick<Grant, 'upstream' | 'actions' | 'resources' | 'conditions' | 'approve' | 'fresh' | 'only_for_others' | 'plain'>): string {
   if (!g.plain && !g.actions?.length) return `On ${g.upstream}: what its Cedar says`
-  const actions = (g.actions ?? []).map((a) => means[a] ?? `do ${a}`)
+  const actions = (g.actions ?? []).map(does)
   let s = `May ${list(actions)} on ${g.upstream}`
   if (g.resources?.length) s += `, at ${list(g.resources)} only`
   const conditions = Object.entries(g.conditions ?? {}).map(([arg, c]) => {
@@ -37,6 +44,25 @@ export function may(g: Pick<Grant, 'upstream' | 'actions' | 'resources' | 'condi
   if (g.only_for_others) s += ', on behalf of others only'
   if (g.approve) s += `. Each call needs the yes of ${g.approve === 'owner' ? 'its owner' : g.approve === 'upstream' ? 'the upstream’s owner' : g.approve === 'operator' ? 'an operator' : g.approve}${g.fresh ? `, signed in no longer ago than ${g.fresh}` : ''}`
   return s + '.'
+}
+
+/** held says what a grant holds back of what it shows. */
+export function held(l: NonNullable<Grant['layers']>): string {
+  const said: string[] = []
+  const shows: Record<string, string> = { redacted: 'text with numbers, secrets, addresses and links taken out', headers: 'who, when and what about, and no text', nothing: 'that it is there, and nothing of it' }
+  if (l.show && shows[l.show]) said.push(`it sees ${shows[l.show]}`)
+  if (l.time?.days) said.push(`nothing older than ${count(l.time.days, 'day')}`)
+  if (l.time?.hours) said.push(`only ${l.time.hours}`)
+  if (l.contacts?.see?.length) said.push(`only what has nobody on it but ${list(l.contacts.see)}`)
+  if (l.contacts?.write?.length) said.push(`it writes to ${list(l.contacts.write)} only`)
+  if (l.contacts?.never?.length) said.push(`never what has ${list(l.contacts.never)} on it`)
+  const places = Object.values(l.within ?? {}).flatMap((v) => v ?? [])
+  if (places.length) said.push(`only of ${list(places)}`)
+  if (l.reduce?.mask?.length) said.push(`${list(l.reduce.mask)} taken out`)
+  if (l.reduce?.strip?.length) said.push(`${list(l.reduce.strip.map((s) => (s === 'invisible' ? 'text that people do not see' : s === 'tracking' ? 'what tells a sender that it was read' : s)))} taken out`)
+  if (l.reduce?.patterns?.length) said.push(`${count(l.reduce.patterns.length, 'pattern')} more masked`)
+  if (l.reduce?.attachments?.length) said.push(`attachments: ${list(l.reduce.attachments)}`)
+  return said.length ? `Held back: ${said.join('; ')}.` : 'Nothing is held back.'
 }
 
 export const list = (a: string[]) => (a.length < 2 ? (a[0] ?? '') : `${a.slice(0, -1).join(', ')} and ${a[a.length - 1]}`)

@@ -4,10 +4,11 @@ import { useQuery } from '@tanstack/react-query'
 import { got, POST, PUT, Trouble } from '../api/client'
 import { useChange } from '../api/queries'
 import type { Guardrail } from '../api/types'
-import { useDraft } from '../app/draft'
+import { useEdit } from '../app/draft'
 import { Shown } from '../parts/Shown'
-import { Failure } from '../parts/States'
+import { Empty, Failure } from '../parts/States'
 import { forbids } from './forbids'
+import { Moved } from './Moved'
 import { WhatIf } from './WhatIf'
 
 const examples: [string, string][] = [
@@ -28,20 +29,25 @@ async function check(id: string, cedar: string, description: string) {
   }
 }
 
-export function GuardrailForm({ g, onSaved }: { g?: Guardrail; onSaved: () => void }) {
-  const [d, set, forget] = useDraft(`guardrail.${g?.id ?? 'new'}`, { id: g?.id ?? '', description: g?.description ?? '', cedar: g?.cedar ?? '' })
+const said = (g: Pick<Guardrail, 'description' | 'cedar'> | null) => (g ? `${g.description ? `${g.description}\n\n` : ''}${g.cedar}` : '')
+
+/** GuardrailForm changes the guardrail of this id, or, without one, makes one. */
+export function GuardrailForm({ id, g, fixed = false, onSaved }: { id?: string; fixed?: boolean; g?: Guardrail; onSaved: () => void }) {
+  const e = useEdit(`guardrail.${id ?? 'new'}`, g, (o) => ({ id: o?.id ?? id ?? '', description: o?.description ?? '', cedar: o?.cedar ?? '' }))
+  const { d, set, forget } = e
   const [cedar] = useDebouncedValue(d.cedar, 300)
   const valid = useQuery({ queryKey: ['check', d.id, cedar], enabled: !!cedar.trim(), staleTime: Infinity, retry: false, queryFn: () => check(d.id, cedar, d.description) })
-  const put = useChange(() => got(PUT('/v1/guardrails/{name}', { params: { path: { name: d.id.trim() } }, body: { cedar: d.cedar, ...(d.description ? { description: d.description } : {}) } })))
+  const put = useChange(() => got(PUT('/v1/guardrails/{name}', { params: { path: { name: d.id.trim() } }, body: { cedar: d.cedar, ...(d.description ? { description: d.description } : {}), was: e.was } })))
   const good = valid.data === '' && cedar === d.cedar
   const plain = forbids(cedar)
+  if (id && !g && !e.moved) return <Empty title="There is no such guardrail">It was removed, or its name was mistyped.</Empty>
   return (
-    <form onSubmit={(e) => (e.preventDefault(), put.mutate(undefined, { onSuccess: () => (forget(), onSaved()) }))}>
+    <form onSubmit={(ev) => (ev.preventDefault(), put.mutate(undefined, { onSuccess: () => (forget(), onSaved()) }))}>
       <Stack>
         <Group grow align="flex-start">
-          <TextInput label="Name" required maxLength={63} value={d.id} disabled={!!g} onChange={(e) => set({ ...d, id: e.currentTarget.value })} placeholder="no-mail-rules" data-autofocus />
+          <TextInput label="Name" required maxLength={63} value={d.id} disabled={!!id} onChange={(ev) => set({ ...d, id: ev.currentTarget.value })} placeholder="no-mail-rules" data-autofocus />
         </Group>
-        <TextInput label="In one sentence" description="Whoever is refused by it reads this" maxLength={500} value={d.description} onChange={(e) => set({ ...d, description: e.currentTarget.value })} placeholder="No agent changes forwarding, filters or delegates of a mailbox." />
+        <TextInput label="In one sentence" description="Whoever is refused by it reads this" maxLength={500} value={d.description} onChange={(ev) => set({ ...d, description: ev.currentTarget.value })} placeholder="No agent changes forwarding, filters or delegates of a mailbox." />
         <Textarea
           label="Cedar"
           required
@@ -49,7 +55,7 @@ export function GuardrailForm({ g, onSaved }: { g?: Guardrail; onSaved: () => vo
           minRows={6}
           spellCheck={false}
           value={d.cedar}
-          onChange={(e) => set({ ...d, cedar: e.currentTarget.value })}
+          onChange={(ev) => set({ ...d, cedar: ev.currentTarget.value })}
           error={valid.data ? <Shown text={valid.data} /> : undefined}
           styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)', fontSize: 12.5 } }}
         />
@@ -63,9 +69,10 @@ export function GuardrailForm({ g, onSaved }: { g?: Guardrail; onSaved: () => vo
           {valid.isError ? 'It cannot be checked at this moment.' : !cedar.trim() ? '\u00a0' : valid.isFetching ? 'Checking…' : good ? `It is valid.${plain ? ` ${plain}` : ''}` : valid.data ? 'It is not valid yet.' : '\u00a0'}
         </Text>
         {good && <WhatIf body={{ guardrails: [{ id: d.id.trim() || 'unnamed', cedar }] }} />}
-        {put.isError && <Failure error={put.error} />}
+        <Moved edit={e} noun="guardrail" now={said(e.now)} mine={said(d)} />
+        {put.isError && !e.moved && <Failure error={put.error} />}
         <Group justify="flex-end">
-          <Button type="submit" loading={put.isPending} disabled={!d.id.trim() || !d.cedar.trim() || !!valid.data}>Save</Button>
+          <Button type="submit" loading={put.isPending} disabled={fixed || !d.id.trim() || !d.cedar.trim() || !!valid.data || e.moved}>Save</Button>
         </Group>
       </Stack>
     </form>

@@ -7,15 +7,18 @@ import type { Explained } from '../api/types'
 import { useDraft } from '../app/draft'
 import { Card, Who } from '../parts/bits'
 import { Shown } from '../parts/Shown'
-import { Failure } from '../parts/States'
+import { Failure, unread } from '../parts/States'
 
 /** Try asks what would become of a request, and why. */
 export function Try() {
   const [d, set] = useDraft('try', { identity: '', upstream: '', action: '', resource: '' })
   const [q, setQ] = useState('')
-  const found = useQuery(foundIdentities(q)).data?.items ?? []
-  const up = useQuery(upstreams).data?.items ?? []
-  const acts = useQuery({ ...actions(d.upstream), enabled: !!d.upstream }).data?.items ?? []
+  const finding = useQuery(foundIdentities(q))
+  const ups = useQuery(upstreams)
+  const catalogue = useQuery({ ...actions(d.upstream), enabled: !!d.upstream })
+  const found = finding.data?.items ?? []
+  const up = ups.data?.items ?? []
+  const acts = catalogue.data?.items ?? []
   const look = useMutation<Explained, Trouble>({
     mutationFn: () => got(POST('/v1/explain', { body: { identity: d.identity, upstream: d.upstream, action: d.action, ...(d.resource ? { resource: d.resource } : {}) } })),
   })
@@ -26,10 +29,10 @@ export function Try() {
         <form onSubmit={(e) => (e.preventDefault(), look.mutate())}>
           <Stack>
             <SimpleGrid cols={{ base: 1, xs: 2 }}>
-              <Select label="Who" required searchable value={d.identity || null} data={[...new Set([...(d.identity ? [d.identity] : []), ...found.map((i) => i.name)])]} onSearchChange={setQ} filter={({ options }) => options} onChange={(v) => change({ identity: v ?? '' })} />
-              <Select label="On which upstream" required searchable value={d.upstream || null} data={up.map((u) => u.name)} onChange={(v) => change({ upstream: v ?? '', action: '' })} />
+              <Select label="Who" required searchable value={d.identity || null} data={[...new Set([...(d.identity ? [d.identity] : []), ...found.map((i) => i.name)])]} onSearchChange={setQ} filter={({ options }) => options} error={unread(finding)} onChange={(v) => change({ identity: v ?? '' })} />
+              <Select label="On which upstream" required searchable value={d.upstream || null} data={up.map((u) => u.name)} error={unread(ups)} onChange={(v) => change({ upstream: v ?? '', action: '' })} />
             </SimpleGrid>
-            <Select label="Does what" required searchable disabled={!d.upstream} value={d.action || null} data={acts.map((a) => a.name)} limit={80} onChange={(v) => change({ action: v ?? '' })} />
+            <Select label="Does what" required searchable disabled={!d.upstream} value={d.action || null} data={acts.map((a) => a.name)} limit={80} error={unread(catalogue)} onChange={(v) => change({ action: v ?? '' })} />
             <TextInput label="To what" placeholder="users/me/messages" value={d.resource} onChange={(e) => change({ resource: e.currentTarget.value })} />
             <Group justify="flex-end"><Button type="submit" loading={look.isPending} disabled={!d.identity || !d.upstream || !d.action}>Ask</Button></Group>
           </Stack>

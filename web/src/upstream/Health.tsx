@@ -6,7 +6,8 @@ import { When } from '../parts/When'
 
 /** Health is what the last requests to an upstream say of it. */
 export function Health({ u, s }: { u: Upstream; s?: Schemas['UpstreamSummary'] }) {
-  const last = useQuery({ ...events({ upstream: u.name, type: 'request', since: '24h' }, 50), retry: false, staleTime: 30_000 }).data?.items ?? []
+  const lately = useQuery({ ...events({ upstream: u.name, type: 'request', since: '24h' }, 50), retry: false, staleTime: 30_000 })
+  const last = lately.data?.items ?? []
   const failed = last.filter((e) => e.event.unmapped.outcome === 'failed' || (e.event.api.response?.code ?? 0) >= 500).length
   const answered = last.filter((e) => (e.event.api.response?.code ?? 0) > 0 && (e.event.api.response?.code ?? 0) < 500).length
   const newest = last[0]
@@ -20,7 +21,9 @@ export function Health({ u, s }: { u: Upstream; s?: Schemas['UpstreamSummary'] }
           ? ['wait', `${failed} of ${last.length} failed`]
           : answered
             ? ['good', 'answers']
-            : ['', 'not used today']
+            : lately.data
+              ? ['', 'not used today']
+              : ['', lately.isError ? 'not known' : '…']
   return (
     <>
       <span style={{ display: 'inline-flex', alignItems: 'center', gap: 6 }}><span className={`dot ${tone}`} aria-hidden />{said}</span>

@@ -15,13 +15,13 @@ import (
 // approvals: questions are found by what they are about for as long as something can come of
 // them; what is shown of them lies sealed, and in no change; what is to be told is kept until it was.
 func approvals(t *testing.T, k kit) {
-	now := Epoch
-	k.Now = func() time.Time { return now }
+	var clock Clock
+	k.Now = clock.Now
 	db := k.open()
 	k.write(db, world)
 	question := func(id, hash string, state feed.ApprovalState, life time.Duration) store.Approval {
 		return store.Approval{Approval: feed.Approval{ID: id, Hash: hash, Identity: bot, State: state, Expires: Epoch.Add(life), By: []identity.OwnerID{"maya"}},
-			Question: feed.Question{Hash: hash, Upstream: "mail", Shown: &feed.Shown{Body: "hush hush"}}, Asked: now,
+			Question: feed.Question{Hash: hash, Upstream: "mail", Shown: &feed.Shown{Body: "hush hush"}}, Asked: clock.Now(),
 			Decisions: []store.Verdict{{By: "maya", At: Epoch, Yes: true, Scope: store.Once, Looked: time.Second}}}
 	}
 	first := question("appr_1", "h1", feed.Waiting, time.Hour)
@@ -65,7 +65,7 @@ func approvals(t *testing.T, k kit) {
 	if at.Seq == 0 {
 		t.Error("no change")
 	}
-	now = Epoch.Add(2 * time.Hour)
+	clock.Pass(2 * time.Hour)
 	k.read(db, func(tx *store.Tx) error {
 		ended, err := tx.EndedApprovals(10)
 		if len(ended) != 2 || ended[0].ID != "appr_3" || ended[1].ID != "appr_1" {
@@ -78,7 +78,7 @@ func approvals(t *testing.T, k kit) {
 	})
 	first.State = feed.Expired
 	k.write(db, func(tx *store.Tx) error {
-		return errors.Join(tx.PutApproval(first), tx.DeleteNote("n1"), tx.ForgetApprovals(now))
+		return errors.Join(tx.PutApproval(first), tx.DeleteNote("n1"), tx.ForgetApprovals(clock.Now()))
 	})
 	k.read(db, func(tx *store.Tx) error {
 		all, err := tx.Approvals("", time.Time{}, 10)

@@ -47,8 +47,8 @@ func names(list []identity.ID) string {
 
 // children: a subtree is counted, listed, stopped in one statement, and forgotten from its leaves on.
 func children(t *testing.T, k kit) {
-	now := Epoch
-	k.Now = func() time.Time { return now }
+	var clock Clock
+	k.Now = clock.Now
 	db := k.open()
 	k.write(db, family)
 	k.read(db, func(tx *store.Tx) error {
@@ -106,7 +106,7 @@ func children(t *testing.T, k kit) {
 		t.Helper()
 		var over []identity.ID
 		k.write(db, func(tx *store.Tx) (err error) {
-			if over, err = tx.Forgettable(now.Add(-time.Hour), 10); err != nil {
+			if over, err = tx.Forgettable(clock.Now().Add(-time.Hour), 10); err != nil {
 				return err
 			}
 			for _, id := range over {
@@ -119,7 +119,7 @@ func children(t *testing.T, k kit) {
 		}
 	}
 	forget("")
-	now = now.Add(2 * time.Hour)
+	clock.Pass(2 * time.Hour)
 	for name, id := range map[string]identity.ID{"one with children": a, "one that is not there": identity.MustID("spiffe://lanyard.local/agent/x")} {
 		if _, err := db.Write(t.Context(), func(tx *store.Tx) error { tx.Record(Event("x")); return tx.Forget(id) }); !errors.Is(err, store.ErrInUse) && !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("forgetting %s: %v", name, err)
@@ -127,12 +127,12 @@ func children(t *testing.T, k kit) {
 	}
 	aa := identity.MustID("spiffe://lanyard.local/agent/aa")
 	k.write(db, func(tx *store.Tx) error {
-		return errors.Join(tx.PutTask(policy.Task{ID: "task_1", Identity: identity.MustID("spiffe://lanyard.local/agent/aaa"), State: policy.TaskClosed, Until: now}),
-			tx.PutApproval(store.Approval{Approval: feed.Approval{ID: "appr_1", Hash: "h", Identity: aa, State: feed.Used, Expires: now}, Asked: now}))
+		return errors.Join(tx.PutTask(policy.Task{ID: "task_1", Identity: identity.MustID("spiffe://lanyard.local/agent/aaa"), State: policy.TaskClosed, Until: clock.Now()}),
+			tx.PutApproval(store.Approval{Approval: feed.Approval{ID: "appr_1", Hash: "h", Identity: aa, State: feed.Used, Expires: clock.Now()}, Asked: clock.Now()}))
 	})
 	forget("aaa") // a lives again, and aa had a child until now
 	forget("")    // what aa asked is still kept
-	k.write(db, func(tx *store.Tx) error { return tx.ForgetApprovals(now.Add(time.Hour)) })
+	k.write(db, func(tx *store.Tx) error { return tx.ForgetApprovals(clock.Now().Add(time.Hour)) })
 	forget("aa")
 	forget("")
 	k.read(db, func(tx *store.Tx) error {

@@ -14,13 +14,13 @@ import (
 
 // sessions: one is found by its text until it ends, and those of a person, an owner or a provider end together.
 func sessions(t *testing.T, k kit) {
-	now := Epoch
-	k.Now = func() time.Time { return now }
+	var clock Clock
+	k.Now = clock.Now
 	db := k.open()
 	put := func(text, person, provider string, owner identity.OwnerID) {
 		k.write(db, func(tx *store.Tx) error {
 			tx.Record(Event("owner.sign_in"))
-			return tx.PutSession(text, store.Session{ID: "ses_" + text, Person: person, Owner: owner, Provider: provider, Method: store.ByLink, Expires: now.Add(time.Hour)})
+			return tx.PutSession(text, store.Session{ID: "ses_" + text, Person: person, Owner: owner, Provider: provider, Method: store.ByLink, Expires: clock.Now().Add(time.Hour)})
 		})
 	}
 	left := func() (list []string) {
@@ -53,7 +53,7 @@ func sessions(t *testing.T, k kit) {
 		}
 		k.write(db, func(tx *store.Tx) error {
 			tx.Record(Event("owner.sign_in_code"))
-			return tx.PutTicket(store.SignInCode, "mayas", now.Add(time.Hour), identity.OwnerID("maya"))
+			return tx.PutTicket(store.SignInCode, "mayas", clock.Now().Add(time.Hour), identity.OwnerID("maya"))
 		})
 		k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions(test.end) })
 		if got := left(); !slices.Equal(got, test.want) {
@@ -69,6 +69,26 @@ func sessions(t *testing.T, k kit) {
 		})
 		k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions(store.Ended{}) })
 	}
+	for text, at := range map[string][2]string{"p1": {"maya", "s1"}, "p2": {"maya", "s2"}, "p3": {"maya", ""}, "p4": {"ben", "s1"}, "p5": {"ben", ""}} {
+		k.write(db, func(tx *store.Tx) error {
+			tx.Record(Event("owner.sign_in"))
+			return tx.PutSession(text, store.Session{ID: "ses_" + text, Person: "person:sso/" + at[0], Provider: "sso", Subject: at[0], SID: at[1], Method: store.ByOIDC, Expires: clock.Now().Add(time.Hour)})
+		})
+	}
+	for asked, want := range map[[2]string]string{{"maya", ""}: "p1 p2 p3", {"", "s1"}: "p1 p4", {"maya", "s1"}: "p1 p3", {"kim", "s1"}: "", {"", ""}: ""} {
+		k.read(db, func(tx *store.Tx) error {
+			list, err := tx.SessionsAt("sso", asked[0], asked[1])
+			var got []string
+			for _, s := range list {
+				got = append(got, strings.TrimPrefix(s.ID, "ses_"))
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("at the provider, of %v: %v, want %s", asked, got, want)
+			}
+			return err
+		})
+	}
+	k.write(db, func(tx *store.Tx) error { tx.Record(Event("x")); return tx.EndSessions(store.Ended{}) })
 	put("a", "owner:maya", "", "maya")
 	put("b", "owner:maya", "", "maya")
 	k.read(db, func(tx *store.Tx) error {
@@ -88,7 +108,7 @@ func sessions(t *testing.T, k kit) {
 	if got := left(); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("after one ended: %v", got)
 	}
-	if now = now.Add(time.Hour); left() != nil {
+	if clock.Pass(time.Hour); left() != nil {
 		t.Error("a session is good after its end")
 	}
 }
@@ -96,7 +116,6 @@ func sessions(t *testing.T, k kit) {
 // listed: identities are found, sorted and given in parts that fit together.
 func listed(t *testing.T, k kit) {
 	now := Epoch
-	k.Now = func() time.Time { return now }
 	db := k.open()
 	k.write(db, func(tx *store.Tx) error {
 		err := errors.Join(tx.PutOwner(maya), tx.PutOwner(identity.Owner{ID: "ben", State: identity.OwnerGone}))
@@ -124,29 +143,8 @@ func listed(t *testing.T, k kit) {
 		"a0 a1 a2 a3": {Sort: "name", Roots: true}, "a3": {Sort: "name", State: identity.Retired}, "a2 ": {Sort: "name", Name: "A2"},
 	} {
 		for size := 1; size < 7; size++ {
-			l, got := l, []string{}
-			l.Limit = size
-			k.read(db, func(tx *store.Tx) error {
-				for {
-					part, next, err := tx.Listed(l)
-					if err != nil {
-						return err
-					}
-					for _, i := range part {
-						got = append(got, i.ID.Name())
-					}
-					if l.After = next; next == nil {
-						break
-					}
-				}
-				n, err := tx.Count(l, 100)
-				if n != len(got) {
-					t.Errorf("%+v: %d are counted, and %v listed", l, n, got)
-				}
-				return err
-			})
-			if strings.Join(got, " ") != strings.TrimSpace(want) {
-				t.Errorf("%+v in parts of %d: %v, want %s", l, size, got, want)
+			if got := inParts(t, k, db, l, size); got != strings.TrimSpace(want) {
+				t.Errorf("%+v in parts of %d: %s, want %s", l, size, got, want)
 			}
 		}
 	}
@@ -156,9 +154,48 @@ func listed(t *testing.T, k kit) {
 	if got, _, _ := finds(t, db, store.Listing{Sort: "last_used", Down: true, Limit: 1}); got != "a2" {
 		t.Errorf("the last that was used: %s", got)
 	}
+	begins := identity.Identity{ID: identity.MustID("spiffe://lanyard.local/agent/files"), Owner: "maya", State: identity.Active, Created: now, Expires: now.Add(time.Hour)}
+	k.write(db, func(tx *store.Tx) error { return tx.PutIdentity(begins) })
+	for want, l := range map[string]store.Listing{ // by name, those that begin with it first; of two letters those alone
+		"files a1 a2": {Query: "Files"}, "files a2 a1": {Query: "files", Down: true}, "files ": {Query: "FI"}, "files": {Name: "fil"}, "": {Query: "es"}, "a0 a1 a2 a3 a4": {Name: "a"},
+		"files a2": {Query: "files", Owner: "maya"}, "a1 a3 files": {Query: "fi", QueryOwners: []identity.OwnerID{"ben"}},
+	} {
+		for size := 1; size < 5; size++ {
+			l.Sort = "name"
+			if got := inParts(t, k, db, l, size); got != strings.TrimSpace(want) {
+				t.Errorf("%+v in parts of %d: %s, want %s", l, size, got, want)
+			}
+		}
+	}
 	if _, _, err := finds(t, db, store.Listing{Sort: "doc", Limit: 1}); err == nil {
 		t.Error("sorted by what nobody sorts by")
 	}
+}
+
+// inParts is what a listing has, in parts of a size.
+func inParts(t *testing.T, k kit, db *store.DB, l store.Listing, size int) string {
+	var got []string
+	l.Limit = size
+	k.read(db, func(tx *store.Tx) error {
+		for {
+			part, next, err := tx.Listed(l)
+			if err != nil {
+				return err
+			}
+			for _, i := range part {
+				got = append(got, i.ID.Name())
+			}
+			if l.After = next; next == nil {
+				break
+			}
+		}
+		n, err := tx.Count(l, 100)
+		if n != len(got) {
+			t.Errorf("%+v: %d are counted, and %v listed", l, n, got)
+		}
+		return err
+	})
+	return strings.Join(got, " ")
 }
 
 func finds(t *testing.T, db *store.DB, l store.Listing) (names string, n int, err error) {

@@ -56,8 +56,8 @@ func statuses(t *testing.T, k kit) {
 		t.Error("the place of a token that has ended is there")
 	}
 	entry, err := db.Search(t.Context(), ledger.Query{}, 0, 1)
-	if k.must(err); entry[0].Index != last+1 {
-		t.Errorf("the last event is %d, the last place %d", entry[0].Index, last)
+	if k.must(err); entry.Entries[0].Index != last+1 {
+		t.Errorf("the last event is %d, the last place %d", entry.Entries[0].Index, last)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 // tasks: they are found, listed and ended by time; what was given of a budget is kept whatever else
 // changes; and a snapshot has those that go on.
 func tasks(t *testing.T, k kit) {
-	now := Epoch
-	k.Now = func() time.Time { return now }
+	var clock Clock
+	k.Now = clock.Now
 	db := k.open()
 	task := func(id string, until time.Duration, state policy.TaskState) policy.Task {
 		return policy.Task{ID: id, Identity: bot, Purpose: "tests", Scope: []policy.Grant{grant}, Budget: policy.Budget{"calls": 10}, Until: Epoch.Add(until), State: state, Created: Epoch, By: "operator:test"}
@@ -26,7 +26,7 @@ func tasks(t *testing.T, k kit) {
 		tx.Record(Event("x"))
 		return errors.Join(world(tx), tx.PutTask(one), tx.PutTask(two), tx.PutTask(three), tx.PutGiven("task_1", store.Given{"gw": {"calls": 1}, "gw-2": {"calls": 2}}))
 	})
-	now = now.Add(time.Minute)
+	clock.Pass(time.Minute)
 	k.write(db, func(tx *store.Tx) error {
 		tx.Record(Event("x"))
 		one.Purpose = "more tests"

@@ -51,20 +51,25 @@ func programs() (string, error) {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
 }
 
-// Start starts a server with the settings given, like "fsync=on". Without any it is fast and forgets when the machine ends.
-func Start(settings ...string) (*Server, error) { return StartIn(nil, settings...) }
+// Place is where a server runs.
+type Place struct {
+	Enter func() error // brings the thread that it is called on there, such as into a network namespace; nil: here
+	Dir   string       // in which its folder is made; empty: where temporary files are
+}
 
-// StartIn starts one elsewhere: enter brings the thread that it is called on there, such as into a network namespace. From
-// where it listens everybody may come in.
-func StartIn(enter func() error, settings ...string) (s *Server, err error) {
-	if s, err = folder(enter); err != nil {
+// Start starts a server with the settings given, like "fsync=on". Without any it is fast and forgets when the machine ends.
+func Start(settings ...string) (*Server, error) { return StartIn(Place{}, settings...) }
+
+// StartIn starts one elsewhere. From where it listens everybody may come in.
+func StartIn(at Place, settings ...string) (s *Server, err error) {
+	if s, err = folder(at); err != nil {
 		return nil, err
 	}
-	defer func() {
+	defer func(dir string) {
 		if err != nil {
-			os.RemoveAll(s.dir)
+			os.RemoveAll(dir)
 		}
-	}()
+	}(s.dir)
 	initdb := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "--no-instructions")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
@@ -80,15 +85,15 @@ func StartIn(enter func() error, settings ...string) (s *Server, err error) {
 }
 
 // Standby starts a server that follows this one, which it reaches by what from says, as in "host=10.0.0.2". It is called name there.
-func (s *Server) Standby(enter func() error, name, from string, settings ...string) (b *Server, err error) {
-	if b, err = folder(enter); err != nil {
+func (s *Server) Standby(at Place, name, from string, settings ...string) (b *Server, err error) {
+	if b, err = folder(at); err != nil {
 		return nil, err
 	}
-	defer func() {
+	defer func(dir string) {
 		if err != nil {
-			os.RemoveAll(b.dir)
+			os.RemoveAll(dir)
 		}
-	}()
+	}(b.dir)
 	copied := b.command("pg_basebackup", "-D", b.data(), "-h", s.dir, "-U", "postgres", "-X", "stream", "-c", "fast", "-N")
 	if out, err := copied.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("pg_basebackup: %w: %s", err, out)
@@ -105,13 +110,13 @@ func (s *Server) Promote() error {
 }
 
 // folder makes the folder of a server.
-func folder(enter func() error) (s *Server, err error) {
+func folder(at Place) (s *Server, err error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
 	}
-	s = &Server{bin: bin, run: &syscall.SysProcAttr{}, enter: enter}
-	if s.dir, err = os.MkdirTemp("", "lanyard-pg-"); err != nil {
+	s = &Server{bin: bin, run: &syscall.SysProcAttr{}, enter: at.Enter}
+	if s.dir, err = os.MkdirTemp(at.Dir, "lanyard-pg-"); err != nil {
 		return nil, err
 	}
 	if os.Getuid() == 0 { // which it refuses to run as

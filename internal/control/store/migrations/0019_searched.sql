@@ -1,0 +1,1 @@
+-- The index that names are searched by, where the database did not let it be made before (search.go).

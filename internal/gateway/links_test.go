@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/lanyard-dev/lanyard/internal/layer"
+)
+
+// TestLinksLeadThroughTheGateway: the next page is at the gateway, with layers and without, and is all there is.
+func TestLinksLeadThroughTheGateway(t *testing.T) {
+	o := newOffice(t)
+	for name, l := range map[string]layer.Layers{"none": {}, "headers": {Show: layer.Headers}} {
+		o.grant("graph", l, "mail.read", "mail.search")
+		pages, seen := 0, map[string]bool{}
+		for target := "/v1.0/me/messages?$top=2"; target != ""; pages++ {
+			status, v, s := o.ask("GET", "graph", target, nil)
+			if status != http.StatusOK || strings.Contains(s, o.back.URL) {
+				t.Fatalf("%s: %s: %d %s", name, target, status, s)
+			}
+			for _, m := range v["value"].([]any) {
+				seen[m.(map[string]any)["id"].(string)] = true
+			}
+			next, ok := v["@odata.nextLink"].(string)
+			rest, here := strings.CutPrefix(next, testScope+"/graph")
+			if ok && !here {
+				t.Fatalf("%s: the next page is at %s", name, next)
+			}
+			target = rest
+		}
+		if pages < 2 || len(seen) < 4 {
+			t.Errorf("%s: %d pages of %d", name, pages, len(seen))
+		}
+	}
+	for _, target := range []string{"/v1.0/me/messages?$skiptoken=x&access_token=y", "/https://graph.microsoft.com/v1.0/me/messages", "//evil.example/v1.0/me/messages", "/v1.0/me/messages?$next=https://evil.example"} {
+		if status, _, s := o.ask("GET", "graph", target, nil); status < 400 {
+			t.Errorf("%s: %d %s", target, status, s)
+		}
+	}
+}
+
+func turned(s string, slow bool) (string, error) {
+	var in io.Reader = strings.NewReader(s)
+	if slow {
+		in = iotest.OneByteReader(in)
+	}
+	b, err := io.ReadAll(&linked{ReadCloser: io.NopCloser(in), names: []string{"@odata.nextLink", "@odata.deltaLink"}, turn: func(link string) string {
+		rest, ok := strings.CutPrefix(link, "https://graph.example")
+		if !ok {
+			return ""
+		}
+		return "http://here/graph" + rest
+	}})
+	return string(b), err
+}
+
+func TestLinked(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"value":[],"@odata.nextLink":"https://graph.example/v1.0/a?b=c"}`:                                 `{"value":[],"@odata.nextLink":"http://here/graph/v1.0/a?b=c"}`,
+		`{"@odata.deltaLink" : "https:\/\/graph.example\/a\u0026b","value":[]}`:                             `{"@odata.deltaLink":"http://here/graph/a&b","value":[]}`,
+		`{"value":[{"attachments@odata.nextLink":"https://graph.example/x"}],"@odata.nextLink":null}`:       `{"value":[{"attachments@odata.nextLink":"http://here/graph/x"}],"@odata.nextLink":null}`,
+		`{"a":"@odata.nextLink","b":"\"@odata.nextLink\":\"https://graph.example/x\""}`:                     `{"a":"@odata.nextLink","b":"\"@odata.nextLink\":\"https://graph.example/x\""}`,
+		`{"@odata.nextLink":"https://evil.example/x","v":1}`:                                                `{"@odata.nextLink":null,"v":1}`,
+		`{"@odata.nextLink":"https://graph.example/` + strings.Repeat("x", 40000) + `","v":"@odata.nextLin`: `{"@odata.nextLink":"http://here/graph/` + strings.Repeat("x", 40000) + `","v":"@odata.nextLin`,
+		"": "", "x": "x",
+	} {
+		for _, slow := range []bool{false, true} {
+			if got, err := turned(in, slow && len(in) < 1000); got != want || err != nil {
+				t.Errorf("%.200s: %.200s, %v", in, got, err)
+			}
+		}
+	}
+	if s, err := turned(`{"@odata.nextLink":"https://graph.example/`, false); err == nil {
+		t.Error(s)
+	}
+}
+
+// FuzzLinked: however it arrives, the same is handed on, and nothing but links is changed.
+func FuzzLinked(f *testing.F) {
+	f.Add(`{"value":[],"@odata.nextLink":"https://graph.example/v1.0/a?b=c"}`)
+	f.Add(`{"a":"\"@odata.nextLink\":\"x\"","@odata.deltaLink" : "https:\/\/evil\u002e"}`)
+	f.Fuzz(func(t *testing.T, s string) {
+		a, err := turned(s, false)
+		b, err2 := turned(s, true)
+		if (err == nil) != (err2 == nil) || err == nil && a != b {
+			t.Fatalf("%q: %q (%v), in pieces %q (%v)", s, a, err, b, err2)
+		}
+		if !strings.Contains(s, "@odata.") && a != s {
+			t.Fatalf("%q became %q", s, a)
+		}
+	})
+}

@@ -1,0 +1,82 @@
+package layer
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// letters are those of a text without blanks, in order.
+func letters(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, s)
+	b := []rune(s)
+	slices.Sort(b)
+	return string(b)
+}
+
+// FuzzSimpleText: a document that is read in one pass says what it says to a browser, and nothing that is hidden there.
+func FuzzSimpleText(f *testing.F) {
+	f.Add(`<p>Hello <b>you</b> &amp; me</p><div style="color:red">x<br/>y</div><a href="https://a.example/?b=c">go</a>`)
+	f.Add(`<p style="display:none">x</p>y`)
+	f.Add(`<ul><li>a<li>b</ul><font color="#ffffff">z</font><span class="x" id="y">w</span></body>after`)
+	f.Fuzz(func(t *testing.T, s string) {
+		fast, ok := simpleText(s)
+		if !ok {
+			return
+		}
+		if slow := treeText(s); letters(fast) != letters(slow) {
+			t.Fatalf("%q: %q in one pass, %q to a browser", s, fast, slow)
+		}
+	})
+}
+
+// FuzzDomain: a domain that is taken as it is would not be changed by the long way.
+func FuzzDomain(f *testing.F) {
+	f.Add("example.com")
+	f.Add("xn--bcher-kva.example")
+	f.Add("a-.example")
+	f.Fuzz(func(t *testing.T, s string) {
+		if !plainDomain(s) {
+			return
+		}
+		if d, err := domains.ToASCII(s); err != nil || d != s {
+			t.Fatalf("%q: %q, %v", s, d, err)
+		}
+	})
+}
+
+// FuzzScan: what one look finds in a line is what is there.
+func FuzzScan(f *testing.F) {
+	f.Add("My PASSWORD is x, Kkey 12345\n")
+	f.Add("https://a.example ghp_abc sk-abc")
+	f.Fuzz(func(t *testing.T, s string) {
+		l := scan(s)
+		line, _, more := strings.Cut(s, "\n")
+		if more {
+			line += "\n"
+		}
+		if l.size != len(line) || l.digits != len(digits(line)) {
+			t.Fatalf("%q: %+v", s, l)
+		}
+		low := strings.Map(func(r rune) rune {
+			if r >= 'A' && r <= 'Z' {
+				return r + 'a' - 'A'
+			}
+			return r
+		}, line)
+		for i, form := range secretForms {
+			if slices.ContainsFunc(form.words, func(w string) bool { return strings.Contains(low, w) }) && l.has&(1<<i) == 0 {
+				t.Fatalf("%q: form %d is not found", s, i)
+			}
+		}
+		if ascii(s) != (strings.IndexFunc(s, func(r rune) bool { return r >= 0x7f || r < 0x20 && !strings.ContainsRune("\t\n\r", r) }) < 0) {
+			t.Fatalf("%q: ascii is %v", s, ascii(s))
+		}
+	})
+}
