@@ -61,8 +61,8 @@ step console bash -c 'go build -o bin/office ./examples/office/server && cd web 
 step e2e go test -count=1 -timeout 10m ./test/e2e
 step asi03 go test -count=1 -timeout 3m ./test/asi03
 step conformance go test -count=1 -timeout 3m ./test/conformance
-# Kills and power cuts are 1 000 each by themselves (LANYARD_FAULT_ROUNDS=1000 here); 300 are what there is time for.
-step fault env LANYARD_FAULT_ROUNDS="${LANYARD_FAULT_ROUNDS:-300}" go test -count=1 -timeout 15m -v ./test/fault
+# Kills and power cuts are 1 000 each by themselves (LANYARD_FAULT_ROUNDS=1000 here); 150 are what there is time for.
+step fault env LANYARD_FAULT_ROUNDS="${LANYARD_FAULT_ROUNDS:-150}" go test -count=1 -timeout 15m -v ./test/fault
 # Fleets wait more than they work, so several are broken at a time.
 step fleet go test -count=1 -timeout 15m -parallel 4 -v ./test/fault/fleet
 

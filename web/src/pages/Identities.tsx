@@ -125,7 +125,7 @@ export default function Identities() {
 
 function Search({ value, onChange }: { value: string; onChange: (v: string) => void }) {
   const [text, setText] = useState(value)
-  const tell = useDebouncedCallback(onChange, 80)
+  const tell = useDebouncedCallback(onChange, 60)
   useEffect(() => setText(value), [value])
   return (
     <TextInput

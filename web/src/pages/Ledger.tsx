@@ -92,7 +92,7 @@ export default function Ledger() {
 
 function Field({ label, value = '', onChange, icon, wide }: { label: string; value?: string; onChange: (v: string | undefined) => void; icon?: boolean; wide?: boolean }) {
   const [text, setText] = useState(value)
-  const tell = useDebouncedCallback((v: string) => onChange(v || undefined), 80)
+  const tell = useDebouncedCallback((v: string) => onChange(v || undefined), 60)
   useEffect(() => setText(value), [value])
   return (
     <TextInput aria-label={label} placeholder={label} leftSection={icon ? <IconSearch size={16} /> : undefined} value={text} maxLength={256} onChange={(e) => (setText(e.currentTarget.value), tell(e.currentTarget.value))} style={wide ? { flex: '1 1 200px' } : { width: 128 }} />
