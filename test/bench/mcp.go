@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -15,13 +13,8 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
-	"github.com/lanyard-dev/lanyard/internal/feed"
-	"github.com/lanyard-dev/lanyard/internal/gateway"
-	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/policy"
-	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
 type echo struct {
@@ -67,33 +60,7 @@ func runMCPWing(to string, n int) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range []feed.Change{
-		{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive}},
-		{Upstream: &up},
-		{Identity: &identity.Identity{ID: agentID(0), Owner: "maya", Purpose: "Measures", Environment: "production", State: identity.Active, Expires: until}},
-		{Credential: &identity.Credential{ID: "cred_bot-0", Identity: agentID(0), Kind: identity.PrivateKeyJWT, Thumbprint: "t", Expires: until}},
-		{Grant: &grant}, {Synced: true},
-	} {
-		if err := w.view.Apply(c); err != nil {
-			return err
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	base := "http://" + l.Addr().String()
-	g, err := gateway.New(gateway.Config{Name: "bench", URL: base, Issuer: issuerURL, Source: w, View: w.view, Families: []connector.Family{mcp.Family()}, Now: time.Now, Rand: rand.Reader})
-	if err != nil {
-		return err
-	}
-	raw, err := w.mint(base, token.Confirmation{}, lineOf(1))
-	if err != nil {
-		return err
-	}
-	fmt.Println(l.Addr().String(), raw)
-	go exitWithParent()
-	return g.Server().Serve(gateway.Strict(l))
+	return w.serve(up, grant, mcp.Family())
 }
 
 // catalogueOf is what lanyard mcp catalogue prints of a server.

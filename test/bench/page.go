@@ -1,21 +1,14 @@
 package main
 
 import (
-	"crypto/rand"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/connector/graph"
-	"github.com/lanyard-dev/lanyard/internal/feed"
-	"github.com/lanyard-dev/lanyard/internal/gateway"
-	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
-	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
 // sixLayers holds back in every way there is, and shows all mails of the page.
@@ -52,33 +45,7 @@ func runPageWing(to, how string) error {
 	if how == "layers" {
 		grant.Layers = &sixLayers
 	}
-	for _, c := range []feed.Change{
-		{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive}},
-		{Upstream: &policy.Upstream{Name: "mail", URL: to, Owner: "maya", Environment: "production", Family: "graph", Description: []byte("v1.0"), Version: 1}},
-		{Identity: &identity.Identity{ID: agentID(0), Owner: "maya", Purpose: "Measures", Environment: "production", State: identity.Active, Expires: until}},
-		{Credential: &identity.Credential{ID: "cred_bot-0", Identity: agentID(0), Kind: identity.PrivateKeyJWT, Thumbprint: "t", Expires: until}},
-		{Grant: &grant}, {Synced: true},
-	} {
-		if err := w.view.Apply(c); err != nil {
-			return err
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	base := "http://" + l.Addr().String()
-	g, err := gateway.New(gateway.Config{Name: "bench", URL: base, Issuer: issuerURL, Source: w, View: w.view, Families: []connector.Family{graph.Family()}, Now: time.Now, Rand: rand.Reader})
-	if err != nil {
-		return err
-	}
-	raw, err := w.mint(base, token.Confirmation{}, lineOf(1))
-	if err != nil {
-		return err
-	}
-	fmt.Println(l.Addr().String(), raw)
-	go exitWithParent()
-	return g.Server().Serve(gateway.Strict(l))
+	return w.serve(policy.Upstream{Name: "mail", URL: to, Owner: "maya", Environment: "production", Family: "graph", Description: []byte("v1.0"), Version: 1}, grant, graph.Family())
 }
 
 // pages compares a page of fifty mails under all six layers with the same page as it is, one request at a time.

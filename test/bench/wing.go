@@ -162,3 +162,34 @@ func runWing(to, jkt, x5t string) error {
 	go exitWithParent()
 	return servers[0].Serve(gateway.Strict(plain))
 }
+
+// serve is a gateway before one upstream, which one agent may use until its grant ends. It prints its address and a token of the agent, and ends with its parent.
+func (w *wing) serve(up policy.Upstream, grant policy.Grant, family connector.Family) error {
+	for _, c := range []feed.Change{
+		{Owner: &identity.Owner{ID: "maya", Name: "Maya Lind", State: identity.OwnerActive}},
+		{Upstream: &up},
+		{Identity: &identity.Identity{ID: agentID(0), Owner: "maya", Purpose: "Measures", Environment: "production", State: identity.Active, Expires: grant.Until}},
+		{Credential: &identity.Credential{ID: "cred_bot-0", Identity: agentID(0), Kind: identity.PrivateKeyJWT, Thumbprint: "t", Expires: grant.Until}},
+		{Grant: &grant}, {Synced: true},
+	} {
+		if err := w.view.Apply(c); err != nil {
+			return err
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	base := "http://" + l.Addr().String()
+	g, err := gateway.New(gateway.Config{Name: "bench", URL: base, Issuer: issuerURL, Source: w, View: w.view, Families: []connector.Family{family}, Now: time.Now, Rand: rand.Reader})
+	if err != nil {
+		return err
+	}
+	raw, err := w.mint(base, token.Confirmation{}, lineOf(1))
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr().String(), raw)
+	go exitWithParent()
+	return g.Server().Serve(gateway.Strict(l))
+}
