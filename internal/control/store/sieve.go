@@ -20,14 +20,17 @@ const atOneTime = 128
 // sieveLoop makes the sieves of events that have none yet, on the node that leads. A search that comes before reads those events instead.
 func (db *DB) sieveLoop() {
 	defer db.ended.Done()
+	var done int64 // how many there are to be, when they were last made: most commits bring none
 	for {
 		more := db.bell.Listen()
-		made, err := 0, error(nil)
-		if db.Leads() && !db.full.Load() {
-			made, err = db.makeSieves(db.ctx)
-		}
-		if err == nil && made == atOneTime {
-			continue
+		var err error
+		if n := db.Size() / block; n != done && db.Leads() && !db.full.Load() {
+			var made int
+			if made, err = db.makeSieves(db.ctx); made == atOneTime && err == nil {
+				continue
+			} else if err == nil {
+				done = n
+			}
 		}
 		again := make(<-chan time.Time)
 		if err != nil || !db.Leads() {
