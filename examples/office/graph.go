@@ -183,7 +183,15 @@ func (o *Office) graphMessage(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return selected(r, m.graph()), nil
+	v := m.graph()
+	if strings.Contains(r.URL.Query().Get("$select"), "internetMessageHeaders") {
+		headers := []any{}
+		if !slices.Contains(m.labels, "SENT") && !slices.Contains(m.labels, "DRAFT") { // it came from somewhere
+			headers = append(headers, object{"name": "Received", "value": "from mx.example by mail.example"})
+		}
+		v["internetMessageHeaders"] = headers
+	}
+	return selected(r, v), nil
 }
 
 func (o *Office) graphAttachments(r *http.Request) (any, error) {

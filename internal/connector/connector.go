@@ -87,14 +87,14 @@ type Layered interface {
 	Reveal(r *Request, call policy.Call, under Under, contentType string, reply []byte) ([]byte, string, error)
 }
 
-// Completer is a Connector of which some requests send something by its name alone, which may be another by the
-// time that it goes out.
+// Completer is a Connector of which some requests name what they send, or whom they go to, by an id alone.
 type Completer interface {
 	Connector
-	// Names reports whether call sends something that it does not say.
+	// Names reports whether call sends something, or goes to somebody, that it does not say.
 	Names(call policy.Call) bool
-	// Complete returns the body of such a request that says what it sends, as look brings it.
-	Complete(r *Request, call policy.Call, look Look) ([]byte, error)
+	// Complete returns the rest of such a request, as look brings it: where the upstream can be told, the body that says all of it;
+	// else nil, and arguments beside those of call, which are true of what it will do for as long as look brings the same.
+	Complete(r *Request, call policy.Call, look Look) (body []byte, more map[string]any, err error)
 }
 
 // Under is what a request and its reply are held against.

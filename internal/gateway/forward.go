@@ -29,6 +29,9 @@ func (g *Gateway) forward(r *request) error {
 	if err := g.layers(r, r.look); err != nil {
 		return err
 	}
+	if err := g.goes(r); err != nil {
+		return err
+	}
 	used, err := g.charge(r)
 	if err != nil {
 		return err
@@ -79,6 +82,9 @@ func (g *Gateway) still(r *request) error {
 		return cutOff(r.name)
 	}
 	call := r.call
+	if u != r.backend.upstream && r.added != nil {
+		return movedOn(r)
+	}
 	if u != r.backend.upstream { // what it means, or its class, may be another now
 		b, err := g.backend(r.name)
 		if err != nil {

@@ -37,7 +37,7 @@ func rest(t *testing.T, words string) (*world, *people, func(method, upstream, t
 			_, _ = io.WriteString(w, `{"id":"m1","threadId":"m1","snippet":"Hello","payload":{"mimeType":"multipart/mixed","filename":"","headers":[{"name":"From","value":"Eve <eve@evil.example>"},{"name":"To","value":"maya@example.com"},{"name":"Subject","value":"Hello"}],
 				"parts":[{"mimeType":"text/plain","filename":"","body":{"data":"`+base64.URLEncoding.EncodeToString([]byte(text))+`"}},{"mimeType":"text/plain","filename":"a.txt","body":{"attachmentId":"a1"}}]}}`)
 		case strings.HasPrefix(r.URL.Path, "/v1.0/"):
-			_, _ = io.WriteString(w, `{"id":"m1","subject":"Hello","from":{"emailAddress":{"name":"Eve","address":"eve@evil.example"}},"toRecipients":[{"emailAddress":{"address":"maya@example.com"}}],"body":{"contentType":"html","content":"<p>`+text+`</p>"}}`)
+			_, _ = io.WriteString(w, `{"id":"m1","subject":"Hello","from":{"emailAddress":{"name":"Eve","address":"eve@evil.example"}},"toRecipients":[{"emailAddress":{"address":"maya@example.com"}}],"ccRecipients":[],"bccRecipients":[],"replyTo":[],"isDraft":false,"internetMessageHeaders":[{"name":"Received","value":"from x"}],"body":{"contentType":"html","content":"<p>`+text+`</p>"}}`)
 		default:
 			_, _ = io.WriteString(w, `{"things":[{"id":"t1","note":"`+text+`"}]}`)
 		}

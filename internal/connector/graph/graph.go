@@ -174,6 +174,7 @@ var (
 	_ connector.BodyReader = api{}
 	_ connector.Layered    = api{}
 	_ connector.Linker     = api{}
+	_ connector.Completer  = api{}
 	_ connector.Speaker    = api{}
 )
 
@@ -219,6 +220,17 @@ func ids(call policy.Call) error {
 		}
 	}
 	return nil
+}
+
+// Names reports whether it answers a mail: it goes to who is on that.
+func (a api) Names(call policy.Call) bool {
+	return answers(call.Action) && call.Arguments["recipients"] == nil
+}
+
+// Complete has an answer say whom it goes to.
+func (a api) Complete(r *connector.Request, call policy.Call, look connector.Look) ([]byte, map[string]any, error) {
+	more, err := answered(r, call, look)
+	return nil, more, err
 }
 
 // MaxBody is that of a request whose body says more than its first line.

@@ -241,6 +241,10 @@ func answer(r *connector.Request, call *policy.Call) error {
 		return err
 	}
 	office.SetPeople(call, "recipients", "recipient_domains", append(own, call.Arguments["recipients"].([]string)...))
+	if answers(call.Action) { // those that it adds are not all, see answered
+		delete(call.Arguments, "recipients")
+		delete(call.Arguments, "recipient_domains")
+	}
 	return nil
 }
 
