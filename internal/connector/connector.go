@@ -152,6 +152,13 @@ type Linker interface {
 	Links(call policy.Call) []string
 }
 
+// Follower is a Connector of upstreams that answer with an address elsewhere, at which anybody gets what was asked for.
+type Follower interface {
+	Connector
+	// Follows reports whether the reply to call is what is there.
+	Follows(call policy.Call) bool
+}
+
 // Checker is a Connector whose replies say which request they answer, and in which an
 // upstream may ask something of its client.
 type Checker interface {

@@ -187,10 +187,13 @@ func (t *trailing) Read(b []byte) (int, error) {
 // RoundTrip makes r the proxy's transport: the one of its upstream.
 func (r *request) RoundTrip(out *http.Request) (*http.Response, error) {
 	res, err := r.backend.transport.RoundTrip(out)
-	if err != nil || r.account.owner == "" || !spent(res) {
+	if err == nil && r.account.owner != "" && spent(res) {
+		res, err = r.again(out, res)
+	}
+	if err != nil {
 		return res, err
 	}
-	return r.again(out, res)
+	return r.follow(out, res)
 }
 
 // transport makes the connections of one version of one upstream. They carry

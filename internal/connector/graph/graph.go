@@ -175,6 +175,7 @@ var (
 	_ connector.Layered    = api{}
 	_ connector.Linker     = api{}
 	_ connector.Completer  = api{}
+	_ connector.Follower   = api{}
 	_ connector.Speaker    = api{}
 )
 
@@ -232,6 +233,9 @@ func (a api) Complete(r *connector.Request, call policy.Call, look connector.Loo
 	more, err := answered(r, call, look)
 	return nil, more, err
 }
+
+// Follows reports whether it asks for the content of a file, which Graph has at an address elsewhere.
+func (a api) Follows(call policy.Call) bool { return call.Action == "graph.items.content.get" }
 
 // MaxBody is that of a request whose body says more than its first line.
 func (a api) MaxBody(r *connector.Request) int64 {

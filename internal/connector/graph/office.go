@@ -45,7 +45,7 @@ var dialect = &office.Dialect{
 	Item:    item,
 	Place:   place,
 	Members: members,
-	Never:   []string{"@microsoft.graph.downloadUrl", "webUrl", "webDavUrl", "thumbnails", "extensions", "singleValueExtendedProperties", "multiValueExtendedProperties", "internetMessageHeaders", "uniqueBody", "mentions"},
+	Never:   []string{"@microsoft.graph.downloadUrl", "@content.downloadUrl", "webUrl", "webDavUrl", "thumbnails", "extensions", "singleValueExtendedProperties", "multiValueExtendedProperties", "internetMessageHeaders", "uniqueBody", "mentions"},
 	Named:   named,
 	Names:   []string{"@odata.type", "id", "displayName", "name", "parentFolderId", "isDefaultCalendar", "canEdit"},
 	Receipt: []string{"id", "conversationId", "parentFolderId", "name", "isDraft", "message", "@odata.type"},
