@@ -117,6 +117,7 @@ func TestContentElsewhere(t *testing.T) {
 		}
 	}
 	o.leads = ""
+	o.grant(&layer.Layers{Reduce: layer.Reduce{Mask: []string{"accounts"}}})
 	if res, s := o.get("", nil); res.StatusCode != http.StatusOK || strings.Contains(s, "tempauth") || strings.Contains(s, "downloadUrl") {
 		t.Errorf("an address around the gateway is shown: %d %s", res.StatusCode, s)
 	}
