@@ -366,6 +366,6 @@ func graphEvent(e *event) object {
 	for _, a := range e.Attendees {
 		all = append(all, object{"type": "required", "emailAddress": object{"address": a.Email}})
 	}
-	return object{"id": e.ID, "subject": e.Summary, "bodyPreview": e.Description, "body": object{"contentType": "html", "content": e.Description}, "location": object{"displayName": e.Location},
+	return object{"@odata.etag": "W/" + e.Etag, "id": e.ID, "subject": e.Summary, "bodyPreview": e.Description, "body": object{"contentType": "html", "content": e.Description}, "location": object{"displayName": e.Location},
 		"start": at(e.Start), "end": at(e.End), "attendees": all, "organizer": object{"emailAddress": object{"address": e.Organizer.Email}}, "showAs": "busy", "isAllDay": e.Start.Date != ""}
 }

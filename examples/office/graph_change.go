@@ -283,7 +283,7 @@ func (o *Office) graphInsert(r *http.Request) (any, error) {
 }
 
 func (o *Office) graphPatch(r *http.Request) (any, error) {
-	e, err := o.event(r)
+	e, err := o.eventToChange(r)
 	if err != nil {
 		return nil, err
 	}
@@ -291,6 +291,8 @@ func (o *Office) graphPatch(r *http.Request) (any, error) {
 	if err := changed.graphRead(r); err != nil {
 		return nil, err
 	}
+	_, changed.Updated = o.stamp()
+	changed.tag()
 	*e = changed
 	return graphEvent(e), nil
 }
