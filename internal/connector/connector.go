@@ -166,8 +166,9 @@ type Checker interface {
 	// Check returns what the reply to r, of that type, is to be written to before it is sent
 	// on, piece by piece, and closed where it ends. An error means that it is no answer to r,
 	// or what may said of a question in it. nil means that any reply will do. If tell is not nil, it
-	// is called with each text that the answer holds before the end of the answer is let go on.
-	Check(r *Request, contentType string, may func(Question) error, tell func(Told)) io.WriteCloser
+	// is called with each text that the answer holds before the end of the answer is let go on. holds takes bytes into account that
+	// are kept of the reply for that, or, below 0, gives them back; what it refuses is not kept.
+	Check(r *Request, contentType string, may func(Question) error, tell func(Told), holds func(int64) error) io.WriteCloser
 }
 
 // Told is a text that a reply holds: JSON, or as it stands there. Whole is false when it is not all there was.

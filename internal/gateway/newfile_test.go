@@ -25,7 +25,7 @@ func TestNewFile(t *testing.T) {
 			_, _ = io.WriteString(w, `{"id":"f2","name":"notes.txt","@microsoft.graph.downloadUrl":"https://elsewhere.example/x"}`)
 			return
 		}
-		_, _ = io.WriteString(w, `{"id":"d1","folder":{},"lastModifiedDateTime":"2026-11-26T10:00:00Z","parentReference":{"id":"root"},"permissions":[{"grantedToV2":{"user":{"email":"`+seenBy+`"}}}]}`)
+		_, _ = io.WriteString(w, `{"id":"d1","folder":{},"lastModifiedDateTime":"2020-11-26T10:00:00Z","parentReference":{"id":"root"},"permissions":[{"grantedToV2":{"user":{"email":"`+seenBy+`"}}}]}`)
 	}), func(c *Config) { c.Families = []connector.Family{graph.Family()} })
 	w.applyUpstream(&policy.Upstream{Name: "graph", URL: w.back.URL, Owner: "maya", Environment: "production", Family: "graph", Description: []byte("v1.0"), Version: 2})
 	w.apply(feed.Change{Grant: all("bot"), Removed: true})
@@ -49,6 +49,10 @@ func TestNewFile(t *testing.T) {
 		{"in two steps, at the top that a stranger sees", "POST", "/drives/b1/root/children", `{"name":"x","file":{}}`, "eve@evil.example", contacts, 403},
 		{"in two steps", "POST", "/me/drive/items/d1/children", `{"name":"x","file":{}}`, "ben@example.com", contacts, 201},
 		{"in the folder of the grant", "PUT", "/me/drive/items/d1!x:/notes.txt:/content" + fail, "hello", "ben@example.com", inside, 201},
+		{"in two steps, in the folder of the grant", "POST", "/me/drive/items/d1!x/children", `{"name":"x","file":{}}`, "ben@example.com", inside, 201},
+		{"in two steps, in another", "POST", "/me/drive/items/d2/children", `{"name":"x","file":{}}`, "ben@example.com", inside, 403},
+		{"in an old folder", "PUT", "/me/drive/items/d1:/notes.txt:/content" + fail, "hello", "ben@example.com", layer.Layers{Time: layer.Time{Days: 1}}, 201},
+		{"in two steps, in an old folder", "POST", "/me/drive/root/children", `{"name":"x","file":{}}`, "ben@example.com", layer.Layers{Time: layer.Time{Days: 1}}, 201},
 		{"in another", "PUT", "/me/drive/items/d2:/notes.txt:/content" + fail, "hello", "ben@example.com", inside, 403},
 		{"in the own drive", "PUT", "/me/drive/items/d2:/notes.txt:/content" + fail, "hello", "ben@example.com", own, 201},
 		{"in another drive", "PUT", "/drives/b1/items/d2:/notes.txt:/content" + fail, "hello", "ben@example.com", own, 403},

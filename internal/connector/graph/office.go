@@ -95,7 +95,7 @@ func meanings() map[string]office.Meaning {
 		"graph.items.search":             file(office.Meaning{Words: words("file.list"), Reply: office.List, List: "value", Counts: counts, Keep: keep, Look: "{base}/items/{id}?%24expand=permissions"}),
 		"graph.items.get":                file(office.Meaning{Words: words("file.read"), Reply: office.One, Look: "{base}/items/{id}?%24expand=permissions"}),
 		"graph.items.content.get":        file(office.Meaning{Words: words("file.read", "file.export"), Reply: office.Content, On: []string{onFile}}),
-		"graph.items.children.create":    file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), Place: true, On: []string{onFile}, Into: []string{onFile}}),
+		"graph.items.children.create":    file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), Place: true, Into: []string{onFile}}),
 		newFile:                          file(office.Meaning{Words: words("file.write"), Place: true, Into: []string{onFile}}),
 		"graph.items.content.put":        file(office.Meaning{Words: words("file.write"), On: []string{onFile}}),
 		"graph.items.update":             file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), On: []string{onFile}, Into: []string{"{base}/items/{folders}?%24expand=permissions"}}),
