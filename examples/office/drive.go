@@ -112,6 +112,9 @@ func (o *Office) file(r *http.Request) (*file, error) {
 			return f, nil
 		}
 	}
+	if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/v1.0/") && r.PathValue("fileId") == "root" { // in Graph it is an item, too
+		return &file{ID: "root", Name: "root", MimeType: folder, Parents: []string{""}, CreatedTime: o.now, ModifiedTime: o.now, Permissions: []permission{{"drive#permission", "1", "user", "owner", Mailbox}}}, nil
+	}
 	return nil, notFound("File")
 }
 

@@ -219,6 +219,9 @@ func (g *Gateway) puts(r *request) (feed.Question, error) {
 	}
 	whose := g.whose(r, r.backend.upstream)
 	parts := append([]string{"request", whose, q.Task, q.Method, string(q.Class), q.Resource, shown.Target, shown.Type, string(exact), string(asks)}, shown.Headers...)
+	for _, who := range r.recipients() { // whom it goes to, where it does not say so itself
+		parts = append(parts, "to", who)
+	}
 	q.Hash, q.Keys = feed.Key(parts...), r.keys(whose)
 	return q, nil
 }
@@ -265,8 +268,11 @@ func (r *request) exactly() (*feed.Shown, []byte, error) {
 		text = b.Bytes()
 	}
 	s.Size = len(exact)
+	if to := r.recipients(); len(to) > 0 {
+		s.Origins = append(s.Origins, "It goes to "+strings.Join(to, ", ")+".")
+	}
 	if r.facts != nil {
-		s.Origins = r.facts.Why
+		s.Origins = append(s.Origins, r.facts.Why...)
 	}
 	if len(exact) > 0 {
 		sum := sha256.Sum256(exact)

@@ -29,6 +29,9 @@ func (g *Gateway) forward(r *request) error {
 	if err := g.layers(r, r.look); err != nil {
 		return err
 	}
+	if err := g.goes(r); err != nil {
+		return err
+	}
 	used, err := g.charge(r)
 	if err != nil {
 		return err
@@ -79,6 +82,9 @@ func (g *Gateway) still(r *request) error {
 		return cutOff(r.name)
 	}
 	call := r.call
+	if u != r.backend.upstream && r.added != nil {
+		return movedOn(r)
+	}
 	if u != r.backend.upstream { // what it means, or its class, may be another now
 		b, err := g.backend(r.name)
 		if err != nil {
@@ -181,10 +187,13 @@ func (t *trailing) Read(b []byte) (int, error) {
 // RoundTrip makes r the proxy's transport: the one of its upstream.
 func (r *request) RoundTrip(out *http.Request) (*http.Response, error) {
 	res, err := r.backend.transport.RoundTrip(out)
-	if err != nil || r.account.owner == "" || !spent(res) {
+	if err == nil && r.account.owner != "" && spent(res) {
+		res, err = r.again(out, res)
+	}
+	if err != nil {
 		return res, err
 	}
-	return r.again(out, res)
+	return r.follow(out, res)
 }
 
 // transport makes the connections of one version of one upstream. They carry

@@ -77,7 +77,7 @@ func (r *request) content(res *http.Response) error {
 		if res.Header.Get("Content-Encoding") != "" {
 			return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " sends is compressed, which was not asked for."}
 		}
-		res.Body = &sieve{ReadCloser: res.Body, filter: func(event []byte) ([]byte, error) { return r.filter(l, kind, event) }}
+		res.Body = &sieve{ReadCloser: res.Body, filter: func(event []byte) ([]byte, error) { return r.filter(l, kind, event) }, holds: r.keeps()}
 		res.ContentLength = -1
 		delete(res.Header, "Content-Length")
 	}
@@ -126,7 +126,7 @@ const maxWait = 64 << 10
 // check has a reply watched that must answer this request and no other.
 func (r *request) check(res *http.Response, c connector.Checker) error {
 	kind := res.Header.Get("Content-Type")
-	watch := c.Check(&r.ask, kind, r.asked, r.told())
+	watch := c.Check(&r.ask, kind, r.asked, r.told(), r.keeps())
 	if watch == nil {
 		return nil
 	}

@@ -111,6 +111,7 @@ type backend struct {
 	upstream  *policy.Upstream // as the view has it; another pointer is another version
 	connector connector.Connector
 	transport *http.Transport
+	away      *http.Transport // for where its replies lead, see follow.go; nil where they lead nowhere
 	base      url.URL
 	basic     map[string]bool // actions that are steps of the protocol
 	directory *provenance.Directory
@@ -153,6 +154,9 @@ func (g *Gateway) backend(name string) (*backend, error) {
 // shut lets go of what a backend that is no longer used holds on to.
 func (b *backend) shut() {
 	b.transport.CloseIdleConnections()
+	if b.away != nil {
+		b.away.CloseIdleConnections()
+	}
 	b.doors.shut()
 }
 
@@ -169,6 +173,9 @@ func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
 		return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
 	}
 	b := &backend{upstream: u, connector: c, transport: g.transport(), base: *base, basic: map[string]bool{}, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}
+	if _, follows := c.(connector.Follower); follows {
+		b.away = g.away(u.URL)
+	}
 	var known provenance.Known
 	if u.Provenance != nil {
 		known = u.Provenance.Known

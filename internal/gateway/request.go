@@ -63,6 +63,7 @@ type state struct {
 	memory   *memory               // of the work that it is of; nil when no policy asks for it
 	texts    []provenance.Argument // of it, where memory is there
 	facts    *provenance.Facts     // what is known of its values
+	added    map[string]any        // arguments that the upstream was asked for, see complete.go
 	decision policy.Decision
 	sets     sets           // that decided
 	task     *feed.Task     // that it is under, nil for none
@@ -122,7 +123,7 @@ func (r *request) clear() {
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.ask, r.call, r.decision, r.sets = nil, connector.Request{}, policy.Call{}, policy.Decision{}, sets{}
 	r.account, r.session, r.bound, r.elicits, r.task, r.meter = nil, "", false, false, nil, nil
-	r.memory, r.texts, r.facts = nil, nil, nil
+	r.memory, r.texts, r.facts, r.added = nil, nil, nil, nil
 	r.waits, r.approval, r.wait = nil, feed.Approval{}, 0
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false

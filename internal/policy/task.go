@@ -162,7 +162,7 @@ func NewTaskSet(t Task) (*TaskSet, error) {
 		}
 		for _, p := range list {
 			s.set.rules = append(s.set.rules, rule{program: p, key: cedar.PolicyID(g.ID), grant: g})
-			s.set.traces = s.set.traces || p.traces
+			s.set.traces, s.set.weighs = s.set.traces || p.traces, s.set.weighs || p.weighs
 		}
 	}
 	return s, nil
@@ -182,6 +182,9 @@ func (s *TaskSet) Names(r Request) []string {
 
 // Traces reports whether what the task names depends on where values came from.
 func (s *TaskSet) Traces() bool { return s.set.traces }
+
+// Weighs reports whether what the task names depends on the arguments of a call.
+func (s *TaskSet) Weighs() bool { return s.set.weighs }
 
 // May reports whether the task names some call of that action, as [Set.May] does.
 func (s *TaskSet) May(r Request) bool {

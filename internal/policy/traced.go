@@ -188,14 +188,19 @@ func (s *Set) Traces() bool {
 	return s != nil && s.rails != nil && (s.traces || s.rails.traces)
 }
 
-// traces reports whether the conditions of a policy speak of where values came from, or of the whole context.
-func traces(p *xast.Policy) (found bool) {
+// Weighs reports whether any policy that may decide for the identity asks what the arguments of a call are.
+func (s *Set) Weighs() bool {
+	return s != nil && s.rails != nil && (s.weighs || s.rails.weighs)
+}
+
+// speaks reports whether the conditions of a policy speak of one of these members of the context, or of the whole of it.
+func speaks(p *xast.Policy, names ...string) (found bool) {
 	for _, k := range p.Conditions {
 		xast.Inspect(xast.NewNode(k.Body), func(n xast.IsNode) bool {
 			switch n := n.(type) {
 			case xast.NodeTypeAccess:
 				if v, ok := n.Arg.(xast.NodeTypeVariable); ok && v.Name == "context" {
-					found = found || slices.Contains(tracedNames, string(n.Value))
+					found = found || slices.Contains(names, string(n.Value))
 					return false
 				}
 			case xast.NodeTypeHas:

@@ -83,6 +83,14 @@ func TestHijack(t *testing.T) {
 	if !set(t, nil, Grant{Cedar: `permit(principal, action, resource) when { context.labels.contains("untrusted") };`}).Traces() {
 		t.Error("a grant that asks is not seen")
 	}
+	for cedar, want := range map[string]bool{
+		`permit(principal, action, resource) when { context.labels.contains("untrusted") };`: false, `permit(principal, action, resource) when { context.args has to };`: true,
+		`permit(principal, action, resource) when { context has args };`: false, `permit(principal, action, resource) when { [context].contains(context) };`: true,
+	} {
+		if set(t, nil, Grant{Cedar: cedar}).Weighs() != want || set(t, []Guardrail{{ID: "x", Cedar: strings.Replace(cedar, "permit", "forbid", 1)}}, Grant{Cedar: `permit(principal, action, resource);`}).Weighs() != want {
+			t.Errorf("%s: that it asks for arguments is seen to be %v", cedar, !want)
+		}
+	}
 }
 
 // TestProvenance: what an operator may say, and what is made of it.

@@ -35,6 +35,11 @@ func (h *house) accounts() {
 // official is that with one identity that has an API key, and returns how to get a token of it.
 func (h *house) official() func(upstream string) string {
 	h.Helper()
+	return h.officialBy(http.DefaultClient)
+}
+
+func (h *house) officialBy(client *http.Client) func(upstream string) string {
+	h.Helper()
 	h.accounts()
 	h.do("identity", "register", "helper", "--kind", "api_key", "--owner", "maya", "--purpose", "Helps")
 	key := h.first(`(lyd_\S+)`, h.do("credential", "add", "helper", "--api-key"))
@@ -46,7 +51,7 @@ func (h *house) official() func(upstream string) string {
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.SetBasicAuth(url.QueryEscape("spiffe://lanyard.local/api_key/helper"), key)
-		res, err := http.DefaultClient.Do(req)
+		res, err := client.Do(req)
 		if err != nil {
 			h.Fatal(err)
 		}

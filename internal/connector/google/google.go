@@ -115,8 +115,9 @@ func (a api) Names(call policy.Call) bool {
 }
 
 // Complete has a draft sent as it is now.
-func (a api) Complete(_ *connector.Request, call policy.Call, look connector.Look) ([]byte, error) {
-	return drafted(call, look)
+func (a api) Complete(_ *connector.Request, call policy.Call, look connector.Look) ([]byte, map[string]any, error) {
+	body, err := drafted(call, look)
+	return body, nil, err
 }
 
 func (a api) Recognise(r *connector.Request) (policy.Call, error) {

@@ -6,7 +6,8 @@
 // (/me/drive, /users/{user-id}/drive, /drives/{drive-id}); each action is one, whichever is
 // used: graph.messages.list, graph.messages.send, graph.items.invite. Refused, because what they do is not
 // decided here: batches ($batch), upload sessions (their bytes go to a URL outside the
-// gateway), items by path (root:/a/b:), and everything else that Graph has.
+// gateway), items by path (root:/a/b:, but for a new
+// file in a folder, items/{driveItem-id}:/{filename}:/content), and everything else that Graph has.
 package graph
 
 import (
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 
@@ -88,8 +90,24 @@ func (d *document) operations() (list []connector.Operation) {
 			add(drives, "/root/"+below, d.Drive[path]) // root is an item, too
 		}
 	}
+	for _, base := range drives {
+		list = append(list, anew(base))
+	}
 	return list
 }
+
+// conflict says what becomes of a new file where there is one of its name: by default it takes that one's place.
+const conflict = "@microsoft.graph.conflictBehavior"
+
+// anew makes a file with its content in one request. It is the one path that names something by what it is called, and holds for what
+// is not there yet alone.
+func anew(base string) connector.Operation {
+	return connector.Operation{Method: "PUT", Path: "/v1.0" + base + "/items/{driveItem-id}:/{filename}:/content", Resource: strings.TrimPrefix(base, "/") + "/items/{driveItem-id}/children/{filename}",
+		Parameters: append(parameters(nil), connector.Parameter{Name: conflict, Enum: []string{"fail", "rename"}}),
+		Action:     policy.Action{Name: newFile, Class: policy.Write, Summary: "create a file with its content in a folder.", Words: dialect.Of[newFile].Words}}
+}
+
+const newFile = "graph.items.children.put"
 
 // parameters are the options of OData that an operation has.
 func parameters(query []string) (list []connector.Parameter) {
@@ -174,6 +192,8 @@ var (
 	_ connector.BodyReader = api{}
 	_ connector.Layered    = api{}
 	_ connector.Linker     = api{}
+	_ connector.Completer  = api{}
+	_ connector.Follower   = api{}
 	_ connector.Speaker    = api{}
 )
 
@@ -189,6 +209,9 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 	if err == nil {
 		err = ids(call)
 	}
+	if err == nil && call.Action == newFile {
+		err = called(call)
+	}
 	if err != nil {
 		call = policy.Call{}
 	} else {
@@ -198,6 +221,18 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 		err = fmt.Errorf("%w: a batch holds many calls, and each must be decided alone; send them one by one", connector.ErrUnrecognised)
 	}
 	return call, err
+}
+
+// called refuses a name that Graph would take for a path, and a file that takes the place of another.
+func called(call policy.Call) error {
+	name := text(call.Arguments["filename"])
+	switch {
+	case name == "" || len(name) > 255 || strings.HasSuffix(name, ".") || strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(c rune) bool { return unicode.IsControl(c) || strings.ContainsRune(`"*:<>?/\|`, c) }):
+		return fmt.Errorf("%w: %.60q is no name of a file", connector.ErrUnrecognised, name)
+	case call.Arguments[conflict] == nil:
+		return fmt.Errorf("%w: without %s=fail it could take the place of a file that is there", connector.ErrUnrecognised, conflict)
+	}
+	return nil
 }
 
 // ids refuses what is no id where one stands: Graph would run it as a function (delta, microsoft.graph.delta()), or take it for
@@ -220,6 +255,20 @@ func ids(call policy.Call) error {
 	}
 	return nil
 }
+
+// Names reports whether it answers a mail: it goes to who is on that.
+func (a api) Names(call policy.Call) bool {
+	return answers(call.Action) && call.Arguments["recipients"] == nil
+}
+
+// Complete has an answer say whom it goes to.
+func (a api) Complete(r *connector.Request, call policy.Call, look connector.Look) ([]byte, map[string]any, error) {
+	more, err := answered(r, call, look)
+	return nil, more, err
+}
+
+// Follows reports whether it asks for the content of a file, which Graph has at an address elsewhere.
+func (a api) Follows(call policy.Call) bool { return call.Action == "graph.items.content.get" }
 
 // MaxBody is that of a request whose body says more than its first line.
 func (a api) MaxBody(r *connector.Request) int64 {
@@ -276,6 +325,9 @@ func located(call policy.Call, u connector.Under) (*dialectOf, policy.Call) {
 		call.Arguments = map[string]any{}
 	}
 	call.Arguments["base"] = base(call)
+	if call.Arguments["driveItem-id"] == nil && strings.Contains("/"+call.Resource+"/", "/root/") { // it is an item, too
+		call.Arguments["driveItem-id"] = "root"
+	}
 	if u.Look == nil || dialect.Of[call.Action].Kind != layer.Mail {
 		return dialect, call
 	}

@@ -45,7 +45,7 @@ var dialect = &office.Dialect{
 	Item:    item,
 	Place:   place,
 	Members: members,
-	Never:   []string{"@microsoft.graph.downloadUrl", "webUrl", "webDavUrl", "thumbnails", "extensions", "singleValueExtendedProperties", "multiValueExtendedProperties", "internetMessageHeaders", "uniqueBody", "mentions"},
+	Never:   []string{"@microsoft.graph.downloadUrl", "@content.downloadUrl", "webUrl", "webDavUrl", "thumbnails", "extensions", "singleValueExtendedProperties", "multiValueExtendedProperties", "internetMessageHeaders", "uniqueBody", "mentions"},
 	Named:   named,
 	Names:   []string{"@odata.type", "id", "displayName", "name", "parentFolderId", "isDefaultCalendar", "canEdit"},
 	Receipt: []string{"id", "conversationId", "parentFolderId", "name", "isDraft", "message", "@odata.type"},
@@ -95,7 +95,8 @@ func meanings() map[string]office.Meaning {
 		"graph.items.search":             file(office.Meaning{Words: words("file.list"), Reply: office.List, List: "value", Counts: counts, Keep: keep, Look: "{base}/items/{id}?%24expand=permissions"}),
 		"graph.items.get":                file(office.Meaning{Words: words("file.read"), Reply: office.One, Look: "{base}/items/{id}?%24expand=permissions"}),
 		"graph.items.content.get":        file(office.Meaning{Words: words("file.read", "file.export"), Reply: office.Content, On: []string{onFile}}),
-		"graph.items.children.create":    file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), Place: true, On: []string{onFile}}),
+		"graph.items.children.create":    file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), Place: true, Into: []string{onFile}}),
+		newFile:                          file(office.Meaning{Words: words("file.write"), Place: true, Into: []string{onFile}}),
 		"graph.items.content.put":        file(office.Meaning{Words: words("file.write"), On: []string{onFile}}),
 		"graph.items.update":             file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), On: []string{onFile}, Into: []string{"{base}/items/{folders}?%24expand=permissions"}}),
 		"graph.items.copy":               file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), On: []string{onFile}, Into: []string{"{base}/items/{folders}?%24expand=permissions"}}),
@@ -241,6 +242,10 @@ func answer(r *connector.Request, call *policy.Call) error {
 		return err
 	}
 	office.SetPeople(call, "recipients", "recipient_domains", append(own, call.Arguments["recipients"].([]string)...))
+	if answers(call.Action) { // those that it adds are not all, see answered
+		delete(call.Arguments, "recipients")
+		delete(call.Arguments, "recipient_domains")
+	}
 	return nil
 }
 

@@ -15,11 +15,19 @@ import (
 
 // Says is [connector.Speaker]'s.
 func (a api) Says(r *connector.Request, call policy.Call) []provenance.Argument {
-	return dialect.Says(r, call)
+	list := dialect.Says(r, call)
+	for i := range list {
+		if list[i].Name == "filename" { // what it is to be called, and nothing that is there
+			list[i].Name = "title"
+		}
+	}
+	return list
 }
 
 // Carries reports whether it is content of a file.
-func (a api) Carries(call policy.Call) bool { return call.Action == "graph.items.content.put" }
+func (a api) Carries(call policy.Call) bool {
+	return call.Action == "graph.items.content.put" || call.Action == newFile
+}
 
 // Implies reports whether it goes to who is on what it answers, or to whom a draft is for by then.
 func (a api) Implies(call policy.Call) bool { return dialect.Implies(call) }

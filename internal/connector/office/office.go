@@ -173,7 +173,7 @@ func (d *Dialect) Admit(r *connector.Request, call policy.Call, u connector.Unde
 	if u.Look == nil {
 		return nil
 	}
-	return d.acts(m, call, u)
+	return d.acts(m, call, u, m.ToOn && !(said && m.Kind == layer.Mail))
 }
 
 // addressed are those that a call is written to, and whether it says so at all.
@@ -185,9 +185,10 @@ func addressed(m Meaning, call policy.Call) (to []string, said bool) {
 	return to, said
 }
 
-// acts looks at what a call acts on. Where no layer could hold it back there is nothing to look for.
-func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
-	needs := (m.ToOn || len(m.Into) > 0) && slices.ContainsFunc(u.Rules, (*layer.Rules).LimitsWriting) ||
+// acts looks at what a call acts on. Where no layer could hold it back there is nothing to look for. toOn is that it goes to who
+// is on that, whoever it is.
+func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under, toOn bool) error {
+	needs := (toOn || len(m.Into) > 0) && slices.ContainsFunc(u.Rules, (*layer.Rules).LimitsWriting) ||
 		slices.ContainsFunc(u.Rules, func(r *layer.Rules) bool { return r.Needs(m.Kind) || m.Reply == Content && !r.AnyContent() })
 	if !needs {
 		return nil
@@ -203,7 +204,7 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
 					if !rule.Shows(it, u.Now) {
 						return layer.ErrHidden
 					}
-					if m.ToOn {
+					if toOn {
 						if it.Draft && rule.LimitsWriting() { // now it is for these, and then perhaps for others
 							return errors.New("a draft may become another between this look and its going out; send the mail itself, with all that it says")
 						}
@@ -222,8 +223,8 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
 				return err
 			}
 			for _, it := range items {
-				_, id, _ := strings.Cut(target, "/files/")
-				id, _, _ = strings.Cut(id, "?")
+				id, _, _ := strings.Cut(target, "?")
+				id, _ = url.PathUnescape(id[strings.LastIndexByte(id, '/')+1:])
 				known := it.Peopled
 				it.At, it.Peopled, it.Folders, it.Placed = u.Now, true, []string{id}, true
 				for _, rule := range u.Rules { // who sees the folder will see what is put into it

@@ -67,7 +67,8 @@ func (d *Dialect) Says(r *connector.Request, call policy.Call) (list []provenanc
 // Implies is [connector.Speaker]'s.
 func (d *Dialect) Implies(call policy.Call) bool {
 	m := d.Of[call.Action]
-	return m.ToOn && m.Kind == layer.Mail && call.Word == "mail.send"
+	_, said := addressed(m, call)
+	return m.ToOn && !said && m.Kind == layer.Mail && call.Word == "mail.send"
 }
 
 // options are arguments that say how a request or its reply is set.
