@@ -3,7 +3,6 @@ package office
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -172,7 +171,7 @@ func (d *decoder) number() (string, bool) {
 // digit reports whether s begins with one.
 func digit(s string) bool { return s != "" && s[0] >= '0' && s[0] <= '9' }
 
-// text is a string, which begins here. What is more than letters as they are, the library reads.
+// text is a string, which begins here. What does not stand there as it is, the library reads.
 func (d *decoder) text() (string, bool) {
 	if d.at == len(d.s) || d.s[d.at] != '"' {
 		return "", false
@@ -182,7 +181,7 @@ func (d *decoder) text() (string, bool) {
 	if n < 0 {
 		return "", false
 	}
-	if s := d.s[from : from+n]; plainText(s) || strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) && strings.IndexFunc(s, control) < 0 {
+	if s := d.s[from : from+n]; plainText(s) {
 		d.at = from + n + 1
 		return s, true
 	}
@@ -200,5 +199,3 @@ func (d *decoder) text() (string, bool) {
 	b, err := jsontext.AppendUnquote(nil, d.s[from-1:d.at])
 	return string(b), err == nil
 }
-
-func control(r rune) bool { return r < 0x20 }

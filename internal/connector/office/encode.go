@@ -1,6 +1,9 @@
 package office
 
 import (
+	"strings"
+	"unicode/utf8"
+
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -41,21 +44,25 @@ func quote(b []byte, s string) []byte {
 	return b
 }
 
-// plainText reports whether s stands in JSON as it is: blanks and letters of ASCII without quotes and backslashes.
+// plainText reports whether s stands in JSON as it is.
 func plainText(s string) bool {
-	const each, high = 0x0101010101010101, 0x8080808080808080
-	i := 0
-	for ; i+8 <= len(s); i += 8 { // eight at once
-		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 | uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
-		quote, slash := w^('"'*each), w^('\\'*each)
-		if (w|(w-0x20*each)|(quote-each)&^quote|(slash-each)&^slash)&high != 0 {
-			return false
+	return strings.IndexByte(s, '"') < 0 && strings.IndexByte(s, '\\') < 0 && !controls(s) && utf8.ValidString(s)
+}
+
+// controls reports whether there is a letter below a blank in s.
+func controls(s string) bool {
+	const each = 0x0101010101010101
+	for len(s) >= 8 { // eight at once
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		if (w-' '*each)&^w&(0x80*each) != 0 {
+			return true
+		}
+		s = s[8:]
+	}
+	for i := range len(s) {
+		if s[i] < ' ' {
+			return true
 		}
 	}
-	for ; i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
+	return false
 }
