@@ -152,6 +152,7 @@ func (r *request) reveal(res *http.Response) error {
 			delete(res.Header, name)
 		}
 	}
+	r.shown = out
 	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(out)), int64(len(out)), nil, nil
 	if res.StatusCode != http.StatusNoContent && res.StatusCode != http.StatusNotModified {
 		res.Header["Content-Length"], res.Header["Content-Type"] = []string{strconv.Itoa(len(out))}, []string{kind}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -22,6 +23,9 @@ func (r *request) links(res *http.Response) error {
 	}
 	if e := res.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " sends is compressed, which was not asked for."}
+	}
+	if r.shown != nil && !slices.ContainsFunc(names, func(n string) bool { return bytes.Contains(r.shown, []byte(n)) }) {
+		return nil // it is here, and has none
 	}
 	res.Body, res.ContentLength = &linked{ReadCloser: res.Body, names: names, turn: r.through}, -1
 	delete(res.Header, "Content-Length")

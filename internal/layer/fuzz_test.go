@@ -36,6 +36,23 @@ func FuzzSimpleText(f *testing.F) {
 	})
 }
 
+// FuzzWords: eight letters at once are the same as one after the other.
+func FuzzWords(f *testing.F) {
+	f.Add("some words here, and  two blanks")
+	f.Add(" begins with a blank")
+	f.Add("eight by\teight \x7f and ü")
+	f.Fuzz(func(t *testing.T, s string) {
+		want, before := 0, false
+		for want < len(s) && s[want] >= ' ' && s[want] < 0x80 && !(s[want] == ' ' && before) {
+			before = s[want] == ' '
+			want++
+		}
+		if got := words(s); got != want {
+			t.Fatalf("%q: %d, want %d", s, got, want)
+		}
+	})
+}
+
 // FuzzDomain: a domain that is taken as it is would not be changed by the long way.
 func FuzzDomain(f *testing.F) {
 	f.Add("example.com")
