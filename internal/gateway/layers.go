@@ -1,14 +1,12 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -153,9 +151,11 @@ func (r *request) reveal(res *http.Response) error {
 		}
 	}
 	r.shown = out
-	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(out)), int64(len(out)), nil, nil
-	if res.StatusCode != http.StatusNoContent && res.StatusCode != http.StatusNotModified {
-		res.Header["Content-Length"], res.Header["Content-Type"] = []string{strconv.Itoa(len(out))}, []string{kind}
+	has(res, out)
+	if res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified {
+		delete(res.Header, "Content-Length")
+	} else {
+		res.Header["Content-Type"] = []string{kind}
 	}
 	return nil
 }
