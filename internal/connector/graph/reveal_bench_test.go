@@ -28,7 +28,7 @@ func BenchmarkReveal(b *testing.B) {
 					i, i, time.Now().UTC().Format(time.RFC3339), body))
 			}
 			page := []byte(`{"value":[` + strings.Join(list, ",") + `]}`)
-			c := open(b).(connector.Layered)
+			c := open(b)
 			r := &connector.Request{Method: "GET", Path: "/v1.0/me/messages"}
 			call, err := c.Recognise(r)
 			if err != nil {
