@@ -8,7 +8,7 @@ import (
 )
 
 // Decode reads a JSON object as the library does (RFC 8259, valid UTF-8, no name twice in an object, the same depth), and no other: two
-// parsers that read one reply differently would have two ideas of what it shows.
+// parsers that read one reply differently would have two ideas of what it shows. It checks and reads in one pass.
 func Decode(b []byte) (*Value, bool) {
 	d := decoder{s: string(b)}
 	v := d.value(0)
@@ -17,9 +17,10 @@ func Decode(b []byte) (*Value, bool) {
 }
 
 const (
-	maxDepth = 10000 // the library's
-	maxChunk = 512
-	maxFew   = 32 // members of an object, up to which one is looked for by going through them
+	maxDepth  = 10000   // the library's
+	maxValues = 2 << 20 // of one reply: its values take more room than its text, where they are short
+	maxChunk  = 512     // values that are made at once
+	maxFew    = 32      // members of an object, up to which one is looked for by going through them
 )
 
 // decoder takes JSON apart. The texts of its values are pieces of one, but for those that hold an escape.
@@ -27,7 +28,7 @@ type decoder struct {
 	s    string
 	at   int
 	free []Value // to be used
-	made int     // at once, the last time
+	made int     // so far
 }
 
 func (d *decoder) blanks() {
@@ -52,8 +53,10 @@ func (d *decoder) value(depth int) *Value {
 		return nil
 	}
 	if len(d.free) == 0 {
-		d.made = min(max(16, 2*d.made), maxChunk)
-		d.free = make([]Value, d.made)
+		d.free = make([]Value, min(max(16, d.made), maxChunk))
+		if d.made += len(d.free); d.made > maxValues {
+			return nil
+		}
 	}
 	v := &d.free[0]
 	d.free = d.free[1:]

@@ -109,6 +109,15 @@ func TestDecodeLikeTheLibrary(t *testing.T) {
 	}
 }
 
+// TestTooMany: a reply of more values than there is room for is not read.
+func TestTooMany(t *testing.T) {
+	for n, want := range map[int]bool{maxValues / 2: true, maxValues + 1: false} {
+		if _, ok := Decode([]byte(`{"a":[` + strings.Repeat("0,", n) + `0]}`)); ok != want {
+			t.Errorf("%d values: %v", n, ok)
+		}
+	}
+}
+
 // TestWritten: what is not changed is written as it was read, but for blanks and escapes, which are in one form.
 func TestWritten(t *testing.T) {
 	v, ok := Decode([]byte(` {"b" : 12345678901234567890123, "\u0061":["\u0040\/", "ü\u00fc\n", -0.10e2 ,true,null,{}] } `))
