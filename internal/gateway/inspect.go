@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
@@ -102,8 +101,7 @@ func (r *request) narrow(res *http.Response, l connector.Lister) error {
 	if b, err = r.filter(l, res.Header.Get("Content-Type"), b); err != nil {
 		return err
 	}
-	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil, nil
-	res.Header["Content-Length"] = []string{strconv.Itoa(len(b))}
+	has(res, b)
 	return nil
 }
 

@@ -84,8 +84,9 @@ type state struct {
 
 	// inspect
 	status  int
-	trailer bool // the response has trailers
-	asks    asks // of the upstream's in it
+	trailer bool   // the response has trailers
+	asks    asks   // of the upstream's in it
+	shown   []byte // of the reply, where layers hold some back
 
 	refused *problem
 	failure string
@@ -128,7 +129,7 @@ func (r *request) clear() {
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel, r.passed = nil, nil, 0
-	r.status, r.trailer, r.asks, r.refused, r.failure = 0, false, asks{}, nil, ""
+	r.status, r.trailer, r.asks, r.shown, r.refused, r.failure = 0, false, asks{}, nil, nil, ""
 	r.cut.Store(false)
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/connector/office"
 	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -333,9 +334,9 @@ func located(call policy.Call, u connector.Under) (*dialectOf, policy.Call) {
 	}
 	d := *dialect
 	known := sync.OnceValue(func() map[string]string { return labels(call, u) })
-	d.Item = func(k layer.Kind, o map[string]any, call policy.Call) layer.Item {
+	d.Item = func(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 		it := item(k, o, call)
-		if l, ok := known()[text(o["parentFolderId"])]; ok {
+		if l, ok := known()[o.Member("parentFolderId").Text()]; ok {
 			it.Labels = append(it.Labels, l)
 		}
 		return it

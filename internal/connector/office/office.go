@@ -21,7 +21,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
-// Object is a JSON object.
+// Object is a JSON object of a request, or a record.
 type Object = map[string]any
 
 // Words are all there are, by what they are about.
@@ -72,17 +72,17 @@ const (
 // Dialect is how one family speaks.
 type Dialect struct {
 	Of      map[string]Meaning // by action
-	Item    func(k layer.Kind, o Object, call policy.Call) layer.Item
+	Item    func(k layer.Kind, o *Value, call policy.Call) layer.Item
 	Place   func(call policy.Call) layer.Item // where something new goes
 	Members map[layer.Kind]Members
 	Never   []string // members that lead around the gateway: never shown under layers
-	Named   func(m Meaning, o Object, call policy.Call, rules []*layer.Rules) bool
+	Named   func(m Meaning, o *Value, call policy.Call, rules []*layer.Rules) bool
 	Names   []string // members of labels, folders and calendars that are shown
 	Receipt []string // members of a receipt that are shown
 	Query   func(m Meaning, call policy.Call, u connector.Under) error
 	File    func(m Meaning, call policy.Call) bool // the reply is content, whatever m says
-	Data    func(o Object) ([]byte, func([]byte), bool)
-	Attach  func(o Object, rules []*layer.Rules) // shows an attachment
+	Data    func(o *Value) ([]byte, func([]byte), bool)
+	Attach  func(o *Value, rules []*layer.Rules) // shows an attachment
 }
 
 // Limits of bodies.
@@ -252,18 +252,18 @@ func (d *Dialect) look(m Meaning, target string, call policy.Call, look connecto
 }
 
 // items are the items that an object is, or is made of.
-func (d *Dialect) items(m Meaning, o Object, call policy.Call) (list []layer.Item) {
+func (d *Dialect) items(m Meaning, o *Value, call policy.Call) (list []layer.Item) {
 	for _, name := range []string{m.Many, "messages"} {
-		if many, ok := o[name].([]any); ok && name != "" {
-			for _, v := range many {
-				if one, ok := v.(Object); ok {
+		if many := o.Member(name); many.IsList() && name != "" {
+			for one := range many.All() {
+				if one.IsObject() {
 					list = append(list, d.Item(m.Kind, one, call))
 				}
 			}
 			return list
 		}
 	}
-	if inner, ok := o["message"].(Object); ok {
+	if inner := o.Member("message"); inner.IsObject() {
 		o = inner
 	}
 	return []layer.Item{d.Item(m.Kind, o, call)}
