@@ -5,8 +5,8 @@
 // /me and /users/{user-id} are the same mailbox in two spellings, and a drive has three
 // (/me/drive, /users/{user-id}/drive, /drives/{drive-id}); each action is one, whichever is
 // used: graph.messages.list, graph.messages.send, graph.items.invite. Refused, because what they do is not
-// decided here: batches ($batch), upload sessions (their bytes go to a URL outside the
-// gateway), items by path (root:/a/b:), and everything else that Graph has.
+// decided here: batches ($batch), items by path (root:/a/b:, but for where an upload begins, see
+// upload.go), and everything else that Graph has.
 package graph
 
 import (
@@ -64,7 +64,14 @@ type operation struct {
 	Query   []string `json:"query"`
 }
 
+// mailboxes and drives are the spellings of one.
+var (
+	mailboxes = []string{"/me", "/users/{user-id}"}
+	drives    = []string{"/me/drive", "/users/{user-id}/drive", "/drives/{drive-id}"}
+)
+
 func (d *document) operations() (list []connector.Operation) {
+	list = uploads()
 	add := func(bases []string, path string, methods map[string]operation) {
 		for _, method := range slices.Sorted(maps.Keys(methods)) {
 			if path == "" && method != "get" { // a drive itself
@@ -79,9 +86,8 @@ func (d *document) operations() (list []connector.Operation) {
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(d.Mailbox)) {
-		add([]string{"/me", "/users/{user-id}"}, path, d.Mailbox[path])
+		add(mailboxes, path, d.Mailbox[path])
 	}
-	drives := []string{"/me/drive", "/users/{user-id}/drive", "/drives/{drive-id}"}
 	for _, path := range slices.Sorted(maps.Keys(d.Drive)) {
 		add(drives, path, d.Drive[path])
 		if below, ok := strings.CutPrefix(path, "/items/{driveItem-id}/"); ok && (below == "children" || strings.HasPrefix(below, "search(")) {
@@ -175,6 +181,7 @@ var (
 	_ connector.Layered    = api{}
 	_ connector.Linker     = api{}
 	_ connector.Speaker    = api{}
+	_ connector.Uploader   = api{}
 )
 
 func (a api) Actions() []policy.Action { return dialect.Actions(a.Table.Actions()) }
@@ -185,9 +192,15 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 			return policy.Call{}, fmt.Errorf("%w: header %s changes what the request does", connector.ErrUnrecognised, name)
 		}
 	}
+	if r.Upload != nil {
+		return goesOn(r)
+	}
 	call, err := a.Table.Recognise(r)
 	if err == nil {
 		err = ids(call)
+	}
+	if err == nil {
+		err = checkBegin(r, call)
 	}
 	if err != nil {
 		call = policy.Call{}
@@ -223,6 +236,9 @@ func ids(call policy.Call) error {
 
 // MaxBody is that of a request whose body says more than its first line.
 func (a api) MaxBody(r *connector.Request) int64 {
+	if r.Upload != nil {
+		return 0 // it is content alone
+	}
 	call, err := a.Table.Recognise(r)
 	if err != nil {
 		return 0

@@ -18,8 +18,10 @@ func (a api) Says(r *connector.Request, call policy.Call) []provenance.Argument 
 	return dialect.Says(r, call)
 }
 
-// Carries reports whether it is content of a file.
-func (a api) Carries(call policy.Call) bool { return call.Action == "graph.items.content.put" }
+// Carries reports whether it is content of a file. What begins an upload is read whole.
+func (a api) Carries(call policy.Call) bool {
+	return call.Action == "graph.items.content.put" || begins(call)
+}
 
 // Implies reports whether it goes to who is on what it answers, or to whom a draft is for by then.
 func (a api) Implies(call policy.Call) bool { return dialect.Implies(call) }
