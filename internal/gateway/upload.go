@@ -137,22 +137,25 @@ func (g *Gateway) goesOn(r *request) error {
 	if name == "" {
 		return nil
 	}
-	unknown := &problem{status: http.StatusNotFound, kind: "unknown-upload", detail: fmt.Sprintf("%s has no such upload of %s's: begin it again.", r.name, r.claims.Actor().Name())}
 	up, ok := r.opened(name)
 	if !ok {
-		return unknown
+		return r.unknownUpload()
 	}
 	place, err := url.Parse(up.Place)
 	if err != nil {
-		return unknown
+		return r.unknownUpload()
 	}
 	ok, shown := u.Takes(&r.backend.base, place)
 	if !ok {
-		return unknown
+		return r.unknownUpload()
 	}
 	r.ask.Upload = up
 	r.upload = upload{size: up.Size, place: place, shown: shown}
 	return r.partOf(up.Size)
+}
+
+func (r *request) unknownUpload() error {
+	return &problem{status: http.StatusNotFound, kind: "unknown-upload", detail: fmt.Sprintf("%s has no such upload of %s's: begin it again.", r.name, r.claims.Actor().Name())}
 }
 
 // partOf sees to it that r says which part it brings, and brings no other.
@@ -256,6 +259,9 @@ func (r *request) brought(res *http.Response) (settled bool, err error) {
 		return false, nil
 	case status >= 400 && r.upload.begins: // nothing has begun
 		return false, nil
+	case status == http.StatusUnauthorized && !r.upload.shown: // the place is all that was shown there: it is none any more
+		_ = res.Body.Close()
+		return false, r.unknownUpload()
 	case status >= 400:
 		_ = res.Body.Close()
 		r.settle(res, "application/json", fmt.Appendf(nil, `{"error":{"code":%d,"message":"%s refused this part of the upload.","status":"%s"}}`, status, r.name, codes(status)), "Date", "Retry-After", "Range")

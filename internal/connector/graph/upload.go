@@ -206,7 +206,8 @@ func (a api) Answered(r *connector.Request, status int, h http.Header, body []by
 	if err := json.Unmarshal(body, &o); err != nil || o == nil {
 		return nil, false, errors.New("it is no JSON object")
 	}
-	if status == http.StatusAccepted || r.Method == http.MethodGet {
+	so := status == http.StatusOK && text(o["id"]) == "" && (o["nextExpectedRanges"] != nil || o["NextExpectedRanges"] != nil) // as Outlook says it
+	if so || status == http.StatusAccepted || r.Method == http.MethodGet {
 		b, err := json.Marshal(only(o, told...), json.Deterministic(true))
 		return b, true, err
 	}
