@@ -83,7 +83,7 @@ func session(r *connector.Request, call *policy.Call) error {
 		}
 	case overSession:
 		if item["name"] != nil || conflict != nil && conflict != "replace" {
-			return errors.New("a file that is named by its id is written over: a new one is named in its folder, items/<folder>:/<name>:")
+			return errors.New("a file that is named by its id is written over: a new one is named in its folder (items/<folder>:/<name>:/createUploadSession)")
 		}
 	case attachSession:
 		if item["attachmentType"] != "file" || text(item["name"]) == "" {
