@@ -30,7 +30,8 @@ type Request struct {
 	Path   string // "/gmail/v1/users/me/messages"
 	Query  string // raw, as it will be sent
 	Header http.Header
-	Body   []byte // whole, for a BodyReader that asked for it; else nil
+	Body   []byte  // whole, for a BodyReader that asked for it; else nil
+	Upload *Upload // what r goes on with, for an Uploader that named it; else nil
 }
 
 // Connector recognises the requests of one upstream.

@@ -44,6 +44,9 @@ func (g *Gateway) asked(r *request) error {
 	if g.Desk == nil {
 		return &problem{status: http.StatusForbidden, kind: "approval-needed", detail: r.decision.Reason + " This gateway has nobody to ask."}
 	}
+	if r.uploads() {
+		return &problem{status: http.StatusForbidden, kind: "approval-needed", detail: fmt.Sprintf("%s Nobody can be asked about an upload whose content comes later: send it in one request, of at most %d bytes.", r.decision.Reason, maxPut)}
+	}
 	q, err := g.puts(r)
 	if err != nil {
 		return err

@@ -96,7 +96,7 @@ func (b *backend) leads(location []string) (*url.URL, bool) {
 	return u, u.Scheme == "https" || own || local
 }
 
-// away makes the connections to where an upstream's replies lead: itself, and what is on the public internet.
+// away makes the connections to where an upstream's replies lead, and to places for content that they name: itself, and what is on the public internet.
 func (g *Gateway) away(u string) *http.Transport {
 	t := g.transport()
 	t.DialContext = g.leashed(fetch.Dial(u))

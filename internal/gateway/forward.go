@@ -57,6 +57,7 @@ func (g *Gateway) forward(r *request) error {
 		return nil
 	}
 	r.measure()
+	defer r.hurry()()
 	r.proxy.ServeHTTP(r, r.in.WithContext(r.ctx))
 	if r.trailer {
 		scrub(r.w.Header()) // trailers are written after this handler has returned
@@ -137,6 +138,10 @@ func (g *Gateway) intend(r *request) error {
 // rewrite makes the outgoing request. ReverseProxy has already removed what is
 // for one hop, so nothing that is set here can be taken away by Connection.
 func (r *request) rewrite(p *httputil.ProxyRequest) {
+	if r.upload.place != nil {
+		r.bring(p)
+		return
+	}
 	b := r.backend
 	u := p.Out.URL
 	*u = b.base
@@ -149,7 +154,7 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	h["Traceparent"] = []string{r.tracing}
 	_, checked := b.connector.(connector.Checker)
 	checked = checked || r.memory != nil
-	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) || len(r.decision.Layers) > 0 || len(r.linked()) > 0 {
+	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) || len(r.decision.Layers) > 0 || len(r.linked()) > 0 || r.uploads() {
 		h["Accept-Encoding"] = []string{"identity"} // inspect reads the reply
 	}
 	if len(r.decision.Layers) > 0 {
@@ -186,8 +191,8 @@ func (t *trailing) Read(b []byte) (int, error) {
 
 // RoundTrip makes r the proxy's transport: the one of its upstream.
 func (r *request) RoundTrip(out *http.Request) (*http.Response, error) {
-	res, err := r.backend.transport.RoundTrip(out)
-	if err == nil && r.account.owner != "" && spent(res) {
+	res, err := r.carrier().RoundTrip(out)
+	if err == nil && r.account.owner != "" && spent(res) && (r.upload.place == nil || r.upload.shown) {
 		res, err = r.again(out, res)
 	}
 	if err != nil {

@@ -28,7 +28,13 @@ func (r *request) inspect(res *http.Response) error {
 	if r.in.Header["Upgrade"] != nil && res.StatusCode != http.StatusSwitchingProtocols {
 		res.Header["Connection"] = []string{"close"} // Strict has stopped following it
 	}
-	if len(r.decision.Layers) > 0 {
+	settled, err := r.brought(res)
+	if err != nil {
+		return err
+	}
+	if settled {
+		// it is as the caller gets it
+	} else if len(r.decision.Layers) > 0 {
 		if err := r.reveal(res); err != nil {
 			return err
 		}

@@ -58,6 +58,7 @@ type state struct {
 	session string // header in which the upstream names sessions; empty when it keeps none
 	bound   bool   // this request may have a session
 	elicits bool   // the caller can show its person an address
+	upload  upload
 
 	// decide
 	memory   *memory               // of the work that it is of; nil when no policy asks for it
@@ -125,6 +126,7 @@ func (r *request) clear() {
 	r.backend, r.ask, r.call, r.decision, r.sets = nil, connector.Request{}, policy.Call{}, policy.Decision{}, sets{}
 	r.account, r.session, r.bound, r.elicits, r.task, r.meter = nil, "", false, false, nil, nil
 	r.memory, r.texts, r.facts, r.added = nil, nil, nil, nil
+	r.upload = upload{}
 	r.waits, r.approval, r.wait = nil, feed.Approval{}, 0
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/json"
@@ -433,6 +434,18 @@ func TestDriveRun(t *testing.T) {
 	}
 	if names, _ := list("'root' in parents"); !slices.Equal(names, []string{"Bills", "copy.txt", "notes.txt"}) {
 		t.Errorf("in the end: %q", names)
+	}
+	// What Google's client brings part by part Apache gets in one.
+	big, parts := large(t), 0
+	brought, err := as().Files.Create(&drive.File{Name: "big.bin"}).Media(bytes.NewReader(big), googleapi.ChunkSize(8<<20)).ProgressUpdater(func(int64, int64) { parts++ }).Do()
+	if err != nil || parts < 3 || brought.Size != int64(len(big)) {
+		t.Fatalf("in several requests: %d, %+v %v", parts, brought, err)
+	}
+	if status, body := h.dav("GET", server+"big.bin", ""); status != 200 || body != string(big) {
+		t.Errorf("Apache keeps %d bytes of it (%d)", len(body), status)
+	}
+	if err := as().Files.Delete(brought.Id).Do(); err != nil {
+		t.Error(err)
 	}
 	_, err = as().Permissions.List(copied.Id).Do()
 	refused(t, "who sees it", err, 501, "WebDAV knows nothing of sharing")

@@ -234,7 +234,7 @@ func labels(r *connector.Request, call *policy.Call) error {
 // metadata reads what a file is called and where it goes. To put it in the trash deletes.
 func metadata(r *connector.Request, call *policy.Call) error {
 	body := r.Body
-	if strings.HasPrefix(r.Path, "/upload/") {
+	if strings.HasPrefix(r.Path, "/upload/") && !begins(*call) {
 		var err error
 		if body, _, err = office.Upload(r); err != nil {
 			return err

@@ -14,9 +14,9 @@ func (a api) Says(r *connector.Request, call policy.Call) []provenance.Argument 
 	return dialect.Says(r, call)
 }
 
-// Carries reports whether it is content of a file, in an upload of nothing else.
+// Carries reports whether it is content of a file, in an upload of nothing else. What begins a resumable one is read whole.
 func (a api) Carries(call policy.Call) bool {
-	return call.Arguments["uploadType"] == "media" && strings.HasPrefix(call.Action, "drive.")
+	return (call.Arguments["uploadType"] == "media" || begins(call)) && strings.HasPrefix(call.Action, "drive.")
 }
 
 // Implies reports whether it goes to somebody whom it does not say; a draft by its id does no more, see Complete.

@@ -72,7 +72,12 @@ func goesTo(o office.Object, all bool) ([]string, error) {
 		}
 		lists[name] = list
 	}
-	from := slices.DeleteFunc([]string{address(o["from"]), address(o["sender"])}, func(a string) bool { return a == "" })
+	var from []string
+	for _, name := range []string{"from", "sender"} {
+		if list, err := people([]any{o[name]}); err == nil {
+			from = append(from, list...)
+		}
+	}
 	to := lists["replyTo"]
 	if len(to) == 0 {
 		to = from

@@ -5,9 +5,9 @@
 // /me and /users/{user-id} are the same mailbox in two spellings, and a drive has three
 // (/me/drive, /users/{user-id}/drive, /drives/{drive-id}); each action is one, whichever is
 // used: graph.messages.list, graph.messages.send, graph.items.invite. Refused, because what they do is not
-// decided here: batches ($batch), upload sessions (their bytes go to a URL outside the
-// gateway), items by path (root:/a/b:, but for a new
-// file in a folder, items/{driveItem-id}:/{filename}:/content), and everything else that Graph has.
+// decided here: batches ($batch), items by path (root:/a/b:, but for a new file in a
+// folder, items/{driveItem-id}:/{filename}:/content, and for where an upload begins, see
+// upload.go), and everything else that Graph has.
 package graph
 
 import (
@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode"
 
 	"github.com/go-json-experiment/json"
 
@@ -67,7 +66,14 @@ type operation struct {
 	Query   []string `json:"query"`
 }
 
+// mailboxes and drives are the spellings of one.
+var (
+	mailboxes = []string{"/me", "/users/{user-id}"}
+	drives    = []string{"/me/drive", "/users/{user-id}/drive", "/drives/{drive-id}"}
+)
+
 func (d *document) operations() (list []connector.Operation) {
+	list = uploads()
 	add := func(bases []string, path string, methods map[string]operation) {
 		for _, method := range slices.Sorted(maps.Keys(methods)) {
 			if path == "" && method != "get" { // a drive itself
@@ -82,9 +88,8 @@ func (d *document) operations() (list []connector.Operation) {
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(d.Mailbox)) {
-		add([]string{"/me", "/users/{user-id}"}, path, d.Mailbox[path])
+		add(mailboxes, path, d.Mailbox[path])
 	}
-	drives := []string{"/me/drive", "/users/{user-id}/drive", "/drives/{drive-id}"}
 	for _, path := range slices.Sorted(maps.Keys(d.Drive)) {
 		add(drives, path, d.Drive[path])
 		if below, ok := strings.CutPrefix(path, "/items/{driveItem-id}/"); ok && (below == "children" || strings.HasPrefix(below, "search(")) {
@@ -196,6 +201,7 @@ var (
 	_ connector.Completer  = api{}
 	_ connector.Follower   = api{}
 	_ connector.Speaker    = api{}
+	_ connector.Uploader   = api{}
 )
 
 func (a api) Actions() []policy.Action { return dialect.Actions(a.Table.Actions()) }
@@ -206,12 +212,18 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 			return policy.Call{}, fmt.Errorf("%w: header %s changes what the request does", connector.ErrUnrecognised, name)
 		}
 	}
+	if r.Upload != nil {
+		return goesOn(r)
+	}
 	call, err := a.Table.Recognise(r)
 	if err == nil {
 		err = ids(call)
 	}
 	if err == nil && call.Action == newFile {
 		err = called(call)
+	}
+	if err == nil {
+		err = checkBegin(r, call)
 	}
 	if err != nil {
 		call = policy.Call{}
@@ -228,7 +240,7 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 func called(call policy.Call) error {
 	name := text(call.Arguments["filename"])
 	switch {
-	case name == "" || len(name) > 255 || strings.HasSuffix(name, ".") || strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(c rune) bool { return unicode.IsControl(c) || strings.ContainsRune(`"*:<>?/\|`, c) }):
+	case !fileName(name):
 		return fmt.Errorf("%w: %.60q is no name of a file", connector.ErrUnrecognised, name)
 	case call.Arguments[conflict] == nil:
 		return fmt.Errorf("%w: without %s=fail it could take the place of a file that is there", connector.ErrUnrecognised, conflict)
@@ -273,6 +285,9 @@ func (a api) Follows(call policy.Call) bool { return call.Action == "graph.items
 
 // MaxBody is that of a request whose body says more than its first line.
 func (a api) MaxBody(r *connector.Request) int64 {
+	if r.Upload != nil {
+		return 0 // it is content alone
+	}
 	call, err := a.Table.Recognise(r)
 	if err != nil {
 		return 0

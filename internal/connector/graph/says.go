@@ -22,9 +22,9 @@ func (a api) Says(r *connector.Request, call policy.Call) []provenance.Argument 
 	return list
 }
 
-// Carries reports whether it is content of a file.
+// Carries reports whether it is content of a file. What begins an upload is read whole.
 func (a api) Carries(call policy.Call) bool {
-	return call.Action == "graph.items.content.put" || call.Action == newFile
+	return call.Action == "graph.items.content.put" || call.Action == newFile || begins(call)
 }
 
 // Implies reports whether it goes to who is on what it answers, or to whom a draft is for by then.
