@@ -52,15 +52,6 @@ func program(t *testing.T) string {
 	return filepath.Join(bin, "lanyard")
 }
 
-func goBuild(dir, bin string) error {
-	c := exec.Command("go", "build", "-trimpath", "-o", bin, ".") // so that what was built once elsewhere is known again
-	c.Dir = dir
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s: %w: %s", dir, err, out)
-	}
-	return nil
-}
-
 func TestMain(m *testing.M) {
 	sweep()
 	os.Exit(m.Run())
