@@ -70,7 +70,7 @@ func (h *house) background(at string, command ...string) *lines {
 		h.Fatal(err)
 	}
 	c := exec.Command(command[0], command[1:]...)
-	c.Stdout, c.Stderr = out, out
+	c.Stdout, c.Stderr, c.Env = out, out, h.environ()
 	if err := c.Start(); err != nil {
 		h.Fatal(err)
 	}
@@ -181,9 +181,10 @@ func refused(t *testing.T, what string, err error, status int, says string) {
 
 // TestCalendarRun: an account at Debian's Radicale behind the gateway, with the words, layers and clients of Google Calendar.
 func TestCalendarRun(t *testing.T) {
+	t.Parallel()
 	h := build(t)
-	t.Setenv("DAV_PASSWORD", davPassword)
-	t.Setenv("DAV_SECRET", davSecret)
+	h.Setenv("DAV_PASSWORD", davPassword)
+	h.Setenv("DAV_SECRET", davSecret)
 	server := h.radicale()
 	for name, more := range map[string]string{"home": "", "private": ""} {
 		status, body := h.dav("MKCALENDAR", server+"/maya/"+name+"/", more)
@@ -353,9 +354,10 @@ func (t hosted) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // TestDriveRun: a folder of Debian's Apache behind the gateway, with the words, layers and clients of Google Drive.
 func TestDriveRun(t *testing.T) {
+	t.Parallel()
 	h := build(t, "--gateway-domain", "gate.test")
-	t.Setenv("DAV_PASSWORD", davPassword)
-	t.Setenv("DAV_SECRET", davSecret)
+	h.Setenv("DAV_PASSWORD", davPassword)
+	h.Setenv("DAV_SECRET", davSecret)
 	server := h.apache()
 	h.fails(64, "use https", "drive", "run", "--webdav", "http://192.0.2.1/", "--user", "maya@example.com", "--password-env", "DAV_PASSWORD")
 	token := h.official()

