@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -248,7 +249,7 @@ func TestAnswerToWhatIsChanged(t *testing.T) {
 	b.mail = func() map[string]any { return came(from, nil) }
 	from = "ben@example.com"
 	w.apply(feed.Change{Grant: &policy.Grant{ID: "bot/graph", Identity: id("bot"), Upstream: "graph", Approve: "owner", Cedar: "permit(principal, action, resource);", Until: w.g.Now().Add(time.Hour)}})
-	if status, s := w.answer("reply", "", `{"comment":"x"}`); status != 403 || !strings.Contains(strings.Join(p.last.Shown.Origins, " "), "It goes to ben@example.com.") {
+	if status, s := w.answer("reply", "", `{"comment":"x"}`); status != 403 || !slices.Equal(p.last.Shown.To, []string{"ben@example.com"}) {
 		t.Fatalf("asked: %d %s %v", status, s, p.last.Shown)
 	}
 	p.say(t, func(a *feed.Approval) { a.State = feed.Approved })
