@@ -356,3 +356,16 @@ func TestPatience(t *testing.T) {
 		}
 	}
 }
+
+// TestWeakTag: an event is shown with the tag that a change can be held to, and with none where there is no such.
+func TestWeakTag(t *testing.T) {
+	for tag, want := range map[string]any{`"1"`: `"1"`, `W/"1"`: nil, "": nil} {
+		e, ok := newEntry(&calendar{zone: utc}, "x.ics", tag, []byte("BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:x\r\nDTSTART:20260101T000000Z\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"))
+		if !ok {
+			t.Fatal("not read")
+		}
+		if v := (&Datebook{}).show(e, e.whole(), time.UTC); v["etag"] != want {
+			t.Errorf("%s is shown as %v", tag, v["etag"])
+		}
+	}
+}

@@ -271,11 +271,9 @@ func (r *request) exactly() (*feed.Shown, []byte, error) {
 		text = b.Bytes()
 	}
 	s.Size = len(exact)
-	if to := r.recipients(); len(to) > 0 {
-		s.Origins = append(s.Origins, "It goes to "+strings.Join(to, ", ")+".")
-	}
+	s.To = r.recipients()
 	if r.facts != nil {
-		s.Origins = append(s.Origins, r.facts.Why...)
+		s.Origins = r.facts.Why
 	}
 	if len(exact) > 0 {
 		sum := sha256.Sum256(exact)

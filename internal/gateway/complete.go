@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
@@ -25,7 +26,7 @@ func (g *Gateway) complete(r *request, d policy.Decision) (bool, error) {
 	if !ok || !c.Names(r.call) {
 		return false, nil
 	}
-	if d.Ask == nil && !(d.Allow && (len(d.Layers) > 0 || r.facts != nil)) && !g.weighs(r) {
+	if d.Ask == nil && !(d.Allow && (len(d.Layers) > 0 || r.facts != nil)) && !g.weighs(r) && !(d.Allow && g.counted(r)) {
 		return false, nil
 	}
 	secret, err := g.obtain(r, feed.Secret{})
@@ -58,7 +59,18 @@ func (g *Gateway) complete(r *request, d policy.Decision) (bool, error) {
 	return true, nil
 }
 
-// weighs reports whether what r goes to matters to whatever decides on it, and whether it might be allowed at all.
+// addressed are the arguments that say whom a call goes to.
+var addressed = []string{"recipients", "recipient_domains"}
+
+// blind refuses a call that goes to whom nobody can say, where some policy asks for that: it would find nobody, whoever it is.
+func (g *Gateway) blind(r *request) error {
+	if s, ok := r.backend.connector.(connector.Speaker); ok && s.Implies(r.call) && g.weighs(r) {
+		return &problem{status: http.StatusForbidden, kind: "denied", detail: "A policy asks whom this goes to, which it does not say, and which may become another before it goes; send the mail itself, with all that it says."}
+	}
+	return nil
+}
+
+// weighs reports whether whom r goes to matters to whatever decides on it, and whether it might be allowed at all.
 func (g *Gateway) weighs(r *request) bool {
 	ask := r.own(r.call, r.backend.upstream, r.start)
 	ask.Call.Arguments = nil
@@ -72,16 +84,22 @@ func (g *Gateway) weighs(r *request) bool {
 		if err != nil || !set.May(ask) {
 			return false
 		}
-		found = found || set.Weighs()
+		found = found || set.Weighs(ask, addressed...)
 	}
 	if t, ok := g.View.Task(r.claims.Task); ok {
 		set, err := t.Set()
 		if err != nil || !set.May(ask) {
 			return false
 		}
-		found = found || set.Weighs() || len(t.Counts) > 0
+		found = found || set.Weighs(ask, addressed...)
 	}
 	return found
+}
+
+// counted reports whether the task of r counts something of it.
+func (g *Gateway) counted(r *request) bool {
+	t, ok := g.View.Task(r.claims.Task)
+	return ok && slices.ContainsFunc(t.Counts, func(n policy.Count) bool { return n.Of(r.call) })
 }
 
 // goes asks again, right before r goes on, whom it goes to where the upstream cannot be told: people may have thought for a while.

@@ -39,6 +39,9 @@ func (g *Gateway) decide(r *request) error {
 	if !d.Allow && d.Ask == nil {
 		return denied(r, d)
 	}
+	if err := g.blind(r); err != nil {
+		return err
+	}
 	if err := g.layers(r, nil); err != nil { // nobody is asked about what would be refused all the same
 		return err
 	}

@@ -50,7 +50,6 @@ type Guardrails struct {
 	text   map[string]string // id → description
 	grants programs
 	traces bool // some asks where values came from
-	weighs bool // some asks what the arguments are
 }
 
 // NewGuardrails compiles guardrails that [CompileGuardrail] accepted. The built-in ones come on their own.
@@ -66,7 +65,7 @@ func NewGuardrails(list []Guardrail) (*Guardrails, error) {
 		}
 		for _, p := range list {
 			rail := rule{program: p, key: cedar.PolicyID(railMark + r.ID)}
-			g.traces, g.weighs = g.traces || p.traces, g.weighs || p.weighs
+			g.traces = g.traces || p.traces
 			if rail.asks() != nil {
 				g.asking = append(g.asking, rail)
 			} else {
@@ -87,7 +86,6 @@ type Set struct {
 	rules     []rule
 	asking    []rule                       // of grants that ask for people's yes
 	traces    bool                         // some grant asks where values came from
-	weighs    bool                         // some grant asks what the arguments are
 	known     atomic.Pointer[types.Entity] // principal with its attributes, once a policy asks for them
 }
 
@@ -114,7 +112,7 @@ func NewSet(s Subject, grants []Grant, rails *Guardrails) (*Set, error) {
 		}
 		for _, p := range list {
 			r := rule{program: p, key: cedar.PolicyID(g.ID), grant: g, plain: plain, layers: layers}
-			set.traces, set.weighs = set.traces || p.traces, set.weighs || p.weighs
+			set.traces = set.traces || p.traces
 			if r.asks() != nil {
 				set.asking = append(set.asking, r)
 			} else {

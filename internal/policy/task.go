@@ -162,7 +162,7 @@ func NewTaskSet(t Task) (*TaskSet, error) {
 		}
 		for _, p := range list {
 			s.set.rules = append(s.set.rules, rule{program: p, key: cedar.PolicyID(g.ID), grant: g})
-			s.set.traces, s.set.weighs = s.set.traces || p.traces, s.set.weighs || p.weighs
+			s.set.traces = s.set.traces || p.traces
 		}
 	}
 	return s, nil
@@ -183,8 +183,11 @@ func (s *TaskSet) Names(r Request) []string {
 // Traces reports whether what the task names depends on where values came from.
 func (s *TaskSet) Traces() bool { return s.set.traces }
 
-// Weighs reports whether what the task names depends on the arguments of a call.
-func (s *TaskSet) Weighs() bool { return s.set.weighs }
+// Weighs reports whether what the task names depends on these arguments of the call, as [Set.Weighs] does.
+func (s *TaskSet) Weighs(r Request, names ...string) bool {
+	q, err := s.set.question(&r)
+	return err != nil || slices.ContainsFunc(s.set.rules, func(r rule) bool { return r.weighs(names) && r.concerns(&q) })
+}
 
 // May reports whether the task names some call of that action, as [Set.May] does.
 func (s *TaskSet) May(r Request) bool {
