@@ -3,23 +3,18 @@ package office
 import (
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Decode reads a JSON object as the library does (RFC 8259, valid UTF-8, no name twice in an object, the same depth), and no other: two
 // parsers that read one reply differently would have two ideas of what it shows. It checks and reads in one pass.
-func Decode(b []byte) (*Value, bool) {
-	d := decoder{s: string(b)}
-	v := d.value(0)
-	d.blanks()
-	return v, v.IsObject() && d.at == len(d.s)
-}
+func Decode(b []byte) (*Value, bool) { return new(decoder).decode(b) }
 
 const (
 	maxDepth  = 10000   // the library's
 	maxValues = 2 << 20 // of one reply: its values take more room than its text, where they are short
-	maxChunk  = 512     // values that are made at once
 	maxFew    = 32      // members of an object, up to which one is looked for by going through them
 )
 
@@ -28,7 +23,28 @@ type decoder struct {
 	s    string
 	at   int
 	free []Value // to be used
-	made int     // so far
+	used []*chunk
+}
+
+// chunk is room for values, which the next reply gets when nobody has any of this one.
+type chunk [512]Value
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+func (d *decoder) decode(b []byte) (*Value, bool) {
+	d.s = string(b)
+	v := d.value(0)
+	d.blanks()
+	return v, v.IsObject() && d.at == len(d.s)
+}
+
+// done gives the room of all values back: nobody may have one of them any more.
+func (d *decoder) done() {
+	for _, c := range d.used {
+		clear(c[:])
+		chunks.Put(c)
+	}
+	d.used = nil
 }
 
 func (d *decoder) blanks() {
@@ -53,10 +69,11 @@ func (d *decoder) value(depth int) *Value {
 		return nil
 	}
 	if len(d.free) == 0 {
-		d.free = make([]Value, min(max(16, d.made), maxChunk))
-		if d.made += len(d.free); d.made > maxValues {
+		if len(d.used)*len(chunk{}) >= maxValues {
 			return nil
 		}
+		c := chunks.Get().(*chunk)
+		d.used, d.free = append(d.used, c), c[:]
 	}
 	v := &d.free[0]
 	d.free = d.free[1:]

@@ -244,7 +244,9 @@ func (d *Dialect) look(m Meaning, target string, call policy.Call, look connecto
 	if err != nil {
 		return nil, err
 	}
-	o, err := object(kind, reply)
+	var read decoder
+	defer read.done()
+	o, err := read.reply(kind, reply)
 	if err != nil {
 		return nil, err
 	}

@@ -96,12 +96,12 @@ func (m Members) Trim(o *Value, rules []*layer.Rules) {
 
 var errForm = errors.New("the reply has a form that cannot be held against the layers of the grant")
 
-// object reads a reply of JSON.
-func object(kind string, reply []byte) (*Value, error) {
-	if base, _, err := mime.ParseMediaType(kind); err != nil || base != "application/json" {
+// reply reads a reply of JSON.
+func (d *decoder) reply(kind string, b []byte) (*Value, error) {
+	if !jsonKind(kind) {
 		return nil, errForm
 	}
-	o, ok := Decode(reply)
+	o, ok := d.decode(b)
 	if !ok {
 		return nil, errForm
 	}
@@ -124,7 +124,9 @@ func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Und
 	if content && d.Data == nil || content && !jsonKind(kind) || content && m.Reply != Content {
 		return d.content(u.Rules, kind, reply)
 	}
-	o, err := object(kind, reply)
+	var read decoder
+	defer read.done()
+	o, err := read.reply(kind, reply)
 	if err != nil {
 		return nil, "", err
 	}

@@ -172,7 +172,9 @@ func Spoken(raw []byte) (texts []string, whole bool) {
 
 // Records is a reply in which each mail, of which record makes one, is a plain record; as it is, if it is no JSON object.
 func Records(reply []byte, record func(*Value) bool) []byte {
-	o, ok := Decode(reply)
+	var read decoder
+	defer read.done()
+	o, ok := read.decode(reply)
 	if !ok {
 		return reply
 	}

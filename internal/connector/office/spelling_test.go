@@ -3,6 +3,8 @@ package office_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf16"
@@ -124,4 +126,46 @@ func FuzzSpelling(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, target string, reply []byte) { alike(t, target, reply) })
+}
+
+// TestRevealAtOnce: replies that are read at the same time, into the same room one after the other, have nothing of each other.
+func TestRevealAtOnce(t *testing.T) {
+	c, err := graph.Family().Open([]byte("v1.0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := layer.New(layer.Layers{Contacts: layer.Contacts{See: []string{"example.com"}}, Reduce: layer.Reduce{Strip: []string{"html"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &connector.Request{Method: "GET", Path: "/v1.0/me/messages"}
+	call, err := c.Recognise(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			for i := range 100 {
+				var in, out []string
+				look := func(target string) (string, []byte, error) { // of every second mail the list says too little
+					id, _, _ := strings.Cut(strings.TrimPrefix(target, "/v1.0/me/messages/"), "?")
+					return "application/json", []byte(`{"id":"` + id + `","from":{"emailAddress":{"address":"` + id + `@example.com"}},"toRecipients":[],"ccRecipients":[],"bccRecipients":[],"replyTo":[]}`), nil
+				}
+				for k := range 1 + (n*i)%40 {
+					id, people := fmt.Sprintf("m%d-%d-%d", n, i, k), ""
+					if k%2 == 0 {
+						people = `,"from":{"emailAddress":{"address":"` + id + `@example.com"}},"toRecipients":[],"ccRecipients":[],"bccRecipients":[],"replyTo":[]`
+					}
+					in = append(in, `{"id":"`+id+`"`+people+`,"body":{"content":"<p>`+id+`</p>"},"more":{"a":["`+id+`"]}}`)
+					out = append(out, `{"id":"`+id+`"`+people+`,"body":{"content":"`+id+`","contentType":"text"}}`)
+				}
+				got, _, err := c.(connector.Layered).Reveal(r, call, connector.Under{Rules: []*layer.Rules{rules}, Now: time.Now(), Look: look}, "application/json", []byte(`{"value":[`+strings.Join(in, ",")+`]}`))
+				if want := `{"value":[` + strings.Join(out, ",") + `]}`; err != nil || string(got) != want {
+					t.Errorf("%v: %s, want %s", err, got, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
