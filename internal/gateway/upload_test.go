@@ -713,3 +713,90 @@ func TestAttachmentSession(t *testing.T) {
 		t.Errorf("%q came", got)
 	}
 }
+
+// TestUploadsUnderLayers: an upload begins where layers reach and nowhere else, in both protocols, and a folder that others come to see takes no more of it.
+func TestUploadsUnderLayers(t *testing.T) {
+	o := newOffice(t)
+	folder, csv := o.id("Invoices"), o.id("suppliers.csv")
+	l := layer.Layers{Within: layer.Within{Folders: []string{folder}}, Contacts: layer.Contacts{See: []string{"example.com"}, Write: []string{"example.com"}}}
+	for _, u := range []string{"drive", "graph"} {
+		o.grant(u, l, "read", "write")
+	}
+	const fail = `{"item":{"@microsoft.graph.conflictBehavior":"fail"}}`
+	begin := func(upstream, method, target, body string) (*http.Response, string) {
+		return o.send(method, upstream, target, asJSON, body)
+	}
+	for name, c := range map[string][4]string{
+		"into the root":          {"drive", "POST", "/upload/drive/v3/files?uploadType=resumable", `{"name":"x"}`},
+		"into another":           {"drive", "POST", "/upload/drive/v3/files?uploadType=resumable", `{"name":"x","parents":["elsewhere"]}`},
+		"into both":              {"drive", "POST", "/upload/drive/v3/files?uploadType=resumable", `{"name":"x","parents":["` + folder + `","root"]}`},
+		"over a file elsewhere":  {"drive", "PATCH", "/upload/drive/v3/files/" + csv + "?uploadType=resumable", `{}`},
+		"into Graph's root":      {"graph", "POST", "/v1.0/me/drive/root:/x:/createUploadSession", fail},
+		"into another of Graph":  {"graph", "POST", "/v1.0/me/drive/items/" + csv + ":/x:/createUploadSession", fail},
+		"over a file of Graph's": {"graph", "POST", "/v1.0/me/drive/items/" + csv + "/createUploadSession", `{}`},
+		"of another drive":       {"graph", "POST", "/v1.0/drives/b9/items/" + folder + ":/x:/createUploadSession", fail},
+	} {
+		if res, s := begin(c[0], c[1], c[2], c[3]); res.StatusCode != 403 && res.StatusCode != 404 {
+			t.Errorf("%s: %d %s", name, res.StatusCode, s)
+		}
+	}
+	targets := map[string]string{}
+	res, s := begin("drive", "POST", "/upload/drive/v3/files?uploadType=resumable", `{"name":"x","parents":["`+folder+`"]}`)
+	targets["drive"] = o.begun("drive", res, s)
+	res, s = begin("graph", "POST", "/v1.0/me/drive/items/"+folder+":/y:/createUploadSession", fail)
+	targets["graph"] = o.begun("graph", res, s)
+	part := func(upstream string, n int) int {
+		res, _ := o.send("PUT", upstream, targets[upstream], "application/pdf", content(t, unit), "Content-Range", fmt.Sprintf("bytes %d-%d/%d", n*unit, (n+1)*unit-1, 10*unit))
+		return res.StatusCode
+	}
+	if a, b := part("drive", 0), part("graph", 0); a != 308 || b != 202 {
+		t.Errorf("where they reach: %d, %d", a, b)
+	}
+	r, err := http.NewRequest("POST", o.back.URL+"/drive/v3/files/"+folder+"/permissions", strings.NewReader(`{"type":"user","role":"reader","emailAddress":"eve@evil.example"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+canary)
+	if res, s := o.do(r); res.StatusCode != 200 {
+		t.Fatalf("shared: %d %s", res.StatusCode, s)
+	}
+	asked := len(o.o.Requests())
+	for upstream := range targets {
+		if status := part(upstream, 1); status != 403 && status != 404 {
+			t.Errorf("%s, when somebody else has come to see it: %d", upstream, status)
+		}
+	}
+	for _, r := range o.o.Requests()[asked:] {
+		if strings.Contains(r.Target, "upload_id") || strings.HasPrefix(r.Target, "/up/") {
+			t.Errorf("a part was sent: %s", r.Target)
+		}
+	}
+}
+
+// TestUploadCut: a kill in the midst of a part ends it there and then.
+func TestUploadCut(t *testing.T) {
+	o := newOffice(t)
+	o.grant("drive", layer.Layers{}, "read", "write")
+	target := o.begin(`{"name":"cut.bin"}`)
+	c := o.claims("bot")
+	c.Audience = testScope + "/drive"
+	conn, err := net.Dial("tcp", o.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintf(conn, "PUT /drive%s HTTP/1.1\r\nHost: x\r\nContent-Range: bytes 0-%d/*\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\n\r\nabc", target, unit-1, unit, o.mint(c))
+	eventually(t, "the part runs", func() bool { return o.g.streams.running() == 1 })
+	begun := time.Now()
+	o.apply(feed.Change{Identity: &identity.Identity{ID: id("bot"), Owner: "maya", Purpose: "tests", Environment: "production", State: identity.Killed, Generation: 1, Expires: time.Now().Add(time.Hour)}})
+	b := make([]byte, 1024)
+	n, _ := conn.Read(b)
+	if took := time.Since(begun); !bytes.HasPrefix(b[:n], []byte("HTTP/1.1 401 ")) || took > 5*time.Second {
+		t.Errorf("after %s: %s", took, b[:n])
+	}
+	eventually(t, "it has ended", func() bool { return o.g.streams.running() == 0 })
+	if len(o.holds("cut.bin")) != 0 {
+		t.Error("the file is there")
+	}
+}

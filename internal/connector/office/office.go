@@ -222,8 +222,11 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
 				return err
 			}
 			for _, it := range items {
-				_, id, _ := strings.Cut(target, "/files/")
-				id, _, _ = strings.Cut(id, "?")
+				id, _, _ := strings.Cut(target, "?")
+				id, err := url.PathUnescape(id[strings.LastIndexByte(id, '/')+1:]) // fill has escaped it
+				if err != nil {
+					return err
+				}
 				known := it.Peopled
 				it.At, it.Peopled, it.Folders, it.Placed = u.Now, true, []string{id}, true
 				for _, rule := range u.Rules { // who sees the folder will see what is put into it
