@@ -533,6 +533,15 @@ func TestEndlessPart(t *testing.T) {
 	}
 }
 
+// TestAtMost: however much is said to come, there is an end to it, and time for it.
+func TestAtMost(t *testing.T) {
+	for n, want := range map[int64]time.Duration{1: 0, slowestUpload: time.Second, 16 << 20: 1024 * time.Second, 1 << 50: uploadLife, math.MaxInt64: uploadLife} {
+		if got := atMost(n); got != want {
+			t.Errorf("%d bytes: %s, want %s", n, got, want)
+		}
+	}
+}
+
 // TestManyUploads: what has begun takes nothing of the gateway's.
 func TestManyUploads(t *testing.T) {
 	o := newOffice(t)
