@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"net/http"
 	"os"
@@ -283,19 +284,28 @@ func (k *Cabinet) take(c *coming, r *http.Request) error {
 	if c.file == nil {
 		var err error
 		if c.file, err = nameless(k.Spool); err != nil {
-			return err
+			return k.unkept(err)
 		}
 	}
 	n, err := io.Copy(io.NewOffsetWriter(c.file, c.have), &roomy{r.Body, c, &k.comings})
 	c.have += n
 	var full *bridge.Failure
+	var disk *fs.PathError
 	switch {
 	case errors.As(err, &full):
 		return full
+	case errors.As(err, &disk):
+		return k.unkept(err)
 	case err != nil || c.have != p.Last+1:
 		return bridge.Invalid("The part is cut off.")
 	}
 	return nil
+}
+
+// unkept is what is told when the disk does not take what comes; it may later.
+func (k *Cabinet) unkept(err error) error {
+	k.Log.Warn("keeping a part of an upload", "error", err)
+	return &bridge.Failure{Status: http.StatusServiceUnavailable, Message: "What comes cannot be kept at the moment; go on with the upload later."}
 }
 
 // nameless makes a file that only this process has, and that is gone when it is closed.

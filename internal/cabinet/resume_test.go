@@ -155,6 +155,17 @@ func TestResumeRefuses(t *testing.T) {
 	if res, _ := w.part(at, "", "bytes */20"); res.Header.Get("Range") != "bytes=0-9" {
 		t.Errorf("after all that: %v", res.Header)
 	}
+	// Where the disk does not take it, it may come again.
+	spool := w.k.Spool
+	w.k.Spool = spool + "/nowhere"
+	disk := w.begin("POST", "files?uploadType=resumable", `{"name":"disk"}`)
+	if res, s := w.part(disk, "0123", "bytes 0-3/4"); res.StatusCode != 503 || strings.Contains(s, "nowhere") {
+		t.Errorf("on no disk: %d %s", res.StatusCode, s)
+	}
+	w.k.Spool = spool
+	if res, s := w.part(disk, "0123", "bytes 0-3/4"); res.StatusCode != 200 {
+		t.Errorf("on one: %d %s", res.StatusCode, s)
+	}
 	// All of them together have one room.
 	other := w.begin("POST", "files?uploadType=resumable", `{"name":"y"}`)
 	if res, s := w.part(other, strings.Repeat("y", 95), "bytes 0-94/*"); res.StatusCode != 503 || w.k.comings.held.Load() > 100 {

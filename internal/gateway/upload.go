@@ -171,9 +171,8 @@ func (r *request) partOf(size int64) error {
 		if in.ContentLength > 0 || len(said) > 0 {
 			return malformed("What asks about an upload, or gives it up, has no content.")
 		}
-		r.upload.part = map[string]string{http.MethodDelete: "given up"}[in.Method]
-		if r.upload.part == "" {
-			r.upload.part = "asked about"
+		if r.upload.part = "asked about"; in.Method == http.MethodDelete {
+			r.upload.part = "given up"
 		}
 		return nil
 	}
@@ -345,7 +344,7 @@ func (r *request) hurry() (end func()) {
 	if r.upload.place == nil || r.in.ContentLength <= 0 || r.ask.Body != nil {
 		return func() {}
 	}
-	most := r.g.Limits.Part + time.Duration(r.in.ContentLength/slowestUpload)*time.Second
+	most := r.g.Limits.Part + atMost(r.in.ContentLength)
 	h := &hurried{ReadCloser: r.in.Body}
 	plain, conn := r.in.ProtoMajor == 1, http.NewResponseController(r.w)
 	h.timer = time.AfterFunc(most, func() {
@@ -360,6 +359,11 @@ func (r *request) hurry() (end func()) {
 	})
 	r.in.Body = h
 	return h.done
+}
+
+// atMost is how long n bytes may take.
+func atMost(n int64) time.Duration {
+	return time.Duration(min(n/slowestUpload, int64(uploadLife/time.Second))) * time.Second
 }
 
 // hurried is a body that is waited for, but not for ever.

@@ -175,7 +175,7 @@ var places = []string{".sharepoint.com", ".sharepoint.us", ".sharepoint-mil.us",
 func (a api) Takes(base, place *url.URL) (ok, credential bool) {
 	host := strings.ToLower(place.Hostname())
 	switch {
-	case place.User != nil || place.Opaque != "" || place.Fragment != "" || host == "" || !strings.HasPrefix(place.EscapedPath(), "/"):
+	case place.User != nil || place.Opaque != "" || place.Fragment != "" || host == "" || !strings.HasPrefix(place.EscapedPath(), "/") || strings.HasPrefix(place.EscapedPath(), "//"):
 		return false, false
 	case strings.EqualFold(place.Scheme, base.Scheme) && strings.EqualFold(place.Host, base.Host):
 		return true, false

@@ -224,7 +224,10 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under, toOn bool
 			}
 			for _, it := range items {
 				id, _, _ := strings.Cut(target, "?")
-				id, _ = url.PathUnescape(id[strings.LastIndexByte(id, '/')+1:])
+				id, err := url.PathUnescape(id[strings.LastIndexByte(id, '/')+1:]) // fill has escaped it
+				if err != nil {
+					return err
+				}
 				known := it.Peopled
 				it.At, it.Peopled, it.Folders, it.Placed = u.Now, true, []string{id}, true
 				for _, rule := range u.Rules { // who sees the folder will see what is put into it
