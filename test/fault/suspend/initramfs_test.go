@@ -31,11 +31,11 @@ func archive(files []file) []byte {
 	return b.Bytes()
 }
 
+// The kinds of files there are: their modes.
 const (
-	folder     = 0o040755
-	program    = 0o100755
-	plain      = 0o100644
-	characters = 0o020600
+	folder  = 0o040755
+	program = 0o100755
+	plain   = 0o100644
 )
 
 // kernel is one of Debian's, or of somebody who names things as they do.
@@ -45,23 +45,20 @@ type kernel struct {
 }
 
 // errMissing means that this machine has nothing to suspend.
-var errMissing = errors.New("to suspend a machine takes qemu-system-x86_64, and a Linux kernel with its modules: linux-image-cloud-amd64, installed, or unpacked (dpkg-deb -x) into the folder that SUSPEND_KERNEL names")
+var errMissing = errors.New("this takes qemu-system-x86_64, and in SUSPEND_KERNEL the folder of a Linux kernel with its modules, as dpkg-deb -x unpacks Debian's linux-image-…-cloud-amd64; / for one that is installed")
 
-func findKernel() (*kernel, error) {
-	root := os.Getenv("SUSPEND_KERNEL")
-	if root == "" {
-		root = "/"
-	}
+// findKernel finds the newest, by name, below a folder.
+func findKernel(root string) (*kernel, error) {
 	images, err := filepath.Glob(filepath.Join(root, "boot/vmlinuz-*"))
 	if err != nil {
 		return nil, err
 	}
-	for i := len(images) - 1; i >= 0; i-- { // the newest by name
+	for i := len(images) - 1; i >= 0; i-- {
 		if k, err := openKernel(root, images[i]); err != nil || k != nil {
 			return k, err
 		}
 	}
-	return nil, errMissing
+	return nil, fmt.Errorf("below %s is no kernel with its configuration that can be suspended (SUSPEND, ACPI_SLEEP) and has virtio's network: %w", root, errMissing)
 }
 
 // openKernel returns nil for one whose configuration is not there, or that cannot be suspended, or has no network here.
@@ -71,27 +68,14 @@ func openKernel(root, image string) (*kernel, error) {
 	if err != nil {
 		return nil, nil
 	}
-	set := func(option string) string {
-		for _, v := range []string{"y", "m"} {
-			if bytes.Contains(config, []byte("\nCONFIG_"+option+"="+v+"\n")) {
-				return v
-			}
-		}
-		return ""
-	}
-	if set("SUSPEND") != "y" || set("ACPI_SLEEP") != "" && set("ACPI_SLEEP") != "y" || set("SERIAL_8250_CONSOLE") != "y" || set("DEVTMPFS") != "y" || set("VIRTIO_NET") == "" {
+	set := func(option string) bool { return bytes.Contains(config, []byte("\nCONFIG_"+option+"\n")) }
+	if !set("SUSPEND=y") || !set("ACPI_SLEEP=y") || !set("SERIAL_8250_CONSOLE=y") || !set("DEVTMPFS=y") || !set("VIRTIO_NET=m") && !set("VIRTIO_NET=y") {
 		return nil, nil
 	}
 	k := &kernel{image: image}
-	for i, m := range []string{"virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_legacy_dev", "virtio/virtio_pci_modern_dev", "virtio/virtio_pci", "failover", "net_failover", "net/virtio_net"} {
-		dir := "kernel/drivers"
-		switch m {
-		case "failover":
-			dir = "kernel/net/core"
-		case "net_failover":
-			dir = "kernel/drivers/net"
-		}
-		found, err := filepath.Glob(filepath.Join(root, "lib/modules", version, dir, m+".ko*"))
+	for i, m := range []string{"drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci_modern_dev",
+		"drivers/virtio/virtio_pci", "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net"} {
+		found, err := filepath.Glob(filepath.Join(root, "lib/modules", version, "kernel", m+".ko*"))
 		if err != nil {
 			return nil, err
 		}

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// machine is one that QEMU emulates. It reaches this one as 10.0.2.2, and requests to its gateway go by an address here.
+// machine is one that QEMU emulates, and that sleeps when its program is told to. It reaches this one as 10.0.2.2, and requests to its gateway go by an address here.
 type machine struct {
 	t       *testing.T
 	gateway string // where its gateway is reached
@@ -79,7 +79,7 @@ func boot(t *testing.T, qemu string, k *kernel, gateway string, files []file) *m
 	t.Cleanup(func() { q.Close() })
 	m.monitor = json.NewEncoder(q)
 	m.order("qmp_capabilities")
-	go func() {
+	read.Go(func() {
 		for r := json.NewDecoder(q); ; {
 			var said struct {
 				Event string
@@ -95,7 +95,7 @@ func boot(t *testing.T, qemu string, k *kernel, gateway string, files []file) *m
 				m.events <- said.Event
 			}
 		}
-	}()
+	})
 	m.hears("up")
 	return m
 }

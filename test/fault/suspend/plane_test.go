@@ -52,6 +52,7 @@ type arrival struct {
 // answer is what became of a request.
 type answer struct {
 	who, id      string
+	kept         bool // it went over a connection that there was before
 	began, ended time.Time
 	status       int    // 0: nothing was answered
 	problem      string // its type (RFC 9457)
@@ -177,7 +178,7 @@ var fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 func (a *agent) send(ctx context.Context, c *http.Client) (got answer) {
 	a.p.mu.Lock()
 	a.p.requests++
-	got = answer{who: a.name, id: fmt.Sprint(a.name, "-", a.p.requests), began: time.Now()}
+	got = answer{who: a.name, id: fmt.Sprint(a.name, "-", a.p.requests), kept: c == a.kept, began: time.Now()}
 	a.p.mu.Unlock()
 	if req, err := http.NewRequestWithContext(ctx, "POST", "http://"+a.p.gateway+"/mail/x/"+got.id, nil); err == nil {
 		req.Header.Set("Authorization", "Bearer "+a.token)
