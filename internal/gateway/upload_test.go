@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -280,7 +281,7 @@ func TestUploadsLie(t *testing.T) {
 		o.grant(u, layer.Layers{}, "read", "write")
 	}
 	res, s := o.send("POST", "drive", "/upload/drive/v3/files?uploadType=resumable", asJSON, `{"name":"x.bin"}`, "X-Upload-Content-Length", "20")
-	target := o.begun("drive", res, s)
+	target, open := o.begun("drive", res, s), o.begin(`{"name":"y.bin"}`)
 	csv := o.id("suppliers.csv")
 	asked := len(o.o.Requests())
 	for name, c := range map[string][]string{
@@ -295,8 +296,13 @@ func TestUploadsLie(t *testing.T) {
 				h = append(h, "Content-Range", said)
 			}
 		}
-		if res, s := o.send(c[0], "drive", target, "application/octet-stream", c[1], h...); res.StatusCode < 400 || len(o.o.Requests()) != asked {
-			t.Errorf("%s: %d %s", name, res.StatusCode, s)
+		for _, at := range []string{target, open} {
+			if at == open && slices.Contains([]string{"another total", "behind the end", "huge", "whole of another", "asks of another"}, name) {
+				continue // nobody has said how much is to come
+			}
+			if res, s := o.send(c[0], "drive", at, "application/octet-stream", c[1], h...); res.StatusCode < 400 || len(o.o.Requests()) != asked {
+				t.Errorf("%s: %d %s", name, res.StatusCode, s)
+			}
 		}
 	}
 	for name, h := range map[string][]string{"compressed": {"Content-Encoding", "gzip"}, "another protocol": {"X-Goog-Upload-Protocol", "raw"}, "another command": {"X-Goog-Upload-Command", "upload, finalize"}, "another method": {"X-HTTP-Method-Override", "DELETE"}} {
