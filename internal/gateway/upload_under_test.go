@@ -266,11 +266,53 @@ func TestUploadCut(t *testing.T) {
 	o.apply(feed.Change{Identity: &identity.Identity{ID: id("bot"), Owner: "maya", Purpose: "tests", Environment: "production", State: identity.Killed, Generation: 1, Expires: time.Now().Add(time.Hour)}})
 	b := make([]byte, 1024)
 	n, _ := conn.Read(b)
-	if took := time.Since(begun); !bytes.HasPrefix(b[:n], []byte("HTTP/1.1 401 ")) || took > 5*time.Second {
+	if took := time.Since(begun); n > 0 && !bytes.HasPrefix(b[:n], []byte("HTTP/1.1 401 ")) || took > 10*time.Second {
 		t.Errorf("after %s: %s", took, b[:n])
 	}
 	eventually(t, "it has ended", func() bool { return o.g.streams.running() == 0 })
+	o.ended("is no longer good")
 	if len(o.holds("cut.bin")) != 0 {
 		t.Error("the file is there")
+	}
+}
+
+// TestUploadsWithAccounts: a place that refuses what comes is not shown another token of the account, and an upload of one account is none of another's.
+func TestUploadsWithAccounts(t *testing.T) {
+	shown := make(chan string, 10)
+	places := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown <- r.Header.Get("Authorization")
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer places.Close()
+	b := newBank(t, func(c *Config) { c.Families = []connector.Family{graph.Family()} })
+	reply := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"uploadUrl":%q,"nextExpectedRanges":["0-"]}`, places.URL+"/up/x")
+	})
+	b.reply.Store(&reply)
+	b.applyUpstream(&policy.Upstream{Name: "mail", URL: b.back.URL, Owner: "maya", Environment: "production", Family: "graph", Description: []byte("v1.0"), Version: 3, OAuth: &policy.OAuth{Account: policy.Own}})
+	r := b.request("POST", "/mail/v1.0/me/drive/items/i1/createUploadSession", b.mint(b.claims("bot")), strings.NewReader(`{}`))
+	r.Header.Set("Content-Type", asJSON)
+	res, s := b.do(r)
+	var v struct{ UploadURL string }
+	if err := json.Unmarshal([]byte(s), &v); err != nil || res.StatusCode != 200 {
+		t.Fatalf("begun: %d %s", res.StatusCode, s)
+	}
+	target, asks := strings.TrimPrefix(v.UploadURL, testScope), b.asks.Load()
+	for _, who := range []string{"bot", "bens"} {
+		if res, s := b.do(b.request("PUT", target, b.mint(b.claims(who)), strings.NewReader("0123"))); res.StatusCode != 404 {
+			t.Errorf("%s: %d %s", who, res.StatusCode, s)
+		}
+	}
+	if len(shown) != 1 || b.asks.Load() != asks {
+		t.Fatalf("%d came, and the account's token was asked for %d times more", len(shown), b.asks.Load()-asks)
+	}
+	if token := <-shown; token != "" {
+		t.Errorf("the place was shown %q", token)
+	}
+	// The identity is another owner's by now, and goes with that one's account.
+	b.own("bot", "ben")
+	if res, s := b.do(b.request("PUT", target, b.mint(b.claims("bot")), strings.NewReader("0123"))); res.StatusCode != 404 || len(shown) != 0 {
+		t.Errorf("handed over: %d %s", res.StatusCode, s)
 	}
 }
