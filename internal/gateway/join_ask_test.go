@@ -104,11 +104,11 @@ func curious(t *testing.T, version string) *sdk.Server {
 // salon is a world with a curious server behind it, and behind a joined endpoint.
 func salon(t *testing.T, version string) *world {
 	s := curious(t, version)
-	keep(t, s)
 	w := newWorld(t, sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s },
 		&sdk.StreamableHTTPOptions{Stateless: version == withoutSessions, PropagateRequestCancellation: true}), func(c *Config) {
 		c.Families = append(c.Families, mcp.Family(), mcp.JoinFamily())
 	})
+	keep(t, s)
 	var tools []map[string]any
 	for _, name := range []string{"order", "think", "where", "both", "page"} {
 		tools = append(tools, map[string]any{"name": name, "description": "Asks.", "inputSchema": map[string]any{"type": "object", "properties": map[string]any{"dish": map[string]any{"type": "string"}}, "required": []string{"dish"}, "additionalProperties": false}})

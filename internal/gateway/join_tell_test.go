@@ -61,7 +61,6 @@ func keep(t *testing.T, s *sdk.Server) {
 func gossip(t *testing.T, version string) (*world, *sdk.Server, func(streams int64)) {
 	s, n := talkative(version), new(atomic.Int64)
 	own := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, &sdk.StreamableHTTPOptions{Stateless: version == withoutSessions})
-	keep(t, s)
 	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if tells(r) {
 			w = &opened{ResponseWriter: w, n: n}
@@ -70,6 +69,7 @@ func gossip(t *testing.T, version string) (*world, *sdk.Server, func(streams int
 	}), func(c *Config) {
 		c.Families = append(c.Families, mcp.Family(), mcp.JoinFamily())
 	})
+	keep(t, s)
 	w.applyUpstream(&policy.Upstream{Name: "talk", URL: w.back.URL, Owner: "maya", Environment: "production", Family: "mcp", Version: 1,
 		Description: []byte(`{"path":"/mcp","tools":[{"name":"say","description":"Says.","inputSchema":{"type":"object","properties":{"dish":{"type":"string"}},"required":["dish"],"additionalProperties":false}}]}`)})
 	w.applyUpstream(&policy.Upstream{Name: "office", Owner: "maya", Environment: "production", Family: "join", Description: []byte("talk\n"), Version: 1})
