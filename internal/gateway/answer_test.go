@@ -108,6 +108,8 @@ func TestAnswerIsJudgedByWhomItGoesTo(t *testing.T) {
 		"whether a draft, unsaid":   {ann(map[string]any{"isDraft": nil}), "reply", plain, "", 403, false},
 		"where to, unsaid":          {ann(map[string]any{"replyTo": nil}), "reply", plain, "", 403, false},
 		"from nobody":               {ann(map[string]any{"from": nil, "sender": nil}), "reply", plain, "", 403, false},
+		"from who has no address":   {ann(map[string]any{"from": map[string]any{"emailAddress": map[string]any{"name": "Ann"}}}), "reply", plain, "", 403, false},
+		"sent by a number":          {ann(map[string]any{"sender": 1}), "reply", plain, "", 403, false},
 		"nothing there":             {nil, "reply", plain, "", 404, false},
 		"named":                     {ann(nil), "reply", plain, "", 202, true},
 		"named, answers elsewhere":  {ann(map[string]any{"replyTo": graphPeople("mallory@evil.example")}), "reply", plain, `"mallory@evil.example" was first seen as a field`, 403, true},

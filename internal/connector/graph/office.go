@@ -99,7 +99,7 @@ func meanings() map[string]office.Meaning {
 		"graph.items.children.create":    file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), Place: true, Into: []string{onFile}}),
 		newFile:                          file(office.Meaning{Words: words("file.write"), Place: true, Into: []string{onFile}}),
 		"graph.items.content.put":        file(office.Meaning{Words: words("file.write"), On: []string{onFile}}),
-		newSession:                       file(office.Meaning{Words: words("file.write"), Body: session, Place: true, On: []string{onFile}}),
+		newSession:                       file(office.Meaning{Words: words("file.write"), Body: session, Place: true, Into: []string{onFile}}),
 		overSession:                      file(office.Meaning{Words: words("file.write"), Body: session, On: []string{onFile}}),
 		"graph.items.update":             file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), On: []string{onFile}, Into: []string{"{base}/items/{folders}?%24expand=permissions"}}),
 		"graph.items.copy":               file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), On: []string{onFile}, Into: []string{"{base}/items/{folders}?%24expand=permissions"}}),
