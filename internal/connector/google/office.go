@@ -410,7 +410,8 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 				it.People = append(it.People, layer.Addresses(v)...)
 			}
 		}
-		it.Peopled = len(header(payload, "From")) > 0
+		from := header(payload, "From")
+		it.Peopled = len(from) > 0 && !slices.ContainsFunc(from, func(v string) bool { return len(layer.Addresses(v)) == 0 }) // a group of nobody (RFC 6854) is from anybody
 		if ms, err := strconv.ParseInt(o.Member("internalDate").Text(), 10, 64); err == nil {
 			it.At = time.UnixMilli(ms)
 		}
@@ -447,6 +448,8 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 		for _, p := range append(o.Member("attendees").Items(), o.Member("organizer"), o.Member("creator")) {
 			if a := p.Member("email").Text(); a != "" {
 				it.People = append(it.People, layer.Address(a))
+			} else if p.Some() && !p.Member("self").IsTrue() {
+				it.People = append(it.People, "?") // somebody, and nobody knows who
 			}
 		}
 		it.Peopled = o.Member("start").Some() && !o.Member("attendeesOmitted").IsTrue()
