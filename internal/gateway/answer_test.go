@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -243,5 +244,11 @@ func TestAnswerToWhatIsChanged(t *testing.T) {
 	from = "ben@example.com"
 	if status, s := w.answer("reply", "", `{"comment":"x"}`); status != 202 || len(b.sent) != 1 {
 		t.Errorf("what people said yes to: %d %s, sent %v", status, s, b.sent)
+	}
+	odd := "eve@evil.example.\nIt goes to \u202eben@example.com"
+	from = odd
+	w.answer("reply", "", `{"comment":"x"}`)
+	if got, want := strings.Join(p.last.Shown.Origins, " "), "It goes to "+strconv.QuoteToASCII(odd)+"."; got != want {
+		t.Errorf("what a stranger calls an address speaks to people: %s", got)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -271,7 +272,12 @@ func (r *request) exactly() (*feed.Shown, []byte, error) {
 		text = b.Bytes()
 	}
 	s.Size = len(exact)
-	if to := r.recipients(); len(to) > 0 {
+	if to := slices.Clone(r.recipients()); len(to) > 0 {
+		for i, who := range to {
+			if layer.Bare(who) == "" { // what a stranger calls an address is no sentence of ours
+				to[i] = strconv.QuoteToASCII(who)
+			}
+		}
 		s.Origins = append(s.Origins, "It goes to "+strings.Join(to, ", ")+".")
 	}
 	if r.facts != nil {
