@@ -21,7 +21,7 @@ const (
 	messageLook = gmailBase + "messages/{id}?format=metadata"
 	threadLook  = gmailBase + "threads/{id}?format=metadata"
 	draftLook   = gmailBase + "drafts/{id}?format=metadata"
-	fileFields  = "?supportsAllDrives=true&fields=id%2CmimeType%2Cparents%2CdriveId%2CmodifiedTime%2CcreatedTime%2Cowners%28emailAddress%29%2Cpermissions%28type%2CemailAddress%2Cdomain%29%2CsharingUser%28emailAddress%29"
+	fileFields  = "?supportsAllDrives=true&fields=id%2CmimeType%2Cparents%2CdriveId%2CmodifiedTime%2CcreatedTime%2Cowners%28emailAddress%2Cme%29%2Cpermissions%28type%2CemailAddress%2Cdomain%2Cdeleted%29%2CsharingUser%28emailAddress%29"
 	eventLook   = "/calendar/v3/calendars/{calendarId}/events/{eventId}"
 )
 
@@ -433,6 +433,8 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 				it.People = append(it.People, layer.Address("everyone@"+domain))
 			case p.Member("type").Text() == "anyone":
 				it.People = append(it.People, "anyone")
+			case !p.Member("me").IsTrue() && !p.Member("deleted").IsTrue(): // who shows strangers no address
+				it.People = append(it.People, "?")
 			}
 		}
 		it.Drive = o.Member("driveId").Text()

@@ -512,7 +512,8 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 		}
 		list := o.Member("permissions")
 		for _, p := range list.Items() {
-			if l := p.Member("link"); l.IsObject() && l.Member("scope").Text() != "users" {
+			before, link := len(it.People), p.Member("link")
+			if link.IsObject() && link.Member("scope").Text() != "users" {
 				it.People = append(it.People, "anyone")
 			}
 			it.People = append(it.People, granted(p.Member("grantedToV2"))...)
@@ -520,6 +521,9 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 				it.People = append(it.People, granted(g)...)
 			}
 			add(p.Member("invitation").Member("email").Text())
+			if len(it.People) == before && !link.IsObject() {
+				it.People = append(it.People, "?")
+			}
 		}
 		it.Peopled = list.IsList()
 	case layer.Event:
