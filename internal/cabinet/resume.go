@@ -27,7 +27,7 @@ import (
 const (
 	maxComing    = 1000             // uploads that have begun
 	comingLife   = 24 * time.Hour   // of one that nobody goes on with
-	comingIdle   = 10 * time.Minute // one that lay idle for that long makes room for another
+	comingIdle   = 10 * time.Minute // one that lay idle for that long makes room for another when there is none
 	maxOneUpload = maxUpload
 	deliverTime  = time.Hour // for all of it to reach the server
 )
@@ -69,17 +69,8 @@ func (s *comings) add(c *coming) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if len(s.of) >= maxComing {
-		var idle *coming
-		for _, o := range s.of {
-			if idle == nil || o.used.Before(idle.used) {
-				idle = o
-			}
-		}
-		if now.Sub(idle.used) < comingIdle {
-			return &bridge.Failure{Status: http.StatusTooManyRequests, Message: "Too many uploads have begun; try again in a while."}
-		}
-		s.drop(idle)
+	if len(s.of) >= maxComing && !s.displace(now, func(*coming) bool { return true }) {
+		return &bridge.Failure{Status: http.StatusTooManyRequests, Message: "Too many uploads have begun; try again in a while."}
 	}
 	if s.shut {
 		return errUnknown
@@ -91,6 +82,35 @@ func (s *comings) add(c *coming) error {
 	c.timer = time.AfterFunc(comingLife, func() { s.lapse(c) })
 	s.of[c.id] = c
 	return nil
+}
+
+// displace drops, of those that which names, the upload that lay idle longest, if that was long enough. One that somebody is busy with does not lie idle.
+func (s *comings) displace(now time.Time, which func(*coming) bool) bool {
+	var idle *coming
+	for _, c := range s.of {
+		if now.Sub(c.used) < comingIdle || idle != nil && !c.used.Before(idle.used) {
+			continue
+		}
+		select {
+		case c.busy <- struct{}{}:
+			if which(c) {
+				idle = c
+			}
+			<-c.busy
+		default:
+		}
+	}
+	if idle != nil {
+		s.drop(idle)
+	}
+	return idle != nil
+}
+
+// crowded has content that nobody goes on with make room for other.
+func (s *comings) crowded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.displace(time.Now(), func(c *coming) bool { return c.file != nil && c.done == nil })
 }
 
 // find is the upload of that name, which is in use from now on.
@@ -331,6 +351,7 @@ func (r *roomy) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
 	if r.s.held.Add(int64(n)) > r.s.room {
 		r.s.held.Add(-int64(n))
+		r.s.crowded()
 		return 0, &bridge.Failure{Status: http.StatusServiceUnavailable, Message: "There is no room for more at the moment; go on with the upload later."}
 	}
 	r.c.held += int64(n)

@@ -195,6 +195,46 @@ func TestResumeRefuses(t *testing.T) {
 	w.stayed()
 }
 
+// TestRoomOfTheIdle: who begins, fills the room and goes away does not keep others out for a day; who is in the midst of a slow part stays.
+func TestRoomOfTheIdle(t *testing.T) {
+	w := open(t)
+	w.k.Spool, w.k.Room = t.TempDir(), 100
+	w.k.comings.room = 100
+	held := func(want int64) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); w.k.comings.held.Load() != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d bytes are held, not %d", w.k.comings.held.Load(), want)
+			}
+		}
+	}
+	left := w.begin("POST", "files?uploadType=resumable", `{"name":"left"}`)
+	w.part(left, strings.Repeat("x", 60), "bytes 0-59/*")
+	next := w.begin("POST", "files?uploadType=resumable", `{"name":"next"}`)
+	if res, _ := w.part(next, strings.Repeat("y", 60), "bytes 0-59/60"); res.StatusCode != 503 {
+		t.Errorf("of one that was gone on with a moment ago: %d", res.StatusCode)
+	}
+	held(60)
+	w.k.comings.mu.Lock()
+	c := w.k.comings.of[left[strings.LastIndexByte(left, '=')+1:]]
+	c.used = time.Now().Add(-comingIdle)
+	w.k.comings.mu.Unlock()
+	c.busy <- struct{}{}
+	if res, _ := w.part(next, strings.Repeat("y", 60), "bytes 0-59/60"); res.StatusCode != 503 {
+		t.Errorf("of one that is in the midst of a part: %d", res.StatusCode)
+	}
+	<-c.busy
+	held(60)
+	w.part(next, strings.Repeat("y", 60), "bytes 0-59/60")
+	held(0)
+	if res, s := w.part(next, strings.Repeat("y", 60), "bytes 0-59/60"); res.StatusCode != 200 || w.content("next") != strings.Repeat("y", 60) {
+		t.Errorf("of one that lay idle: %d %s", res.StatusCode, s)
+	}
+	if res, _ := w.part(left, "x", "bytes 60-60/61"); res.StatusCode != 404 {
+		t.Errorf("the idle one: %d", res.StatusCode)
+	}
+}
+
 // TestManyBegin: uploads that nobody goes on with take no more than their number, and make room when they lie idle.
 func TestManyBegin(t *testing.T) {
 	var s comings

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,8 @@ func TestAnswerIsJudgedByWhomItGoesTo(t *testing.T) {
 		"whether a draft, unsaid":   {ann(map[string]any{"isDraft": nil}), "reply", plain, "", 403, false},
 		"where to, unsaid":          {ann(map[string]any{"replyTo": nil}), "reply", plain, "", 403, false},
 		"from nobody":               {ann(map[string]any{"from": nil, "sender": nil}), "reply", plain, "", 403, false},
+		"from who has no address":   {ann(map[string]any{"from": map[string]any{"emailAddress": map[string]any{"name": "Ann"}}}), "reply", plain, "", 403, false},
+		"sent by a number":          {ann(map[string]any{"sender": 1}), "reply", plain, "", 403, false},
 		"nothing there":             {nil, "reply", plain, "", 404, false},
 		"named":                     {ann(nil), "reply", plain, "", 202, true},
 		"named, answers elsewhere":  {ann(map[string]any{"replyTo": graphPeople("mallory@evil.example")}), "reply", plain, `"mallory@evil.example" was first seen as a field`, 403, true},
@@ -260,5 +263,11 @@ func TestAnswerToWhatIsChanged(t *testing.T) {
 	from = "ben@example.com"
 	if status, s := w.answer("reply", "", `{"comment":"x"}`); status != 202 || len(b.sent) != 1 {
 		t.Errorf("what people said yes to: %d %s, sent %v", status, s, b.sent)
+	}
+	odd := "eve@evil.example.\nIt goes to \u202eben@example.com"
+	from = odd
+	w.answer("reply", "", `{"comment":"x"}`)
+	if got, want := p.last.Shown.To, []string{strconv.QuoteToASCII(odd)}; !slices.Equal(got, want) {
+		t.Errorf("what a stranger calls an address speaks to people: %s", got)
 	}
 }

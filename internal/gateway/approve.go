@@ -20,6 +20,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -271,7 +272,12 @@ func (r *request) exactly() (*feed.Shown, []byte, error) {
 		text = b.Bytes()
 	}
 	s.Size = len(exact)
-	s.To = r.recipients()
+	s.To = slices.Clone(r.recipients())
+	for i, who := range s.To {
+		if layer.Bare(who) == "" { // what a stranger calls an address is no sentence of ours
+			s.To[i] = strconv.QuoteToASCII(who)
+		}
+	}
 	if r.facts != nil {
 		s.Origins = r.facts.Why
 	}

@@ -22,6 +22,10 @@ func TestNewFile(t *testing.T) {
 			b, _ := io.ReadAll(r.Body)
 			made = r.Method + " " + r.RequestURI + " " + string(b)
 			w.WriteHeader(http.StatusCreated)
+			if strings.HasSuffix(r.URL.Path, "/createUploadSession") {
+				_, _ = io.WriteString(w, `{"uploadUrl":"http://`+r.Host+`/up"}`)
+				return
+			}
 			_, _ = io.WriteString(w, `{"id":"f2","name":"notes.txt","@microsoft.graph.downloadUrl":"https://elsewhere.example/x"}`)
 			return
 		}
@@ -34,6 +38,7 @@ func TestNewFile(t *testing.T) {
 	inside := layer.Layers{Within: layer.Within{Folders: []string{"d1!x"}}}
 	own := layer.Layers{Within: layer.Within{Drives: []string{"own"}}}
 	const fail = "?%40microsoft.graph.conflictBehavior=fail"
+	const begin = `{"item":{"@microsoft.graph.conflictBehavior":"fail"}}`
 	for _, c := range []struct {
 		name, method, target, body, seenBy string
 		layers                             layer.Layers
@@ -48,6 +53,13 @@ func TestNewFile(t *testing.T) {
 		{"in two steps, that a stranger sees", "POST", "/me/drive/items/d1/children", `{"name":"x","file":{}}`, "eve@evil.example", contacts, 403},
 		{"in two steps, at the top that a stranger sees", "POST", "/drives/b1/root/children", `{"name":"x","file":{}}`, "eve@evil.example", contacts, 403},
 		{"in two steps", "POST", "/me/drive/items/d1/children", `{"name":"x","file":{}}`, "ben@example.com", contacts, 201},
+		{"in several requests, that a stranger sees", "POST", "/me/drive/items/d1:/x:/createUploadSession", begin, "eve@evil.example", contacts, 403},
+		{"in several requests, at the top that a stranger sees", "POST", "/drives/b1/root:/x:/createUploadSession", begin, "eve@evil.example", contacts, 403},
+		{"in several requests", "POST", "/me/drive/items/d1:/x:/createUploadSession", begin, "ben@example.com", contacts, 201},
+		{"in several requests, at the top", "POST", "/me/drive/root:/x:/createUploadSession", begin, "ben@example.com", contacts, 201},
+		{"in several requests, in the folder of the grant", "POST", "/me/drive/items/d1!x:/x:/createUploadSession", begin, "ben@example.com", inside, 201},
+		{"in several requests, in another", "POST", "/me/drive/items/d2:/x:/createUploadSession", begin, "ben@example.com", inside, 403},
+		{"in several requests, in an old folder", "POST", "/me/drive/items/d1:/x:/createUploadSession", begin, "ben@example.com", layer.Layers{Time: layer.Time{Days: 1}}, 201},
 		{"in the folder of the grant", "PUT", "/me/drive/items/d1!x:/notes.txt:/content" + fail, "hello", "ben@example.com", inside, 201},
 		{"in two steps, in the folder of the grant", "POST", "/me/drive/items/d1!x/children", `{"name":"x","file":{}}`, "ben@example.com", inside, 201},
 		{"in two steps, in another", "POST", "/me/drive/items/d2/children", `{"name":"x","file":{}}`, "ben@example.com", inside, 403},

@@ -21,7 +21,7 @@ const (
 	messageLook = gmailBase + "messages/{id}?format=metadata"
 	threadLook  = gmailBase + "threads/{id}?format=metadata"
 	draftLook   = gmailBase + "drafts/{id}?format=metadata"
-	fileFields  = "?supportsAllDrives=true&fields=id%2CmimeType%2Cparents%2CdriveId%2CmodifiedTime%2CcreatedTime%2Cowners%28emailAddress%29%2Cpermissions%28type%2CemailAddress%2Cdomain%29%2CsharingUser%28emailAddress%29"
+	fileFields  = "?supportsAllDrives=true&fields=id%2CmimeType%2Cparents%2CdriveId%2CmodifiedTime%2CcreatedTime%2Cowners%28emailAddress%2Cme%29%2Cpermissions%28type%2CemailAddress%2Cdomain%2Cdeleted%29%2CsharingUser%28emailAddress%29"
 	eventLook   = "/calendar/v3/calendars/{calendarId}/events/{eventId}"
 )
 
@@ -410,7 +410,8 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 				it.People = append(it.People, layer.Addresses(v)...)
 			}
 		}
-		it.Peopled = len(header(payload, "From")) > 0
+		from := header(payload, "From")
+		it.Peopled = len(from) > 0 && !slices.ContainsFunc(from, func(v string) bool { return len(layer.Addresses(v)) == 0 }) // a group of nobody (RFC 6854) is from anybody
 		if ms, err := strconv.ParseInt(o.Member("internalDate").Text(), 10, 64); err == nil {
 			it.At = time.UnixMilli(ms)
 		}
@@ -432,6 +433,8 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 				it.People = append(it.People, layer.Address("everyone@"+domain))
 			case p.Member("type").Text() == "anyone":
 				it.People = append(it.People, "anyone")
+			case !p.Member("me").IsTrue() && !p.Member("deleted").IsTrue(): // who shows strangers no address
+				it.People = append(it.People, "?")
 			}
 		}
 		it.Drive = o.Member("driveId").Text()
@@ -447,6 +450,8 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 		for _, p := range append(o.Member("attendees").Items(), o.Member("organizer"), o.Member("creator")) {
 			if a := p.Member("email").Text(); a != "" {
 				it.People = append(it.People, layer.Address(a))
+			} else if p.Some() && !p.Member("self").IsTrue() {
+				it.People = append(it.People, "?") // somebody, and nobody knows who
 			}
 		}
 		it.Peopled = o.Member("start").Some() && !o.Member("attendeesOmitted").IsTrue()

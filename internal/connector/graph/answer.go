@@ -74,9 +74,14 @@ func goesTo(o office.Object, all bool) ([]string, error) {
 	}
 	var from []string
 	for _, name := range []string{"from", "sender"} {
-		if list, err := people([]any{o[name]}); err == nil {
-			from = append(from, list...)
+		if o[name] == nil {
+			continue
 		}
+		list, err := people([]any{o[name]})
+		if err != nil {
+			return nil, errors.New("the mail that it answers does not say whom an answer goes to")
+		}
+		from = append(from, list...)
 	}
 	to := lists["replyTo"]
 	if len(to) == 0 {

@@ -469,23 +469,28 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 			it.People = append(it.People, layer.Address(a))
 		}
 	}
-	several := func(v *office.Value) {
-		if !v.IsList() {
-			return
+	one := func(v *office.Value) {
+		if a := address(v); a != "" {
+			add(a)
+		} else {
+			it.People = append(it.People, "?") // somebody, and nobody knows who
 		}
-		for one := range v.All() {
-			if a := address(one); a != "" {
-				add(a)
-			} else {
-				it.People = append(it.People, "?") // somebody, and nobody knows who
+	}
+	several := func(v *office.Value) {
+		if v.IsList() {
+			for v := range v.All() {
+				one(v)
 			}
 		}
 	}
 	switch k {
 	case layer.Mail:
 		from := o.Member("from")
-		add(address(from))
-		add(address(o.Member("sender")))
+		for _, v := range []*office.Value{from, o.Member("sender")} {
+			if v.Some() {
+				one(v)
+			}
+		}
 		all := true
 		for _, name := range []string{"toRecipients", "ccRecipients", "bccRecipients", "replyTo"} {
 			list := o.Member(name)
@@ -493,7 +498,7 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 			all = all && list != nil
 		}
 		it.Draft = o.Member("isDraft").IsTrue()
-		it.Peopled = (from != nil || it.Draft) && all
+		it.Peopled = (from.Some() || it.Draft) && all
 		it.At, _ = time.Parse(time.RFC3339, o.Member("receivedDateTime").Text())
 		it.Labels, _ = o.Member("categories").Strings()
 		folder := o.Member("parentFolderId").Text()
@@ -507,7 +512,8 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 		}
 		list := o.Member("permissions")
 		for _, p := range list.Items() {
-			if l := p.Member("link"); l.IsObject() && l.Member("scope").Text() != "users" {
+			before, link := len(it.People), p.Member("link")
+			if link.IsObject() && link.Member("scope").Text() != "users" {
 				it.People = append(it.People, "anyone")
 			}
 			it.People = append(it.People, granted(p.Member("grantedToV2"))...)
@@ -515,14 +521,19 @@ func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 				it.People = append(it.People, granted(g)...)
 			}
 			add(p.Member("invitation").Member("email").Text())
+			if len(it.People) == before && !link.IsObject() {
+				it.People = append(it.People, "?")
+			}
 		}
 		it.Peopled = list.IsList()
 	case layer.Event:
 		it.Calendar = calendar(call, true)
 		organizer, attendees := o.Member("organizer"), o.Member("attendees")
-		add(address(organizer))
+		if organizer.Some() {
+			one(organizer)
+		}
 		several(attendees)
-		it.Peopled = organizer != nil && attendees != nil
+		it.Peopled = organizer.Some() && attendees != nil
 		it.At = moment(o.Member("start"))
 	}
 	return it
