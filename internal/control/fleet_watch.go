@@ -119,7 +119,8 @@ func (f *fleet) changes(ctx context.Context, after feed.Cursor) (<-chan batch, f
 			case <-ctx.Done():
 				return
 			}
-			over = sync.OnceFunc(func() { <-f.whole })
+			narrow := feed.Roomy()
+			over = sync.OnceFunc(func() { narrow(); <-f.whole })
 		}
 		defer func() { over() }()
 		for changes, err := range f.p.Store.Lines(ctx, after) {

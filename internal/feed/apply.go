@@ -187,12 +187,16 @@ func (st *state) credential(c identity.Credential) (*Stop, error) {
 		return nil, errors.New("credential without an id, an identity or a thumbprint")
 	}
 	o := st.open(c.Identity)
-	for _, h := range st.prints.get(c.Thumbprint) {
-		if !h.is(c.Identity) && st.has(h, c.Thumbprint) {
-			return nil, fmt.Errorf("credential %s is of %s and of %s: one credential, one identity", c.ID, h.id(), c.Identity)
+	retired := st.retired(o.parts)
+	claimed := !retired && st.prints.claim(c.Thumbprint, o.at)
+	if !claimed {
+		for _, h := range st.prints.get(c.Thumbprint) {
+			if !h.is(c.Identity) && st.has(h, c.Thumbprint) {
+				return nil, fmt.Errorf("credential %s is of %s and of %s: one credential, one identity", c.ID, h.id(), c.Identity)
+			}
 		}
 	}
-	if st.retired(o.parts) {
+	if retired {
 		return nil, nil
 	}
 	list := o.theirCredentials(st)
@@ -206,8 +210,8 @@ func (st *state) credential(c identity.Credential) (*Stop, error) {
 	if before.ID != "" && before.Thumbprint != c.Thumbprint {
 		st.prints.drop(before.Thumbprint, c.Identity)
 	}
-	if before.Thumbprint != c.Thumbprint {
-		st.prints.put(c.Thumbprint, c.Identity)
+	if before.Thumbprint != c.Thumbprint && !claimed {
+		st.prints.put(c.Thumbprint, o.at, c.Identity)
 	}
 	if before.ID == "" || before.Revoked.Equal(c.Revoked) && before.Expires.Equal(c.Expires) {
 		return nil, nil
@@ -263,14 +267,14 @@ func (st *state) kill(k *Kill) (*Stop, error) {
 		return &Stop{Upstream: k.Upstream}, nil
 	}
 	for _, id := range k.Identities {
-		h, ok := st.subjects.get(id)
-		if !ok || !h.known() {
+		h, at := st.subjects.find(id)
+		if h == nil || !h.known() {
 			unknown = fmt.Errorf("kill of %s, which is unknown", id)
 			continue
 		}
 		if s := st.copyOf(h); s.Identity.KilledBy != k.ID {
 			s.kill(k)
-			st.hold(id, parts{st.packer.identity(&s.Identity), st.packer.credentials(s.Credentials), h.parts().grants}, h)
+			st.hold(at, id, parts{st.packer.identity(&s.Identity), st.packer.credentials(s.Credentials), h.parts().grants}, h)
 		}
 	}
 	return &Stop{Identities: k.Identities}, unknown

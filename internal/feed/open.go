@@ -9,7 +9,8 @@ import (
 // comes, or at once if anybody reads the state. In a snapshot most of what is one identity's own comes one after the other.
 type opened struct {
 	id      identity.ID // zero: there is none
-	was     *held       // nil: nothing was held
+	at      place
+	was     *held // nil: nothing was held
 	changed bool
 	parts
 	has struct{ credentials, grants bool } // these stand in the place of what is packed
@@ -25,8 +26,9 @@ func (st *state) open(id identity.ID) *opened {
 		return o
 	}
 	st.close()
-	was, _ := st.subjects.get(id)
-	o.id, o.was, o.parts = id, was, was.parts()
+	o.id = id
+	o.was, o.at = st.subjects.find(id)
+	o.parts = o.was.parts()
 	return o
 }
 
@@ -61,18 +63,18 @@ func (st *state) close() {
 		o.grants = st.packer.grants(o.id, o.grantList)
 	}
 	if o.changed {
-		st.hold(o.id, o.parts, o.was)
+		st.hold(o.at, o.id, o.parts, o.was)
 	}
 	*o = opened{credentialList: o.credentialList, grantList: o.grantList}
 }
 
 // hold puts in what is held of an identity now, in the place of what was.
-func (st *state) hold(id identity.ID, p parts, was *held) {
+func (st *state) hold(at place, id identity.ID, p parts, was *held) {
 	if was != nil && st == st.view.next { // nobody else reads it
 		was.all = p.all(st.packer.b, id)
 		return
 	}
-	st.subjects.put(id, p.of(id))
+	st.subjects.put(at, id, p.of(id))
 	if was != nil {
 		was.pack()
 	}

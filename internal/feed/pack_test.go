@@ -241,7 +241,8 @@ func TestSameHash(t *testing.T) {
 	v := office(t)
 	st := v.now.Load()
 	bot, _ := st.subjects.get(agent("bot"))
-	st.subjects.of.put(st.subjects.hash(agent("new")), bot)
+	_, at := st.subjects.find(agent("new"))
+	st.subjects.of.put(at.bits, bot)
 	apply(t, v, enrolled("new")...)
 	for _, name := range []string{"bot", "new"} {
 		c, ok := v.Credential("print-" + name)

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"hash/maphash"
+	"sync/atomic"
 
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
@@ -11,46 +12,56 @@ import (
 
 // subjects is what is held of each identity. The ID itself is in what is held.
 type subjects struct {
-	seed  maphash.Seed
-	of    *table[uint64, *held]
-	twice *table[identity.ID, *held]
+	seed   maphash.Seed
+	of     *table[uint64, *held]
+	twice  *table[identity.ID, *held]
+	shared atomic.Bool // there may be some in twice
+}
+
+// place is where an identity is held, or would be.
+type place struct {
+	bits   uint64 // of its hash
+	shared bool   // with another
 }
 
 func newSubjects() *subjects {
-	return &subjects{maphash.MakeSeed(), newTable[uint64, *held](), newTable[identity.ID, *held]()}
+	return &subjects{seed: maphash.MakeSeed(), of: newTable[uint64, *held](), twice: newTable[identity.ID, *held]()}
 }
 
-func (s *subjects) hash(id identity.ID) uint64 { return maphash.String(s.seed, id.String()) }
+// find returns what is held of an identity, nil for nothing, and where.
+func (s *subjects) find(id identity.ID) (*held, place) {
+	bits := maphash.String(s.seed, id.String())
+	h, ok := s.of.get(bits)
+	if ok && h.is(id) {
+		return h, place{bits, false}
+	}
+	if s.shared.Load() {
+		if h, ok := s.twice.get(id); ok {
+			return h, place{bits, true}
+		}
+	}
+	return nil, place{bits, ok}
+}
 
 func (s *subjects) get(id identity.ID) (*held, bool) {
-	if h, ok := s.of.get(s.hash(id)); ok && h.is(id) {
-		return h, true
-	}
-	return s.twice.get(id)
+	h, _ := s.find(id)
+	return h, h != nil
 }
 
-// shares reports whether the bits of an identity's hash are another's.
-func (s *subjects) shares(id identity.ID) bool {
-	if h, ok := s.of.get(s.hash(id)); ok && !h.is(id) {
-		return true
+func (s *subjects) put(at place, id identity.ID, h *held) {
+	if !at.shared {
+		s.of.put(at.bits, h)
+		return
 	}
-	_, ok := s.twice.get(id)
-	return ok
-}
-
-func (s *subjects) put(id identity.ID, h *held) {
-	if s.shares(id) {
-		s.twice.put(id, h)
-	} else {
-		s.of.put(s.hash(id), h)
-	}
+	s.shared.Store(true)
+	s.twice.put(id, h)
 }
 
 func (s *subjects) drop(id identity.ID) {
-	if s.shares(id) {
+	if _, at := s.find(id); at.shared {
 		s.twice.drop(id)
 	} else {
-		s.of.drop(s.hash(id))
+		s.of.drop(at.bits)
 	}
 }
 
@@ -67,18 +78,19 @@ type prints struct {
 	subjects *subjects
 	of       *table[uint64, uint64] // hash → hash of the identity
 	twice    *table[string, identity.ID]
+	shared   *atomic.Bool // there may be some in twice
 }
 
 func newPrints(s *subjects) prints {
-	return prints{maphash.MakeSeed(), s, newTable[uint64, uint64](), newTable[string, identity.ID]()}
+	return prints{maphash.MakeSeed(), s, newTable[uint64, uint64](), newTable[string, identity.ID](), new(atomic.Bool)}
 }
 
 func (p *prints) hash(thumbprint string) uint64 { return maphash.String(p.seed, thumbprint) }
 
 // get is who may have it: at most two.
 func (p *prints) get(thumbprint string) (list []*held) {
-	if is, ok := p.of.get(p.hash(thumbprint)); ok {
-		if h, ok := p.subjects.of.get(is); ok {
+	if bits, ok := p.of.get(p.hash(thumbprint)); ok {
+		if h, ok := p.subjects.of.get(bits); ok {
 			list = append(list, h)
 		}
 	}
@@ -90,14 +102,20 @@ func (p *prints) get(thumbprint string) (list []*held) {
 	return list
 }
 
+// claim says that it is of the identity of that place, if it cannot be anybody's yet, and reports whether that was so.
+func (p *prints) claim(thumbprint string, at place) bool {
+	return !at.shared && !p.shared.Load() && p.of.claim(p.hash(thumbprint), at.bits)
+}
+
 // put says that it is of that identity, and of no other.
-func (p *prints) put(thumbprint string, id identity.ID) {
-	h, is := p.hash(thumbprint), p.subjects.hash(id)
-	if other, ok := p.of.get(h); ok && other != is || p.subjects.shares(id) {
+func (p *prints) put(thumbprint string, at place, id identity.ID) {
+	h := p.hash(thumbprint)
+	if other, ok := p.of.get(h); ok && other != at.bits || at.shared {
+		p.shared.Store(true)
 		p.twice.put(thumbprint, id)
 		return
 	}
-	p.of.put(h, is)
+	p.of.put(h, at.bits)
 }
 
 func (p *prints) drop(thumbprint string, id identity.ID) {
@@ -105,12 +123,13 @@ func (p *prints) drop(thumbprint string, id identity.ID) {
 		p.twice.drop(thumbprint)
 		return
 	}
-	if h := p.hash(thumbprint); p.is(h, id) {
+	_, at := p.subjects.find(id)
+	if h := p.hash(thumbprint); p.is(h, at) {
 		p.of.drop(h)
 	}
 }
 
-func (p *prints) is(h uint64, id identity.ID) bool {
-	of, ok := p.of.get(h)
-	return ok && of == p.subjects.hash(id)
+func (p *prints) is(h uint64, at place) bool {
+	bits, ok := p.of.get(h)
+	return ok && bits == at.bits
 }
