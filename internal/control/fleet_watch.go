@@ -119,8 +119,7 @@ func (f *fleet) changes(ctx context.Context, after feed.Cursor) (<-chan batch, f
 			case <-ctx.Done():
 				return
 			}
-			narrow := feed.Roomy()
-			over = sync.OnceFunc(func() { narrow(); <-f.whole })
+			over = sync.OnceFunc(func() { <-f.whole })
 		}
 		defer func() { over() }()
 		for changes, err := range f.p.Store.Lines(ctx, after) {

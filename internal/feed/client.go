@@ -333,7 +333,7 @@ type heard struct {
 // hear reads lines beside whoever does something with those before: of the millions of a snapshot either takes half
 // of the time. It ends with the first error, and with ctx.
 func hear(ctx context.Context, r io.Reader) <-chan heard {
-	out := make(chan heard, 2)
+	out := make(chan heard, 16)
 	go func() {
 		defer close(out)
 		lines := NewLineReader(r)

@@ -113,11 +113,8 @@ func (f *follower) run(ctx context.Context) error {
 			f.at = Cursor{}
 		}
 	}
-	narrow := func() {}
 	if f.at == (Cursor{}) {
 		f.view.Restart()
-		narrow = Roomy()
-		defer narrow()
 	} else {
 		f.anew.Store(true)
 		f.note()
@@ -134,7 +131,6 @@ func (f *follower) run(ctx context.Context) error {
 			return err
 		}
 		if first && f.at != (Cursor{}) {
-			narrow()
 			f.follows(cancel)
 		}
 	}

@@ -94,7 +94,6 @@ func (k *Keep) load(v *View) (l kept, err error) {
 		return l, err
 	}
 	v.Restart()
-	defer Roomy()()
 	at, err := k.parse(b, func(c Change) error {
 		if err := v.Apply(c); err != nil {
 			return fmt.Errorf("the view on disk is not whole: %w", err)
