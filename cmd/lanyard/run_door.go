@@ -55,7 +55,7 @@ func newDoor(b *badge, upstreams map[string]string, l net.Listener, refused func
 			Rewrite:        func(r *httputil.ProxyRequest) { d.rewrite(r, at) },
 			Transport:      &client.Transport{Source: source, Audience: b.upstream(name)},
 			FlushInterval:  -1,
-			ModifyResponse: plainNo,
+			ModifyResponse: func(res *http.Response) error { plainNo(res); return d.led(res, name, at.String()) },
 			ErrorHandler:   d.failed,
 			ErrorLog:       log.New(io.Discard, "", 0), // the agent has the terminal
 		}
@@ -138,13 +138,12 @@ func (d *door) rewrite(r *httputil.ProxyRequest, at *url.URL) {
 }
 
 // plainNo turns 401 into 403 and drops challenges: the agent has nothing to sign in with, so they would only lead it astray.
-func plainNo(res *http.Response) error {
+func plainNo(res *http.Response) {
 	res.Header.Del("DPoP-Nonce")
 	res.Header.Del("WWW-Authenticate")
 	if res.StatusCode == http.StatusUnauthorized {
 		res.StatusCode, res.Status = http.StatusForbidden, "403 Forbidden"
 	}
-	return nil
 }
 
 // failed answers what could not be sent on. An MCP client hears it in its own protocol.

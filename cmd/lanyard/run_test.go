@@ -143,6 +143,42 @@ func TestDoor(t *testing.T) {
 	}
 }
 
+// TestDoorUploads: an upload goes on where it began, through the door, and where the door does not stand it is left alone.
+func TestDoorUploads(t *testing.T) {
+	var place string
+	base, _, _ := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
+		gate := strings.ReplaceAll(place, "GATE", "http://"+r.Host+"/base/mail")
+		if strings.HasSuffix(r.URL.Path, "/createUploadSession") {
+			_ = json.NewEncoder(w).Encode(map[string]any{"uploadUrl": gate, "nextExpectedRanges": []string{"0-"}})
+			return
+		}
+		w.Header().Set("Location", gate)
+	})
+	for _, c := range [][2]string{{"GATE/x?upload_id=a", base + "/mail/x?upload_id=a"}, {"https://elsewhere.example/x", "https://elsewhere.example/x"}, {"GATEx/y", ""}} {
+		place = c[0]
+		for _, path := range []string{"/mail/upload/drive/v3/files?uploadType=resumable", "/mail/v1.0/me/drive/items/1/createUploadSession"} {
+			res, err := http.Post(base+path, "application/json", strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var v struct {
+				URL    string   `json:"uploadUrl"`
+				Ranges []string `json:"nextExpectedRanges"`
+			}
+			got := res.Header.Get("Location")
+			if strings.HasSuffix(path, "Session") {
+				if err := json.NewDecoder(res.Body).Decode(&v); err != nil || len(v.Ranges) != 1 {
+					t.Errorf("%s: %v %v", path, v, err)
+				}
+				got = v.URL
+			}
+			if res.Body.Close(); c[1] != "" && got != c[1] || strings.HasPrefix(got, base) != (c[1] == base+"/mail/x?upload_id=a") {
+				t.Errorf("%s leads to %s, want %s", path, got, c[1])
+			}
+		}
+	}
+}
+
 // TestDoorStreams: an event arrives when it was sent, and the end when the gateway ends it.
 func TestDoorStreams(t *testing.T) {
 	next := make(chan bool)

@@ -22,7 +22,7 @@ func (s *server) sessionKey(box *seal.Box) ([]byte, error) {
 	switch {
 	case err == nil:
 		if key, err = box.Unseal(sealed, context); err != nil || len(key) != 32 {
-			s.log.Warn("MCP sessions from before this start end: what they were bound with cannot be opened", "file", path)
+			s.log.Warn("MCP sessions and uploads from before this start end: what they were bound with cannot be opened", "file", path)
 			key = nil
 		}
 	case !errors.Is(err, fs.ErrNotExist):
@@ -38,7 +38,7 @@ func (s *server) sessionKey(box *seal.Box) ([]byte, error) {
 		return nil, err
 	}
 	if err := journal.Put(path, sealed); err != nil { // a full disk keeps nothing from starting
-		s.log.Warn("MCP sessions will end with the next start: what they are bound with cannot be kept", "error", err)
+		s.log.Warn("MCP sessions and uploads will end with the next start: what they are bound with cannot be kept", "error", err)
 	}
 	return key, nil
 }

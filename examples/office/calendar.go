@@ -2,6 +2,7 @@ package office
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 type event struct {
 	Kind        string     `json:"kind"`
 	ID          string     `json:"id"`
+	Etag        string     `json:"etag"`
 	Status      string     `json:"status"`
 	Summary     string     `json:"summary,omitempty"`
 	Description string     `json:"description,omitempty"`
@@ -145,11 +147,12 @@ func (o *Office) insertEvent(r *http.Request) (any, error) {
 func (o *Office) schedule(e *event) {
 	e.ID, e.Created = o.stamp()
 	e.Kind, e.Status, e.Updated, e.Organizer = "calendar#event", "confirmed", e.Created, attendee{Email: Mailbox}
+	e.tag()
 	o.events = append(o.events, e)
 }
 
 func (o *Office) patchEvent(r *http.Request) (any, error) {
-	e, err := o.event(r)
+	e, err := o.eventToChange(r)
 	if err != nil {
 		return nil, err
 	}
@@ -160,12 +163,25 @@ func (o *Office) patchEvent(r *http.Request) (any, error) {
 	}
 	changed.Kind, changed.ID, changed.Created, changed.Organizer = e.Kind, e.ID, e.Created, e.Organizer
 	_, changed.Updated = o.stamp()
+	changed.tag()
 	*e = changed
 	return e, nil
 }
 
-func (o *Office) deleteEvent(r *http.Request) (any, error) {
+// tag gives the event the entity tag of its last change.
+func (e *event) tag() { e.Etag = fmt.Sprintf("%q", fmt.Sprint(e.Updated.UnixMilli())) }
+
+// eventToChange is the event that a request changes, if it is still what the request says.
+func (o *Office) eventToChange(r *http.Request) (*event, error) {
 	e, err := o.event(r)
+	if want := r.Header.Get("If-Match"); err == nil && want != "" && want != "*" && strings.TrimPrefix(want, "W/") != e.Etag {
+		return nil, &failure{http.StatusPreconditionFailed, "conditionNotMet", "Precondition Failed"}
+	}
+	return e, err
+}
+
+func (o *Office) deleteEvent(r *http.Request) (any, error) {
+	e, err := o.eventToChange(r)
 	if err == nil {
 		o.events = slices.DeleteFunc(o.events, func(x *event) bool { return x == e })
 	}

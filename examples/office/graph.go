@@ -183,7 +183,15 @@ func (o *Office) graphMessage(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return selected(r, m.graph()), nil
+	v := m.graph()
+	if strings.Contains(r.URL.Query().Get("$select"), "internetMessageHeaders") {
+		headers := []any{}
+		if !slices.Contains(m.labels, "SENT") && !slices.Contains(m.labels, "DRAFT") { // it came from somewhere
+			headers = append(headers, object{"name": "Received", "value": "from mx.example by mail.example"})
+		}
+		v["internetMessageHeaders"] = headers
+	}
+	return selected(r, v), nil
 }
 
 func (o *Office) graphAttachments(r *http.Request) (any, error) {
@@ -358,6 +366,6 @@ func graphEvent(e *event) object {
 	for _, a := range e.Attendees {
 		all = append(all, object{"type": "required", "emailAddress": object{"address": a.Email}})
 	}
-	return object{"id": e.ID, "subject": e.Summary, "bodyPreview": e.Description, "body": object{"contentType": "html", "content": e.Description}, "location": object{"displayName": e.Location},
+	return object{"@odata.etag": "W/" + e.Etag, "id": e.ID, "subject": e.Summary, "bodyPreview": e.Description, "body": object{"contentType": "html", "content": e.Description}, "location": object{"displayName": e.Location},
 		"start": at(e.Start), "end": at(e.End), "attendees": all, "organizer": object{"emailAddress": object{"address": e.Organizer.Email}}, "showAs": "busy", "isAllDay": e.Start.Date != ""}
 }

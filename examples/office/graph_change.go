@@ -21,6 +21,7 @@ func (o *Office) graphChanges(me string) {
 	o.handle("POST "+me+"/drive/root/children", o.graphCreate)
 	o.handle("POST "+me+"/drive/items/{fileId}/children", o.graphCreate)
 	o.handle("PUT "+me+"/drive/items/{fileId}/content", o.graphContent)
+	o.handle("PUT "+me+"/drive/items/{folder}/{name}/content", o.graphNamed)
 	o.handle("GET "+me+"/drive/root/{search}", o.graphSearch)
 }
 
@@ -130,11 +131,36 @@ func (o *Office) graphCreate(r *http.Request) (any, error) {
 	return graphFile(f, false), nil
 }
 
+// graphNamed is /items/{folder}:/{name}:/content.
+func (o *Office) graphNamed(r *http.Request) (any, error) {
+	folder, ok := strings.CutSuffix(r.PathValue("folder"), ":")
+	name, named := strings.CutSuffix(r.PathValue("name"), ":")
+	if !ok || !named {
+		return nil, notFound("Segment")
+	}
+	i := slices.IndexFunc(o.files, func(f *file) bool { return f.Name == name && slices.Contains(f.Parents, folder) })
+	if i >= 0 && r.URL.Query().Get("@microsoft.graph.conflictBehavior") == "fail" {
+		return nil, &failure{http.StatusConflict, "nameAlreadyExists", "Name already exists"}
+	}
+	f := &file{Kind: "drive#file", Name: name, Parents: []string{folder}}
+	if i < 0 {
+		o.keep(f)
+	} else {
+		f = o.files[i]
+	}
+	return f.take(o, r)
+}
+
 func (o *Office) graphContent(r *http.Request) (any, error) {
 	f, err := o.file(r)
 	if err != nil {
 		return nil, err
 	}
+	return f.take(o, r)
+}
+
+// take has the body of a request be what is in the file.
+func (f *file) take(o *Office, r *http.Request) (_ any, err error) {
 	if f.content, err = io.ReadAll(r.Body); err != nil {
 		return nil, err
 	}
@@ -257,7 +283,7 @@ func (o *Office) graphInsert(r *http.Request) (any, error) {
 }
 
 func (o *Office) graphPatch(r *http.Request) (any, error) {
-	e, err := o.event(r)
+	e, err := o.eventToChange(r)
 	if err != nil {
 		return nil, err
 	}
@@ -265,6 +291,8 @@ func (o *Office) graphPatch(r *http.Request) (any, error) {
 	if err := changed.graphRead(r); err != nil {
 		return nil, err
 	}
+	_, changed.Updated = o.stamp()
+	changed.tag()
 	*e = changed
 	return graphEvent(e), nil
 }

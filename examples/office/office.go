@@ -28,9 +28,10 @@ const Mailbox = "maya@example.com"
 
 // Config is what an office needs. Secret and Today are required.
 type Config struct {
-	Secret string    // expected as Authorization: Bearer <secret>
-	Today  time.Time // what is seeded lies around this day
-	Debug  bool      // tests only: GET /debug/requests shows what was received, secrets too
+	Secret  string    // expected as Authorization: Bearer <secret>
+	Today   time.Time // what is seeded lies around this day
+	Uploads string    // where Graph has large content put: http://127.0.0.1:8443, which this Office serves, too; default where it was asked
+	Debug   bool      // tests only: GET /debug/requests shows what was received, secrets too
 }
 
 // Office is a server. It is safe for use by many goroutines.
@@ -46,6 +47,7 @@ type Office struct {
 	drafts   []*draft
 	files    []*file
 	events   []*event
+	sessions map[string]*session
 	seen     []Seen
 }
 
@@ -64,12 +66,13 @@ func New(c Config) (*Office, error) {
 	if c.Secret == "" || c.Today.IsZero() {
 		return nil, errors.New("office: Secret and Today are required")
 	}
-	o := &Office{config: c, secret: sha256.Sum256([]byte(c.Secret)), mux: http.NewServeMux()}
+	o := &Office{config: c, secret: sha256.Sum256([]byte(c.Secret)), mux: http.NewServeMux(), sessions: map[string]*session{}}
 	day := c.Today.UTC()
 	o.now = time.Date(day.Year(), day.Month(), day.Day(), 9, 0, 0, 0, time.UTC)
 	o.seed()
 	o.mail()
 	o.drive()
+	o.uploads()
 	o.calendar()
 	o.graph()
 	o.tools()
@@ -88,6 +91,11 @@ func (o *Office) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o.remember(r)
+	r.Body = http.MaxBytesReader(w, r.Body, 40<<20)
+	if strings.HasPrefix(r.URL.Path, placeOf("")) {
+		o.mux.ServeHTTP(w, r)
+		return
+	}
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	hash := sha256.Sum256([]byte(given))
 	if !ok || subtle.ConstantTimeCompare(hash[:], o.secret[:]) != 1 {
@@ -95,7 +103,6 @@ func (o *Office) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusUnauthorized, "authError", "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.")
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, 40<<20)
 	o.mux.ServeHTTP(w, r)
 }
 
@@ -127,6 +134,7 @@ func (o *Office) handle(pattern string, f func(*http.Request) (any, error)) {
 		}
 		var e *failure
 		_, isAccepted := v.(accepted)
+		other, isAnswer := v.(answer)
 		switch content, isFile := v.(media); {
 		case errors.As(err, &e):
 			fail(w, e.status, e.reason, e.message)
@@ -135,6 +143,8 @@ func (o *Office) handle(pattern string, f func(*http.Request) (any, error)) {
 		case isFile:
 			w.Header().Set("Content-Type", content.kind)
 			w.Write(content.data)
+		case isAnswer:
+			other.write(w)
 		case isAccepted:
 			w.WriteHeader(http.StatusAccepted)
 		case v == nil:

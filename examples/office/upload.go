@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// upload reads a media upload in one request: its JSON, and the content with its type.
+// upload reads a media upload: its JSON, and the content with its type. Of a resumable one the content comes later.
 // https://developers.google.com/workspace/drive/api/guides/manage-uploads
 func upload(r *http.Request) (metadata io.Reader, content media, err error) {
 	kind := r.Header.Get("Content-Type")
@@ -15,9 +15,11 @@ func upload(r *http.Request) (metadata io.Reader, content media, err error) {
 	case "media":
 		b, err := io.ReadAll(r.Body)
 		return http.NoBody, media{kind, b}, err
+	case "resumable":
+		return r.Body, media{kind: r.Header.Get("X-Upload-Content-Type")}, nil
 	case "multipart":
 	default:
-		return nil, media{}, invalid("Only uploadType media and multipart are known here.")
+		return nil, media{}, invalid("Only uploadType media, multipart and resumable are known here.")
 	}
 	_, parameters, err := mime.ParseMediaType(kind)
 	if err != nil {

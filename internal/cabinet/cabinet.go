@@ -16,6 +16,7 @@ import (
 	"mime"
 	"net/http"
 	"net/mail"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -34,6 +35,8 @@ type Config struct {
 	SeenBy         []string // who else sees all that is there: addresses of mail, domains, or anyone; WebDAV does not say
 	TLS            *tls.Config
 	Credential     string // expected as Authorization: Bearer
+	Spool          string // folder for content that comes in several requests, until all of it is there; default that of temporary files
+	Room           int64  // bytes of it that may lie there; default 8 GiB
 	Log            *slog.Logger
 }
 
@@ -50,6 +53,7 @@ type Cabinet struct {
 	handler http.Handler
 	client  *dav.Client
 	seen    []any // the permissions of everything there
+	comings comings
 }
 
 var _ http.Handler = (*Cabinet)(nil)
@@ -72,8 +76,15 @@ func New(c Config) (*Cabinet, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Spool == "" {
+		c.Spool = os.TempDir()
+	}
+	if c.Room == 0 {
+		c.Room = 8 << 30
+	}
 	mux := http.NewServeMux()
 	k := &Cabinet{Config: c, client: client, handler: bridge.Guard(c.Credential, maxUpload, mux)}
+	k.comings.room = c.Room
 	k.seen = []any{object{"kind": "drive#permission", "id": "1", "type": "user", "role": "owner", "emailAddress": c.Address}}
 	for i, who := range c.SeenBy {
 		p := object{"kind": "drive#permission", "id": strconv.Itoa(i + 2), "role": "writer"}
@@ -94,12 +105,19 @@ func New(c Config) (*Cabinet, error) {
 		"GET /drive/v3/about": k.about, "GET " + files: k.list, "POST " + files: k.create, "POST /upload" + files: k.create,
 		"GET " + files + "/{file}": k.get, "PATCH " + files + "/{file}": k.update, "PATCH /upload" + files + "/{file}": k.update,
 		"DELETE " + files + "/{file}": k.remove, "POST " + files + "/{file}/copy": k.copy,
+		"PUT /upload" + files: k.comes, "DELETE /upload" + files: k.comes, "PUT /upload" + files + "/{file}": k.comes, "POST /upload" + files + "/{file}": k.comes, "DELETE /upload" + files + "/{file}": k.comes,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Query().Get("alt") != "media" && !strings.HasPrefix(r.URL.Path, "/upload/") {
 				ctx, done := context.WithTimeout(r.Context(), patience)
 				defer done()
 				r = r.WithContext(ctx)
+			}
+			f := f
+			if q := r.URL.Query(); strings.HasPrefix(r.URL.Path, "/upload/") && q.Has("upload_id") {
+				f = k.comes // Google's client in Go brings parts with POST
+			} else if strings.HasPrefix(r.URL.Path, "/upload/") && q.Get("uploadType") == "resumable" && (r.Method == http.MethodPost || r.Method == http.MethodPatch) {
+				f = k.begin
 			}
 			v, err := f(w, r)
 			if _, sent := v.(sent); sent && err == nil {
@@ -128,8 +146,11 @@ type sent struct{}
 
 func (k *Cabinet) ServeHTTP(w http.ResponseWriter, r *http.Request) { k.handler.ServeHTTP(w, r) }
 
-// Close ends idle connections.
-func (k *Cabinet) Close() error { return k.client.Close() }
+// Close ends idle connections, and gives up what has not come whole.
+func (k *Cabinet) Close() error {
+	k.comings.close()
+	return k.client.Close()
+}
 
 func address(s string) bool {
 	a, err := mail.ParseAddress(s)

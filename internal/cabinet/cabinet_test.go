@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/webdav"
@@ -18,7 +19,9 @@ const secret = "a-credential-of-the-gateway"
 
 type world struct {
 	*testing.T
-	url string
+	url   string
+	k     *Cabinet
+	fails atomic.Int64 // so many PUT of the server fail
 
 	mu    sync.Mutex
 	asked []string
@@ -38,6 +41,10 @@ func open(t *testing.T, more ...string) *world {
 		w.mu.Lock()
 		w.asked = append(w.asked, r.Method+" "+r.URL.EscapedPath()+" "+r.Header.Get("Destination"))
 		w.mu.Unlock()
+		if r.Method == "PUT" && w.fails.Add(-1) >= 0 {
+			rw.WriteHeader(503)
+			return
+		}
 		files.ServeHTTP(rw, r)
 	}))
 	do := func(method, path, body string) {
@@ -68,7 +75,7 @@ func open(t *testing.T, more ...string) *world {
 	}
 	front := httptest.NewServer(k)
 	t.Cleanup(func() { front.Close(); k.Close(); server.Close() })
-	w.url = front.URL
+	w.url, w.k = front.URL, k
 	return w
 }
 
@@ -234,8 +241,8 @@ func TestWrites(t *testing.T) {
 	if status, v := send("POST", "files?uploadType=media", "x", "text/html"); status != 200 || v["name"] != "Untitled" || v["parents"].([]any)[0] != "root" {
 		t.Errorf("media: %d %v", status, v)
 	}
-	if status, _ := send("POST", "files?uploadType=resumable", "{}", "application/json"); status != 501 {
-		t.Errorf("resumable: %d", status)
+	if status, _ := send("POST", "files?uploadType=else", "{}", "application/json"); status != 400 {
+		t.Errorf("of another type: %d", status)
 	}
 	if status, v := w.ask("POST", "files", `{"name":"Folder","mimeType":"`+folder+`"}`); status != 200 || v["mimeType"] != folder {
 		t.Errorf("folder: %d %v", status, v)

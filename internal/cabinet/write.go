@@ -87,7 +87,7 @@ func readUpload(r *http.Request) (u upload, err error) {
 		u.content, u.size, u.kind = r.Body, r.ContentLength, base
 		return u, nil
 	case kind != "multipart":
-		return u, bridge.Lacking("Content is uploaded in one request: uploadType=multipart or media.")
+		return u, bridge.Invalid("uploadType is media, multipart or resumable")
 	case err != nil || base != "multipart/related":
 		return u, bridge.Invalid("an upload in parts is multipart/related")
 	}
@@ -172,40 +172,56 @@ func (k *Cabinet) create(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, name := rootID, "Untitled"
-	if len(u.Parents) == 1 {
-		id = u.Parents[0]
-	}
-	if u.Name != nil {
-		name = *u.Name
-	}
-	in, err := k.parent(r.Context(), id)
+	return k.make(r.Context(), u)
+}
+
+// make makes a file or a folder of what an upload brings.
+func (k *Cabinet) make(ctx context.Context, u upload) (any, error) {
+	names, err := k.goal(ctx, u.metadata)
 	if err != nil {
-		return nil, err
-	}
-	names := append(slices.Clone(in), name)
-	if err := k.free(r.Context(), names); err != nil {
 		return nil, err
 	}
 	at := k.client.Root().Join(names...)
 	switch {
 	case u.Kind == folder && u.content != nil:
-		return nil, bridge.Invalid("A folder has no content.")
+		return nil, errContent
 	case u.Kind == folder:
-		_, err = k.client.Send(r.Context(), dav.Request{Method: "MKCOL", Path: at, Folder: true})
+		_, err = k.client.Send(ctx, dav.Request{Method: "MKCOL", Path: at, Folder: true})
 	case strings.HasPrefix(u.Kind, "application/vnd.google-apps."):
-		return nil, bridge.Lacking("Documents of Google's are not kept by WebDAV: upload a file.")
+		return nil, errDocument
 	default:
-		err = k.put(r.Context(), at, u, map[string]string{"If-None-Match": "*"})
+		err = k.put(ctx, at, u, map[string]string{"If-None-Match": "*"})
 	}
 	if err != nil {
 		return nil, err
 	}
-	f, err := k.look(r.Context(), names)
+	f, err := k.look(ctx, names)
 	if err != nil {
 		return nil, err
 	}
 	return k.object(f), nil
+}
+
+var (
+	errContent  = bridge.Invalid("A folder has no content.")
+	errDocument = bridge.Lacking("Documents of Google's are not kept by WebDAV: upload a file.")
+)
+
+// goal is where something new is to be; nothing may be there.
+func (k *Cabinet) goal(ctx context.Context, m metadata) ([]string, error) {
+	id, name := rootID, "Untitled"
+	if len(m.Parents) == 1 {
+		id = m.Parents[0]
+	}
+	if m.Name != nil {
+		name = *m.Name
+	}
+	in, err := k.parent(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	names := append(slices.Clone(in), name)
+	return names, k.free(ctx, names)
 }
 
 // put writes the content of an upload.
@@ -227,44 +243,70 @@ func (k *Cabinet) update(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := k.find(r)
+	return k.change(r.Context(), named(r), u)
+}
+
+// target is what a request names to be changed.
+type target struct {
+	id          string
+	add, remove string // folders
+	match       string // If-Match
+}
+
+func named(r *http.Request) target {
+	q := r.URL.Query()
+	return target{r.PathValue("file"), q.Get("addParents"), q.Get("removeParents"), r.Header.Get("If-Match")}
+}
+
+// change is update, of what an upload brings.
+func (k *Cabinet) change(ctx context.Context, t target, u upload) (any, error) {
+	f, to, err := k.changing(ctx, t, u.metadata)
 	if err != nil {
 		return nil, err
 	}
-	to, err := k.destination(r, f, u.metadata)
-	if err != nil {
-		return nil, err
-	}
-	root, match := k.client.Root(), r.Header.Get("If-Match")
+	root, match := k.client.Root(), t.match
 	if match != "" && match != "*" && !slices.Contains(strings.Split(strings.ReplaceAll(match, " ", ""), ","), f.etag) {
 		return nil, bridge.Refused(http.StatusPreconditionFailed)
 	}
 	if u.content != nil {
 		if f.folder {
-			return nil, bridge.Invalid("A folder has no content.")
+			return nil, errContent
 		}
 		if u.Kind == "" && u.kind == "" {
 			u.kind = f.kind
 		}
-		if err := k.put(r.Context(), root.Join(f.names...), u, map[string]string{"If-Match": match}); err != nil {
+		if err := k.put(ctx, root.Join(f.names...), u, map[string]string{"If-Match": match}); err != nil {
 			return nil, err
 		}
 	}
 	if !slices.Equal(to, f.names) {
-		if err := k.client.Transfer(r.Context(), "MOVE", root.Join(f.names...), f.folder, root.Join(to...)); err != nil {
+		if err := k.client.Transfer(ctx, "MOVE", root.Join(f.names...), f.folder, root.Join(to...)); err != nil {
 			return nil, err
 		}
 	}
-	if f, err = k.look(r.Context(), to); err != nil {
+	if f, err = k.look(ctx, to); err != nil {
 		return nil, err
 	}
 	return k.object(f), nil
 }
 
+// changing is the file that a target names, and where it is to be afterwards.
+func (k *Cabinet) changing(ctx context.Context, t target, m metadata) (*file, []string, error) {
+	names, err := parseID(t.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := k.look(ctx, names)
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := k.destination(ctx, f, t, m)
+	return f, to, err
+}
+
 // destination is where a file is to be after an update; nothing else may be there.
-func (k *Cabinet) destination(r *http.Request, f *file, m metadata) ([]string, error) {
-	q := r.URL.Query()
-	add, remove := q.Get("addParents"), q.Get("removeParents")
+func (k *Cabinet) destination(ctx context.Context, f *file, t target, m metadata) ([]string, error) {
+	add, remove := t.add, t.remove
 	if m.Parents != nil {
 		return nil, bridge.Invalid("parents cannot be written: use addParents and removeParents.")
 	}
@@ -276,7 +318,7 @@ func (k *Cabinet) destination(r *http.Request, f *file, m metadata) ([]string, e
 	}
 	to := slices.Clone(f.names)
 	if add != "" && add != f.parent() {
-		in, err := k.parent(r.Context(), add)
+		in, err := k.parent(ctx, add)
 		if err != nil {
 			return nil, err
 		}
@@ -294,7 +336,7 @@ func (k *Cabinet) destination(r *http.Request, f *file, m metadata) ([]string, e
 	if f.folder && len(to) > len(f.names) && slices.Equal(to[:len(f.names)], f.names) {
 		return nil, bridge.Invalid("A folder cannot be moved into itself.")
 	}
-	return to, k.free(r.Context(), to)
+	return to, k.free(ctx, to)
 }
 
 func (k *Cabinet) copy(_ http.ResponseWriter, r *http.Request) (any, error) {

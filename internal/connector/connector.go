@@ -30,7 +30,8 @@ type Request struct {
 	Path   string // "/gmail/v1/users/me/messages"
 	Query  string // raw, as it will be sent
 	Header http.Header
-	Body   []byte // whole, for a BodyReader that asked for it; else nil
+	Body   []byte  // whole, for a BodyReader that asked for it; else nil
+	Upload *Upload // what r goes on with, for an Uploader that named it; else nil
 }
 
 // Connector recognises the requests of one upstream.
@@ -87,14 +88,14 @@ type Layered interface {
 	Reveal(r *Request, call policy.Call, under Under, contentType string, reply []byte) ([]byte, string, error)
 }
 
-// Completer is a Connector of which some requests send something by its name alone, which may be another by the
-// time that it goes out.
+// Completer is a Connector of which some requests name what they send, or whom they go to, by an id alone.
 type Completer interface {
 	Connector
-	// Names reports whether call sends something that it does not say.
+	// Names reports whether call sends something, or goes to somebody, that it does not say.
 	Names(call policy.Call) bool
-	// Complete returns the body of such a request that says what it sends, as look brings it.
-	Complete(r *Request, call policy.Call, look Look) ([]byte, error)
+	// Complete returns the rest of such a request, as look brings it: where the upstream can be told, the body that says all of it;
+	// else nil, and arguments beside those of call, which are true of what it will do for as long as look brings the same.
+	Complete(r *Request, call policy.Call, look Look) (body []byte, more map[string]any, err error)
 }
 
 // Under is what a request and its reply are held against.
@@ -152,6 +153,13 @@ type Linker interface {
 	Links(call policy.Call) []string
 }
 
+// Follower is a Connector of upstreams that answer with an address elsewhere, at which anybody gets what was asked for.
+type Follower interface {
+	Connector
+	// Follows reports whether the reply to call is what is there.
+	Follows(call policy.Call) bool
+}
+
 // Checker is a Connector whose replies say which request they answer, and in which an
 // upstream may ask something of its client.
 type Checker interface {
@@ -159,8 +167,9 @@ type Checker interface {
 	// Check returns what the reply to r, of that type, is to be written to before it is sent
 	// on, piece by piece, and closed where it ends. An error means that it is no answer to r,
 	// or what may said of a question in it. nil means that any reply will do. If tell is not nil, it
-	// is called with each text that the answer holds before the end of the answer is let go on.
-	Check(r *Request, contentType string, may func(Question) error, tell func(Told)) io.WriteCloser
+	// is called with each text that the answer holds before the end of the answer is let go on. holds takes bytes into account that
+	// are kept of the reply for that, or, below 0, gives them back; what it refuses is not kept.
+	Check(r *Request, contentType string, may func(Question) error, tell func(Told), holds func(int64) error) io.WriteCloser
 }
 
 // Told is a text that a reply holds: JSON, or as it stands there. Whole is false when it is not all there was.

@@ -20,7 +20,7 @@ type Speaker interface {
 	Says(r *Request, call policy.Call) []provenance.Argument
 	// Carries reports whether the body of call is content alone, and says nothing of where it goes.
 	Carries(call policy.Call) bool
-	// Implies reports whether call goes to somebody whom it does not say: an answer, a draft by its id.
+	// Implies reports whether call goes to somebody whom it does not say: a draft by its id, an answer that is not complete.
 	Implies(call policy.Call) bool
 	// Hears is the reply to call as text, or as records in JSON: the mail in it by whom it is from, what about, and what it says.
 	Hears(call policy.Call, contentType string, reply []byte) []byte

@@ -170,6 +170,21 @@ func TestApprovalEncoded(t *testing.T) {
 	}
 }
 
+// TestApprovalGoesTo: who decides sees whom it goes to, where the request does not say so itself, and nothing of that where it does.
+func TestApprovalGoesTo(t *testing.T) {
+	p := start(t)
+	ask := p.asks("owner", 0)
+	q, maya := ask("reply"), p.signIn("maya")
+	if _, page := maya.open("/approvals/" + p.put(q).ID); strings.Contains(page, "Whom it goes to") {
+		t.Errorf("nobody is named:\n%s", page)
+	}
+	q = ask("another")
+	q.Shown.To = []string{"eve@evil.example", "<b>\u202e"}
+	if _, page := maya.open("/approvals/" + p.put(q).ID); !strings.Contains(page, "Whom it goes to") || !strings.Contains(page, "<li>eve@evil.example</li>") || strings.Contains(page, "<b>\u202e") {
+		t.Errorf("whom it goes to is not shown:\n%s", page)
+	}
+}
+
 // TestApproval: a person sees exactly what would be done, says yes, and it can be done once.
 func TestApproval(t *testing.T) {
 	p := start(t)

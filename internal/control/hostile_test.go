@@ -206,9 +206,9 @@ func TestApplyWhole(t *testing.T) {
 	for c := 'b'; c < 'k'; c++ {
 		bomb += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c,", c-1), 10), ","))
 	}
-	begin := time.Now()
-	if status, answer := p.ask("POST", "/v1/apply", files(bomb)); status != 422 || len(answer) > 20000 || time.Since(begin) > 10*time.Second {
-		t.Errorf("aliases of aliases: %d, %d bytes in %s", status, len(answer), time.Since(begin))
+	before := worked(t)
+	if status, answer := p.ask("POST", "/v1/apply", files(bomb)); status != 422 || len(answer) > 20000 || worked(t)-before > 10*time.Second {
+		t.Errorf("aliases of aliases: %d, %d bytes in %s", status, len(answer), worked(t)-before)
 	}
 	p.must("POST", "/v1/apply", files(owners))
 	if e := p.last(); e.Actor != "operator:admin" || p.Store.Size() == size {

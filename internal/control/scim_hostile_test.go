@@ -4,9 +4,20 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
+
+// worked is how long this process has worked: a machine that is busy with something else makes that no longer.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 // TestStrangersDoNotLockOutDirectories: who shows keys that are none, as fast as they can, keeps no directory from saying that somebody left.
 func TestStrangersDoNotLockOutDirectories(t *testing.T) {
@@ -31,9 +42,9 @@ func TestLargePatches(t *testing.T) {
 	group := d.good("POST", "/Groups", `{"displayName":"All"}`)["id"].(string)
 	within := func(what string, long time.Duration, f func()) {
 		t.Helper()
-		begun := time.Now()
-		if f(); time.Since(begun) > long {
-			t.Errorf("%s took %s", what, time.Since(begun))
+		before := worked(t)
+		if f(); worked(t)-before > long {
+			t.Errorf("%s took %s", what, worked(t)-before)
 		}
 	}
 	var members []string

@@ -116,7 +116,7 @@ func (d *Datebook) show(e *entry, o occurrence, in *time.Location) object {
 	c := o.event
 	id := eventID(e.name)
 	v := object{"kind": "calendar#event", "id": id, "status": "confirmed", "eventType": "default"}
-	if e.etag != "" {
+	if dav.Strong(e.etag) { // another is matched by no If-Match
 		v["etag"] = e.etag
 	}
 	if o.original.zone != nil {

@@ -6,9 +6,20 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
+
+// worked is how long this process has worked: a machine that is busy with something else makes that no longer.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 // TestHostileSeries: whoever sends an invitation can have little time and memory of whoever lists the calendar.
 func TestHostileSeries(t *testing.T) {
@@ -30,11 +41,11 @@ func TestHostileSeries(t *testing.T) {
 			}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			begun := time.Now()
-			ctx, done := context.WithTimeout(t.Context(), 10*time.Second)
+			begun := worked(t)
+			ctx, done := context.WithTimeout(t.Context(), time.Minute)
 			defer done()
 			list, err := e.between(ctx, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 11, 1, 0, 0, 0, 0, time.UTC))
-			took := time.Since(begun)
+			took := worked(t) - begun
 			runtime.ReadMemStats(&after)
 			if err != nil || took > 8*time.Second || (after.TotalAlloc-before.TotalAlloc)>>20 > 500 {
 				t.Errorf("%d, %v: it took %s, and %d MB", len(list), err, took, (after.TotalAlloc-before.TotalAlloc)>>20)

@@ -16,6 +16,7 @@ const (
 	maxInterval = 10_000             // days, weeks, months or years
 	maxTimes    = 24                 // times in one day
 	maxSteps    = 100_000            // occurrences looked at
+	maxDays     = 60_000             // days looked at for those of a rule of days: 164 years of all
 	maxRules    = 2                  // rules of one event; section 3.8.5.3 knows of one
 	maxDates    = 10_000             // dates of one event that are near those asked for
 	near        = 4 * 24 * time.Hour // more than clocks of two zones differ by
@@ -28,7 +29,8 @@ func rule(s string) *rrule.ROption {
 	}
 	o, err := rrule.StrToROption(s)
 	if err != nil || o.Freq > rrule.DAILY || o.Interval > maxInterval || o.Interval < 0 || !o.Dtstart.IsZero() ||
-		max(1, len(o.Byhour))*max(1, len(o.Byminute))*max(1, len(o.Bysecond)) > maxTimes {
+		max(1, len(o.Byhour))*max(1, len(o.Byminute))*max(1, len(o.Bysecond)) > maxTimes ||
+		o.Freq == rrule.DAILY && len(o.Byweekno)+len(o.Byyearday)+len(o.Byeaster) > 0 { // of which a rule of days has none
 		return nil
 	}
 	return o
@@ -39,6 +41,10 @@ func occurrences(o rrule.ROption, to time.Time) func(func(time.Time) bool) {
 	return func(yield func(time.Time) bool) {
 		if o.Until.IsZero() || o.Until.After(to) {
 			o.Until = to
+		}
+		if o.Freq == rrule.DAILY {
+			daily(o, new(int))(yield)
+			return
 		}
 		next := func() (t time.Time, ok bool) { return }
 		step := func(f func()) {
@@ -63,6 +69,75 @@ func occurrences(o rrule.ROption, to time.Time) func(func(time.Time) bool) {
 			}
 		}
 	}
+}
+
+// daily are the wall times of a rule of days, each of which is looked at here: the library looks for the next one until the year 9999,
+// and for the 31st of February that is three million days.
+func daily(o rrule.ROption, looked *int) func(func(time.Time) bool) {
+	return func(yield func(time.Time) bool) {
+		if _, err := rrule.NewRRule(o); err != nil { // it has an hour 25
+			return
+		}
+		begin := o.Dtstart.Truncate(time.Second)
+		times, n := clocks(&o, begin), 0
+		for day := begin; !day.After(o.Until.Add(24*time.Hour)) && *looked < maxDays; day = day.AddDate(0, 0, max(1, o.Interval)) {
+			if *looked++; !on(&o, day) {
+				continue
+			}
+			for _, at := range times {
+				t := time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, day.Location()).Add(at)
+				if t.After(o.Until) {
+					return
+				}
+				if t.Before(begin) {
+					continue
+				}
+				if n++; !yield(t) || n == o.Count || n == maxSteps {
+					return
+				}
+			}
+		}
+	}
+}
+
+// on reports whether a rule of days is for that day.
+func on(o *rrule.ROption, day time.Time) bool {
+	last := time.Date(day.Year(), day.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day()
+	return (len(o.Bymonth) == 0 || slices.Contains(o.Bymonth, int(day.Month()))) &&
+		(len(o.Bymonthday) == 0 || slices.Contains(o.Bymonthday, day.Day()) || slices.Contains(o.Bymonthday, day.Day()-last-1)) &&
+		(len(o.Byweekday) == 0 || slices.ContainsFunc(o.Byweekday, func(w rrule.Weekday) bool { return w.Day() == (int(day.Weekday())+6)%7 }))
+}
+
+// clocks are the times of the day of a rule, in their order: of those that it has, the ones in the places that it names, if it names some.
+func clocks(o *rrule.ROption, begin time.Time) (list []time.Duration) {
+	or := func(given []int, own int) []int {
+		if len(given) == 0 {
+			return []int{own}
+		}
+		return given
+	}
+	for _, h := range or(o.Byhour, begin.Hour()) {
+		for _, m := range or(o.Byminute, begin.Minute()) {
+			for _, s := range or(o.Bysecond, begin.Second()) {
+				list = append(list, time.Duration(h)*time.Hour+time.Duration(m)*time.Minute+time.Duration(s)*time.Second)
+			}
+		}
+	}
+	slices.Sort(list)
+	if len(o.Bysetpos) == 0 {
+		return list
+	}
+	var some []time.Duration
+	for _, p := range o.Bysetpos {
+		if p < 0 {
+			p += len(list) + 1
+		}
+		if p >= 1 && p <= len(list) && !slices.Contains(some, list[p-1]) {
+			some = append(some, list[p-1])
+		}
+	}
+	slices.Sort(some)
+	return some
 }
 
 // moment is a value of date or of date and time.

@@ -28,7 +28,13 @@ func (v *View) Apply(c Change) error {
 	if st == nil {
 		st = v.now.Load()
 	}
+	if c.Identity == nil && c.Credential == nil && c.Grant == nil || c.Removed || v.next == nil {
+		st.close()
+	}
 	stop, err := v.apply(st, &c)
+	if v.next == nil {
+		st.close()
+	}
 	if err != nil {
 		err = fmt.Errorf("applying change %d: %w", c.Cursor.Seq, err)
 		st.failed = err
@@ -38,8 +44,8 @@ func (v *View) Apply(c Change) error {
 		if stop != nil {
 			v.tell(stop)
 		}
-		if c.Cursor != (Cursor{}) {
-			v.enforced.Store(&c.Cursor)
+		if at := c.Cursor; at != (Cursor{}) {
+			v.enforced.Store(&at)
 		}
 	}
 	if v.next == nil {
@@ -153,68 +159,59 @@ func (st *state) compile() error {
 	return err
 }
 
-// hold puts in what is held of an identity now, in the place of what was.
-func (st *state) hold(next, old *held) {
-	st.subjects.put(next.id, next)
-	if old != nil {
-		old.pack()
-	}
-}
-
-func (st *state) dropPrints(h *held) {
-	for _, c := range st.credentials(h.parts(), h.id) {
-		st.prints.drop(c.Thumbprint, h.id)
-	}
-}
-
 func (st *state) identity(i identity.Identity) (*Stop, error) {
 	if i.ID.IsZero() {
 		return nil, errors.New("identity without an id")
 	}
-	old, known := st.subjects.get(i.ID)
-	next := old.parts()
-	if known && i.State == identity.Retired { // over for good: there is nothing left to hold
-		st.dropPrints(old)
+	o := st.open(i.ID)
+	known := o.known()
+	o.identity, o.changed = st.packer.identity(&i), true
+	if i.State == identity.Retired { // over for good: there is nothing left to hold
+		st.dropPrints(*o.theirCredentials(st))
+		*o.theirCredentials(st), *o.theirGrants(st) = nil, nil
 	}
-	if next.identity = st.packer.identity(&i); i.State == identity.Retired {
-		next.credentials, next.grants = "", ""
-	}
-	st.hold(next.of(i.ID), old)
 	if !known {
 		return nil, nil
 	}
 	return &Stop{Identities: []identity.ID{i.ID}}, nil
 }
 
+func (st *state) dropPrints(list []identity.Credential) {
+	for i := range list {
+		st.prints.drop(list[i].Thumbprint, list[i].Identity)
+	}
+}
+
 func (st *state) credential(c identity.Credential) (*Stop, error) {
 	if c.ID == "" || c.Identity.IsZero() || c.Thumbprint == "" {
 		return nil, errors.New("credential without an id, an identity or a thumbprint")
 	}
-	for _, id := range st.prints.get(c.Thumbprint) {
-		if id != c.Identity && st.has(id, c.Thumbprint) {
-			return nil, fmt.Errorf("credential %s is of %s and of %s: one credential, one identity", c.ID, id, c.Identity)
+	o := st.open(c.Identity)
+	retired := st.retired(o.parts)
+	claimed := !retired && st.prints.claim(c.Thumbprint, o.at)
+	if !claimed {
+		for _, h := range st.prints.get(c.Thumbprint) {
+			if !h.is(c.Identity) && st.has(h, c.Thumbprint) {
+				return nil, fmt.Errorf("credential %s is of %s and of %s: one credential, one identity", c.ID, h.id(), c.Identity)
+			}
 		}
 	}
-	old, _ := st.subjects.get(c.Identity)
-	next := old.parts()
-	if st.retired(next) {
+	if retired {
 		return nil, nil
 	}
-	list := st.credentials(next, c.Identity)
+	list := o.theirCredentials(st)
 	var before identity.Credential
-	if i := slices.IndexFunc(list, func(o identity.Credential) bool { return o.ID == c.ID }); i >= 0 {
-		before, list[i] = list[i], c
+	if i := slices.IndexFunc(*list, func(o identity.Credential) bool { return o.ID == c.ID }); i >= 0 {
+		before, (*list)[i] = (*list)[i], c
 	} else {
-		list = append(list, c)
+		*list = append(*list, c)
 	}
-	next.credentials = st.packer.credentials(list)
-	now := next.of(c.Identity)
-	st.hold(now, old)
+	o.changed = true
 	if before.ID != "" && before.Thumbprint != c.Thumbprint {
 		st.prints.drop(before.Thumbprint, c.Identity)
 	}
-	if before.Thumbprint != c.Thumbprint {
-		st.prints.put(c.Thumbprint, now.id)
+	if before.Thumbprint != c.Thumbprint && !claimed {
+		st.prints.put(c.Thumbprint, o.at, c.Identity)
 	}
 	if before.ID == "" || before.Revoked.Equal(c.Revoked) && before.Expires.Equal(c.Expires) {
 		return nil, nil
@@ -223,9 +220,8 @@ func (st *state) credential(c identity.Credential) (*Stop, error) {
 }
 
 // has reports whether an identity has a credential of that thumbprint.
-func (st *state) has(id identity.ID, thumbprint string) bool {
-	h, ok := st.subjects.get(id)
-	return ok && slices.ContainsFunc(st.credentials(h.parts(), id), func(c identity.Credential) bool { return c.Thumbprint == thumbprint })
+func (st *state) has(h *held, thumbprint string) bool {
+	return slices.ContainsFunc(st.credentials(h.parts(), h.id()), func(c identity.Credential) bool { return c.Thumbprint == thumbprint })
 }
 
 func (st *state) grant(g policy.Grant, removed bool) (*Stop, error) {
@@ -233,25 +229,21 @@ func (st *state) grant(g policy.Grant, removed bool) (*Stop, error) {
 		return nil, errors.New("grant without an id or an identity")
 	}
 	same := func(o policy.Grant) bool { return o.ID == g.ID }
-	old, known := st.subjects.get(g.Identity)
-	next := old.parts()
-	if st.retired(next) || removed && !known {
+	o := st.open(g.Identity)
+	if st.retired(o.parts) || removed && !o.known() {
 		return nil, nil
 	}
-	list := st.grants(next, g.Identity)
-	had := slices.IndexFunc(list, same)
+	list := o.theirGrants(st)
+	had := slices.IndexFunc(*list, same)
 	switch {
 	case removed:
-		list = slices.DeleteFunc(list, same)
+		*list = slices.DeleteFunc(*list, same)
 	case had >= 0:
-		g.Cedar = g.Common()
-		list[had] = g
+		(*list)[had] = g
 	default:
-		g.Cedar = g.Common()
-		list = append(list, g)
+		*list = append(*list, g)
 	}
-	next.grants = st.packer.grants(g.Identity, list)
-	st.hold(next.of(g.Identity), old)
+	o.changed = true
 	if had < 0 {
 		return nil, nil
 	}
@@ -275,14 +267,14 @@ func (st *state) kill(k *Kill) (*Stop, error) {
 		return &Stop{Upstream: k.Upstream}, nil
 	}
 	for _, id := range k.Identities {
-		h, ok := st.subjects.get(id)
-		if !ok || !h.known() {
+		h, at := st.subjects.find(id)
+		if h == nil || !h.known() {
 			unknown = fmt.Errorf("kill of %s, which is unknown", id)
 			continue
 		}
 		if s := st.copyOf(h); s.Identity.KilledBy != k.ID {
 			s.kill(k)
-			st.hold(parts{st.packer.identity(&s.Identity), st.packer.credentials(s.Credentials), h.parts().grants}.of(h.id), h)
+			st.hold(at, id, parts{st.packer.identity(&s.Identity), st.packer.credentials(s.Credentials), h.parts().grants}, h)
 		}
 	}
 	return &Stop{Identities: k.Identities}, unknown

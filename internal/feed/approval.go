@@ -77,6 +77,7 @@ type Shown struct {
 	Body    string   `json:"body,omitempty"`    // its text; JSON is indented
 	Cut     bool     `json:"cut,omitempty"`     // the text is longer than that
 	Binary  bool     `json:"binary,omitempty"`  // it is no text
+	To      []string `json:"to,omitempty"`      // whom it goes to, where the request does not say that itself
 	Origins []string `json:"origins,omitempty"` // a sentence for each value that is not the user's or the organisation's: where it was first seen
 	Size    int      `json:"size"`
 	SHA256  string   `json:"sha256,omitempty"` // of the body as it is sent

@@ -291,36 +291,71 @@ func (c *Client) watch(ctx context.Context, address string, after Cursor, yield 
 		return because(ctx, err)
 	}
 	defer res.Body.Close()
-	lines := NewLineReader(res.Body)
-	for first := true; ; first = false {
-		l, err := lines.Next()
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errEnd
-		}
-		if err != nil {
-			return because(ctx, err)
-		}
-		if !alarm.Stop() {
+	first := true
+	for h := range hear(ctx, res.Body) {
+		if len(h.lines) > 0 && !alarm.Stop() {
 			return errQuiet
 		}
-		if first && l.Version < 1 && l.Fault == nil {
-			return fmt.Errorf("%w: it does not begin with a version", errLine)
-		}
-		if len(l.Trust) > 0 && c.OnTrust != nil {
-			if err := c.OnTrust(l.Trust); err != nil {
-				return err
+		for _, l := range h.lines {
+			if first && l.Version < 1 && l.Fault == nil {
+				return fmt.Errorf("%w: it does not begin with a version", errLine)
 			}
-		}
-		if l.Fault != nil {
-			return l.Fault.Err()
-		}
-		if l.Change != nil {
-			if !yield(*l.Change) {
+			first = false
+			if len(l.Trust) > 0 && c.OnTrust != nil {
+				if err := c.OnTrust(l.Trust); err != nil {
+					return err
+				}
+			}
+			if l.Fault != nil {
+				return l.Fault.Err()
+			}
+			if l.Change != nil && !yield(*l.Change) {
 				return nil
 			}
 		}
+		if errors.Is(h.err, io.EOF) || errors.Is(h.err, io.ErrUnexpectedEOF) {
+			h.err = errEnd
+		}
+		if h.err != nil {
+			return because(ctx, h.err)
+		}
 		alarm.Reset(quiet)
 	}
+	return because(ctx, errEnd)
+}
+
+// heard is lines that were there at one time, and what ended the reading.
+type heard struct {
+	lines []Line
+	err   error
+}
+
+// hear reads lines beside whoever does something with those before: of the millions of a snapshot either takes half
+// of the time. It ends with the first error, and with ctx.
+func hear(ctx context.Context, r io.Reader) <-chan heard {
+	out := make(chan heard, 16)
+	go func() {
+		defer close(out)
+		lines := NewLineReader(r)
+		for {
+			var h heard
+			for more := true; more && h.err == nil; more = lines.more() { // no line waits for one that is not here yet
+				var l Line
+				if l, h.err = lines.Next(); h.err == nil {
+					h.lines = append(h.lines, l)
+				}
+			}
+			select {
+			case out <- h:
+			case <-ctx.Done():
+				return
+			}
+			if h.err != nil {
+				return
+			}
+		}
+	}()
+	return out
 }
 
 // because is the reason that ctx ended for, when err came of that.

@@ -105,3 +105,29 @@ func TestHalfDeaf(t *testing.T) {
 		t.Error("the next watch is not where it was answered")
 	}
 }
+
+// TestHalfALine: what is said in a line does not wait for the rest of the next.
+func TestHalfALine(t *testing.T) {
+	a := newAuthority(t)
+	over := make(chan struct{})
+	half := a.serve(feed.ControlName("lanyard.local"), func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"version":1}`+"\n"+`{"change":{"cursor":{"epoch":"e","seq":2},"token":{"id":"t","expires":"2030-01-01T00:00:00Z"}}}`+"\n"+`{"change":{"cur`)
+		w.(http.Flusher).Flush()
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+	})
+	t.Cleanup(func() { close(over) })
+	c := a.client(half.URL)
+	c.Quiet = time.Minute
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for change, err := range c.Watch(ctx, feed.Cursor{Epoch: "e", Seq: 1}) {
+		if err != nil || change.Token == nil || change.Token.ID != "t" {
+			t.Fatal(change, err)
+		}
+		return
+	}
+	t.Error("it was not said")
+}

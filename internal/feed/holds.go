@@ -43,7 +43,7 @@ func (st *state) forget(id identity.ID) (*Stop, error) {
 	if !known {
 		return nil, nil
 	}
-	st.dropPrints(old)
+	st.dropPrints(st.credentials(old.parts(), id))
 	st.subjects.drop(id)
 	old.pack()
 	return &Stop{Identities: []identity.ID{id}}, nil

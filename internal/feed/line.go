@@ -12,6 +12,9 @@ import (
 	json2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
+
+	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // maxLine bounds one line. The largest there is has the description of an upstream, or who was killed, one by one.
@@ -35,6 +38,12 @@ func (l *LineReader) Next() (Line, error) {
 		return Line{}, err
 	}
 	return ParseLine(raw)
+}
+
+// more reports whether the next line is here.
+func (l *LineReader) more() bool {
+	b, _ := l.r.Peek(l.r.Buffered())
+	return bytes.IndexByte(b, '\n') >= 0
 }
 
 func (l *LineReader) raw() ([]byte, error) {
@@ -74,6 +83,13 @@ type readChange struct {
 
 // ParseLine reads one line, and refuses what it does not know where that might be a change.
 func ParseLine(raw []byte) (l Line, err error) {
+	if rest, ok := bytes.CutPrefix(raw, []byte(beginning)); ok {
+		if rest, ok = bytes.CutSuffix(bytes.TrimSuffix(rest, []byte("\n")), []byte("}}")); ok {
+			if c, ok := common(rest); ok {
+				return Line{Change: c}, nil
+			}
+		}
+	}
 	var r readLine
 	if err := unmarshal(raw, &r); err != nil {
 		return l, err
@@ -102,6 +118,40 @@ func ParseLine(raw []byte) (l Line, err error) {
 	}
 	return l, nil
 }
+
+// beginning is how a line begins that says a change of a snapshot, written by [Encoded.Append].
+const beginning = `{"change":{`
+
+// common reads the members of a change, if that is one alone, which is whole, and of those that there are millions of.
+// Whatever else it is, also what is wrong, is for others to read.
+func common(members []byte) (c *Change, ok bool) {
+	if v, is := bytes.CutPrefix(members, []byte(`"identity":{`)); is {
+		i := new(identity.Identity)
+		return &Change{Identity: i}, whole(members[len(members)-len(v)-1:], i)
+	}
+	if v, is := bytes.CutPrefix(members, []byte(`"credential":{`)); is {
+		k := new(identity.Credential)
+		return &Change{Credential: k}, whole(members[len(members)-len(v)-1:], k)
+	}
+	if v, is := bytes.CutPrefix(members, []byte(`"grant":{`)); is {
+		g := new(policy.Grant)
+		return &Change{Grant: g}, whole(members[len(members)-len(v)-1:], g)
+	}
+	return nil, false
+}
+
+// parseChange reads what [encoding/json] makes of a Change, on a line.
+func parseChange(line []byte) (c Change, err error) {
+	if rest, ok := bytes.CutPrefix(line, []byte(noCursor)); ok {
+		if c, ok := common(bytes.TrimSuffix(rest, []byte("}\n"))); ok {
+			return *c, nil
+		}
+	}
+	return c, json.Unmarshal(line, &c)
+}
+
+// whole reports whether raw is one value, and reads it.
+func whole(raw []byte, v any) bool { return json2.Unmarshal(raw, v, asWritten) == nil }
 
 // asWritten has durations be numbers, as encoding/json writes them.
 var asWritten = jsonv1.FormatDurationAsNano(true)
@@ -192,6 +242,12 @@ func (c *Encoded) object(b []byte) []byte {
 
 // Change reads it.
 func (c *Encoded) Change() (Change, error) {
+	if r, ok := common(c.Is); ok {
+		if !c.Part {
+			r.Cursor = c.Cursor
+		}
+		return *r, nil
+	}
 	var r Change
 	err := json2.Unmarshal(c.object(nil), &r, asWritten)
 	return r, err

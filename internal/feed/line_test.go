@@ -48,6 +48,10 @@ func TestLinesRefused(t *testing.T) {
 		"nothing":                             {`{}`, "0 things"},
 		"a member twice":                      {`{"alive":true,"alive":true}`, "twice"},
 		"a member twice within":               {`{"change":{` + cursor + `,"kill":{"id":"a","id":"b"}}}`, "twice"},
+		"two things after each other":         {`{"change":{"grant":{"id":"a"}},"fault":{"code":"a"}}`, "2 things"},
+		"two kinds of change":                 {`{"change":{"grant":{"id":"a"},"lease":{}}}`, `"lease"`},
+		"a member twice in a grant":           {`{"change":{"grant":{"id":"a","id":"b"}}}`, "twice"},
+		"a grant of another type":             {`{"change":{"grant":{"id":1}}}`, "another type"},
 		"another case":                        {`{"Alive":true}`, `"Alive"`},
 		"no JSON":                             {`HTTP/1.1 200 OK`, "no object"},
 		"no object":                           {`[1]`, "no object"},
@@ -63,6 +67,9 @@ func TestLinesRefused(t *testing.T) {
 		if l, err := feed.NewLineReader(strings.NewReader(c.line + end)).Next(); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %+v %v", name, l, err)
 		}
+	}
+	if l, err := feed.NewLineReader(strings.NewReader(`{"change":{"grant":{"id":"a"},"removed":true}}` + "\n")).Next(); err != nil || !l.Change.Removed || l.Change.Grant.ID != "a" {
+		t.Errorf("what is removed is read as %+v, %v", l, err)
 	}
 	if l, err := feed.NewLineReader(strings.NewReader(`{"change":{` + cursor + `,"kill":{"id":"k","new":1}}}` + "\n")).Next(); err != nil || l.Change.Kill.ID != "k" {
 		t.Errorf("what is unknown within what changed is not ignored: %v", err)

@@ -15,10 +15,9 @@ import (
 
 // held is one identity as the view has it: packed, and as a [Subject] while it is in use. Of most
 // identities nothing is asked for hours, and what they are takes a quarter of the memory so.
-// It never changes but for live: a change makes another.
+// While anybody reads it, it never changes but for live: a change makes another.
 type held struct {
-	id   identity.ID
-	all  string // [parts], one after the other: a million identities are a million pieces of memory to look through, not three
+	all  string // its ID and its [parts], one after the other: a million identities are a million pieces of memory to look through, not four
 	live atomic.Pointer[Subject]
 }
 
@@ -29,11 +28,15 @@ type parts struct {
 	grants      string
 }
 
-func (p parts) of(id identity.ID) *held {
-	b := make([]byte, 0, 2*binary.MaxVarintLen32+len(p.identity)+len(p.credentials)+len(p.grants))
+func (p parts) of(id identity.ID) *held { return &held{all: p.all(nil, id)} }
+
+// all is made in b, if that is large enough.
+func (p parts) all(b []byte, id identity.ID) string {
+	name := id.String()
+	b = append(binary.AppendUvarint(b[:0], uint64(len(name))), name...)
 	b = append(binary.AppendUvarint(b, uint64(len(p.identity))), p.identity...)
 	b = append(binary.AppendUvarint(b, uint64(len(p.credentials))), p.credentials...)
-	return &held{id: id, all: string(append(b, p.grants...))}
+	return string(append(b, p.grants...))
 }
 
 // parts are of nothing when there is nothing.
@@ -42,12 +45,23 @@ func (h *held) parts() (p parts) {
 		return p
 	}
 	u := unpacker{s: h.all}
+	u.text()
 	p.identity, p.credentials, p.grants = u.text(), u.text(), u.s
 	return p
 }
 
 // known reports whether there is more than what is its own.
-func (h *held) known() bool { return h.all[0] != 0 }
+func (h *held) known() bool { return h.parts().identity != "" }
+
+func (h *held) id() identity.ID {
+	u := unpacker{s: h.all}
+	return identity.MustID(u.text()) // it was one
+}
+
+func (h *held) is(id identity.ID) bool {
+	u := unpacker{s: h.all}
+	return u.text() == id.String()
+}
 
 // words are strings that many things have in common, and shapes what many grants have. Both only grow, up to a bound
 // behind which things hold their own; a new snapshot begins anew.
@@ -73,8 +87,9 @@ func newWords() *words {
 // packer makes what unpacker reads. All numbers are varints; a text is its length and its bytes.
 type packer struct {
 	*words
-	b   []byte
-	key []byte // of a shape
+	b      []byte
+	common []byte // Cedar
+	key    []byte // of a shape
 }
 
 func (p *packer) number(n uint64)  { p.b = binary.AppendUvarint(p.b, n) }
@@ -226,7 +241,7 @@ func (p *packer) credentials(list []identity.Credential) string {
 	return p.take()
 }
 
-// grants packs grants of an identity; their Cedar is what they have in common with others.
+// grants packs grants of an identity; of their Cedar, what they have in common with others.
 func (p *packer) grants(of identity.ID, list []policy.Grant) string {
 	for i := range list {
 		g := &list[i]
@@ -259,10 +274,15 @@ func (p *packer) word2(likely bool, s string) {
 
 // shape is what a grant says of actions, resources, arguments and layers: the number of what others say, too, or 0 and JSON.
 func (p *packer) shape(g *policy.Grant) {
-	s := policy.Grant{Cedar: g.Cedar, Actions: g.Actions, Resources: g.Resources, Where: g.Where, Layers: g.Layers}
-	p.key = appendKey(p.key[:0], &s)
+	p.common = g.AppendCommon(p.common[:0])
+	p.key = appendKey(p.key[:0], p.common, g)
 	n, ok := p.shaped[string(p.key)]
-	if !ok && len(p.shaped) < maxShapes {
+	if ok {
+		p.number(n)
+		return
+	}
+	s := policy.Grant{Cedar: string(p.common), Actions: g.Actions, Resources: g.Resources, Where: g.Where, Layers: g.Layers}
+	if len(p.shaped) < maxShapes {
 		list := append(*p.shapes.Load(), s)
 		n, ok = uint64(len(list)), true
 		p.shaped[string(p.key)] = n
@@ -274,20 +294,19 @@ func (p *packer) shape(g *policy.Grant) {
 }
 
 // appendKey adds what tells one shape from another.
-func appendKey(b []byte, s *policy.Grant) []byte {
-	for _, list := range [][]string{{s.Cedar}, s.Actions, s.Resources} {
+func appendKey(b, cedar []byte, s *policy.Grant) []byte {
+	b = append(binary.AppendUvarint(b, uint64(len(cedar))), cedar...)
+	for _, list := range [...][]string{s.Actions, s.Resources} {
 		b = binary.AppendUvarint(b, uint64(len(list)))
 		for _, text := range list {
 			b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
 		}
 	}
-	for _, more := range []struct {
-		is bool
-		v  any
-	}{{len(s.Where) > 0, s.Where}, {s.Layers != nil, s.Layers}} {
-		if b = append(b, 0); more.is {
-			b = append(b, encoded(more.v)...)
-		}
+	if b = append(b, 0); len(s.Where) > 0 {
+		b = append(b, encoded(s.Where)...)
+	}
+	if b = append(b, 0); s.Layers != nil {
+		b = append(b, encoded(s.Layers)...)
 	}
 	return b
 }

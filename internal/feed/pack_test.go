@@ -142,6 +142,20 @@ func TestEveryLine(t *testing.T) {
 			if got, err := ParseLine(wire); err != nil || !reflect.DeepEqual(got, want) {
 				t.Fatalf("%s:\n%s\n%v\n%+v\n%+v", kinds.Field(n).Name, wire, err, got.Change, want.Change)
 			}
+			if n == 0 {
+				continue
+			}
+			// As a part of a snapshot, and on disk, it says the same without the cursor.
+			e.Part, want.Change.Cursor = true, Cursor{}
+			if got, err := ParseLine(e.Append(nil)); err != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("%s in a snapshot:\n%s\n%v\n%+v\n%+v", kinds.Field(n).Name, e.Append(nil), err, got.Change, want.Change)
+			}
+			if got, err := parseChange(append(doc, '\n')); err != nil || !reflect.DeepEqual(got, *want.Change) {
+				t.Fatalf("%s on disk:\n%s\n%v\n%+v\n%+v", kinds.Field(n).Name, doc, err, got, want.Change)
+			}
+			if got, err := e.Change(); err != nil || !reflect.DeepEqual(got, *want.Change) {
+				t.Fatalf("%s in the store:\n%s\n%v\n%+v\n%+v", kinds.Field(n).Name, doc, err, got, want.Change)
+			}
 		}
 	}
 }
@@ -163,6 +177,88 @@ func TestPackBounds(t *testing.T) {
 	}
 	if len(*st.words.list.Load()) > maxWords || len(*st.words.shapes.Load()) > maxShapes {
 		t.Error("there is no bound")
+	}
+}
+
+// TestSnapshotAsApplied: a snapshot makes of changes, in whatever order and however often, what they make one by one.
+func TestSnapshotAsApplied(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 300 {
+		list := []Change{{Upstream: mail}}
+		for range 1 + r.IntN(40) {
+			name := fmt.Sprint("a", r.IntN(4))
+			i, c, g := identityOf(name), credentialOf(name), grantOf(name)
+			i.Purpose = fmt.Sprint(r.IntN(10))
+			c.ID, c.Expires = fmt.Sprint("cred_", r.IntN(3)), later.Add(time.Duration(r.IntN(3))*time.Hour)
+			c.Thumbprint = fmt.Sprint(name, r.IntN(5))
+			g.ID, g.Record = fmt.Sprint(name, "/", r.IntN(3)), []string{"", "before"}[r.IntN(2)]
+			switch r.IntN(14) {
+			case 0:
+				i.State = identity.Retired
+				list = append(list, Change{Identity: i})
+			case 1:
+				list = append(list, Change{Identity: i, Removed: true})
+			case 2:
+				list = append(list, Change{Grant: g, Removed: true})
+			case 3:
+				list = append(list, Change{Identity: i}, Change{Kill: &Kill{ID: fmt.Sprint("kill_", r.IntN(3)), Identities: []identity.ID{agent(name)}, At: now}})
+			case 4, 5, 6:
+				list = append(list, Change{Identity: i})
+			case 7, 8, 9:
+				list = append(list, Change{Credential: c})
+			default:
+				list = append(list, Change{Grant: g})
+			}
+		}
+		one, all := NewView(), NewView()
+		apply(t, one, Change{Synced: true})
+		apply(t, one, list...)
+		all.Restart()
+		apply(t, all, append(list, Change{Synced: true})...)
+		for n := range 4 {
+			name := fmt.Sprint("a", n)
+			a, oka := one.Subject(agent(name))
+			b, okb := all.Subject(agent(name))
+			if oka != okb || oka && !reflect.DeepEqual([]any{a.Identity, a.Credentials, a.Grants}, []any{b.Identity, b.Credentials, b.Grants}) {
+				t.Fatalf("%s of %+v is\n%+v\none by one, and\n%+v\nas a snapshot", name, list, a, b)
+			}
+			for n := range 5 {
+				a, oka := one.Credential(fmt.Sprint(name, n))
+				b, okb := all.Credential(fmt.Sprint(name, n))
+				if oka != okb || !reflect.DeepEqual(a, b) {
+					t.Fatalf("a credential of %+v is %v one by one, and %v as a snapshot", list, a, b)
+				}
+			}
+		}
+		if a, b := one.now.Load().subjects.len(), all.now.Load().subjects.len(); a != b {
+			t.Fatalf("%d are held one by one, and %d as a snapshot, of %+v", a, b, list)
+		}
+	}
+}
+
+// TestSameHash: two identities that share the bits of their hashes are told apart, also once one of them is gone.
+func TestSameHash(t *testing.T) {
+	v := office(t)
+	st := v.now.Load()
+	bot, _ := st.subjects.get(agent("bot"))
+	_, at := st.subjects.find(agent("new"))
+	st.subjects.of.put(at.bits, bot)
+	apply(t, v, enrolled("new")...)
+	for _, name := range []string{"bot", "new"} {
+		c, ok := v.Credential("print-" + name)
+		if s, known := v.Subject(agent(name)); !known || s.Identity.ID != agent(name) || len(s.Grants) != 1 || !ok || c.Identity != agent(name) {
+			t.Errorf("%s is %+v, with %+v", name, s, c)
+		}
+	}
+	apply(t, v, Change{Identity: identityOf("new"), Removed: true})
+	if _, ok := v.Subject(agent("new")); ok {
+		t.Error("it is still known")
+	}
+	if _, ok := v.Credential("print-new"); ok {
+		t.Error("its credential is still found")
+	}
+	if _, ok := v.Credential("print-bot"); !ok {
+		t.Error("the other's is not")
 	}
 }
 

@@ -38,6 +38,21 @@ func (t *table[K, V]) put(k K, v V) {
 	s.m[k] = v
 }
 
+// claim puts v where there is nothing, and reports whether that was so.
+func (t *table[K, V]) claim(k K, v V) bool {
+	s := &t.shards[maphash.Comparable(t.seed, k)%256]
+	s.Lock()
+	defer s.Unlock()
+	if _, taken := s.m[k]; taken {
+		return false
+	}
+	if s.m == nil {
+		s.m = map[K]V{}
+	}
+	s.m[k] = v
+	return true
+}
+
 func (t *table[K, V]) drop(k K) {
 	s := &t.shards[maphash.Comparable(t.seed, k)%256]
 	s.Lock()

@@ -189,10 +189,10 @@ func (st *state) unpacked(h *held) *Subject {
 
 // copyOf is what is held of an identity, for who does not keep it.
 func (st *state) copyOf(h *held) *Subject {
-	p := h.parts()
-	s := &Subject{of: st, Credentials: st.credentials(p, h.id), Grants: st.grants(p, h.id)}
+	p, id := h.parts(), h.id()
+	s := &Subject{of: st, Credentials: st.credentials(p, id), Grants: st.grants(p, id)}
 	if p.identity != "" {
-		s.Identity = (&unpacker{st.words, p.identity}).identity(h.id)
+		s.Identity = (&unpacker{st.words, p.identity}).identity(id)
 	}
 	return s
 }

@@ -44,7 +44,7 @@ type View struct {
 // state is one history of the feed from its snapshot on.
 type state struct {
 	view       *View
-	subjects   *table[identity.ID, *held]
+	subjects   *subjects
 	words      *words
 	prints     prints
 	owners     *table[identity.OwnerID, *identity.Owner]
@@ -60,8 +60,9 @@ type state struct {
 	keys       atomic.Pointer[token.Verifier]
 	jwks       atomic.Pointer[[]byte]    // as they came
 	approvals  *table[string, *Approval] // by hash, or by key when they stand
-	packer     packer                    // Apply's own
-	failed     error                     // a change that could not be applied: only another snapshot makes that good
+	packer     packer                    // Apply's own, as opened
+	opened     opened
+	failed     error // a change that could not be applied: only another snapshot makes that good
 }
 
 var errNotSynced = errors.New("the view has not been filled yet")
@@ -77,7 +78,8 @@ func NewView() *View {
 
 func (v *View) newState() *state {
 	w := newWords()
-	s := &state{view: v, subjects: newTable[identity.ID, *held](), words: w, packer: packer{words: w}, prints: newPrints(),
+	subjects := newSubjects()
+	s := &state{view: v, subjects: subjects, words: w, packer: packer{words: w}, prints: newPrints(subjects),
 		owners: newTable[identity.OwnerID, *identity.Owner](), addresses: newTable[string, identity.OwnerID](), people: newTable[identity.ID, *Subject](), revoked: newTable[string, time.Time](), revocation: 1024,
 		tasks: newTable[string, *Task](), taskCount: 1024, approvals: newTable[string, *Approval]()}
 	s.upstreams.Store(&map[string]*policy.Upstream{})
@@ -155,13 +157,11 @@ func (v *View) Credential(thumbprint string) (identity.Credential, bool) {
 }
 
 func (st *state) proof(thumbprint string) (identity.Credential, bool) {
-	for _, id := range st.prints.get(thumbprint) {
-		if h, ok := st.subjects.get(id); ok {
-			s := st.unpacked(h)
-			for i := range s.Credentials {
-				if s.Credentials[i].Thumbprint == thumbprint {
-					return s.Credentials[i], true
-				}
+	for _, h := range st.prints.get(thumbprint) {
+		s := st.unpacked(h)
+		for i := range s.Credentials {
+			if s.Credentials[i].Thumbprint == thumbprint {
+				return s.Credentials[i], true
 			}
 		}
 	}

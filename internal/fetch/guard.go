@@ -19,6 +19,12 @@ import (
 // A server on this machine that was named may lead to others on it. No proxy is used, and
 // each request has to be over within patience.
 func Guarded(patience time.Duration, named ...string) *http.Client {
+	return &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: Dial(named...), TLSHandshakeTimeout: patience, ForceAttemptHTTP2: true,
+		MaxIdleConns: 8, IdleConnTimeout: 10 * time.Second, MaxResponseHeaderBytes: 32 << 10}}
+}
+
+// Dial makes connections to where Guarded goes, and nowhere else.
+func Dial(named ...string) func(ctx context.Context, network, address string) (net.Conn, error) {
 	g := guard{named: map[string]bool{}, safe: ssrf.New(ssrf.WithAnyPort())}
 	for _, address := range named {
 		u, err := url.Parse(address)
@@ -32,8 +38,7 @@ func Guarded(patience time.Duration, named ...string) *http.Client {
 		}
 		g.named[strings.ToLower(net.JoinHostPort(u.Hostname(), port))] = true
 	}
-	return &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: g.dial, TLSHandshakeTimeout: patience, ForceAttemptHTTP2: true,
-		MaxIdleConns: 8, IdleConnTimeout: 10 * time.Second, MaxResponseHeaderBytes: 32 << 10}}
+	return g.dial
 }
 
 type guard struct {

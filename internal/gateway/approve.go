@@ -20,6 +20,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -43,6 +44,9 @@ const (
 func (g *Gateway) asked(r *request) error {
 	if g.Desk == nil {
 		return &problem{status: http.StatusForbidden, kind: "approval-needed", detail: r.decision.Reason + " This gateway has nobody to ask."}
+	}
+	if r.uploads() {
+		return &problem{status: http.StatusForbidden, kind: "approval-needed", detail: fmt.Sprintf("%s Nobody can be asked about an upload whose content comes later: send it in one request, of at most %d bytes.", r.decision.Reason, maxPut)}
 	}
 	q, err := g.puts(r)
 	if err != nil {
@@ -219,6 +223,9 @@ func (g *Gateway) puts(r *request) (feed.Question, error) {
 	}
 	whose := g.whose(r, r.backend.upstream)
 	parts := append([]string{"request", whose, q.Task, q.Method, string(q.Class), q.Resource, shown.Target, shown.Type, string(exact), string(asks)}, shown.Headers...)
+	for _, who := range r.recipients() { // whom it goes to, where it does not say so itself
+		parts = append(parts, "to", who)
+	}
 	q.Hash, q.Keys = feed.Key(parts...), r.keys(whose)
 	return q, nil
 }
@@ -265,6 +272,12 @@ func (r *request) exactly() (*feed.Shown, []byte, error) {
 		text = b.Bytes()
 	}
 	s.Size = len(exact)
+	s.To = slices.Clone(r.recipients())
+	for i, who := range s.To {
+		if layer.Bare(who) == "" { // what a stranger calls an address is no sentence of ours
+			s.To[i] = strconv.QuoteToASCII(who)
+		}
+	}
 	if r.facts != nil {
 		s.Origins = r.facts.Why
 	}

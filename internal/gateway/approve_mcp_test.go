@@ -137,7 +137,7 @@ func TestApproveElicit(t *testing.T) {
 	}
 
 	web := &http.Client{Transport: bearer(raw)}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var shown atomic.Int64
 	stateless := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
@@ -217,11 +217,12 @@ func TestApproveComplete(t *testing.T) {
 			}) (*sdk.CallToolResult, any, error) {
 				return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "dropped"}}}, nil, nil
 			})
-			serve := http.HandlerFunc(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{Stateless: upstream == withoutSessions, SessionTimeout: 2 * time.Second}).ServeHTTP)
+			serve := http.HandlerFunc(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{Stateless: upstream == withoutSessions}).ServeHTTP)
+			keep(t, server)
 			d.answers.Store(&serve)
 			claims := d.claims("bot")
 			claims.Audience = testScope + "/office"
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			var told, other atomic.Pointer[string]
 			enter := func(told *atomic.Pointer[string]) *sdk.ClientSession {

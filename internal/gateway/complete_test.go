@@ -77,4 +77,12 @@ func TestDraftIsSentAsItWasChecked(t *testing.T) {
 	if status, _, s := o.ask("POST", "mail", "/gmail/v1/users/me/drafts/send", map[string]any{"id": "r1"}); status != 200 || sent != `{"id":"r1"}` {
 		t.Errorf("without layers: %d %s, sent %s", status, s, sent)
 	}
+	// A policy that asks whom a mail is for is told, layers or not.
+	w.apply(feed.Change{Guardrail: &policy.Guardrail{ID: "inside", Cedar: `forbid(principal, action, resource) when { context.args has recipients && context.args.recipients.contains("eve@evil.example") };`}})
+	for to, want := range map[string]int{"eve@evil.example": 403, "ben@example.com": 200} {
+		draft, sent = to, ""
+		if status, _, s := o.ask("POST", "mail", "/gmail/v1/users/me/drafts/send", map[string]any{"id": "r1"}); status != want || (sent != "") != (want == 200) {
+			t.Errorf("a draft to %s under a guardrail: %d %s, sent %s", to, status, s, sent)
+		}
+	}
 }

@@ -20,9 +20,9 @@ func (g *Gateway) decide(r *request) error {
 		return err
 	}
 	d, err := g.judge(r.claims, r.own(r.call, r.backend.upstream, r.start), &r.sets)
-	if err == nil && (d.Ask != nil || d.Allow && (len(d.Layers) > 0 || r.facts != nil)) { // more than its name decides
+	if err == nil {
 		var more bool
-		if more, err = g.complete(r); more && err == nil {
+		if more, err = g.complete(r, d); more && err == nil {
 			if err = g.traced(r); err == nil {
 				d, err = g.judge(r.claims, r.own(r.call, r.backend.upstream, r.start), &r.sets)
 			}
@@ -38,6 +38,9 @@ func (g *Gateway) decide(r *request) error {
 	r.decision = d
 	if !d.Allow && d.Ask == nil {
 		return denied(r, d)
+	}
+	if err := g.blind(r); err != nil {
+		return err
 	}
 	if err := g.layers(r, nil); err != nil { // nobody is asked about what would be refused all the same
 		return err

@@ -29,6 +29,9 @@ func (g *Gateway) forward(r *request) error {
 	if err := g.layers(r, r.look); err != nil {
 		return err
 	}
+	if err := g.goes(r); err != nil {
+		return err
+	}
 	used, err := g.charge(r)
 	if err != nil {
 		return err
@@ -54,6 +57,7 @@ func (g *Gateway) forward(r *request) error {
 		return nil
 	}
 	r.measure()
+	defer r.hurry()()
 	r.proxy.ServeHTTP(r, r.in.WithContext(r.ctx))
 	if r.trailer {
 		scrub(r.w.Header()) // trailers are written after this handler has returned
@@ -79,6 +83,9 @@ func (g *Gateway) still(r *request) error {
 		return cutOff(r.name)
 	}
 	call := r.call
+	if u != r.backend.upstream && r.added != nil {
+		return movedOn(r)
+	}
 	if u != r.backend.upstream { // what it means, or its class, may be another now
 		b, err := g.backend(r.name)
 		if err != nil {
@@ -131,6 +138,10 @@ func (g *Gateway) intend(r *request) error {
 // rewrite makes the outgoing request. ReverseProxy has already removed what is
 // for one hop, so nothing that is set here can be taken away by Connection.
 func (r *request) rewrite(p *httputil.ProxyRequest) {
+	if r.upload.place != nil {
+		r.bring(p)
+		return
+	}
 	b := r.backend
 	u := p.Out.URL
 	*u = b.base
@@ -143,7 +154,7 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	h["Traceparent"] = []string{r.tracing}
 	_, checked := b.connector.(connector.Checker)
 	checked = checked || r.memory != nil
-	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) || len(r.decision.Layers) > 0 || len(r.linked()) > 0 {
+	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) || len(r.decision.Layers) > 0 || len(r.linked()) > 0 || r.uploads() {
 		h["Accept-Encoding"] = []string{"identity"} // inspect reads the reply
 	}
 	if len(r.decision.Layers) > 0 {
@@ -180,11 +191,14 @@ func (t *trailing) Read(b []byte) (int, error) {
 
 // RoundTrip makes r the proxy's transport: the one of its upstream.
 func (r *request) RoundTrip(out *http.Request) (*http.Response, error) {
-	res, err := r.backend.transport.RoundTrip(out)
-	if err != nil || r.account.owner == "" || !spent(res) {
+	res, err := r.carrier().RoundTrip(out)
+	if err == nil && r.account.owner != "" && spent(res) && (r.upload.place == nil || r.upload.shown) {
+		res, err = r.again(out, res)
+	}
+	if err != nil {
 		return res, err
 	}
-	return r.again(out, res)
+	return r.follow(out, res)
 }
 
 // transport makes the connections of one version of one upstream. They carry

@@ -15,6 +15,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/cipher"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -55,8 +56,8 @@ type Config struct {
 	Trace    *trace.Exporter // who is told how long the steps took; nil: nobody
 	Limits   Limits
 
-	// SessionKey is what names of upstreams' sessions are bound to identities with, 32 bytes.
-	// With the same one after a restart, sessions go on; nil draws one, and they end.
+	// SessionKey is what names of upstreams' sessions and of uploads are bound to identities with, 32 bytes.
+	// With the same one after a restart, they go on; nil draws one, and they end.
 	SessionKey []byte
 }
 
@@ -72,6 +73,7 @@ type Limits struct {
 	Known    int           // bytes of what is remembered of all of them [256 MiB]
 	Held     int           // bytes of bodies that must be whole, of all requests together [512 MiB]
 	Survey   time.Duration // for how long an upstream is believed to offer what it said it does [5m]
+	Part     time.Duration // that a part of an upload may take, besides a second for each 16 KiB of it [1m]
 	Drain    time.Duration // how long Close tries to deliver the events it holds [10s]
 }
 
@@ -96,6 +98,7 @@ func (l Limits) filled() Limits {
 	or(&l.Record, 5*time.Second)
 	or(&l.Upstream, 60*time.Second)
 	or(&l.Survey, 5*time.Minute)
+	or(&l.Part, time.Minute)
 	or(&l.Drain, 10*time.Second)
 	return l
 }
@@ -106,7 +109,8 @@ type Gateway struct {
 	scheme    string // of URL
 	domain    string // "." + Domain, or empty
 	nonces    *token.Nonces
-	sessions  [32]byte // key under which names of sessions are bound to identities
+	sessions  [32]byte    // key under which names of sessions are bound to identities
+	uploads   cipher.AEAD // what seals the names of uploads
 	replay    *token.Replay
 	verified  *verified
 	recorder  *recorder
@@ -166,6 +170,9 @@ func New(c Config) (*Gateway, error) {
 		}
 	default:
 		return nil, fmt.Errorf("gateway: SessionKey has %d bytes, not %d", len(c.SessionKey), len(g.sessions))
+	}
+	if g.uploads, err = newUploads(g.sessions); err != nil {
+		return nil, err
 	}
 	g.replay = token.NewReplay(token.ReplayWindow, g.Limits.Proofs)
 	g.verified = newVerified(g.Limits.Tokens)

@@ -44,6 +44,20 @@ func (r *request) holds(n int64) error {
 	return nil
 }
 
+// keeps takes into account what somebody keeps of a reply, piece by piece.
+func (r *request) keeps() func(int64) error {
+	var now int64
+	return func(n int64) error {
+		if d := counted(now+n) - counted(now); d != 0 {
+			if err := r.holds(d); err != nil {
+				return err
+			}
+		}
+		now += n
+		return nil
+	}
+}
+
 // letGo gives back all that r holds. Nobody has any of it any more.
 func (r *request) letGo() {
 	r.g.held.now.Add(-r.holding.bytes.Swap(0))

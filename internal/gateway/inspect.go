@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
@@ -29,7 +28,13 @@ func (r *request) inspect(res *http.Response) error {
 	if r.in.Header["Upgrade"] != nil && res.StatusCode != http.StatusSwitchingProtocols {
 		res.Header["Connection"] = []string{"close"} // Strict has stopped following it
 	}
-	if len(r.decision.Layers) > 0 {
+	settled, err := r.brought(res)
+	if err != nil {
+		return err
+	}
+	if settled {
+		// it is as the caller gets it
+	} else if len(r.decision.Layers) > 0 {
 		if err := r.reveal(res); err != nil {
 			return err
 		}
@@ -77,7 +82,7 @@ func (r *request) content(res *http.Response) error {
 		if res.Header.Get("Content-Encoding") != "" {
 			return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " sends is compressed, which was not asked for."}
 		}
-		res.Body = &sieve{ReadCloser: res.Body, filter: func(event []byte) ([]byte, error) { return r.filter(l, kind, event) }}
+		res.Body = &sieve{ReadCloser: res.Body, filter: func(event []byte) ([]byte, error) { return r.filter(l, kind, event) }, holds: r.keeps()}
 		res.ContentLength = -1
 		delete(res.Header, "Content-Length")
 	}
@@ -102,8 +107,7 @@ func (r *request) narrow(res *http.Response, l connector.Lister) error {
 	if b, err = r.filter(l, res.Header.Get("Content-Type"), b); err != nil {
 		return err
 	}
-	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil, nil
-	res.Header["Content-Length"] = []string{strconv.Itoa(len(b))}
+	has(res, b)
 	return nil
 }
 
@@ -126,7 +130,7 @@ const maxWait = 64 << 10
 // check has a reply watched that must answer this request and no other.
 func (r *request) check(res *http.Response, c connector.Checker) error {
 	kind := res.Header.Get("Content-Type")
-	watch := c.Check(&r.ask, kind, r.asked, r.told())
+	watch := c.Check(&r.ask, kind, r.asked, r.told(), r.keeps())
 	if watch == nil {
 		return nil
 	}

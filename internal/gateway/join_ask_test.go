@@ -105,9 +105,10 @@ func curious(t *testing.T, version string) *sdk.Server {
 func salon(t *testing.T, version string) *world {
 	s := curious(t, version)
 	w := newWorld(t, sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s },
-		&sdk.StreamableHTTPOptions{Stateless: version == withoutSessions, PropagateRequestCancellation: true, SessionTimeout: 2 * time.Second}), func(c *Config) {
+		&sdk.StreamableHTTPOptions{Stateless: version == withoutSessions, PropagateRequestCancellation: true}), func(c *Config) {
 		c.Families = append(c.Families, mcp.Family(), mcp.JoinFamily())
 	})
+	keep(t, s)
 	var tools []map[string]any
 	for _, name := range []string{"order", "think", "where", "both", "page"} {
 		tools = append(tools, map[string]any{"name": name, "description": "Asks.", "inputSchema": map[string]any{"type": "object", "properties": map[string]any{"dish": map[string]any{"type": "string"}}, "required": []string{"dish"}, "additionalProperties": false}})
@@ -182,7 +183,7 @@ func TestAsked(t *testing.T) {
 				before := runtime.NumGoroutine()
 				t.Run("asks", func(t *testing.T) {
 					w := salon(t, server)
-					ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 					defer cancel()
 					call := func(s *sdk.ClientSession, tool, dish string) string {
 						return said(s.CallTool(ctx, &sdk.CallToolParams{Name: "curious__" + tool, Arguments: order{dish}}))
@@ -372,7 +373,7 @@ func TestAskedOutOfTurn(t *testing.T) {
 	moved := *u
 	moved.URL, moved.Version = back.URL, 2
 	w.applyUpstream(&moved)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	patron := w.patron(ctx, "office", withSessions, "ann")
 	if list, err := patron.ListTools(ctx, nil); err != nil || len(list.Tools) != 1 || refused.Load() == 0 {

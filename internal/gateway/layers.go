@@ -1,14 +1,12 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -152,9 +150,12 @@ func (r *request) reveal(res *http.Response) error {
 			delete(res.Header, name)
 		}
 	}
-	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(out)), int64(len(out)), nil, nil
-	if res.StatusCode != http.StatusNoContent && res.StatusCode != http.StatusNotModified {
-		res.Header["Content-Length"], res.Header["Content-Type"] = []string{strconv.Itoa(len(out))}, []string{kind}
+	r.shown = out
+	has(res, out)
+	if res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified {
+		delete(res.Header, "Content-Length")
+	} else {
+		res.Header["Content-Type"] = []string{kind}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -26,10 +27,14 @@ type layeredOffice struct {
 
 func newOffice(t testing.TB) *layeredOffice {
 	t.Helper()
-	o, err := office.New(office.Config{Secret: canary, Today: time.Now()})
+	places := httptest.NewUnstartedServer(nil) // where Graph has large content put
+	o, err := office.New(office.Config{Secret: canary, Today: time.Now(), Uploads: "http://" + places.Listener.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
+	places.Config.Handler = o
+	places.Start()
+	t.Cleanup(places.Close)
 	w := newWorld(t, o, func(c *Config) { c.Families = []connector.Family{google.Family(), graph.Family()} })
 	for _, u := range []struct{ name, description string }{{"mail", "gmail/v1"}, {"drive", "drive/v3"}, {"calendar", "calendar/v3"}} {
 		w.applyUpstream(&policy.Upstream{Name: u.name, URL: w.back.URL, Owner: "maya", Environment: "production", Family: "google", Description: []byte(u.description), Version: 2})

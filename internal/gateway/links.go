@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,9 +25,30 @@ func (r *request) links(res *http.Response) error {
 	if e := res.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " sends is compressed, which was not asked for."}
 	}
-	res.Body, res.ContentLength = &linked{ReadCloser: res.Body, names: names, turn: r.through}, -1
-	delete(res.Header, "Content-Length")
+	body := &linked{ReadCloser: res.Body, names: names, turn: r.through}
+	if r.shown == nil {
+		res.Body, res.ContentLength = body, -1
+		delete(res.Header, "Content-Length")
+		return nil
+	}
+	if !slices.ContainsFunc(names, func(n string) bool { return bytes.Contains(r.shown, []byte(n)) }) { // it is all here, and its names are in one form
+		return nil
+	}
+	if err := r.holds(counted(int64(len(r.shown)))); err != nil {
+		return err
+	}
+	out := bytes.NewBuffer(r.room(len(r.shown) + maxLink))
+	if _, err := out.ReadFrom(body); err != nil {
+		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "A link in what " + r.name + " sends cannot be read, so it is not sent on."}
+	}
+	has(res, out.Bytes())
 	return nil
+}
+
+// has gives a response a body that is here.
+func has(res *http.Response, b []byte) {
+	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil, nil
+	res.Header["Content-Length"] = []string{strconv.Itoa(len(b))}
 }
 
 // linked are the ends of names of members that hold such addresses.
@@ -70,13 +93,15 @@ type linked struct {
 }
 
 const (
-	maxLink = 64 << 10
-	longest = 32 // more than any name has
+	maxLink  = 64 << 10
+	maxPiece = 32 << 10 // of a body, that is looked at: what comes after a link is moved each time
+	longest  = 32       // more than any name has
 )
 
 var errLink = errors.New("a link in the reply cannot be read")
 
 func (l *linked) Read(p []byte) (int, error) {
+	p = p[:min(len(p), maxPiece)]
 	if len(l.in) == 0 && l.gone == len(l.out) && l.err == nil { // most of it has no link: it goes by as it is
 		n, err := l.ReadCloser.Read(p)
 		if !bytes.Contains(p[:n], []byte("@odata.")) && bytes.LastIndexByte(p[max(0, n-longest):n], '@') < 0 {

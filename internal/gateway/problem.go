@@ -116,6 +116,9 @@ func (g *Gateway) answer(r *request, p *problem) {
 	if p.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "1")
 	}
+	if p.status == http.StatusRequestTimeout && r.in.ProtoMajor == 1 {
+		h.Set("Connection", "close") // RFC 9110 section 15.5.9
+	}
 	h.Set(problemHeader, p.kind)
 	h.Set("Content-Type", "application/problem+json")
 	if r.backend != nil {

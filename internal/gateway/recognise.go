@@ -33,6 +33,9 @@ func (g *Gateway) recognise(r *request) error {
 	if err := g.bind(r); err != nil {
 		return err
 	}
+	if err := g.goesOn(r); err != nil {
+		return err
+	}
 	if reader, ok := b.connector.(connector.BodyReader); ok {
 		if n := reader.MaxBody(&r.ask); n > 0 {
 			if r.ask.Body, err = r.read(n); err != nil {
@@ -56,6 +59,9 @@ func (g *Gateway) recognise(r *request) error {
 		return malformed("The request cannot be understood: " + err.Error() + ".")
 	}
 	r.call = call
+	if u, ok := b.connector.(connector.Uploader); ok && r.ask.Upload == nil {
+		r.upload.size, r.upload.begins = u.Begins(&r.ask, call)
+	}
 	return nil
 }
 
@@ -111,6 +117,7 @@ type backend struct {
 	upstream  *policy.Upstream // as the view has it; another pointer is another version
 	connector connector.Connector
 	transport *http.Transport
+	away      *http.Transport // for where its replies lead, and places that it names; nil where there are none
 	base      url.URL
 	basic     map[string]bool // actions that are steps of the protocol
 	directory *provenance.Directory
@@ -153,6 +160,9 @@ func (g *Gateway) backend(name string) (*backend, error) {
 // shut lets go of what a backend that is no longer used holds on to.
 func (b *backend) shut() {
 	b.transport.CloseIdleConnections()
+	if b.away != nil {
+		b.away.CloseIdleConnections()
+	}
 	b.doors.shut()
 }
 
@@ -169,6 +179,10 @@ func (g *Gateway) open(u *policy.Upstream) (*backend, error) {
 		return nil, fmt.Errorf("upstream %s: its URL has no host", u.Name)
 	}
 	b := &backend{upstream: u, connector: c, transport: g.transport(), base: *base, basic: map[string]bool{}, prefix: strings.TrimSuffix(base.EscapedPath(), "/")}
+	_, follows := c.(connector.Follower)
+	if _, uploads := c.(connector.Uploader); follows || uploads {
+		b.away = g.away(u.URL)
+	}
 	var known provenance.Known
 	if u.Provenance != nil {
 		known = u.Provenance.Known

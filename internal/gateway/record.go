@@ -118,6 +118,11 @@ func (g *Gateway) known(r *request) ledger.Event {
 	if r.account != nil && r.account.owner != "" {
 		detail("account", string(r.account.owner))
 	}
+	if r.upload.begins {
+		detail("upload", "begins")
+	} else if r.upload.part != "" {
+		detail("upload", r.upload.part)
+	}
 	if e.Action == "" && r.in != nil {
 		detail("method", clip(r.in.Method, 32))
 		detail("path", clip(r.path, 512))

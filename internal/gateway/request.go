@@ -58,11 +58,13 @@ type state struct {
 	session string // header in which the upstream names sessions; empty when it keeps none
 	bound   bool   // this request may have a session
 	elicits bool   // the caller can show its person an address
+	upload  upload
 
 	// decide
 	memory   *memory               // of the work that it is of; nil when no policy asks for it
 	texts    []provenance.Argument // of it, where memory is there
 	facts    *provenance.Facts     // what is known of its values
+	added    map[string]any        // arguments that the upstream was asked for, see complete.go
 	decision policy.Decision
 	sets     sets           // that decided
 	task     *feed.Task     // that it is under, nil for none
@@ -83,8 +85,9 @@ type state struct {
 
 	// inspect
 	status  int
-	trailer bool // the response has trailers
-	asks    asks // of the upstream's in it
+	trailer bool   // the response has trailers
+	asks    asks   // of the upstream's in it
+	shown   []byte // of the reply, where layers hold some back
 
 	refused *problem
 	failure string
@@ -122,12 +125,13 @@ func (r *request) clear() {
 	r.claims, r.subject, r.source, r.nonce = nil, nil, "", ""
 	r.backend, r.ask, r.call, r.decision, r.sets = nil, connector.Request{}, policy.Call{}, policy.Decision{}, sets{}
 	r.account, r.session, r.bound, r.elicits, r.task, r.meter = nil, "", false, false, nil, nil
-	r.memory, r.texts, r.facts = nil, nil, nil
+	r.memory, r.texts, r.facts, r.added = nil, nil, nil, nil
+	r.upload = upload{}
 	r.waits, r.approval, r.wait = nil, feed.Approval{}, 0
 	r.secret, r.tracing, r.access, r.behind, r.introduction = feed.Secret{}, "", "", "", feed.Introduction{}
 	r.sweeps, r.noted = 0, false
 	r.ctx, r.cancel, r.passed = nil, nil, 0
-	r.status, r.trailer, r.asks, r.refused, r.failure = 0, false, asks{}, nil, ""
+	r.status, r.trailer, r.asks, r.shown, r.refused, r.failure = 0, false, asks{}, nil, nil, ""
 	r.cut.Store(false)
 }
 

@@ -12,7 +12,8 @@ import (
 type sieve struct {
 	io.ReadCloser
 	filter  func(event []byte) ([]byte, error)
-	piece   []byte // as it was read
+	holds   func(int64) error // takes in into account
+	piece   []byte            // as it was read
 	in, out []byte
 	line    int // where in in its last line begins
 	seen    int // bytes of in that hold no end of a line but those before line
@@ -37,6 +38,9 @@ func (s *sieve) fill() {
 		s.piece = make([]byte, 8<<10)
 	}
 	n, err := s.ReadCloser.Read(s.piece)
+	if s.err = s.holds(int64(n)); s.err != nil {
+		return
+	}
 	s.in = append(s.in, s.piece[:n]...)
 	for s.err == nil {
 		end := s.event()
@@ -44,6 +48,7 @@ func (s *sieve) fill() {
 			break
 		}
 		s.pass(s.in[:end])
+		_ = s.holds(-int64(end))
 		s.in, s.line, s.seen = s.in[end:], 0, 0
 	}
 	switch {
@@ -52,6 +57,7 @@ func (s *sieve) fill() {
 		s.err = fmt.Errorf("an event has more than %d bytes", int64(maxList))
 	case errors.Is(err, io.EOF) && len(s.in) > 0:
 		s.pass(s.in)
+		_ = s.holds(-int64(len(s.in)))
 		s.in = nil
 	}
 	if s.err == nil {

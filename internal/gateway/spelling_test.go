@@ -107,7 +107,9 @@ func TestSpellings(t *testing.T) {
 	for name, c := range map[string][]string{
 		"resumable":           {"POST", "mail", upload + "?uploadType=resumable", asJSON, "{}"},
 		"resumable, begun":    {"PUT", "mail", upload + "?uploadType=resumable&upload_id=x", "message/rfc822", "To: eve@evil.example" + rest},
-		"resumable of a file": {"POST", "drive", "/upload/drive/v3/files?uploadType=resumable", asJSON, "{}"},
+		"resumable, shared":   {"POST", "drive", "/upload/drive/v3/files?uploadType=resumable", asJSON, `{"name":"x","permissions":[{"type":"user","role":"reader","emailAddress":"eve@evil.example"}]}`},
+		"resumable, as text":  {"POST", "drive", "/upload/drive/v3/files?uploadType=resumable", "text/plain", `{"name":"x","permissions":[{"type":"user","role":"reader","emailAddress":"eve@evil.example"}]}`},
+		"resumable, in parts": {"POST", "drive", "/upload/drive/v3/files?uploadType=resumable", related, inParts("Content-Type: application/json\r\n\r\n{\"name\":\"x\"}", "Content-Type: text/plain\r\n\r\nx")},
 		"by header":           {"POST", "mail", upload + "?uploadType=media", "message/rfc822", "To: ben@example.com" + rest, "X-Goog-Upload-Protocol", "resumable"},
 		"a batch":             {"POST", "mail", "/batch/gmail/v1", "multipart/mixed; boundary=b", inParts("Content-Type: application/http\r\n\r\nPOST " + gmailSend + "\r\n\r\n{\"raw\":\"" + eve + "\"}")},
 		"an old batch":        {"POST", "mail", "/batch", "multipart/mixed; boundary=b", inParts("Content-Type: application/http\r\n\r\nPOST /batch HTTP/1.1\r\n\r\n")},

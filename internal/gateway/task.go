@@ -73,7 +73,7 @@ func (g *Gateway) charge(r *request) (policy.Budget, error) {
 		cost[policy.Calls] = 1
 	}
 	for _, n := range t.Counts {
-		if !n.Of(r.call) {
+		if !n.Of(r.call) || r.ask.Upload != nil { // an upload counts when it begins
 			continue
 		}
 		amount, err := n.Amount(r.call)

@@ -65,7 +65,7 @@ func (c *contacts) have(address string) bool {
 		return false
 	}
 	d := a[strings.LastIndexByte(a, '@')+1:]
-	if c.people[c.same(a)] || c.domains[d] {
+	if len(c.people) > 0 && c.people[c.same(a)] || c.domains[d] {
 		return true
 	}
 	for rest := d; ; {

@@ -20,6 +20,22 @@ func letters(s string) string {
 	return string(b)
 }
 
+// FuzzTogether: where a national number may stand is looked for one.
+func FuzzTogether(f *testing.F) {
+	for _, s := range []string{"078-05-1120", "AB 12 34 56 C", "1 85 05 2A 006 084 36", "x1234567-L y", "RSSMRA85T10A562S", "86 095 742 719", "811218-9876", "X-1234567L"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		s = plainLetters(s)
+		digits, word := together(s)
+		for i, form := range identityForms {
+			if form.form.MatchString(s) && (digits < form.digits || word < form.word) {
+				t.Fatalf("%q: form %d is not looked for: %d digits, %d", s, i, digits, word)
+			}
+		}
+	})
+}
+
 // FuzzSimpleText: a document that is read in one pass says what it says to a browser, and nothing that is hidden there.
 func FuzzSimpleText(f *testing.F) {
 	f.Add(`<p>Hello <b>you</b> &amp; me</p><div style="color:red">x<br/>y</div><a href="https://a.example/?b=c">go</a>`)
@@ -32,6 +48,23 @@ func FuzzSimpleText(f *testing.F) {
 		}
 		if slow := treeText(s); letters(fast) != letters(slow) {
 			t.Fatalf("%q: %q in one pass, %q to a browser", s, fast, slow)
+		}
+	})
+}
+
+// FuzzWords: eight letters at once are the same as one after the other.
+func FuzzWords(f *testing.F) {
+	f.Add("some words here, and  two blanks")
+	f.Add(" begins with a blank")
+	f.Add("eight by\teight \x7f and ü")
+	f.Fuzz(func(t *testing.T, s string) {
+		want, before := 0, false
+		for want < len(s) && s[want] >= ' ' && s[want] < 0x80 && !(s[want] == ' ' && before) {
+			before = s[want] == ' '
+			want++
+		}
+		if got := words(s); got != want {
+			t.Fatalf("%q: %d, want %d", s, got, want)
 		}
 	})
 }

@@ -99,8 +99,24 @@ var (
 	whites    = map[string]bool{"#fff": true, "#ffffff": true, "white": true, "rgb(255,255,255)": true, "#fefefe": true, "#fdfdfd": true}
 )
 
-// hiding are the names of classes and elements that the document's own style sheets hide.
-func hiding(root *html.Node) map[string]bool {
+// sheet is what a document hides.
+type sheet struct {
+	names  map[string]bool // of classes and elements
+	styles map[string]bool // that were looked at, and whether they hide: most of a document has the same few
+}
+
+// hides is [hides].
+func (h sheet) hides(style string) bool {
+	is, known := h.styles[style]
+	if !known {
+		is = hides(style)
+		h.styles[style] = is
+	}
+	return is
+}
+
+// hiding is what the document's own style sheets hide.
+func hiding(root *html.Node) sheet {
 	names := map[string]bool{}
 	var walk func(*html.Node, int)
 	walk = func(n *html.Node, depth int) {
@@ -118,7 +134,7 @@ func hiding(root *html.Node) map[string]bool {
 		}
 	}
 	walk(root, 0)
-	return names
+	return sheet{names, map[string]bool{}}
 }
 
 // hides reports whether what has that style is not seen: not shown, too small, outside, or white where nothing else is behind it.
@@ -141,7 +157,7 @@ func hides(style string) bool {
 	return plain(color[1]) == plain(ground[1])
 }
 
-func hidden(n *html.Node, names map[string]bool) bool {
+func hidden(n *html.Node, by sheet) bool {
 	switch n.DataAtom {
 	case atom.Script, atom.Style, atom.Template, atom.Head, atom.Title, atom.Noscript, atom.Iframe, atom.Object, atom.Embed, atom.Meta, atom.Link, atom.Svg, atom.Math:
 		return true
@@ -151,7 +167,7 @@ func hidden(n *html.Node, names map[string]bool) bool {
 		case "hidden":
 			return true
 		case "style":
-			if hides(a.Val) {
+			if by.hides(a.Val) {
 				return true
 			}
 		case "color":
@@ -160,7 +176,7 @@ func hidden(n *html.Node, names map[string]bool) bool {
 			}
 		case "class", "id":
 			for name := range strings.FieldsSeq(a.Val) {
-				if names[name] {
+				if by.names[name] {
 					return true
 				}
 			}

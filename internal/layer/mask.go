@@ -37,15 +37,16 @@ var (
 	identityForms = []struct {
 		form   *regexp.Regexp
 		good   func(string) bool
-		digits int // that are there at least
+		digits int // that stand together at least, see together
+		word   int // of so many letters and digits at least
 	}{
-		{regexp.MustCompile(`\b\d{3}[- ]\d{2}[- ]\d{4}\b`), func(s string) bool { return s[:3] != "000" && s[:3] != "666" && s[0] != '9' }, 9}, // USA
-		{regexp.MustCompile(`(?i)\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b`), nil, 6},                                // United Kingdom
-		{regexp.MustCompile(`\b[12378] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}\b`), french, 13},                                    // France
-		{regexp.MustCompile(`(?i)\b(?:\d{8}|[XYZ]-?\d{7})-?[A-HJ-NP-TV-Z]\b`), spanish, 7},                                                     // Spain
-		{regexp.MustCompile(`(?i)\b[A-Z]{6}[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]\b`), nil, 0},                       // Italy
-		{regexp.MustCompile(`\b[1-9]\d ?\d{3} ?\d{3} ?\d{3}\b`), german, 11},                                                                   // Germany
-		{regexp.MustCompile(`\b\d{6}[-+]\d{4}\b`), func(s string) bool { return luhn(digits(s)) }, 10},                                         // Sweden
+		{regexp.MustCompile(`\b\d{3}[- ]\d{2}[- ]\d{4}\b`), func(s string) bool { return s[:3] != "000" && s[:3] != "666" && s[0] != '9' }, 9, 0}, // USA
+		{regexp.MustCompile(`(?i)\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b`), nil, 6, 0},                                // United Kingdom
+		{regexp.MustCompile(`\b[12378] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}\b`), french, 8, 0},                                     // France
+		{regexp.MustCompile(`(?i)\b(?:\d{8}|[XYZ]-?\d{7})-?[A-HJ-NP-TV-Z]\b`), spanish, 7, 0},                                                     // Spain
+		{regexp.MustCompile(`(?i)\b[A-Z]{6}[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]\b`), nil, 0, 16},                      // Italy
+		{regexp.MustCompile(`\b[1-9]\d ?\d{3} ?\d{3} ?\d{3}\b`), german, 11, 0},                                                                   // Germany
+		{regexp.MustCompile(`\b\d{6}[-+]\d{4}\b`), func(s string) bool { return luhn(digits(s)) }, 10, 0},                                         // Sweden
 	}
 	addressForm = regexp.MustCompile(`[\pL\pN._%+'-]+@[\pL\pN.-]+\.[\pL\pN-]{2,}`)
 	linkForm    = regexp.MustCompile(`(?i)\b(?:[a-z][a-z0-9+.-]*://|www\.|mailto:|tel:)[^\s<>"')\]]+`)
@@ -105,8 +106,9 @@ func (r *Rules) maskLine(line string, l scanned) string {
 		line = maskCards(line)
 	}
 	if r.mask.identities {
+		digits, word := together(line)
 		for _, f := range identityForms {
-			if l.digits < f.digits {
+			if digits < f.digits || word < f.word {
 				continue
 			}
 			line = f.form.ReplaceAllStringFunc(line, func(m string) string {
@@ -129,6 +131,26 @@ func (r *Rules) maskLine(line string, l scanned) string {
 		}
 	}
 	return line
+}
+
+// together is how many digits of a line stand together at most, with one blank, hyphen or plus between two of them, and of how
+// many letters and digits its longest word is.
+func together(line string) (digits, word int) {
+	d, w := 0, 0
+	for i := range len(line) {
+		switch c := line[i]; {
+		case digit(c):
+			d, w = d+1, w+1
+		case letter(c):
+			d, w = 0, w+1
+		default:
+			if w = 0; c != ' ' && c != '-' && c != '+' || i == 0 || !digit(line[i-1]) {
+				d = 0
+			}
+		}
+		digits, word = max(digits, d), max(word, w)
+	}
+	return digits, word
 }
 
 // plainLetters is s without letters that are not seen, its wide letters and its digits of

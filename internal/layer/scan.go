@@ -1,6 +1,9 @@
 package layer
 
-import "strings"
+import (
+	"math/bits"
+	"strings"
+)
 
 // scanned is what is known of a line of text after one look at each of its letters.
 type scanned struct {
@@ -19,13 +22,10 @@ type beginning struct {
 }
 
 // beginnings are the words, by their first three letters; some is the set of those, for one question a letter.
-var beginnings, some = func() (map[uint16][]beginning, *[1 << 9]uint64) {
-	of, set := map[uint16][]beginning{}, new([1 << 9]uint64)
+var beginnings, some = func() (map[uint64][]beginning, *[1 << 9]uint64) {
+	of, set := map[uint64][]beginning{}, new([1 << 9]uint64)
 	add := func(word string, form int) {
-		k := uint16(0)
-		for i := range 3 {
-			k = three(k, word[i])
-		}
+		k := three(word)
 		of[k] = append(of[k], beginning{word, form})
 		set[k>>6] |= 1 << (k & 63)
 	}
@@ -40,32 +40,59 @@ var beginnings, some = func() (map[uint16][]beginning, *[1 << 9]uint64) {
 	return of, set
 }()
 
-// three is the last three letters of ASCII, whatever their case; others may fall together with them.
-func three(before uint16, c byte) uint16 { return (before<<5 | uint16(c&31)) & (1<<15 - 1) }
+// three is the first three letters of ASCII, five bits each, whatever their case; others may fall together with them.
+func three(s string) uint64 { return uint64(s[0]&31) | uint64(s[1]&31)<<5 | uint64(s[2]&31)<<10 }
 
 // scan looks at the first line of s.
 func scan(s string) (l scanned) {
-	last := uint16(0)
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c-'0' <= 9 {
-			l.digits++
-		}
-		last = three(last, c)
-		if some[last>>6]>>(last&63)&1 != 0 && i >= 2 {
-			for _, b := range beginnings[last] {
-				if n := i - 2 + len(b.word); n <= len(s) && strings.EqualFold(s[i-2:n], b.word) {
-					l.has |= 1 << b.form
-				}
+	if l.size = strings.IndexByte(s, '\n') + 1; l.size == 0 {
+		l.size = len(s)
+	}
+	s = s[:l.size]
+	const each, few = 0x0101010101010101, 1<<15 - 1
+	i := 0
+	for ; i+10 <= len(s); i += 8 { // eight at once
+		w := eight(s[i:])
+		t := w ^ '0'*each // of digits, what they count
+		l.digits += bits.OnesCount64(^((t&(0x7f*each) + (0x80-10)*each) | t) & (0x80 * each))
+		w &= 31 * each // five bits of each, moved together, and those of the two letters that follow
+		w = w&0x001f001f001f001f | w>>3&0x03e003e003e003e0
+		w = w&0x000003ff000003ff | w>>6&0x000ffc00000ffc00
+		w = w&0xfffff | w>>12&0xfffff00000 | uint64(s[i+8]&31)<<40 | uint64(s[i+9]&31)<<45
+		if (has(w&few)|has(w>>5&few)|has(w>>10&few)|has(w>>15&few)|has(w>>20&few)|has(w>>25&few)|has(w>>30&few)|has(w>>35&few))&1 != 0 {
+			for n := i; n < i+8; n++ {
+				l.begins(s[n:])
 			}
 		}
-		if c == '\n' {
-			l.size = i + 1
-			return l
+	}
+	for ; i < len(s); i++ {
+		if digit(s[i]) {
+			l.digits++
+		}
+		l.begins(s[i:])
+	}
+	return l
+}
+
+// has is whether a word begins with these three letters, in its lowest bit.
+func has(k uint64) uint64 { return some[k>>6] >> (k & 63) }
+
+// begins notes the forms of the words that s begins with.
+func (l *scanned) begins(s string) {
+	if len(s) < 3 || has(three(s))&1 == 0 {
+		return
+	}
+	for _, b := range beginnings[three(s)] {
+		if n := len(b.word); n <= len(s) && strings.EqualFold(s[:n], b.word) {
+			l.has |= 1 << b.form
 		}
 	}
-	l.size = len(s)
-	return l
+}
+
+// eight are the first eight letters of s, the first of them lowest.
+func eight(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // ascii reports whether s has letters of ASCII alone, and of those that are not seen only blanks, tabs and ends of lines.
@@ -73,7 +100,7 @@ func ascii(s string) bool {
 	const each = 0x0101010101010101
 	i := 0
 	for ; i+8 <= len(s); i += 8 { // eight at once: below a blank, or DEL and above
-		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 | uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		w := eight(s[i:])
 		if (w|(w-0x20*each)|(w+each))&(0x80*each) != 0 && !seen(s[i:i+8]) {
 			return false
 		}

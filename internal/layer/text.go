@@ -69,15 +69,36 @@ func (l *lines) text(s string) {
 			_, n := utf8.DecodeRuneInString(s[i:])
 			end = i + n
 		}
-		for end < len(s) && (s[end] > ' ' || s[end] == ' ' && s[end-1] != ' ') && s[end] < utf8.RuneSelf { // words, one blank apart
-			end++
-		}
+		end += words(s[end:])
 		if s[end-1] == ' ' {
 			end--
 		}
 		l.b.WriteString(s[i:end])
 		i = end
 	}
+}
+
+// words is how much of what s begins with is words of ASCII, one blank apart.
+func words(s string) (n int) {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	after := false                // a blank
+	for ; n+8 <= len(s); n += 8 { // eight at once
+		w := eight(s[n:])
+		x := w ^ ' '*each
+		blanks := ^(x&^high + 0x7f*each | x) & high // of ASCII; others end it anyway
+		last := blanks << 8
+		if after {
+			last |= 0x80
+		}
+		if (w|(w-' '*each))&high|blanks&last != 0 {
+			break
+		}
+		after = blanks>>63 != 0
+	}
+	for ; n < len(s) && (s[n] > ' ' || s[n] == ' ' && !after) && s[n] < utf8.RuneSelf; n++ {
+		after = s[n] == ' '
+	}
+	return n
 }
 
 func (l *lines) String() string { return l.b.String() }

@@ -175,7 +175,7 @@ func (g Grant) plain(d Described) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	b.WriteString(g.head())
+	b.Write(g.head(nil))
 	b.WriteString("action in [")
 	for i, name := range g.actionNames(selected) {
 		if i > 0 {
@@ -183,7 +183,7 @@ func (g Grant) plain(d Described) (string, error) {
 		}
 		fmt.Fprintf(&b, "%s::%s", actionType, quote(name))
 	}
-	fmt.Fprintf(&b, "],\n  resource in %s::%s\n) %s", upstreamType, quote(g.Upstream), g.when())
+	fmt.Fprintf(&b, "],\n  resource in %s::%s\n) %s", upstreamType, quote(g.Upstream), g.when(nil))
 	if len(g.Resources) > 0 {
 		b.WriteString(" &&\n  (")
 		for i, r := range g.Resources {
@@ -211,37 +211,54 @@ func (g Grant) plain(d Described) (string, error) {
 	return b.String(), nil
 }
 
-// head and when are what a plain grant's Cedar has of its own; the rest it has in common with others.
-func (g Grant) head() string {
-	var b strings.Builder
-	for _, a := range [][2]string{{"id", g.ID}, {"record", g.Record}, {"approve", g.Approve}, {"fresh", g.Fresh}} {
+// head and when are what a plain grant's Cedar has of its own; the rest it has in common with others. They are added to b.
+func (g *Grant) head(b []byte) []byte {
+	for _, a := range [...][2]string{{"id", g.ID}, {"record", g.Record}, {"approve", g.Approve}, {"fresh", g.Fresh}} {
 		if a[1] != "" || a[0] == "id" {
-			b.WriteString("@" + a[0] + "(" + quote(a[1]) + ")\n")
+			b = append(append(append(b, '@'), a[0]...), '(')
+			b = append(appendQuoted(b, a[1]), ")\n"...)
 		}
 	}
-	b.WriteString("permit (\n  principal == " + string(principalType(g.Identity.Kind())) + "::" + quote(g.Identity.String()) + ",\n  ")
-	return b.String()
+	b = append(append(b, "permit (\n  principal == "...), principalType(g.Identity.Kind())...)
+	return append(appendQuoted(append(b, "::"...), g.Identity.String()), ",\n  "...)
 }
 
-// when begins the conditions. No quoted text holds a line break, so it is in the Cedar once.
-func (g Grant) when() string {
-	return "when {\n  context.now < datetime(" + quote(g.Until.UTC().Format("2006-01-02T15:04:05Z")) + ")"
+// conditions is how a grant's conditions begin. No quoted text holds a line break, so it is in the Cedar once.
+const conditions = "when {\n  "
+
+func (g *Grant) when(b []byte) []byte {
+	b = append(b, conditions+`context.now < datetime("`...)
+	return append(g.Until.UTC().AppendFormat(b, "2006-01-02T15:04:05Z"), `")`...)
 }
 
 // Common is the Cedar that g has in common with all grants alike but for id,
 // identity, end date, record and who approves, all of which a [Set] minds by itself: a million
 // identities of ten sorts have ten such texts. It decides as g's own Cedar does,
 // in the Set of g's identity.
-func (g Grant) Common() string {
-	rest, ok := strings.CutPrefix(g.Cedar, g.head())
-	if !g.Plain || !ok {
-		return g.Cedar
+func (g Grant) Common() string { return string(g.AppendCommon(nil)) }
+
+// AppendCommon adds what [Grant.Common] returns to b.
+func (g *Grant) AppendCommon(b []byte) []byte {
+	if scope, rest, ok := g.cut(b); ok {
+		b = append(append(b, "permit (\n  principal,\n  "...), scope...)
+		return append(append(b, conditions+"true"...), rest...)
 	}
-	scope, conditions, ok := strings.Cut(rest, g.when())
-	if !ok {
-		return g.Cedar
+	return append(b, g.Cedar...)
+}
+
+// cut is the Cedar of a plain grant without what is its own, which is made behind b and compared.
+func (g *Grant) cut(b []byte) (scope, rest string, ok bool) {
+	own := g.head(b)[len(b):]
+	if !g.Plain || len(own) > len(g.Cedar) || g.Cedar[:len(own)] != string(own) {
+		return "", "", false
 	}
-	return "permit (\n  principal,\n  " + scope + "when {\n  true" + conditions
+	scope, rest = g.Cedar[len(own):], ""
+	own = g.when(b)[len(b):]
+	i := strings.Index(scope, conditions)
+	if i < 0 || len(own) > len(scope)-i || scope[i:i+len(own)] != string(own) {
+		return "", "", false
+	}
+	return scope[:i], scope[i+len(own):], true
 }
 
 // selected returns the upstream's actions that the grant's action words name.

@@ -39,6 +39,7 @@ type program struct {
 	conditions *cedar.Policy // the policy without its scope
 	always     bool          // there are no conditions
 	traces     bool          // they ask where values came from
+	args       []string      // that they ask for, see asksFor
 	record     string        // its annotation: before, within or nothing
 	approve    *Approve      // its annotation: who must say yes; nil for nobody
 }
@@ -74,7 +75,7 @@ func compileProgram(p *cedar.Policy) (*program, error) {
 		body, ok := k.Body.(xast.NodeValue)
 		return !ok || body.Value != types.True || k.Condition != xast.ConditionWhen
 	})
-	c.traces = traces(&free)
+	c.traces, c.args = traces(&free), asksFor(&free)
 	for i, s := range []xast.IsScopeNode{free.Principal, free.Action, free.Resource} {
 		if c.scope[i], err = compileScope(s); err != nil {
 			return nil, err

@@ -187,13 +187,15 @@ func writeAction(b *strings.Builder, name string, parents []string, parameters [
 var cedarTypes = map[string]string{"string": "String", "integer": "Long", "number": "decimal", "boolean": "Bool", "strings": "Set<String>"}
 
 // quote is s as Cedar writes it. Most texts need no escape.
-func quote(s string) string {
+func quote(s string) string { return string(appendQuoted(nil, s)) }
+
+func appendQuoted(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '\'' {
-			return string(types.String(s).MarshalCedar())
+			return append(b, types.String(s).MarshalCedar()...)
 		}
 	}
-	return `"` + s + `"`
+	return append(append(append(b, '"'), s...), '"')
 }
 
 func newValidator(upstreams ...Described) (*validate.Validator, error) {

@@ -183,6 +183,12 @@ func (s *TaskSet) Names(r Request) []string {
 // Traces reports whether what the task names depends on where values came from.
 func (s *TaskSet) Traces() bool { return s.set.traces }
 
+// Weighs reports whether what the task names depends on these arguments of the call, as [Set.Weighs] does.
+func (s *TaskSet) Weighs(r Request, names ...string) bool {
+	q, err := s.set.question(&r)
+	return err != nil || slices.ContainsFunc(s.set.rules, func(r rule) bool { return r.weighs(names) && r.concerns(&q) })
+}
+
 // May reports whether the task names some call of that action, as [Set.May] does.
 func (s *TaskSet) May(r Request) bool {
 	q, err := s.set.question(&r)

@@ -188,6 +188,69 @@ func (s *Set) Traces() bool {
 	return s != nil && s.rails != nil && (s.traces || s.rails.traces)
 }
 
+// Weighs reports whether any policy that may decide on the call asks what these arguments of it are, or all of them.
+func (s *Set) Weighs(r Request, names ...string) bool {
+	if s == nil || s.rails == nil {
+		return false
+	}
+	q, err := s.question(&r)
+	return err != nil || slices.ContainsFunc([][]rule{s.rules, s.asking, s.rails.rules, s.rails.asking}, func(list []rule) bool {
+		return slices.ContainsFunc(list, func(r rule) bool { return r.weighs(names) && r.concerns(&q) })
+	})
+}
+
+// weighs reports whether the conditions ask for one of these arguments.
+func (p *program) weighs(names []string) bool {
+	return slices.ContainsFunc(p.args, func(n string) bool { return n == allArgs || slices.Contains(names, n) })
+}
+
+// allArgs stands for all arguments, where a policy asks for them as a whole.
+const allArgs = ""
+
+// asksFor are the arguments that the conditions of a policy ask for.
+func asksFor(p *xast.Policy) (names []string) {
+	isArgs := func(n xast.IsNode) bool {
+		a, ok := n.(xast.NodeTypeAccess)
+		if !ok || a.Value != "args" {
+			return false
+		}
+		v, ok := a.Arg.(xast.NodeTypeVariable)
+		return ok && v.Name == "context"
+	}
+	for _, k := range p.Conditions {
+		xast.Inspect(xast.NewNode(k.Body), func(n xast.IsNode) bool {
+			switch n := n.(type) {
+			case xast.NodeTypeAccess:
+				if isArgs(n.Arg) {
+					names = append(names, string(n.Value))
+					return false
+				}
+				if v, ok := n.Arg.(xast.NodeTypeVariable); ok && v.Name == "context" {
+					if n.Value == "args" {
+						names = append(names, allArgs)
+					}
+					return false
+				}
+			case xast.NodeTypeHas:
+				if isArgs(n.Arg) {
+					names = append(names, string(n.Value))
+					return false
+				}
+				if v, ok := n.Arg.(xast.NodeTypeVariable); ok && v.Name == "context" {
+					return false
+				}
+			case xast.NodeTypeVariable:
+				if n.Name == "context" {
+					names = append(names, allArgs)
+				}
+			}
+			return true
+		})
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // traces reports whether the conditions of a policy speak of where values came from, or of the whole context.
 func traces(p *xast.Policy) (found bool) {
 	for _, k := range p.Conditions {

@@ -83,6 +83,21 @@ func TestHijack(t *testing.T) {
 	if !set(t, nil, Grant{Cedar: `permit(principal, action, resource) when { context.labels.contains("untrusted") };`}).Traces() {
 		t.Error("a grant that asks is not seen")
 	}
+	for cedar, want := range map[string]bool{
+		`permit(principal, action, resource) when { context.labels.contains("untrusted") };`: false, `permit(principal, action, resource) when { context.args has to };`: true, `permit(principal, action, resource) when { context.args["to"] == "x" };`: true,
+		`permit(principal, action, resource) when { context.args has cc || context.args.bcc == "x" };`: false, `permit(principal, action, resource) when { context.args has cc && context.args.to == "x" };`: true, `permit(principal, action, resource) when { context has args };`: false,
+		`permit(principal, action, resource) when { [context].contains(context) };`: true, `permit(principal, action, resource) when { [context.args].contains(context.args) };`: true,
+		`permit(principal, action == Lanyard::Action::"messages.get", resource) when { context.args has to };`: false, `permit(principal, action == Lanyard::Action::"messages.send", resource) when { context.args has to };`: true,
+	} {
+		r := Request{Call: Call{Upstream: "mail", Action: "messages.send", Class: Write}, Upstream: &mail.Upstream, Now: now}
+		if set(t, []Guardrail{{ID: "x", Cedar: strings.Replace(cedar, "permit", "forbid", 1)}}, Grant{Cedar: `permit(principal, action, resource);`}).Weighs(r, "to") != want {
+			t.Errorf("%s: that it asks for an argument is seen to be %v", cedar, !want)
+		}
+	}
+	r := Request{Call: Call{Upstream: "mail", Action: "messages.send", Class: Write}, Upstream: &mail.Upstream, Now: now}
+	if s := set(t, nil, Grant{Cedar: `permit(principal, action == Lanyard::Action::"messages.send", resource) when { context.args has userId && context.args.userId == "me" };`}); !s.Weighs(r, "userId") || s.Weighs(r, "to") {
+		t.Error("a grant that asks for an argument is not seen, or one that does not is")
+	}
 }
 
 // TestProvenance: what an operator may say, and what is made of it.

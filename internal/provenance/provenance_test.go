@@ -37,6 +37,8 @@ const inbox = `- id_: '7'
   body: I read www.reading.example/today.
   shared_with:
     ann@fourth.example: r
+  reply_to:
+  - rob@fifth.example
 `
 
 // TestOrigin: where a destination was first seen, for each place there is.
@@ -62,6 +64,7 @@ func TestOrigin(t *testing.T) {
 		{"the sender's own address", "", "eve@evil.example", Record},
 		{"a field of a record", "", "kim@third.example", Record},
 		{"of one that the words name", "invite all of the team offsite plans", "ann@fourth.example", Named},
+		{"where answers to that go", "invite all of the team offsite plans", "rob@fifth.example", Record},
 		{"of one in the same list, which they do not name", "invite all of the team offsite plans", "kim@third.example", Record},
 		{"a colleague's text", "", "www.reading.example/today", Colleague},
 		{"nowhere", "", "x@nowhere.example", Unseen},

@@ -87,8 +87,12 @@ func (r *reading) walk(n *node, path string, field, text Origin) {
 			if len(at) > 128 {
 				at = at[:128]
 			}
-			r.scalar(k.key, at, field, false) // shared_with: {ann@example.com: read}
-			r.walk(k, at, field, text)
+			here := field
+			if field == Named && answersTo(k.key) { // who writes a record may call it what the user does, and have answers go elsewhere
+				here = Record
+			}
+			r.scalar(k.key, at, here, false) // shared_with: {ann@example.com: read}
+			r.walk(k, at, here, text)
 		}
 	default:
 		if r.says(path[strings.LastIndexByte(path, '.')+1:]) {
@@ -100,6 +104,12 @@ func (r *reading) walk(n *node, path string, field, text Origin) {
 			r.text(n.text, path, text)
 		}
 	}
+}
+
+// answersTo reports whether a field says where answers to its record go.
+func answersTo(name string) bool {
+	w := split(name)
+	return len(w) == 2 && w[0] == "reply" && w[1] == "to"
 }
 
 // says reports whether a field of that name is one in which somebody says something.

@@ -42,6 +42,16 @@ const (
 type api struct {
 	Account
 	shown string // id of the question that the caller's person was shown, and whose answer is waited for
+	match string // entity tag that what is changed must still have (RFC 9110 section 13.1.1); empty: any
+}
+
+// matching is the same for what must still be as it was when it had that version.
+func (a api) matching(version string) (api, error) {
+	if len(version) > 256 || strings.ContainsFunc(version, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return a, errors.New("version: give it as another tool returned it")
+	}
+	a.match = version
+	return a, nil
 }
 
 // body is content in place of JSON.
@@ -96,6 +106,9 @@ func (a api) send(ctx context.Context, method, target string, content body, out 
 	if a.shown != "" {
 		req.Header.Set("Prefer", holds) // RFC 7240 section 4.3
 	}
+	if a.match != "" {
+		req.Header.Set("If-Match", a.match)
+	}
 	res, err := a.HTTP.Do(req)
 	if err != nil {
 		var inner *url.Error
@@ -143,6 +156,8 @@ func refusal(status int, own bool, b []byte) error {
 			no.Approval, no.ApproveAt = p.Approval, p.ApproveAt
 			no.Detail = strings.Replace(no.Detail, "send exactly the same request again", "make exactly the same call again", 1)
 		}
+	case status == http.StatusPreconditionFailed:
+		no.Detail = "It was changed by somebody else since it had that version, and nothing was done; look at it again first."
 	case status < 400:
 		no.Detail = "This is at another address, which is not behind the gateway."
 	case p.Error.Message != "":

@@ -23,6 +23,7 @@ type googleGuest struct {
 
 type googleEvent struct {
 	ID          string        `json:"id,omitempty"`
+	Etag        string        `json:"etag,omitempty"`
 	Summary     string        `json:"summary,omitempty"`
 	Location    string        `json:"location,omitempty"`
 	Description string        `json:"description,omitempty"`
@@ -40,7 +41,7 @@ func (m *googleMoment) String() string {
 }
 
 func (v *googleEvent) event() Event {
-	e := Event{ID: v.ID, Title: v.Summary, Start: v.Start.String(), End: v.End.String(), Location: v.Location, Description: brief(plain("text/html", v.Description))}
+	e := Event{ID: v.ID, Title: v.Summary, Start: v.Start.String(), End: v.End.String(), Location: v.Location, Description: brief(plain("text/html", v.Description)), Version: v.Etag}
 	if v.Organizer != nil {
 		e.Organizer = v.Organizer.Email
 	}
@@ -96,7 +97,7 @@ func (c googleCalendar) create(ctx context.Context, e entry) (Event, error) {
 	v, q := e.google()
 	var made googleEvent
 	err := c.call(ctx, "POST", calendarPath, q, v, &made)
-	v.ID = made.ID
+	v.ID, v.Etag = made.ID, made.Etag
 	return v.event(), err
 }
 
@@ -107,8 +108,9 @@ func (c googleCalendar) update(ctx context.Context, id string, e entry) (Event, 
 	}
 	v, q := e.google()
 	q.Set("sendUpdates", "all")
-	err = c.call(ctx, "PATCH", calendarPath+"/"+part, q, v, nil)
-	v.ID = id
+	var now googleEvent
+	err = c.call(ctx, "PATCH", calendarPath+"/"+part, q, v, &now)
+	v.ID, v.Etag = id, now.Etag
 	return v.event(), err
 }
 

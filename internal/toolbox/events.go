@@ -14,7 +14,7 @@ import (
 type calendar interface {
 	list(ctx context.Context, from, to time.Time, in ListEvents) (Events, error)
 	create(ctx context.Context, e entry) (Event, error)
-	update(ctx context.Context, id string, e entry) (Event, error)
+	update(ctx context.Context, id string, e entry) (Event, error) // what is still the version that the api matches
 	remove(ctx context.Context, id string) error
 }
 
@@ -49,6 +49,7 @@ type Event struct {
 	Description string   `json:"description,omitempty" jsonschema:"how it begins"`
 	Organizer   string   `json:"organizer,omitempty"`
 	Attendees   []string `json:"attendees,omitempty"`
+	Version     string   `json:"version,omitempty" jsonschema:"of the event as it is here; another after each change"`
 }
 
 // Entry is what is said of an event.
@@ -63,13 +64,15 @@ type Entry struct {
 
 // UpdateEvent is what update_event takes.
 type UpdateEvent struct {
-	ID string `json:"id" jsonschema:"id of the event, from list_events"`
+	ID      string `json:"id" jsonschema:"id of the event, from list_events"`
+	Version string `json:"version,omitempty" jsonschema:"the event's version from list_events: it is changed only if nobody else changed it since"`
 	Entry
 }
 
 // DeleteEvent is what delete_event takes.
 type DeleteEvent struct {
-	ID string `json:"id" jsonschema:"id of the event, from list_events"`
+	ID      string `json:"id" jsonschema:"id of the event, from list_events"`
+	Version string `json:"version,omitempty" jsonschema:"the event's version from list_events: it is deleted only if nobody changed it since"`
 }
 
 // Deleted is what was deleted.
@@ -142,9 +145,12 @@ func eventTools(s *mcp.Server, c Config) {
 			}
 			return a.calendar().create(ctx, e)
 		})
-	add(s, a, destroys, "update_event", "Change an event", "Changes what is given of an event and leaves the rest. Attendees are told.",
+	add(s, a, destroys, "update_event", "Change an event", "Changes what is given of an event and leaves the rest. Attendees are told. Give the version, so that no change of somebody else is lost.",
 		func(ctx context.Context, a api, in UpdateEvent) (Event, error) {
 			e, err := in.check()
+			if err == nil {
+				a, err = a.matching(in.Version)
+			}
 			if err != nil {
 				return Event{}, err
 			}
@@ -152,6 +158,10 @@ func eventTools(s *mcp.Server, c Config) {
 		})
 	add(s, a, destroys, "delete_event", "Delete an event", "Deletes an event. Attendees are told that it is cancelled.",
 		func(ctx context.Context, a api, in DeleteEvent) (Deleted, error) {
-			return Deleted(in), a.calendar().remove(ctx, in.ID)
+			a, err := a.matching(in.Version)
+			if err != nil {
+				return Deleted{}, err
+			}
+			return Deleted{in.ID}, a.calendar().remove(ctx, in.ID)
 		})
 }

@@ -24,6 +24,7 @@ type graphMoment struct {
 
 type graphEvent struct {
 	ID       string       `json:"id,omitempty"`
+	Etag     string       `json:"@odata.etag,omitempty"`
 	Subject  string       `json:"subject,omitempty"`
 	Body     *graphText   `json:"body,omitempty"`
 	Preview  string       `json:"bodyPreview,omitempty"`
@@ -51,7 +52,7 @@ func (m *graphMoment) read(whole bool) string {
 
 func (v *graphEvent) event() Event {
 	whole := v.IsAllDay != nil && *v.IsAllDay
-	e := Event{ID: v.ID, Title: v.Subject, Start: v.Start.read(whole), End: v.End.read(whole), Description: brief(v.Preview), Attendees: graphAddresses(v.Attendees)}
+	e := Event{ID: v.ID, Title: v.Subject, Start: v.Start.read(whole), End: v.End.read(whole), Description: brief(v.Preview), Attendees: graphAddresses(v.Attendees), Version: v.Etag}
 	if v.Body != nil && e.Description == "" {
 		kind := "text/plain"
 		if strings.EqualFold(v.Body.ContentType, "html") {
@@ -122,7 +123,7 @@ func (g graphEvents) create(ctx context.Context, e entry) (Event, error) {
 	v := e.graph()
 	var made graphEvent
 	err := g.call(ctx, "POST", graphEventPath, nil, v, &made)
-	v.ID = made.ID
+	v.ID, v.Etag = made.ID, made.Etag
 	return v.event(), err
 }
 
@@ -132,8 +133,9 @@ func (g graphEvents) update(ctx context.Context, id string, e entry) (Event, err
 		return Event{}, err
 	}
 	v := e.graph()
-	err = g.call(ctx, "PATCH", graphEventPath+"/"+part, nil, v, nil)
-	v.ID = id
+	var now graphEvent
+	err = g.call(ctx, "PATCH", graphEventPath+"/"+part, nil, v, &now)
+	v.ID, v.Etag = id, now.Etag
 	return v.event(), err
 }
 

@@ -142,22 +142,17 @@ func (g graphFiles) read(ctx context.Context, id string) (File, body, error) {
 	return f, content, err
 }
 
-// create makes an empty file, which fails if there is one of that name, and puts the text into it. (In one step Graph has only an
-// address by path, which the gateway does not decide on.)
+// create makes a file with its text in one request, which fails if there is one of that name: all of it is there, or nothing.
 func (g graphFiles) create(ctx context.Context, in CreateFile) (File, error) {
-	at, err := g.at(in.Folder)
+	if in.Folder == "" {
+		in.Folder = "root"
+	}
+	folder, err := segment(in.Folder)
 	if err != nil {
 		return File{}, err
 	}
 	var made graphItem
-	if err := g.call(ctx, "POST", at+"/children", nil, map[string]any{"name": in.Name, "file": struct{}{}, "@microsoft.graph.conflictBehavior": "fail"}, &made); err != nil {
-		return File{}, err
-	}
-	id, err := segment(made.ID)
-	if err != nil {
-		return File{}, err
-	}
-	err = g.call(ctx, "PUT", graphDrive+"/items/"+id+"/content", nil, body{in.Type, []byte(in.Text)}, nil)
+	err = g.call(ctx, "PUT", graphDrive+"/items/"+folder+":/"+url.PathEscape(in.Name)+":/content", url.Values{"@microsoft.graph.conflictBehavior": {"fail"}}, body{in.Type, []byte(in.Text)}, &made)
 	return File{ID: made.ID, Name: in.Name, Type: in.Type, Size: int64(len(in.Text))}, err
 }
 

@@ -97,7 +97,7 @@ func add[In, Out any](s *mcp.Server, a Account, n nature, name, title, descripti
 				shown = r.Params.RequestState
 			}
 		}
-		out, err := do(ctx, api{a, shown}, in)
+		out, err := do(ctx, api{Account: a, shown: shown}, in)
 		var no *Refusal
 		if shows && errors.As(err, &no) && no.ApproveAt != "" && no.Approval != shown {
 			return &mcp.CallToolResult{RequestState: no.Approval, InputRequests: mcp.InputRequestMap{

@@ -270,11 +270,18 @@ func (d *desk) events() {
 	if err != nil || !start.Equal(time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)) || !slices.Equal(got[0].Attendees, []string{"ben@example.com"}) || got[0].Location != "Room 2" || got[0].Description != "Numbers & plans" || got[0].Organizer != "maya@example.com" || got[1].Start != "2026-12-01" {
 		t.Errorf("as it is: %+v", got)
 	}
-	do[Event](d, "update_event", map[string]any{"id": made.ID, "title": "Review of the year"})
+	changed := do[Event](d, "update_event", map[string]any{"id": made.ID, "title": "Review of the year", "version": got[0].Version})
+	if got[0].Version == "" || made.Version != got[0].Version || changed.Version == "" || changed.Version == made.Version {
+		t.Errorf("versions: made %q, listed %q, changed %q", made.Version, got[0].Version, changed.Version)
+	}
+	const late = "changed by somebody else since it had that version"
+	d.fails("update_event", map[string]any{"id": made.ID, "title": "Over the other's", "version": made.Version}, late)
+	d.fails("delete_event", map[string]any{"id": made.ID, "version": made.Version}, late)
+	d.fails("update_event", map[string]any{"id": made.ID, "title": "x", "version": "a\r\nb"}, "version: give it as")
 	if e := do[Events](d, "list_events", map[string]any{"from": "2026-11-30", "to": "2026-12-01"}).Events[0]; e.Title != "Review of the year" || !slices.Equal(e.Attendees, []string{"ben@example.com"}) {
 		t.Errorf("changed: %+v", e)
 	}
-	do[Deleted](d, "delete_event", map[string]any{"id": whole.ID})
+	do[Deleted](d, "delete_event", map[string]any{"id": whole.ID, "version": got[1].Version})
 	if got := list(map[string]any{"from": "2026-11-30", "to": "2026-12-02"}); got != "Review of the year" {
 		t.Errorf("after it was deleted: %s", got)
 	}

@@ -81,6 +81,7 @@ const raise = `{"salary": 100}`
 // TestTimeOfCheckToTimeOfUseOfApprovals: a person approved one request, and the agent sends another: a changed resource, argument, header
 // or body, the same a second time, or from another agent. Each is a question of its own, and none reaches the payroll.
 func TestTimeOfCheckToTimeOfUseOfApprovals(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--consent", "ben")
 	clerk, thief := h.agent("clerk", "ben"), h.agent("thief", "eve")
@@ -137,6 +138,7 @@ func TestTimeOfCheckToTimeOfUseOfApprovals(t *testing.T) {
 // TestTimeOfCheckToTimeOfUseByWrongApprovers: who asks is not who answers. The agent's own token, the owner of another agent, another's form, and who has
 // left between the yes and the deed count for nothing.
 func TestTimeOfCheckToTimeOfUseByWrongApprovers(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll")
 	h.do("owner", "put", "kim", "--name", "Kim Sato", "--email", "kim@acme.example")
@@ -191,6 +193,7 @@ func TestTimeOfCheckToTimeOfUseByWrongApprovers(t *testing.T) {
 // TestTimeOfCheckToTimeOfUseAfterAKill: the cord is pulled while a question waits, or after the yes; neither the old yes nor a late one
 // brings anything about, also once the agent is back.
 func TestTimeOfCheckToTimeOfUseAfterAKill(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll")
 	clerk := h.agent("clerk", "ben")
@@ -226,6 +229,7 @@ func TestTimeOfCheckToTimeOfUseAfterAKill(t *testing.T) {
 
 // TestTimeOfCheckToTimeOfUseOfStreams: a person approved a call whose answer goes on and on. It is cut when the policy changes under it.
 func TestTimeOfCheckToTimeOfUseOfStreams(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	web := h.endless()
 	h.do("upstream", "put", "feed", "--url", web, "--owner", "priya", "--pattern", "GET /all -> all read all")

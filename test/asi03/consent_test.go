@@ -98,6 +98,7 @@ func hidden(page, name string) string {
 // given without a click on our page; and what is given is no more than that page says, to an
 // identity of its own that its person or an operator stops at once.
 func TestDeviceCodeAndConsentPhishing(t *testing.T) {
+	t.Parallel()
 	h := build(t, "--local-clients")
 	h.upstream("payroll", "--consent", "ben")
 	var site *httptest.Server
@@ -223,6 +224,7 @@ func TestDeviceCodeAndConsentPhishing(t *testing.T) {
 // TestDeviceCodeAndConsentPhishingByTasks: an agent of the attacker's asks ben to let it work in his name. What waits is of no use to it;
 // it cannot say yes itself, nor have another's session or site do it; what a no ends stays ended; and ben ends what he was talked into.
 func TestDeviceCodeAndConsentPhishingByTasks(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--consent", "ben")
 	bot := h.agent("bot", "eve")

@@ -89,6 +89,7 @@ func (h *house) asksAt(upstream string, badge *client.Source, tool, record strin
 // analyst's rights are not the intern's to use: not when it acts on behalf of its caller, and not
 // when it forgets to, once its grants demand that.
 func TestConfusedDeputyBetweenAgents(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--chain-header", "--consent", "ben")
 	analyst := h.analyst()
@@ -172,6 +173,7 @@ func TestConfusedDeputyBetweenAgents(t *testing.T) {
 // TestStolenDelegation: what the analyst was given for acting on behalf of its caller is found by an attacker, in
 // a log or in the analyst's memory. It is of no use to anybody else, nowhere else, and dies with its caller.
 func TestStolenDelegation(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--consent", "ben")
 	analyst := h.analyst()
@@ -240,6 +242,7 @@ func TestStolenDelegation(t *testing.T) {
 // TestUnscopedInheritance: an agent does not pass on all it has. Who is called gets what caller, person and itself all
 // may, narrowed by the scope that the caller's token had, and cannot widen it.
 func TestUnscopedInheritance(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--consent", "ben", "--consent-class", "read,write")
 	manager := h.agent("manager", "ben")
@@ -286,6 +289,7 @@ func TestUnscopedInheritance(t *testing.T) {
 // TestUnscopedInheritanceByChildren: a manager gives work to agents that it starts. What those may do is never more than the
 // manager may in that moment, also when they ask for more; for a person it is less; and they end with the manager.
 func TestUnscopedInheritanceByChildren(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--chain-header", "--consent", "ben")
 	h.do("identity", "register", "manager", "--owner", "priya", "--purpose", "Gives work to others", "--children", "10", "--depth", "1")

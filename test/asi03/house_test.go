@@ -26,25 +26,19 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/lanyard-dev/lanyard/client"
+	"github.com/lanyard-dev/lanyard/test/built"
 	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 var bin string // the built lanyard
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "lyd-asi03")
+	dir, err := built.Programs("lanyard")
 	if err != nil {
 		panic(err)
 	}
 	bin = filepath.Join(dir, "lanyard")
-	c := exec.Command("go", "build", "-o", bin, "./cmd/lanyard")
-	c.Dir = "../.."
-	if out, err := c.CombinedOutput(); err != nil {
-		panic(string(out))
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(m.Run())
 }
 
 const idp = "https://login.acme.example"

@@ -16,6 +16,7 @@ import (
 // TestForgedOrUnverifiedAgentIdentity: an attacker claims to be another agent: by name, with its own key, with
 // tokens of its own making, by a chain that it writes itself, and in headers to the upstream.
 func TestForgedOrUnverifiedAgentIdentity(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--chain-header", "--consent", "ben")
 	victim, eve := h.agent("payer", "priya"), h.agent("eve-bot", "eve")
@@ -123,6 +124,7 @@ func TestForgedOrUnverifiedAgentIdentity(t *testing.T) {
 // TestIdentityOfAgentAndUserBlurred: what an agent does for a person is never the person's own doing: neither to the
 // policies, nor to the upstream, nor on record; and the person's rights and the agent's are never added up.
 func TestIdentityOfAgentAndUserBlurred(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--chain-header", "--consent", "ben", "--consent-class", "read")
 	priya, ben := h.signedIn("priya"), h.signedIn("ben")
@@ -203,6 +205,7 @@ func TestIdentityOfAgentAndUserBlurred(t *testing.T) {
 // TestTimeOfCheckToTimeOfUse: what was allowed when it began is not allowed for ever: a link in the middle of the
 // chain is stopped while the answer streams, and the stream is cut.
 func TestTimeOfCheckToTimeOfUse(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	web := h.endless()
 	h.do("upstream", "put", "feed", "--url", web, "--owner", "priya", "--consent", "ben", "--pattern", "GET /all -> all read all")

@@ -9,6 +9,7 @@ import (
 // TestIdentityOfAgentAndUserBlurredByName: somebody gets the name of a person who was removed. What an agent did for the one before
 // it cannot go on doing for the next, neither with the token that it kept nor with that person's sign-in.
 func TestIdentityOfAgentAndUserBlurredByName(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--consent", "ben", "--consent-class", "read")
 	reader := h.agent("reader", "eve")

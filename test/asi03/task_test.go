@@ -19,6 +19,7 @@ import (
 // has it use that. The token does what its task names and nothing else, is dead once that task is closed,
 // cannot be exchanged into another, and an agent that acts under tasks alone has none without.
 func TestCachedCredentialsReusedAcrossTasks(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll, ledger := h.upstream("payroll", "--consent", "ben"), h.upstream("ledger", "--consent", "ben")
 	h.do("identity", "register", "temp", "--owner", "eve", "--purpose", "Does one thing after another", "--tasks", "required")
@@ -111,6 +112,7 @@ func (h *house) under(task string, c client.Config) *client.Source {
 // TestCachedCredentialsRaceTheBudget: 64 calls at once, with tokens that agent and child have kept of one task, spend its budget
 // once and not more.
 func TestCachedCredentialsRaceTheBudget(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll")
 	h.do("identity", "register", "manager", "--owner", "eve", "--purpose", "Gives work to others", "--children", "2", "--depth", "1")
@@ -155,6 +157,7 @@ func TestCachedCredentialsRaceTheBudget(t *testing.T) {
 // TestUnscopedInheritanceOfTasks: a child gets the one piece of its manager's task that both may do, no other task, none of its own
 // where its manager must have one, and nobody is asked in its name; with the task it is over for all.
 func TestUnscopedInheritanceOfTasks(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--chain-header", "--consent", "ben", "--consent-class", "read,write,delete")
 	h.do("identity", "register", "manager", "--owner", "eve", "--purpose", "Gives work to others", "--children", "4", "--depth", "1", "--tasks", "required")
@@ -224,6 +227,7 @@ func TestUnscopedInheritanceOfTasks(t *testing.T) {
 // TestDelegationOutlived: an agent that was called for a moment, on somebody's behalf and within a scope, has a task opened that
 // would leave its caller out and last. Only whom the person asked may, and what it opened ends when all for that person is stopped.
 func TestDelegationOutlived(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	payroll := h.upstream("payroll", "--consent", "ben", "--consent-class", "read,write")
 	analyst := h.analyst()

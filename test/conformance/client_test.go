@@ -57,6 +57,7 @@ func clientSuite(t *testing.T, args ...string) *exec.Cmd {
 // TestClient: a client that signs in with internal/oauth passes every check of every client
 // scenario, the six authorization extensions among them.
 func TestClient(t *testing.T) {
+	t.Parallel()
 	driver := filepath.Join(t.TempDir(), "client")
 	if out, err := exec.Command("go", "build", "-o", driver, "./client").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -88,13 +89,10 @@ func TestClient(t *testing.T) {
 
 // TestCatalogueSignIn: lanyard mcp catalogue --sign-in gets past an authorization server, and does not past a false one.
 func TestCatalogueSignIn(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
-	driver, lanyard := filepath.Join(dir, "client"), filepath.Join(dir, "lanyard")
-	for bin, pkg := range map[string]string{driver: "./client", lanyard: "../../cmd/lanyard"} {
-		if out, err := exec.Command("go", "build", "-o", bin, pkg).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
+	compile(t, dir, "client", "./test/conformance/client")
+	driver, lanyard := filepath.Join(dir, "client"), lanyard(t)
 	for _, scenario := range []string{"auth/metadata-var3", "auth/scope-from-www-authenticate", "auth/dpop-nonce", "auth/iss-wrong-issuer"} {
 		results := t.TempDir()
 		c := clientSuite(t, "client", "--command", driver, "-o", results, "--scenario", scenario)

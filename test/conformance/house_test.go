@@ -20,17 +20,19 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/client"
+	"github.com/lanyard-dev/lanyard/test/built"
 	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // house is a running lanyard serve with one identity, auditor, that may do all that an upstream has.
 type house struct {
 	*testing.T
-	bin, dir, control, gate string
-	badge                   *client.Source
+	bin                string // the built lanyard
+	dir, control, gate string
+	badge              *client.Source
 }
 
-// compile builds a program into the folder of programs.
+// compile builds a program into a folder.
 func compile(t *testing.T, bin, name, pkg string) {
 	t.Helper()
 	c := exec.Command("go", "build", "-o", filepath.Join(bin, name), pkg)
@@ -38,6 +40,16 @@ func compile(t *testing.T, bin, name, pkg string) {
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", pkg, err, out)
 	}
+}
+
+// lanyard is the built lanyard.
+func lanyard(t *testing.T) string {
+	t.Helper()
+	dir, err := built.Programs("lanyard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "lanyard")
 }
 
 // start runs a program until the test ends, and returns once ready says so.
@@ -62,18 +74,17 @@ func start(t *testing.T, ready func(log string) bool, program string, args ...st
 }
 
 // build starts a house.
-func build(t *testing.T, bin string) *house {
+func build(t *testing.T) *house {
 	t.Helper()
-	compile(t, bin, "lanyard", "./cmd/lanyard")
 	dir, err := os.MkdirTemp("", "lyd") // short: a socket's path has to fit the kernel's 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	control, gate := port.Free(), port.Free()
-	h := &house{T: t, bin: bin, dir: dir, control: "http://" + control, gate: "http://" + gate}
+	h := &house{T: t, bin: lanyard(t), dir: dir, control: "http://" + control, gate: "http://" + gate}
 	start(t, func(log string) bool { return strings.Contains(log, "lanyard is ready") },
-		filepath.Join(bin, "lanyard"), "serve", "--data", filepath.Join(dir, "data"), "--listen", control, "--gateway-listen", gate)
+		h.bin, "serve", "--data", filepath.Join(dir, "data"), "--listen", control, "--gateway-listen", gate)
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
 	h.do("identity", "register", "auditor", "--owner", "maya", "--purpose", "Tries all that there is")
 	h.do("keygen", "auditor")
@@ -87,7 +98,7 @@ func build(t *testing.T, bin string) *house {
 // do runs lanyard, which must work, and returns what it printed.
 func (h *house) do(args ...string) string {
 	h.Helper()
-	c := exec.Command(filepath.Join(h.bin, "lanyard"), append([]string{"--data", filepath.Join(h.dir, "data")}, args...)...)
+	c := exec.Command(h.bin, append([]string{"--data", filepath.Join(h.dir, "data")}, args...)...)
 	c.Dir = h.dir
 	var errs bytes.Buffer
 	c.Stderr = &errs

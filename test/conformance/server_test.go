@@ -14,9 +14,10 @@ import (
 // TestServer: what the Go SDK's own conformance server passes directly it passes behind the gateway,
 // check by check, in both eras of the protocol.
 func TestServer(t *testing.T) {
+	t.Parallel()
 	bin := t.TempDir()
 	compile(t, bin, "everything-server", "github.com/modelcontextprotocol/go-sdk/conformance/everything-server")
-	h := build(t, bin)
+	h := build(t)
 	for _, era := range []struct {
 		name, revision, stateless string
 		passed                    int // checks of the direct run

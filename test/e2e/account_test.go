@@ -216,6 +216,7 @@ func (h *house) scribe(name, owner string) func() string {
 // TestAccount: an owner connects the account at an MCP server that wants OAuth of its own; it serves that owner's
 // agents, is renewed, and is forgotten when it ends.
 func TestAccount(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	o := oidcProvider(h, "127.0.0.1")
 	h.do("owner", "put", "ben", "--name", "Ben Okafor", "--email", "ben@example.com")
@@ -388,6 +389,7 @@ func TestAccount(t *testing.T) {
 
 // TestNamedServer: any upstream is signed in to at a server that the operator named, as a client that was registered there; from a manifest, too.
 func TestNamedServer(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	o := oidcProvider(h, "127.0.0.1")
 	write := func(name, text string) {
@@ -468,6 +470,7 @@ identities:
 // TestAccountInBrowser: a person connects an account with a browser, whose rules about cookies, forms and redirects between
 // sites are not ours to imagine; to it localhost and 127.0.0.1 are two.
 func TestAccountInBrowser(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	o := oidcProvider(h, "localhost")
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")

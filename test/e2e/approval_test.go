@@ -171,6 +171,7 @@ func (h *house) signedIn(owner string) *browser {
 // TestApproval: a draft waits for its owner's yes, who is told by webhook, mail and program, sees it, and says so;
 // then it is made, once.
 func TestApproval(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	secret, told, program := filepath.Join(dir, "secret"), filepath.Join(dir, "told"), filepath.Join(dir, "tell")
 	if err := os.WriteFile(secret, []byte(whsec+"\n"), 0o600); err != nil {
@@ -256,6 +257,7 @@ func TestApproval(t *testing.T) {
 
 // TestApprovalOnce: of many that send what was approved, one gets through; and who waits goes on by itself.
 func TestApprovalOnce(t *testing.T) {
+	t.Parallel()
 	h := bureau(t)
 	key := h.first(`(lyd_\S+)`, h.do("credential", "add", "reader", "--api-key"))
 	mail, own := h.bearer("reader", key, h.gate+"/mail"), h.bearer("reader", key, h.control)
@@ -328,6 +330,7 @@ func TestApprovalOnce(t *testing.T) {
 // TestApprovalMCP: the official SDK's client is given the page to show to its person, by servers of both revisions, and
 // the call goes on with the answer.
 func TestApprovalMCP(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"2025-11-25", "2026-07-28"} {
 		t.Run(version, func(t *testing.T) {
 			h := build(t)
@@ -384,6 +387,7 @@ func TestApprovalMCP(t *testing.T) {
 
 // TestApprovalInBrowser: a person decides with a browser, from the link to the answer.
 func TestApprovalInBrowser(t *testing.T) {
+	t.Parallel()
 	h := bureau(t)
 	key := h.first(`(lyd_\S+)`, h.do("credential", "add", "reader", "--api-key"))
 	mail := h.bearer("reader", key, h.gate+"/mail")

@@ -17,6 +17,7 @@ import (
 // TestAuthorizationConformance: the authorization scenarios of the official MCP conformance suite pass
 // against our issuer. The suite waits for a person with a browser; here that is ours.
 func TestAuthorizationConformance(t *testing.T) {
+	t.Parallel()
 	h := desk(t)
 	_, at, err := net.SplitHostPort(port.Free())
 	if err != nil {

@@ -45,6 +45,7 @@ func below(t *testing.T, path string, flags ...string) (h *house, host string) {
 
 // TestBelowPath: everything works at a path of a host that is not Lanyard's alone, and nothing of it is at the rest of the host.
 func TestBelowPath(t *testing.T) {
+	t.Parallel()
 	h, host := below(t, "/nhi", "--local-clients")
 	h.settle()
 	fetch := func(c *http.Client, at string) (*http.Response, string) {
@@ -117,7 +118,7 @@ func TestBelowPath(t *testing.T) {
 	h.do("identity", "resume", "reader", "--reason", "drill")
 
 	// lanyard login and what it is let in with; the administrator's link.
-	t.Setenv("XDG_CONFIG_HOME", filepath.Join(h.dir, "config"))
+	h.Setenv("XDG_CONFIG_HOME", filepath.Join(h.dir, "config"))
 	maya.login()
 	if out := h.do("--server", h.control, "identity", "list"); !strings.Contains(out, "reader") {
 		t.Errorf("what maya sees: %s", out)
@@ -175,6 +176,7 @@ func TestBelowPath(t *testing.T) {
 
 // TestURLWithPath: what cannot be the path of a public URL is refused at the start, with what is meant.
 func TestURLWithPath(t *testing.T) {
+	t.Parallel()
 	h := &house{T: t, dir: t.TempDir()}
 	for _, at := range []string{"https://example.com/a//b", "https://example.com/a/../b", "https://example.com/a%2Fb", "https://example.com/a?b", "https://u@example.com/a", "https://example.com/a b"} {
 		h.fails(64, "is no URL like", "serve", "--listen", port.Free(), "--url", at)

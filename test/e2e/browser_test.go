@@ -45,6 +45,7 @@ func chrome(t *testing.T) (context.Context, func(string) chromedp.Action[chromed
 // TestConsentInBrowser: a person goes the way of the consent page with a browser, whose rules about forms,
 // redirects, cookies and styles are not ours to imagine.
 func TestConsentInBrowser(t *testing.T) {
+	t.Parallel()
 	h := desk(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

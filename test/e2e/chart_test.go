@@ -140,6 +140,7 @@ func in(doc any, path ...any) any {
 
 // TestChart: the chart renders in both modes, refuses what cannot be, and its pods have no rights.
 func TestChart(t *testing.T) {
+	t.Parallel()
 	helm, _ := exec.LookPath("helm")
 	for _, c := range []struct {
 		name, set, fails string

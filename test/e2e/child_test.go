@@ -58,6 +58,7 @@ func (h *house) reads(s *client.Source, path string) string {
 // TestChildren: an agent starts others for its work in one call; they do what it may, under their own
 // names, for as long as it may, and end with it.
 func TestChildren(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	_, _, err := h.parent().Spawn(t.Context(), client.Child{Purpose: "x"})
@@ -167,6 +168,7 @@ func TestChildren(t *testing.T) {
 
 // TestChildCut: what a child runs is cut when its parent loses the right to it, and when its parent's end comes.
 func TestChildCut(t *testing.T) {
+	t.Parallel()
 	feed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(200)
 		http.NewResponseController(w).Flush()
@@ -234,6 +236,7 @@ func TestChildCut(t *testing.T) {
 
 // TestManyChildren: a hundred at once, each with its own key and name, and not one more.
 func TestManyChildren(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	reader := h.parent("--children", "100")

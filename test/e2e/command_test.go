@@ -13,6 +13,7 @@ import (
 
 // TestFiveMistakes: a file with many mistakes lists each at its place, and nothing is changed.
 func TestFiveMistakes(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	before := h.do("audit", "key") + h.do("status", "-o", "json")
 	text := `set: test
@@ -64,18 +65,19 @@ func size(t *testing.T, s string) (n int) {
 
 // TestEnvironment: every flag can come from the environment, and what is secret there is not said aloud.
 func TestEnvironment(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
-	t.Setenv("LANYARD_OUTPUT", "json")
+	h.Setenv("LANYARD_OUTPUT", "json")
 	var list []any
 	if err := json.Unmarshal([]byte(h.do("owner", "list")), &list); err != nil || len(list) != 2 {
 		t.Errorf("LANYARD_OUTPUT: %v, %d owners", err, len(list))
 	}
-	t.Setenv("LANYARD_OUTPUT", "xml")
+	h.Setenv("LANYARD_OUTPUT", "xml")
 	h.fails(64, "use text or json", "status")
 	h.do("status", "-o", "text") // the flag wins
-	t.Setenv("LANYARD_OUTPUT", "text")
-	t.Setenv("LANYARD_API_KEY", "lyd_hush") // what lanyard call reads, and not the flag --api-key
+	h.Setenv("LANYARD_OUTPUT", "text")
+	h.Setenv("LANYARD_API_KEY", "lyd_hush") // what lanyard call reads, and not the flag --api-key
 	h.do("keygen", "second")
 	if r := h.try("credential", "add", "reader", "--public-key", "second.jwk"); r.code != 0 || strings.Contains(r.out+r.err, "lyd_") {
 		t.Errorf("credential add: exit %d\n%s%s", r.code, r.out, r.err)
@@ -84,6 +86,7 @@ func TestEnvironment(t *testing.T) {
 
 // TestExitCodes: 64 is for the command line, and a word in a message does not make it that.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.fails(1, "no such file", "apply", "-f", "flags.yaml", "--yes")
@@ -107,7 +110,7 @@ func TestExitCodes(t *testing.T) {
 	h.fails(3, `no owner "nobody"`, "identity", "register", "lost", "--owner", "nobody", "--purpose", "x")
 	h.fails(3, "purpose", "identity", "register", "idle", "--owner", "maya")
 	h.fails(1, "LANYARD_ADMIN_TOKEN", "--server", h.control, "status")
-	t.Setenv("LANYARD_ADMIN_TOKEN", "lyd_admin_wrong")
+	h.Setenv("LANYARD_ADMIN_TOKEN", "lyd_admin_wrong")
 	h.fails(3, "sends the admin token", "--server", h.control, "status")
 	closed := "http://" + port.Free()
 	h.fails(1, closed+" cannot be reached", "--server", closed, "status")
@@ -118,6 +121,7 @@ func TestExitCodes(t *testing.T) {
 
 // TestHints: a command that a message names is one that there is.
 func TestHints(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	for _, args := range [][]string{{"revoke", "credential", "cred_none", "--reason", "x"}, {"revoke", "grant", "reader/none", "--reason", "x"}, {"revoke", "grant", "none/none", "--reason", "x"},
@@ -135,6 +139,7 @@ func TestHints(t *testing.T) {
 
 // TestJSON: the lines that tail and search print are JSON, each an event.
 func TestJSON(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.do(h.asReader("GET", profile)...)

@@ -137,6 +137,7 @@ func desk(t *testing.T) *house {
 
 // TestConnect: a person connects an unmodified client of the official SDK, which gets an identity of its own.
 func TestConnect(t *testing.T) {
+	t.Parallel()
 	h := desk(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
@@ -274,6 +275,7 @@ func (h *house) register(redirect string) string {
 
 // TestConnectJoined: a person connects a client to several upstreams at once, and gives on each what is theirs to give.
 func TestConnectJoined(t *testing.T) {
+	t.Parallel()
 	h := desk(t)
 	server(t, h, "files", nil, reading)
 	h.do("upstream", "put", "desk", "--join", "notes,files", "--owner", "maya", "--consent", "ben")
@@ -387,6 +389,7 @@ func (h *house) reaches(token string) bool {
 
 // TestConnectHostile: codes, refresh tokens, forms and addresses, done wrong.
 func TestConnectHostile(t *testing.T) {
+	t.Parallel()
 	h := desk(t)
 	client := document(t, nil)
 

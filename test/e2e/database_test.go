@@ -64,6 +64,7 @@ func (h *house) copyKey(data string) {
 
 // TestPostgres: all of it on PostgreSQL, on two nodes, and the cord pulled at one of them is in force behind the other.
 func TestPostgres(t *testing.T) {
+	t.Parallel()
 	file, _ := postgres(t)
 	h := build(t, "--database-file", file, "--feed-listen", "127.0.0.1:0")
 	h.settle()
@@ -138,6 +139,7 @@ func (h *house) backup(flags ...string) string {
 
 // TestBackup: a backup of a store in use, put in place elsewhere and in its own place, by both engines.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	file := h.backup()
@@ -204,6 +206,7 @@ func TestBackup(t *testing.T) {
 
 // TestTwinStart: two nodes that make a store at the same moment make one, with one signing key, and each takes the other's tokens.
 func TestTwinStart(t *testing.T) {
+	t.Parallel()
 	first := build(t) // makes a seal key
 	file, _ := postgres(t)
 	var nodes []*house

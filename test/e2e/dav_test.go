@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/json"
@@ -69,7 +70,7 @@ func (h *house) background(at string, command ...string) *lines {
 		h.Fatal(err)
 	}
 	c := exec.Command(command[0], command[1:]...)
-	c.Stdout, c.Stderr = out, out
+	c.Stdout, c.Stderr, c.Env = out, out, h.environ()
 	if err := c.Start(); err != nil {
 		h.Fatal(err)
 	}
@@ -180,9 +181,10 @@ func refused(t *testing.T, what string, err error, status int, says string) {
 
 // TestCalendarRun: an account at Debian's Radicale behind the gateway, with the words, layers and clients of Google Calendar.
 func TestCalendarRun(t *testing.T) {
+	t.Parallel()
 	h := build(t)
-	t.Setenv("DAV_PASSWORD", davPassword)
-	t.Setenv("DAV_SECRET", davSecret)
+	h.Setenv("DAV_PASSWORD", davPassword)
+	h.Setenv("DAV_SECRET", davSecret)
 	server := h.radicale()
 	for name, more := range map[string]string{"home": "", "private": ""} {
 		status, body := h.dav("MKCALENDAR", server+"/maya/"+name+"/", more)
@@ -352,9 +354,10 @@ func (t hosted) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // TestDriveRun: a folder of Debian's Apache behind the gateway, with the words, layers and clients of Google Drive.
 func TestDriveRun(t *testing.T) {
+	t.Parallel()
 	h := build(t, "--gateway-domain", "gate.test")
-	t.Setenv("DAV_PASSWORD", davPassword)
-	t.Setenv("DAV_SECRET", davSecret)
+	h.Setenv("DAV_PASSWORD", davPassword)
+	h.Setenv("DAV_SECRET", davSecret)
 	server := h.apache()
 	h.fails(64, "use https", "drive", "run", "--webdav", "http://192.0.2.1/", "--user", "maya@example.com", "--password-env", "DAV_PASSWORD")
 	token := h.official()
@@ -433,6 +436,18 @@ func TestDriveRun(t *testing.T) {
 	}
 	if names, _ := list("'root' in parents"); !slices.Equal(names, []string{"Bills", "copy.txt", "notes.txt"}) {
 		t.Errorf("in the end: %q", names)
+	}
+	// What Google's client brings part by part Apache gets in one.
+	big, parts := large(t), 0
+	brought, err := as().Files.Create(&drive.File{Name: "big.bin"}).Media(bytes.NewReader(big), googleapi.ChunkSize(8<<20)).ProgressUpdater(func(int64, int64) { parts++ }).Do()
+	if err != nil || parts < 3 || brought.Size != int64(len(big)) {
+		t.Fatalf("in several requests: %d, %+v %v", parts, brought, err)
+	}
+	if status, body := h.dav("GET", server+"big.bin", ""); status != 200 || body != string(big) {
+		t.Errorf("Apache keeps %d bytes of it (%d)", len(body), status)
+	}
+	if err := as().Files.Delete(brought.Id).Do(); err != nil {
+		t.Error(err)
 	}
 	_, err = as().Permissions.List(copied.Id).Do()
 	refused(t, "who sees it", err, 501, "WebDAV knows nothing of sharing")

@@ -16,6 +16,7 @@ import (
 // TestDemonstration is make run, twice on one data folder: after the cord was
 // pulled, the second must bring the agent back with a new key.
 func TestDemonstration(t *testing.T) {
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "lyd")
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +39,7 @@ func TestDemonstration(t *testing.T) {
 		t.Fatal(err)
 	}
 	for round := range 2 {
-		c := exec.Command(filepath.Join(bin, "run"), "--once", "--bin", bin, "--data", "data", "--manifests", "office.yaml",
+		c := exec.Command(filepath.Join(bin, "office-run"), "--once", "--bin", bin, "--data", "data", "--manifests", "office.yaml",
 			"--listen", port.Free(), "--gateway-listen", port.Free(), "--office-listen", desk)
 		c.Dir = dir
 		b, err := c.CombinedOutput()
@@ -73,6 +74,7 @@ func TestDemonstration(t *testing.T) {
 
 // TestGuarded: what is granted goes through, all else is refused with a reason, and all of it is on record.
 func TestGuarded(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	if out := h.do(h.asReader("GET", profile)...); !strings.Contains(out, "maya@example.com") {
@@ -100,6 +102,7 @@ func TestGuarded(t *testing.T) {
 
 // TestCord: the very next call is refused, for each of the ways to end something, by the gateway itself.
 func TestCord(t *testing.T) {
+	t.Parallel()
 	h := build(t, "--allow-bearer")
 	h.settle()
 	h.do("identity", "register", "keyed", "--kind", "api_key", "--owner", "maya", "--purpose", "Old client")
@@ -174,6 +177,7 @@ func TestCord(t *testing.T) {
 
 // TestExpiry: an identity stops by itself at its end.
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.do("identity", "register", "reader", "--owner", "maya", "--purpose", "Reads mail", "--expires", time.Now().Add(6*time.Second).UTC().Format(time.RFC3339))
@@ -185,6 +189,7 @@ func TestExpiry(t *testing.T) {
 
 // TestOwnerGone: what a leaving owner owned goes to the backup; without one it stops.
 func TestOwnerGone(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.do("owner", "gone", "maya")
@@ -198,6 +203,7 @@ func TestOwnerGone(t *testing.T) {
 
 // TestApply: dry runs, mistakes with their places, all or nothing, and nothing the second time.
 func TestApply(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.do("keygen", "bot")
 	write := func(text string) {
@@ -259,6 +265,7 @@ guardrails:
 
 // TestRecord: an export verifies without a server, a changed byte is located, one event can be proven.
 func TestRecord(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.do(h.asReader("GET", profile)...)
@@ -311,6 +318,7 @@ func TestRecord(t *testing.T) {
 
 // TestCommands: codes, JSON everywhere, errors that say what to do.
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	for _, args := range [][]string{{"owner", "list"}, {"identity", "list"}, {"identity", "show", "reader"}, {"upstream", "list"}, {"upstream", "actions", "mail"}, {"guardrail", "list"},
@@ -358,6 +366,7 @@ func TestCommands(t *testing.T) {
 
 // TestAdminToken: shown once, good over the network, dead when there is a new one.
 func TestAdminToken(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	token := h.first(`(lyd_admin_\w+)`, h.log.String())
 	if status, body := h.get(h.control+"/v1/status", token); status != 200 {
@@ -368,7 +377,7 @@ func TestAdminToken(t *testing.T) {
 			t.Errorf("with %q: %d %s", wrong, status, body)
 		}
 	}
-	t.Setenv("LANYARD_ADMIN_TOKEN", token)
+	h.Setenv("LANYARD_ADMIN_TOKEN", token)
 	if out := h.do("--server", h.control, "status"); !strings.Contains(out, "trust domain") {
 		t.Error(out)
 	}
@@ -394,6 +403,7 @@ func TestAdminToken(t *testing.T) {
 
 // TestCrash: kill -9 in the middle of changes loses nothing that a command was told had happened.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	var acked []string
 	for round := range 8 {

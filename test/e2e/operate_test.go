@@ -41,6 +41,7 @@ func takesTime(t *testing.T, h *house, d time.Duration) *atomic.Int64 {
 // TestDrain: on SIGTERM /readyz says no at once, what comes within the notice is served as before, what runs ends by itself, and
 // nobody who stops sending when /readyz says so loses a request.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	health := port.Free()
 	h := build(t, "--health-listen", health, "--drain-notice", "1s", "--drain", "20s")
 	h.settle()
@@ -120,6 +121,7 @@ func TestDrain(t *testing.T) {
 
 // TestDrainRunning: without a notice, a request that runs at SIGTERM ends by itself, while nothing new is taken; a second signal cuts it.
 func TestDrainRunning(t *testing.T) {
+	t.Parallel()
 	h := build(t, "--drain", "60s")
 	h.settle()
 	answered := takesTime(t, h, 2*time.Second)
@@ -165,6 +167,7 @@ func (h *house) metrics(base string) string {
 
 // TestMetrics: every metric that the reference, the dashboard and the alerts name is there, and every one of ours that is there is in the reference.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	health := port.Free()
 	h := build(t, "--health-listen", health, "--otlp-endpoint", "http://"+port.Free())
 	h.settle()
@@ -267,6 +270,7 @@ func TestMetrics(t *testing.T) {
 
 // TestDeploy: what the unit, the compose file and the chart set are settings that there are.
 func TestDeploy(t *testing.T) {
+	t.Parallel()
 	reference, err := os.ReadFile("../../docs/reference/configuration.md")
 	if err != nil {
 		t.Fatal(err)

@@ -34,6 +34,7 @@ const show = async (twice) => {
 
 // TestPasskey: the administrator makes a passkey in a browser, and signs in with it from then on, until it is removed.
 func TestPasskey(t *testing.T) {
+	t.Parallel()
 	addr := port.Free()
 	_, at, _ := strings.Cut(addr, ":")
 	url := "http://localhost:" + at

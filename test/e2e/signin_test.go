@@ -108,6 +108,7 @@ func (g *guest) enters(as string) (at, page string) {
 
 // TestSignInWithProvider: people sign in with a real OpenID provider, are who it says they are, have the roles of their groups, and are out when it is.
 func TestSignInWithProvider(t *testing.T) {
+	t.Parallel()
 	h := build(t, "--local-clients")
 	h.settle()
 	issuer := h.provider()
@@ -202,6 +203,7 @@ func (g *guest) leaves(issuer string) {
 
 // TestSignedOutAtProvider: who signs out at a real provider is signed out here, at the browser and with lanyard login, and nobody else is.
 func TestSignedOutAtProvider(t *testing.T) {
+	t.Parallel()
 	h := build(t, "--local-clients")
 	h.settle()
 	issuer := h.provider()
@@ -210,7 +212,7 @@ func TestSignedOutAtProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.do("provider", "put", "sso", "--issuer", issuer, "--use", "sign_in", "--client-id", "lanyard", "--client-secret-file", secret)
-	t.Setenv("XDG_CONFIG_HOME", filepath.Join(h.dir, "config"))
+	h.Setenv("XDG_CONFIG_HOME", filepath.Join(h.dir, "config"))
 	desk, phone, ben := h.guest(), h.guest(), h.guest()
 	for _, g := range []*guest{desk, phone} {
 		g.enters("maya")
@@ -245,6 +247,7 @@ func TestSignedOutAtProvider(t *testing.T) {
 
 // TestSignInInBrowser: the same with a browser, whose rules about redirects and cookies are not ours to imagine.
 func TestSignInInBrowser(t *testing.T) {
+	t.Parallel()
 	h := build(t, "--local-clients")
 	h.settle()
 	secret := filepath.Join(h.dir, "secret")
@@ -280,7 +283,7 @@ func TestSignInInBrowser(t *testing.T) {
 func (g *guest) login() {
 	g.Helper()
 	c := exec.Command(filepath.Join(bin, "lanyard"), "login", "--server", g.control)
-	c.Dir = g.dir
+	c.Dir, c.Env = g.dir, g.environ()
 	out, err := os.Create(filepath.Join(g.dir, "login"))
 	if err != nil {
 		g.Fatal(err)
@@ -319,6 +322,7 @@ func (g *guest) login() {
 
 // TestLogin: a person signs in at the console with the link of the first start, and lets the command line in, which may do what they may.
 func TestLogin(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	link, err := url.Parse(h.first(`(http://\S+/signin\?code=\S+)`, h.log.String()))
@@ -337,7 +341,7 @@ func TestLogin(t *testing.T) {
 	if status, answer := admin.ask("PUT", "/v1/owners/maya", `{"name":"Maya Lind","email":"maya@example.com","backup":"ben","roles":["auditor"]}`); status != 200 {
 		t.Fatalf("%d %s", status, answer)
 	}
-	t.Setenv("XDG_CONFIG_HOME", filepath.Join(h.dir, "config"))
+	h.Setenv("XDG_CONFIG_HOME", filepath.Join(h.dir, "config"))
 	h.fails(1, "lanyard login", "--server", h.control, "identity", "list")
 	maya := h.guest()
 	var code control.SignInCode

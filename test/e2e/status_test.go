@@ -50,6 +50,7 @@ func (e *elsewhere) take(h *house) http.Handler {
 // TestElsewhere: a resource server that verifies tokens itself, with another library, learns from either of two control nodes
 // that the cord was pulled at one of them; and a receiver is pushed an event that it can verify.
 func TestElsewhere(t *testing.T) {
+	t.Parallel()
 	const issuer, gate = "http://127.0.0.1:1", "http://127.0.0.1:2" // what lies before both nodes
 	file, _ := postgres(t)
 	h := build(t, "--database-file", file, "--feed-listen", "127.0.0.1:0", "--url", issuer, "--gateway-url", gate)
@@ -79,7 +80,7 @@ func TestElsewhere(t *testing.T) {
 	e := &elsewhere{}
 	crm := httptest.NewServer(e.take(h))
 	defer crm.Close()
-	t.Setenv("CRM_TOKEN", "crm-secret")
+	h.Setenv("CRM_TOKEN", "crm-secret")
 	h.do("receiver", "put", "crm", "--url", crm.URL+"/events", "--audience", "https://crm.example.com", "--authorization-env", "CRM_TOKEN")
 	if out := h.do("receiver", "verify", "crm"); !strings.Contains(out, "took it in") || len(e.sets) != 1 || !strings.Contains(e.sets[0], "/ssf/event-type/verification") {
 		t.Errorf("%s %v", out, e.sets)

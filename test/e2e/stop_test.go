@@ -87,6 +87,7 @@ func (h *house) active(admin, token string) bool {
 // TestHeldToken: an agent that still runs and holds a token bound to its key is
 // refused by the gateway itself, not only by an issuer that gives it no other one.
 func TestHeldToken(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	admin := h.first(`(lyd_admin_\w+)`, h.log.String())
@@ -142,6 +143,7 @@ func TestHeldToken(t *testing.T) {
 
 // TestStreamCut: what runs through the gateway when the cord is pulled ends at once, on both sides.
 func TestStreamCut(t *testing.T) {
+	t.Parallel()
 	gone := make(chan struct{}, 8) // the upstream saw its caller go
 	feed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -220,6 +222,7 @@ func TestStreamCut(t *testing.T) {
 
 // TestAPIKey: shown once, kept nowhere, good for lanyard call, and dead when revoked.
 func TestAPIKey(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.do("identity", "register", "scanner", "--kind", "api_key", "--owner", "maya", "--purpose", "A client that can do no better")
@@ -227,7 +230,7 @@ func TestAPIKey(t *testing.T) {
 	out := h.do("credential", "add", "scanner", "--api-key")
 	key, id := h.first(`(lyd_\S+)`, out), h.first(`(cred_\S+)`, out)
 	asScanner := h.call("mail", "GET", profile, "--as", "api_key/scanner")
-	t.Setenv("LANYARD_API_KEY", key)
+	h.Setenv("LANYARD_API_KEY", key)
 	if out := h.do(asScanner...); !strings.Contains(out, "maya@example.com") {
 		t.Error(out)
 	}
@@ -243,9 +246,9 @@ func TestAPIKey(t *testing.T) {
 	if out := h.do("audit", "search", "--limit", "1000", "-o", "json"); strings.Contains(out, key) {
 		t.Error("the record holds the key")
 	}
-	t.Setenv("LANYARD_API_KEY", key[:len(key)-1]+"!")
+	h.Setenv("LANYARD_API_KEY", key[:len(key)-1]+"!")
 	h.fails(3, "invalid_client", asScanner...)
-	t.Setenv("LANYARD_API_KEY", key)
+	h.Setenv("LANYARD_API_KEY", key)
 	h.do("revoke", "credential", id, "--reason", "test")
 	h.fails(3, "invalid_client", asScanner...)
 	h.stop() // what was in memory is on disk now
@@ -266,6 +269,7 @@ func TestAPIKey(t *testing.T) {
 
 // TestHeldAtTheEnd: at an identity's end the gateway refuses the token it holds and cuts what runs, and nobody had to do a thing.
 func TestHeldAtTheEnd(t *testing.T) {
+	t.Parallel()
 	feed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/now" {
 			return
@@ -319,6 +323,7 @@ func TestHeldAtTheEnd(t *testing.T) {
 
 // TestRestart: what was stopped stays stopped, what was good stays good, and the record goes on as one.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.do("identity", "register", "old", "--kind", "api_key", "--owner", "maya", "--purpose", "A client that can do no better")

@@ -17,6 +17,7 @@ import (
 // TestTaskConsent: an agent asks a person to let it work in their name. Nothing can be had for that until they say so in
 // their browser; then what it does is on record as done by both; and they end it in the same place.
 func TestTaskConsent(t *testing.T) {
+	t.Parallel()
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte(whsec+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -63,6 +63,7 @@ func (h *house) fetch(s *client.Source, upstream, path string) (int, string, err
 
 // TestTask: under a task an agent reaches what the task names and nothing else of what it is granted.
 func TestTask(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.do("identity", "register", "other", "--owner", "ben", "--purpose", "Another")
@@ -103,6 +104,7 @@ func TestTask(t *testing.T) {
 
 // TestTaskStream: what runs under a task is cut when that is closed, and when its budget of bytes is spent.
 func TestTaskStream(t *testing.T) {
+	t.Parallel()
 	ticker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for i := 0; r.Context().Err() == nil; i++ {
 			fmt.Fprintf(w, "data: %090d\n\n", i) // 98 bytes
@@ -154,6 +156,7 @@ func TestTaskStream(t *testing.T) {
 // TestTaskBudget: a budget raced by 64 calls lets exactly as many pass; a server that is killed and starts again counts what
 // it held as used; one that is stopped gives it back.
 func TestTaskBudget(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	const path = profile
@@ -218,6 +221,7 @@ func TestTaskBudget(t *testing.T) {
 
 // TestTaskCounter: an amount that an upstream counts is limited, over HTTP and in MCP, whose clients hear it in their protocol.
 func TestTaskCounter(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.settle()
 	h.fails(3, "has no argument", "upstream", "put", "mail", "--url", h.office, "--google", "gmail/v1", "--owner", "maya", "--counter", "results=gmail.users.messages.list:amount")

@@ -52,6 +52,7 @@ func certificate(t *testing.T, dir, name string) (cert, key string, pair tls.Cer
 
 // TestTLS: with certificates on both sides a token is bound to the client's (RFC 8705), and good with no other.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server, serverKey, pair := certificate(t, dir, "server")
 	h := build(t, "--tls-cert", server, "--tls-key", serverKey)
@@ -61,7 +62,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	roots.AddCert(leaf)
-	t.Setenv("SSL_CERT_FILE", server)
+	h.Setenv("SSL_CERT_FILE", server)
 	h.settle()
 	as := func(certs ...tls.Certificate) *http.Client {
 		return &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs}}}

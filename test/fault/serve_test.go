@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/test/built"
 	"github.com/lanyard-dev/lanyard/test/port"
 )
 
@@ -23,13 +24,14 @@ type house struct {
 	flags                      []string // of serve
 }
 
+var programs = sync.OnceValues(func() (string, error) { return built.Programs("lanyard") })
+
 func newHouse(t *testing.T) house {
-	h := house{bin: filepath.Join(t.TempDir(), "lanyard"), data: filepath.Join(scratch(t), "d"), listen: port.Free(), gateway: port.Free()}
-	build := exec.Command("go", "build", "-o", h.bin, "../../cmd/lanyard")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	bin, err := programs()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return h
+	return house{bin: filepath.Join(bin, "lanyard"), data: filepath.Join(scratch(t), "d"), listen: port.Free(), gateway: port.Free()}
 }
 
 func (h house) command(args ...string) *exec.Cmd {

@@ -56,17 +56,28 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("--date %s: use YYYY-MM-DD", *date)
 	}
-	o, err := office.New(office.Config{Secret: secret, Today: today, Debug: *debug})
+	l, err := net.Listen("tcp", *listen)
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", *listen)
+	c := office.Config{Secret: secret, Today: today, Debug: *debug}
+	var places net.Listener // for large content of Graph's, which goes to another address than Graph's own
+	if at, ok := l.Addr().(*net.TCPAddr); ok && at.IP.IsLoopback() {
+		if places, err = net.Listen("tcp", net.JoinHostPort(at.IP.String(), "0")); err != nil {
+			return err
+		}
+		c.Uploads = "http://" + places.Addr().String()
+	}
+	o, err := office.New(c)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("office: listening on http://%s\n", l.Addr())
 	s := &http.Server{Handler: o, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { s.Close() })
+	if places != nil {
+		go s.Serve(places)
+	}
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

@@ -5,9 +5,10 @@
 // The upstream's URL is the document's rootUrl, so a request's path begins with
 // the service's own: /gmail/v1/users/me/messages, /drive/v3/files. An action is a
 // method's id. Media upload in one request (uploadType media or multipart) is the
-// same action at its upload path. Refused, because what they do is not decided
-// here: batches, resumable uploads (their bytes go to a URL outside the gateway),
-// JSONP, and credentials in the query.
+// same action at its upload path; files are uploaded in several, too (resumable, see
+// upload.go). Refused, because what they do is not decided here: batches, resumable
+// uploads of anything else (of a mail its content says where it goes), JSONP, and
+// credentials in the query.
 package google
 
 import (
@@ -82,6 +83,7 @@ var (
 	_ connector.Layered    = api{}
 	_ connector.Completer  = api{}
 	_ connector.Speaker    = api{}
+	_ connector.Uploader   = api{}
 )
 
 // Actions adds to each the arguments that its body has.
@@ -91,12 +93,18 @@ func (a api) Actions() []policy.Action {
 
 // MaxBody is that of a request whose body says more than its first line: who is written to, what is shared with whom.
 func (a api) MaxBody(r *connector.Request) int64 {
+	if r.Upload != nil {
+		return 0 // it is content alone
+	}
 	call, err := a.Table.Recognise(r)
 	if err != nil {
 		return 0
 	}
 	if call.Arguments["uploadType"] == "media" && strings.HasPrefix(call.Action, "drive.") {
 		return 0 // it is content alone
+	}
+	if begins(call) {
+		return maxMetadata
 	}
 	return dialect.MaxBody(call.Action)
 }
@@ -115,17 +123,30 @@ func (a api) Names(call policy.Call) bool {
 }
 
 // Complete has a draft sent as it is now.
-func (a api) Complete(_ *connector.Request, call policy.Call, look connector.Look) ([]byte, error) {
-	return drafted(call, look)
+func (a api) Complete(_ *connector.Request, call policy.Call, look connector.Look) ([]byte, map[string]any, error) {
+	body, err := drafted(call, look)
+	return body, nil, err
 }
 
 func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 	if err := checkHeader(r.Header); err != nil {
 		return policy.Call{}, err
 	}
+	if r.Upload != nil {
+		return goesOn(r)
+	}
 	call, err := a.Table.Recognise(r)
 	if err == nil {
+		err = checkBegin(r, call)
+	}
+	if err == nil {
 		err = dialect.Read(r, &call)
+	}
+	if err != nil {
+		call = policy.Call{}
+	}
+	if err != nil && strings.HasPrefix(r.Path, "/upload/gmail/") && strings.Contains(r.Query, "uploadType=resumable") {
+		err = fmt.Errorf("%w: a mail is decided on as a whole; upload it in one request (uploadType media or multipart)", connector.ErrUnrecognised)
 	}
 	if err != nil && (r.Path == "/batch" || strings.HasPrefix(r.Path, "/batch/")) {
 		err = fmt.Errorf("%w: a batch holds many calls, and each must be decided alone; send them one by one", connector.ErrUnrecognised)
@@ -227,7 +248,7 @@ func (d *document) operation(m *method) ([]connector.Operation, error) {
 		if o.Path, err = m.template(simple); err != nil {
 			return nil, err
 		}
-		o.Parameters = append(slices.Clone(o.Parameters), connector.Parameter{Name: "uploadType", Enum: []string{"media", "multipart"}})
+		o.Parameters = append(slices.Clone(o.Parameters), connector.Parameter{Name: "uploadType", Enum: uploadTypes(m.ID)})
 		list = append(list, o)
 	}
 	return list, nil

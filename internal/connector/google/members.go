@@ -37,128 +37,130 @@ var members = map[layer.Kind]office.Members{
 var envelope = []string{"from", "sender", "reply-to", "to", "cc", "bcc", "subject", "date", "message-id", "in-reply-to", "references", "content-type"}
 
 // payload shows a part of a mail, and what it is made of.
-func payload(v any, rules []*layer.Rules, from office.Level) any {
+func payload(v *office.Value, rules []*layer.Rules, from office.Level) bool {
 	return part(v, rules, from, 0)
 }
 
-func part(v any, rules []*layer.Rules, from office.Level, depth int) any {
-	o, ok := v.(office.Object)
-	if !ok || depth > 50 {
-		return nil
+func part(v *office.Value, rules []*layer.Rules, from office.Level, depth int) bool {
+	if !v.IsObject() || depth > 50 {
+		return false
 	}
-	out := office.Object{}
-	for _, name := range []string{"partId", "mimeType"} {
-		if s, ok := o[name].(string); ok {
-			out[name] = s
-		}
+	was := v.Member("mimeType").Text()
+	now := was
+	if from >= office.Text {
+		now = content(v, rules)
 	}
-	if s, ok := o["filename"].(string); ok && (from >= office.Text || s == "") {
-		out["filename"] = office.Line(s, rules)
+	if headers := v.Put("headers"); !headers.IsList() {
+		headers.SetItems()
 	}
-	list, _ := o["headers"].([]any)
-	headers := []any{}
-	for _, v := range list {
-		h, _ := v.(office.Object)
-		name, value := text(h["name"]), text(h["value"])
-		if !slices.Contains(envelope, strings.ToLower(name)) {
-			continue
-		}
-		if strings.EqualFold(name, "Subject") {
-			value = office.Line(value, rules)
-		}
-		if strings.EqualFold(name, "Content-Type") && depth > 0 {
-			value, _, _ = strings.Cut(value, ";") // its parameters may hold a name
-		}
-		headers = append(headers, office.Object{"name": name, "value": value})
-	}
-	out["headers"] = headers
-	if from < office.Text {
-		return out
-	}
-	if body, ok := o["body"].(office.Object); ok {
-		out["body"] = content(body, o, out, rules)
-	}
-	if parts, ok := o["parts"].([]any); ok {
-		shown := []any{}
-		for _, p := range parts {
-			if one := part(p, rules, from, depth+1); one != nil {
-				shown = append(shown, one)
+	v.Filter(func(m *office.Value) bool {
+		switch m.Name() {
+		case "partId", "mimeType":
+			return m.IsText()
+		case "filename":
+			if !m.IsText() || from < office.Text && m.Text() != "" {
+				return false
 			}
+			m.SetText(office.Line(m.Text(), rules))
+		case "headers":
+			m.Filter(func(h *office.Value) bool { return enveloped(h, rules, depth) })
+		case "body":
+			return from >= office.Text && m.IsObject()
+		case "parts":
+			if from < office.Text || !m.IsList() {
+				return false
+			}
+			m.Filter(func(p *office.Value) bool { return part(p, rules, from, depth+1) })
+		default:
+			return false
 		}
-		out["parts"] = shown
+		return true
+	})
+	if now != was {
+		v.Put("mimeType").SetText(now)
+		v.Put("headers").SetItems(office.NewObject("name", "Content-Type", "value", now+"; charset=utf-8"))
 	}
-	return out
+	return true
 }
 
-// content shows the body of a part: text reduced, and content of other types where it may be opened.
-func content(body, of, out office.Object, rules []*layer.Rules) office.Object {
-	kind := text(of["mimeType"])
-	shown := office.Object{"size": body["size"]}
-	attached := text(of["filename"]) != "" || text(body["attachmentId"]) != "" || !strings.HasPrefix(kind, "text/")
-	b, err := office.Base64(text(body["data"]))
-	if attached {
-		if id := text(body["attachmentId"]); id != "" && office.Opens(rules, kind, nil) {
-			shown["attachmentId"] = id // what it holds is looked at when it is asked for
-		}
-		if len(b) == 0 || err != nil || !office.Opens(rules, kind, b) {
-			return shown
-		}
+// enveloped shows a header, if it is one of the envelope.
+func enveloped(h *office.Value, rules []*layer.Rules, depth int) bool {
+	name, value := h.Member("name").Text(), h.Member("value").Text()
+	if !slices.Contains(envelope, strings.ToLower(name)) {
+		return false
 	}
-	if err != nil || len(b) == 0 {
-		return shown
+	if strings.EqualFold(name, "Subject") {
+		value = office.Line(value, rules)
+	}
+	if strings.EqualFold(name, "Content-Type") && depth > 0 {
+		value, _, _ = strings.Cut(value, ";") // its parameters may hold a name
+	}
+	h.Only("name", "value")
+	h.Put("value").SetText(value)
+	return true
+}
+
+// content shows the body of a part: text reduced, and content of other types where it may be opened. It returns of which type the part is then.
+func content(of *office.Value, rules []*layer.Rules) string {
+	kind, body := of.Member("mimeType").Text(), of.Member("body")
+	if !body.IsObject() {
+		return kind
+	}
+	id := body.Member("attachmentId").Text()
+	b, err := office.Base64(body.Member("data").Text())
+	body.Only("size")
+	body.Put("size")
+	if of.Member("filename").Text() != "" || id != "" || !strings.HasPrefix(kind, "text/") { // it is attached
+		if id != "" && office.Opens(rules, kind, nil) {
+			body.Put("attachmentId").SetText(id) // what it holds is looked at when it is asked for
+		}
+		if !office.Opens(rules, kind, b) {
+			return kind
+		}
 	}
 	full := kind
 	if h := header(of, "Content-Type"); len(h) == 1 {
 		full = h[0]
 	}
-	if !office.Readable(full, b) {
-		return shown
+	if err != nil || len(b) == 0 || !office.Readable(full, b) {
+		return kind
 	}
 	s, now := office.Body(kind, string(b), rules)
-	if now != kind {
-		out["mimeType"] = now
-		out["headers"] = []any{office.Object{"name": "Content-Type", "value": now + "; charset=utf-8"}}
-	}
-	set(shown, []byte(s))
-	return shown
+	set(body, []byte(s))
+	return now
 }
 
-func set(o office.Object, b []byte) {
-	o["data"], o["size"] = base64.URLEncoding.EncodeToString(b), float64(len(b))
+func set(o *office.Value, b []byte) {
+	o.Put("data").SetText(base64.URLEncoding.EncodeToString(b))
+	o.Put("size").SetNumber(len(b))
 }
 
-func description(v any, rules []*layer.Rules, _ office.Level) any {
-	s, ok := v.(string)
-	if !ok {
-		return nil
+func description(v *office.Value, rules []*layer.Rules, _ office.Level) bool {
+	if !v.IsText() {
+		return false
 	}
-	s, _ = office.Body("text/html", s, rules)
-	return s
+	s, _ := office.Body("text/html", v.Text(), rules)
+	v.SetText(s)
+	return true
 }
 
 // attendees shows who is invited; what they wrote is text.
-func attendees(v any, rules []*layer.Rules, from office.Level) any {
-	list, _ := v.([]any)
-	shown := []any{}
-	for _, one := range list {
-		o, ok := one.(office.Object)
-		if !ok {
-			continue
-		}
-		if c, ok := o["comment"].(string); ok && from >= office.Text {
-			o["comment"] = office.Line(c, rules)
-		} else {
-			delete(o, "comment")
-		}
-		shown = append(shown, o)
+func attendees(v *office.Value, rules []*layer.Rules, from office.Level) bool {
+	if !v.IsList() {
+		v.SetItems()
 	}
-	return shown
+	v.Filter(func(o *office.Value) bool {
+		if c := o.Member("comment"); c.IsText() && from >= office.Text {
+			c.SetText(office.Line(c.Text(), rules))
+		} else {
+			o.Drop("comment")
+		}
+		return o.IsObject()
+	})
+	return true
 }
 
 // links shows what leads elsewhere where nothing is to be reduced.
-func links(v any, rules []*layer.Rules, _ office.Level) any {
-	if slices.ContainsFunc(rules, func(r *layer.Rules) bool { return !r.AnyContent() }) {
-		return nil
-	}
-	return v
+func links(_ *office.Value, rules []*layer.Rules, _ office.Level) bool {
+	return !slices.ContainsFunc(rules, func(r *layer.Rules) bool { return !r.AnyContent() })
 }

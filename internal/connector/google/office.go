@@ -21,7 +21,7 @@ const (
 	messageLook = gmailBase + "messages/{id}?format=metadata"
 	threadLook  = gmailBase + "threads/{id}?format=metadata"
 	draftLook   = gmailBase + "drafts/{id}?format=metadata"
-	fileFields  = "?supportsAllDrives=true&fields=id%2CmimeType%2Cparents%2CdriveId%2CmodifiedTime%2CcreatedTime%2Cowners%28emailAddress%29%2Cpermissions%28type%2CemailAddress%2Cdomain%29%2CsharingUser%28emailAddress%29"
+	fileFields  = "?supportsAllDrives=true&fields=id%2CmimeType%2Cparents%2CdriveId%2CmodifiedTime%2CcreatedTime%2Cowners%28emailAddress%2Cme%29%2Cpermissions%28type%2CemailAddress%2Cdomain%2Cdeleted%29%2CsharingUser%28emailAddress%29"
 	eventLook   = "/calendar/v3/calendars/{calendarId}/events/{eventId}"
 )
 
@@ -234,7 +234,7 @@ func labels(r *connector.Request, call *policy.Call) error {
 // metadata reads what a file is called and where it goes. To put it in the trash deletes.
 func metadata(r *connector.Request, call *policy.Call) error {
 	body := r.Body
-	if strings.HasPrefix(r.Path, "/upload/") {
+	if strings.HasPrefix(r.Path, "/upload/") && !begins(*call) {
 		var err error
 		if body, _, err = office.Upload(r); err != nil {
 			return err
@@ -386,97 +386,99 @@ func query(m office.Meaning, call policy.Call, u connector.Under) error {
 }
 
 // header is the values of the headers of that name in a payload.
-func header(payload office.Object, name string) (values []string) {
-	list, _ := payload["headers"].([]any)
-	for _, v := range list {
-		h, _ := v.(office.Object)
-		if n, _ := h["name"].(string); strings.EqualFold(n, name) {
-			value, _ := h["value"].(string)
-			values = append(values, value)
+func header(payload *office.Value, name string) (values []string) {
+	list := payload.Member("headers")
+	if !list.IsList() {
+		return nil
+	}
+	for h := range list.All() {
+		if strings.EqualFold(h.Member("name").Text(), name) {
+			values = append(values, h.Member("value").Text())
 		}
 	}
 	return values
 }
 
 // item is what the JSON of a mail, a file or an event says of it.
-func item(k layer.Kind, o office.Object, call policy.Call) layer.Item {
+func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 	it := layer.Item{Kind: k}
 	switch k {
 	case layer.Mail:
-		payload, _ := o["payload"].(office.Object)
+		payload := o.Member("payload")
 		for _, name := range slices.Concat([]string{"From", "Sender", "Resent-From", "Resent-Sender"}, office.Recipients, office.Answers) {
 			for _, v := range header(payload, name) {
 				it.People = append(it.People, layer.Addresses(v)...)
 			}
 		}
-		it.Peopled = len(header(payload, "From")) > 0
-		if ms, err := strconv.ParseInt(text(o["internalDate"]), 10, 64); err == nil {
+		from := header(payload, "From")
+		it.Peopled = len(from) > 0 && !slices.ContainsFunc(from, func(v string) bool { return len(layer.Addresses(v)) == 0 }) // a group of nobody (RFC 6854) is from anybody
+		if ms, err := strconv.ParseInt(o.Member("internalDate").Text(), 10, 64); err == nil {
 			it.At = time.UnixMilli(ms)
 		}
-		_, it.Placed = o["labelIds"]
-		it.Labels, _ = office.Strings(o["labelIds"])
+		it.Placed = o.Member("labelIds") != nil
+		it.Labels, _ = o.Member("labelIds").Strings()
 		if !slices.Contains(it.Labels, "INBOX") && !slices.Contains(it.Labels, "SENT") && !slices.Contains(it.Labels, "DRAFT") && !slices.Contains(it.Labels, "TRASH") && !slices.Contains(it.Labels, "SPAM") && it.Placed {
 			it.Labels = append(it.Labels, "archive")
 		}
 		if it.Draft = slices.Contains(it.Labels, "DRAFT"); it.Draft {
-			it.Labels, it.Peopled = append(it.Labels, "drafts"), it.Peopled || payload["headers"] != nil
+			it.Labels, it.Peopled = append(it.Labels, "drafts"), it.Peopled || payload.Member("headers").Some()
 		}
 	case layer.File:
-		owners, owned := o["owners"].([]any)
-		shared, known := o["permissions"].([]any)
-		for _, v := range append(append([]any{}, owners...), shared...) {
-			p, _ := v.(office.Object)
-			switch {
-			case text(p["emailAddress"]) != "":
-				it.People = append(it.People, layer.Address(text(p["emailAddress"])))
-			case text(p["domain"]) != "":
-				it.People = append(it.People, layer.Address("everyone@"+text(p["domain"])))
-			case text(p["type"]) == "anyone":
+		owners, shared, parents := o.Member("owners"), o.Member("permissions"), o.Member("parents")
+		for _, p := range append(owners.Items(), shared.Items()...) {
+			switch address, domain := p.Member("emailAddress").Text(), p.Member("domain").Text(); {
+			case address != "":
+				it.People = append(it.People, layer.Address(address))
+			case domain != "":
+				it.People = append(it.People, layer.Address("everyone@"+domain))
+			case p.Member("type").Text() == "anyone":
 				it.People = append(it.People, "anyone")
+			case !p.Member("me").IsTrue() && !p.Member("deleted").IsTrue(): // who shows strangers no address
+				it.People = append(it.People, "?")
 			}
 		}
-		it.Drive = text(o["driveId"])
-		it.Peopled = known && (owned || it.Drive != "")
-		it.At, _ = time.Parse(time.RFC3339, text(o["modifiedTime"]))
-		it.Folders, it.Placed = office.Strings(o["parents"])
-		it.Placed = it.Placed && o["parents"] != nil
-		if it.Drive == "" && owned {
+		it.Drive = o.Member("driveId").Text()
+		it.Peopled = shared.IsList() && (owners.IsList() || it.Drive != "")
+		it.At, _ = time.Parse(time.RFC3339, o.Member("modifiedTime").Text())
+		it.Folders, it.Placed = parents.Strings()
+		it.Placed = it.Placed && parents.Some()
+		if it.Drive == "" && owners.IsList() {
 			it.Drive = "own"
 		}
 	case layer.Event:
 		it.Calendar = text(call.Arguments["calendarId"])
-		all, _ := o["attendees"].([]any)
-		for _, v := range append(append([]any{}, all...), o["organizer"], o["creator"]) {
-			if p, ok := v.(office.Object); ok && text(p["email"]) != "" {
-				it.People = append(it.People, layer.Address(text(p["email"])))
+		for _, p := range append(o.Member("attendees").Items(), o.Member("organizer"), o.Member("creator")) {
+			if a := p.Member("email").Text(); a != "" {
+				it.People = append(it.People, layer.Address(a))
+			} else if p.Some() && !p.Member("self").IsTrue() {
+				it.People = append(it.People, "?") // somebody, and nobody knows who
 			}
 		}
-		it.Peopled = o["start"] != nil && o["attendeesOmitted"] != true
-		it.At = moment(o["start"])
+		it.Peopled = o.Member("start").Some() && !o.Member("attendeesOmitted").IsTrue()
+		it.At = moment(o.Member("start"))
 	}
 	return it
 }
 
 func text(v any) string { s, _ := v.(string); return s }
 
-func moment(v any) time.Time {
-	o, _ := v.(office.Object)
-	if t, err := time.Parse(time.RFC3339, text(o["dateTime"])); err == nil {
+func moment(v *office.Value) time.Time {
+	if t, err := time.Parse(time.RFC3339, v.Member("dateTime").Text()); err == nil {
 		return t
 	}
-	t, _ := time.Parse(time.DateOnly, text(o["date"]))
+	t, _ := time.Parse(time.DateOnly, v.Member("date").Text())
 	return t
 }
 
 // named reports whether a label or a calendar is one of those that are seen.
-func named(m office.Meaning, o office.Object, call policy.Call, rules []*layer.Rules) bool {
+func named(m office.Meaning, o *office.Value, call policy.Call, rules []*layer.Rules) bool {
 	if call.Action == "gmail.users.getProfile" {
 		return true
 	}
 	for _, r := range rules {
-		list, id := r.Within.Labels, text(o["id"])
+		list, id := r.Within.Labels, o.Member("id").Text()
 		if m.Kind == layer.Event {
-			if list = r.Within.Calendars; o["primary"] == true && slices.Contains(list, "primary") {
+			if list = r.Within.Calendars; o.Member("primary").IsTrue() && slices.Contains(list, "primary") {
 				continue
 			}
 		}
@@ -488,10 +490,10 @@ func named(m office.Meaning, o office.Object, call policy.Call, rules []*layer.R
 }
 
 // data is the content of an attachment: {"size": …, "data": base64url}.
-func data(o office.Object) ([]byte, func([]byte), bool) {
-	s, ok := o["data"].(string)
-	b, err := office.Base64(s)
-	if !ok || err != nil {
+func data(o *office.Value) ([]byte, func([]byte), bool) {
+	s := o.Member("data")
+	b, err := office.Base64(s.Text())
+	if !s.IsText() || err != nil {
 		return nil, nil, false
 	}
 	return b, func(b []byte) { set(o, b) }, true

@@ -55,7 +55,7 @@ func refused(name string) string {
 	case "$.xgafv":
 		return "another error format is not let through"
 	case "upload_protocol", "upload_id":
-		return "a resumable upload goes to a URL outside the gateway; upload in one request (uploadType media or multipart)"
+		return "only a file is uploaded in several requests, with uploadType=resumable, and goes on at the address in the answer to the first; upload other things in one (uploadType media or multipart)"
 	}
 	return ""
 }

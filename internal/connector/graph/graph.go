@@ -5,8 +5,9 @@
 // /me and /users/{user-id} are the same mailbox in two spellings, and a drive has three
 // (/me/drive, /users/{user-id}/drive, /drives/{drive-id}); each action is one, whichever is
 // used: graph.messages.list, graph.messages.send, graph.items.invite. Refused, because what they do is not
-// decided here: batches ($batch), upload sessions (their bytes go to a URL outside the
-// gateway), items by path (root:/a/b:), and everything else that Graph has.
+// decided here: batches ($batch), items by path (root:/a/b:, but for a new file in a
+// folder, items/{driveItem-id}:/{filename}:/content, and for where an upload begins, see
+// upload.go), and everything else that Graph has.
 package graph
 
 import (
@@ -21,6 +22,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/connector/office"
 	"github.com/lanyard-dev/lanyard/internal/layer"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -64,7 +66,14 @@ type operation struct {
 	Query   []string `json:"query"`
 }
 
+// mailboxes and drives are the spellings of one.
+var (
+	mailboxes = []string{"/me", "/users/{user-id}"}
+	drives    = []string{"/me/drive", "/users/{user-id}/drive", "/drives/{drive-id}"}
+)
+
 func (d *document) operations() (list []connector.Operation) {
+	list = uploads()
 	add := func(bases []string, path string, methods map[string]operation) {
 		for _, method := range slices.Sorted(maps.Keys(methods)) {
 			if path == "" && method != "get" { // a drive itself
@@ -79,17 +88,32 @@ func (d *document) operations() (list []connector.Operation) {
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(d.Mailbox)) {
-		add([]string{"/me", "/users/{user-id}"}, path, d.Mailbox[path])
+		add(mailboxes, path, d.Mailbox[path])
 	}
-	drives := []string{"/me/drive", "/users/{user-id}/drive", "/drives/{drive-id}"}
 	for _, path := range slices.Sorted(maps.Keys(d.Drive)) {
 		add(drives, path, d.Drive[path])
 		if below, ok := strings.CutPrefix(path, "/items/{driveItem-id}/"); ok && (below == "children" || strings.HasPrefix(below, "search(")) {
 			add(drives, "/root/"+below, d.Drive[path]) // root is an item, too
 		}
 	}
+	for _, base := range drives {
+		list = append(list, anew(base))
+	}
 	return list
 }
+
+// conflict says what becomes of a new file where there is one of its name: by default it takes that one's place.
+const conflict = "@microsoft.graph.conflictBehavior"
+
+// anew makes a file with its content in one request. It is the one path that names something by what it is called, and holds for what
+// is not there yet alone.
+func anew(base string) connector.Operation {
+	return connector.Operation{Method: "PUT", Path: "/v1.0" + base + "/items/{driveItem-id}:/{filename}:/content", Resource: strings.TrimPrefix(base, "/") + "/items/{driveItem-id}/children/{filename}",
+		Parameters: append(parameters(nil), connector.Parameter{Name: conflict, Enum: []string{"fail", "rename"}}),
+		Action:     policy.Action{Name: newFile, Class: policy.Write, Summary: "create a file with its content in a folder.", Words: dialect.Of[newFile].Words}}
+}
+
+const newFile = "graph.items.children.put"
 
 // parameters are the options of OData that an operation has.
 func parameters(query []string) (list []connector.Parameter) {
@@ -174,7 +198,10 @@ var (
 	_ connector.BodyReader = api{}
 	_ connector.Layered    = api{}
 	_ connector.Linker     = api{}
+	_ connector.Completer  = api{}
+	_ connector.Follower   = api{}
 	_ connector.Speaker    = api{}
+	_ connector.Uploader   = api{}
 )
 
 func (a api) Actions() []policy.Action { return dialect.Actions(a.Table.Actions()) }
@@ -185,9 +212,18 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 			return policy.Call{}, fmt.Errorf("%w: header %s changes what the request does", connector.ErrUnrecognised, name)
 		}
 	}
+	if r.Upload != nil {
+		return goesOn(r)
+	}
 	call, err := a.Table.Recognise(r)
 	if err == nil {
 		err = ids(call)
+	}
+	if err == nil && call.Action == newFile {
+		err = called(call)
+	}
+	if err == nil {
+		err = checkBegin(r, call)
 	}
 	if err != nil {
 		call = policy.Call{}
@@ -198,6 +234,18 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 		err = fmt.Errorf("%w: a batch holds many calls, and each must be decided alone; send them one by one", connector.ErrUnrecognised)
 	}
 	return call, err
+}
+
+// called refuses a name that Graph would take for a path, and a file that takes the place of another.
+func called(call policy.Call) error {
+	name := text(call.Arguments["filename"])
+	switch {
+	case !fileName(name):
+		return fmt.Errorf("%w: %.60q is no name of a file", connector.ErrUnrecognised, name)
+	case call.Arguments[conflict] == nil:
+		return fmt.Errorf("%w: without %s=fail it could take the place of a file that is there", connector.ErrUnrecognised, conflict)
+	}
+	return nil
 }
 
 // ids refuses what is no id where one stands: Graph would run it as a function (delta, microsoft.graph.delta()), or take it for
@@ -221,8 +269,25 @@ func ids(call policy.Call) error {
 	return nil
 }
 
+// Names reports whether it answers a mail: it goes to who is on that.
+func (a api) Names(call policy.Call) bool {
+	return answers(call.Action) && call.Arguments["recipients"] == nil
+}
+
+// Complete has an answer say whom it goes to.
+func (a api) Complete(r *connector.Request, call policy.Call, look connector.Look) ([]byte, map[string]any, error) {
+	more, err := answered(r, call, look)
+	return nil, more, err
+}
+
+// Follows reports whether it asks for the content of a file, which Graph has at an address elsewhere.
+func (a api) Follows(call policy.Call) bool { return call.Action == "graph.items.content.get" }
+
 // MaxBody is that of a request whose body says more than its first line.
 func (a api) MaxBody(r *connector.Request) int64 {
+	if r.Upload != nil {
+		return 0 // it is content alone
+	}
 	call, err := a.Table.Recognise(r)
 	if err != nil {
 		return 0
@@ -276,14 +341,17 @@ func located(call policy.Call, u connector.Under) (*dialectOf, policy.Call) {
 		call.Arguments = map[string]any{}
 	}
 	call.Arguments["base"] = base(call)
+	if call.Arguments["driveItem-id"] == nil && strings.Contains("/"+call.Resource+"/", "/root/") { // it is an item, too
+		call.Arguments["driveItem-id"] = "root"
+	}
 	if u.Look == nil || dialect.Of[call.Action].Kind != layer.Mail {
 		return dialect, call
 	}
 	d := *dialect
 	known := sync.OnceValue(func() map[string]string { return labels(call, u) })
-	d.Item = func(k layer.Kind, o map[string]any, call policy.Call) layer.Item {
+	d.Item = func(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 		it := item(k, o, call)
-		if l, ok := known()[text(o["parentFolderId"])]; ok {
+		if l, ok := known()[o.Member("parentFolderId").Text()]; ok {
 			it.Labels = append(it.Labels, l)
 		}
 		return it

@@ -31,62 +31,61 @@ var members = map[layer.Kind]office.Members{
 }
 
 // body shows {"contentType": "html", "content": …}.
-func body(v any, rules []*layer.Rules, _ office.Level) any {
-	o, ok := v.(office.Object)
-	s, isText := o["content"].(string)
-	if !ok || !isText {
-		return nil
+func body(v *office.Value, rules []*layer.Rules, _ office.Level) bool {
+	content := v.Member("content")
+	if !content.IsText() {
+		return false
 	}
 	kind := "text/html"
-	if strings.EqualFold(text(o["contentType"]), "text") {
+	if strings.EqualFold(v.Member("contentType").Text(), "text") {
 		kind = "text/plain"
 	}
-	s, kind = office.Body(kind, s, rules)
+	s, kind := office.Body(kind, content.Text(), rules)
 	word := "html"
 	if kind == "text/plain" {
 		word = "text"
 	}
-	return office.Object{"contentType": word, "content": s}
+	v.Only("contentType", "content")
+	v.Put("contentType").SetText(word)
+	content.SetText(s)
+	return true
 }
 
-func location(v any, rules []*layer.Rules, _ office.Level) any {
-	o, ok := v.(office.Object)
-	if !ok {
-		return nil
+func location(v *office.Value, rules []*layer.Rules, _ office.Level) bool {
+	if !v.IsObject() {
+		return false
 	}
-	return office.Object{"displayName": office.Line(text(o["displayName"]), rules)}
+	v.Only("displayName")
+	name := v.Put("displayName")
+	name.SetText(office.Line(name.Text(), rules))
+	return true
 }
 
 // attached shows an attachment: what it is called, and its content where that may be opened.
 // A mail, an event or a link that is attached is not looked into.
-func attached(o office.Object, rules []*layer.Rules) {
-	whole := office.Whole(rules)
+func attached(o *office.Value, rules []*layer.Rules) {
 	if slices.ContainsFunc(rules, func(r *layer.Rules) bool { return !r.Bodies() }) {
-		clear(o)
+		o.Only()
 		return
 	}
-	b, err := base64.StdEncoding.DecodeString(text(o["contentBytes"]))
-	kind := text(o["contentType"])
-	for name, v := range o {
-		switch name {
-		case "@odata.type", "id", "size", "isInline", "lastModifiedDateTime", "contentType":
-		case "name":
-			s, _ := v.(string)
-			o[name] = office.Line(s, rules)
-		case "contentBytes":
-			if whole {
-				continue
-			}
-			if err != nil || !office.Opens(rules, kind, b) || !office.Readable(kind, b) && slices.ContainsFunc(rules, (*layer.Rules).Reduces) {
-				delete(o, name)
-				continue
-			}
-			if slices.ContainsFunc(rules, (*layer.Rules).Reduces) {
-				s, now := office.Body(kind, string(b), rules)
-				o[name], o["contentType"] = base64.StdEncoding.EncodeToString([]byte(s)), now
-			}
-		default:
-			delete(o, name)
-		}
+	o.Only("@odata.type", "id", "size", "isInline", "lastModifiedDateTime", "contentType", "name", "contentBytes")
+	if name := o.Member("name"); name != nil {
+		name.SetText(office.Line(name.Text(), rules))
+	}
+	content := o.Member("contentBytes")
+	if content == nil || office.Whole(rules) {
+		return
+	}
+	b, err := base64.StdEncoding.DecodeString(content.Text())
+	kind := o.Member("contentType").Text()
+	reduces := slices.ContainsFunc(rules, (*layer.Rules).Reduces)
+	if err != nil || !office.Opens(rules, kind, b) || reduces && !office.Readable(kind, b) {
+		o.Drop("contentBytes")
+		return
+	}
+	if reduces {
+		s, now := office.Body(kind, string(b), rules)
+		content.SetText(base64.StdEncoding.EncodeToString([]byte(s)))
+		o.Put("contentType").SetText(now)
 	}
 }

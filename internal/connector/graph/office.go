@@ -45,7 +45,7 @@ var dialect = &office.Dialect{
 	Item:    item,
 	Place:   place,
 	Members: members,
-	Never:   []string{"@microsoft.graph.downloadUrl", "webUrl", "webDavUrl", "thumbnails", "extensions", "singleValueExtendedProperties", "multiValueExtendedProperties", "internetMessageHeaders", "uniqueBody", "mentions"},
+	Never:   []string{"@microsoft.graph.downloadUrl", "@content.downloadUrl", "webUrl", "webDavUrl", "thumbnails", "extensions", "singleValueExtendedProperties", "multiValueExtendedProperties", "internetMessageHeaders", "uniqueBody", "mentions"},
 	Named:   named,
 	Names:   []string{"@odata.type", "id", "displayName", "name", "parentFolderId", "isDefaultCalendar", "canEdit"},
 	Receipt: []string{"id", "conversationId", "parentFolderId", "name", "isDraft", "message", "@odata.type"},
@@ -81,6 +81,7 @@ func meanings() map[string]office.Meaning {
 		"graph.messages.createReplyAll":     mail(office.Meaning{Words: words("mail.draft"), Body: answer, Large: true, Args: office.MailArgs, To: to, ToOn: true, Bare: true, On: on}),
 		"graph.messages.createForward":      mail(office.Meaning{Words: words("mail.draft"), Body: answer, Large: true, Args: office.MailArgs, To: to, Bare: true, On: on}),
 		"graph.messages.attachments.create": mail(office.Meaning{Words: words("mail.draft"), On: on}),
+		attachSession:                       mail(office.Meaning{Words: words("mail.draft"), Body: session, On: on}),
 		"graph.messages.attachments.delete": mail(office.Meaning{Words: words("mail.draft"), On: on}),
 		"graph.messages.move":               mail(office.Meaning{Words: words("mail.label", "mail.delete"), Body: move, Args: strs("labels"), On: on}),
 		"graph.messages.copy":               mail(office.Meaning{Words: words("mail.label", "mail.delete"), Body: move, Args: strs("labels"), On: on}),
@@ -95,8 +96,11 @@ func meanings() map[string]office.Meaning {
 		"graph.items.search":             file(office.Meaning{Words: words("file.list"), Reply: office.List, List: "value", Counts: counts, Keep: keep, Look: "{base}/items/{id}?%24expand=permissions"}),
 		"graph.items.get":                file(office.Meaning{Words: words("file.read"), Reply: office.One, Look: "{base}/items/{id}?%24expand=permissions"}),
 		"graph.items.content.get":        file(office.Meaning{Words: words("file.read", "file.export"), Reply: office.Content, On: []string{onFile}}),
-		"graph.items.children.create":    file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), Place: true, On: []string{onFile}}),
+		"graph.items.children.create":    file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), Place: true, Into: []string{onFile}}),
+		newFile:                          file(office.Meaning{Words: words("file.write"), Place: true, Into: []string{onFile}}),
 		"graph.items.content.put":        file(office.Meaning{Words: words("file.write"), On: []string{onFile}}),
+		newSession:                       file(office.Meaning{Words: words("file.write"), Body: session, Place: true, Into: []string{onFile}}),
+		overSession:                      file(office.Meaning{Words: words("file.write"), Body: session, On: []string{onFile}}),
 		"graph.items.update":             file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), On: []string{onFile}, Into: []string{"{base}/items/{folders}?%24expand=permissions"}}),
 		"graph.items.copy":               file(office.Meaning{Words: words("file.write"), Body: parent, Args: strs("folders"), On: []string{onFile}, Into: []string{"{base}/items/{folders}?%24expand=permissions"}}),
 		"graph.items.delete":             file(office.Meaning{Words: words("file.delete"), On: []string{onFile}}),
@@ -241,6 +245,10 @@ func answer(r *connector.Request, call *policy.Call) error {
 		return err
 	}
 	office.SetPeople(call, "recipients", "recipient_domains", append(own, call.Arguments["recipients"].([]string)...))
+	if answers(call.Action) { // those that it adds are not all, see answered
+		delete(call.Arguments, "recipients")
+		delete(call.Arguments, "recipient_domains")
+	}
 	return nil
 }
 
@@ -451,92 +459,94 @@ func query(m office.Meaning, call policy.Call, u connector.Under) error {
 func text(v any) string { s, _ := v.(string); return s }
 
 // address is that of {"emailAddress": {"address": …}}.
-func address(v any) string {
-	o, _ := v.(office.Object)
-	e, _ := o["emailAddress"].(office.Object)
-	return text(e["address"])
-}
+func address(v *office.Value) string { return v.Member("emailAddress").Member("address").Text() }
 
 // item is what the JSON of a mail, a file or an event says of it.
-func item(k layer.Kind, o office.Object, call policy.Call) layer.Item {
+func item(k layer.Kind, o *office.Value, call policy.Call) layer.Item {
 	it := layer.Item{Kind: k}
 	add := func(a string) {
 		if a != "" {
 			it.People = append(it.People, layer.Address(a))
 		}
 	}
-	several := func(v any) {
-		list, _ := v.([]any)
-		for _, one := range list {
-			if a := address(one); a != "" {
-				add(a)
-			} else {
-				it.People = append(it.People, "?") // somebody, and nobody knows who
+	one := func(v *office.Value) {
+		if a := address(v); a != "" {
+			add(a)
+		} else {
+			it.People = append(it.People, "?") // somebody, and nobody knows who
+		}
+	}
+	several := func(v *office.Value) {
+		if v.IsList() {
+			for v := range v.All() {
+				one(v)
 			}
 		}
 	}
 	switch k {
 	case layer.Mail:
-		add(address(o["from"]))
-		add(address(o["sender"]))
-		for _, name := range []string{"toRecipients", "ccRecipients", "bccRecipients", "replyTo"} {
-			several(o[name])
+		from := o.Member("from")
+		for _, v := range []*office.Value{from, o.Member("sender")} {
+			if v.Some() {
+				one(v)
+			}
 		}
-		_, from := o["from"]
-		_, to := o["toRecipients"]
-		_, cc := o["ccRecipients"]
-		_, bcc := o["bccRecipients"]
-		_, reply := o["replyTo"]
-		it.Peopled = (from || o["isDraft"] == true) && to && cc && bcc && reply
-		it.Draft = o["isDraft"] == true
-		it.At, _ = time.Parse(time.RFC3339, text(o["receivedDateTime"]))
-		it.Labels, _ = office.Strings(o["categories"])
-		it.Placed = text(o["parentFolderId"]) != ""
-		it.Labels = append(it.Labels, text(o["parentFolderId"]))
+		all := true
+		for _, name := range []string{"toRecipients", "ccRecipients", "bccRecipients", "replyTo"} {
+			list := o.Member(name)
+			several(list)
+			all = all && list != nil
+		}
+		it.Draft = o.Member("isDraft").IsTrue()
+		it.Peopled = (from.Some() || it.Draft) && all
+		it.At, _ = time.Parse(time.RFC3339, o.Member("receivedDateTime").Text())
+		it.Labels, _ = o.Member("categories").Strings()
+		folder := o.Member("parentFolderId").Text()
+		it.Placed = folder != ""
+		it.Labels = append(it.Labels, folder)
 	case layer.File:
 		it.Drive = drive(call)
-		it.At, _ = time.Parse(time.RFC3339, text(o["lastModifiedDateTime"]))
-		if p, ok := o["parentReference"].(office.Object); ok {
-			it.Folders, it.Placed = []string{text(p["id"])}, true
+		it.At, _ = time.Parse(time.RFC3339, o.Member("lastModifiedDateTime").Text())
+		if p := o.Member("parentReference"); p.IsObject() {
+			it.Folders, it.Placed = []string{p.Member("id").Text()}, true
 		}
-		list, known := o["permissions"].([]any)
-		for _, one := range list {
-			p, _ := one.(office.Object)
-			if l, ok := p["link"].(office.Object); ok && text(l["scope"]) != "users" {
+		list := o.Member("permissions")
+		for _, p := range list.Items() {
+			before, link := len(it.People), p.Member("link")
+			if link.IsObject() && link.Member("scope").Text() != "users" {
 				it.People = append(it.People, "anyone")
 			}
-			it.People = append(it.People, granted(p["grantedToV2"])...)
-			more, _ := p["grantedToIdentitiesV2"].([]any)
-			for _, g := range more {
+			it.People = append(it.People, granted(p.Member("grantedToV2"))...)
+			for _, g := range p.Member("grantedToIdentitiesV2").Items() {
 				it.People = append(it.People, granted(g)...)
 			}
-			if i, ok := p["invitation"].(office.Object); ok {
-				add(text(i["email"]))
+			add(p.Member("invitation").Member("email").Text())
+			if len(it.People) == before && !link.IsObject() {
+				it.People = append(it.People, "?")
 			}
 		}
-		it.Peopled = known
+		it.Peopled = list.IsList()
 	case layer.Event:
 		it.Calendar = calendar(call, true)
-		add(address(o["organizer"]))
-		several(o["attendees"])
-		_, organizer := o["organizer"]
-		_, attendees := o["attendees"]
-		it.Peopled = organizer && attendees
-		it.At = moment(o["start"])
+		organizer, attendees := o.Member("organizer"), o.Member("attendees")
+		if organizer.Some() {
+			one(organizer)
+		}
+		several(attendees)
+		it.Peopled = organizer.Some() && attendees != nil
+		it.At = moment(o.Member("start"))
 	}
 	return it
 }
 
 // granted are the addresses of an identity set; one without any is somebody unknown.
-func granted(v any) []string {
-	o, ok := v.(office.Object)
-	if !ok {
+func granted(v *office.Value) []string {
+	if !v.IsObject() {
 		return nil
 	}
 	for _, kind := range []string{"user", "siteUser", "group", "siteGroup"} {
-		one, _ := o[kind].(office.Object)
 		for _, name := range []string{"email", "userPrincipalName"} {
-			if a := text(one[name]); a != "" {
+			if a := v.Member(kind).Member(name).Text(); a != "" {
 				return []string{layer.Address(a)}
 			}
 		}
@@ -545,23 +555,23 @@ func granted(v any) []string {
 }
 
 // moment is a time that is written without its offset, in a zone that is named beside it.
-func moment(v any) time.Time {
-	o, _ := v.(office.Object)
-	zone, err := time.LoadLocation(text(o["timeZone"]))
-	if err != nil || text(o["timeZone"]) == "Local" {
+func moment(v *office.Value) time.Time {
+	name := v.Member("timeZone").Text()
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
 		return time.Time{}
 	}
-	t, _ := time.ParseInLocation("2006-01-02T15:04:05", text(o["dateTime"]), zone) // with a fraction, too
+	t, _ := time.ParseInLocation("2006-01-02T15:04:05", v.Member("dateTime").Text(), zone) // with a fraction, too
 	return t
 }
 
 // named reports whether a folder or a calendar is one of those that are seen.
-func named(m office.Meaning, o office.Object, call policy.Call, rules []*layer.Rules) bool {
+func named(m office.Meaning, o *office.Value, call policy.Call, rules []*layer.Rules) bool {
 	for _, r := range rules {
-		list, id, name := r.Within.Labels, text(o["id"]), text(o["displayName"])
+		list, id, name := r.Within.Labels, o.Member("id").Text(), o.Member("displayName").Text()
 		if m.Kind == layer.Event {
-			list, name = r.Within.Calendars, text(o["name"])
-			if o["isDefaultCalendar"] == true && slices.Contains(list, "primary") {
+			list, name = r.Within.Calendars, o.Member("name").Text()
+			if o.Member("isDefaultCalendar").IsTrue() && slices.Contains(list, "primary") {
 				continue
 			}
 		}

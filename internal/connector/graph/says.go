@@ -5,8 +5,6 @@ import (
 	"mime"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/connector/office"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -15,11 +13,19 @@ import (
 
 // Says is [connector.Speaker]'s.
 func (a api) Says(r *connector.Request, call policy.Call) []provenance.Argument {
-	return dialect.Says(r, call)
+	list := dialect.Says(r, call)
+	for i := range list {
+		if list[i].Name == "filename" { // what it is to be called, and nothing that is there
+			list[i].Name = "title"
+		}
+	}
+	return list
 }
 
-// Carries reports whether it is content of a file.
-func (a api) Carries(call policy.Call) bool { return call.Action == "graph.items.content.put" }
+// Carries reports whether it is content of a file. What begins an upload is read whole.
+func (a api) Carries(call policy.Call) bool {
+	return call.Action == "graph.items.content.put" || call.Action == newFile || begins(call)
+}
 
 // Implies reports whether it goes to who is on what it answers, or to whom a draft is for by then.
 func (a api) Implies(call policy.Call) bool { return dialect.Implies(call) }
@@ -28,56 +34,52 @@ func (a api) Implies(call policy.Call) bool { return dialect.Implies(call) }
 func (a api) Hears(call policy.Call, contentType string, reply []byte) []byte {
 	if call.Action == "graph.messages.mime.get" {
 		if o, ok := office.Message(reply); ok {
-			if b, err := json.Marshal(o, json.Deterministic(true)); err == nil {
-				return b
-			}
+			return o.Append(nil)
 		}
 		return reply
 	}
-	return office.Records(reply, func(o office.Object) (office.Object, bool) {
-		if s := text(o["contentBytes"]); s != "" {
+	return office.Records(reply, func(o *office.Value) bool {
+		if s := o.Member("contentBytes").Text(); s != "" {
 			if b, err := base64.StdEncoding.DecodeString(s); err == nil {
-				delete(o, "contentBytes")
-				if kind, _, _ := mime.ParseMediaType(text(o["contentType"])); strings.HasPrefix(kind, "text/") {
-					o["content"] = strings.ToValidUTF8(string(b), "\ufffd")
+				o.Drop("contentBytes")
+				if kind, _, _ := mime.ParseMediaType(o.Member("contentType").Text()); strings.HasPrefix(kind, "text/") {
+					o.Put("content").SetText(strings.ToValidUTF8(string(b), "\ufffd"))
 				}
 			}
-			return o, true
+			return true
 		}
-		_, to := o["toRecipients"]
-		_, from := o["from"].(office.Object)
-		if !to && !from {
-			return nil, false
+		if o.Member("toRecipients") == nil && !o.Member("from").IsObject() {
+			return false
 		}
-		var names []any
-		one := func(v any) string {
-			p, _ := v.(office.Object)
-			e, _ := p["emailAddress"].(office.Object)
-			if n := text(e["name"]); n != "" {
+		var names []string
+		one := func(v *office.Value) {
+			e := v.Member("emailAddress")
+			if n := e.Member("name").Text(); n != "" {
 				names = append(names, n)
 			}
-			return text(e["address"])
+			v.SetText(e.Member("address").Text())
 		}
-		for old, name := range map[string]string{"from": "from", "sender": "sender", "toRecipients": "to", "ccRecipients": "cc", "bccRecipients": "bcc", "replyTo": "reply_to"} {
-			v := o[old]
-			delete(o, old)
-			switch v := v.(type) {
-			case office.Object:
-				o[name] = one(v)
-			case []any:
-				list := []any{}
-				for _, p := range v {
-					list = append(list, one(p))
+		for _, as := range [][2]string{{"from", "from"}, {"sender", "sender"}, {"toRecipients", "to"}, {"ccRecipients", "cc"}, {"bccRecipients", "bcc"}, {"replyTo", "reply_to"}} {
+			v := o.Member(as[0])
+			o.Drop(as[0])
+			switch {
+			case v.IsObject():
+				one(v)
+			case v.IsList():
+				for p := range v.All() {
+					one(p)
 				}
-				o[name] = list
+			default:
+				continue
 			}
+			o.Put(as[1]).Set(v)
 		}
-		if b, ok := o["body"].(office.Object); ok {
-			o["body"] = b["content"]
+		if b := o.Member("body"); b.IsObject() {
+			b.Set(b.Member("content"))
 		}
 		if len(names) > 0 {
-			o["text"] = names // which anybody may choose
+			o.Put("text").SetTexts(names) // which anybody may choose
 		}
-		return o, true
+		return true
 	})
 }

@@ -17,10 +17,10 @@ import (
 // Check watches that the reply to a request answers that one and no other, once, and has
 // what the server asks of its client judged. It keeps nothing of a reply but the names of its
 // members, its id, and what is asked.
-func (c *Connector) Check(r *connector.Request, contentType string, may func(connector.Question) error, tell func(connector.Told)) io.WriteCloser {
+func (c *Connector) Check(r *connector.Request, contentType string, may func(connector.Question) error, tell func(connector.Told), holds func(int64) error) io.WriteCloser {
 	kind, _, _ := mime.ParseMediaType(contentType)
 	if r.Method == http.MethodGet && kind == "text/event-stream" { // a stream of the session: what it brings may have been asked for before
-		return &events{answer: answer{may: may, tell: tell}, session: true}
+		return &events{answer: answer{may: may, tell: tell, holds: holds}, session: true}
 	}
 	if r.Method != http.MethodPost {
 		return nil
@@ -31,9 +31,9 @@ func (c *Connector) Check(r *connector.Request, contentType string, may func(con
 	}
 	switch kind {
 	case "application/json":
-		return &answer{asked: m.id, may: may, tell: tell, alone: true}
+		return &answer{asked: m.id, may: may, tell: tell, holds: holds, alone: true}
 	case "text/event-stream":
-		return &events{answer: answer{asked: m.id, may: may, tell: tell}}
+		return &events{answer: answer{asked: m.id, may: may, tell: tell, holds: holds}}
 	}
 	return nil
 }
@@ -45,6 +45,8 @@ type answer struct {
 	asked           jsontext.Value
 	may             func(connector.Question) error
 	tell            func(connector.Told) // nil: nobody wants to know what it says
+	holds           func(int64) error    // takes what is kept into account
+	held            int64                // that was
 	result          []byte               // if somebody does
 	resultCut       bool                 // it is not all of it
 	depth           int
@@ -72,6 +74,33 @@ const maxQuestion = 1 << 20
 
 // maxText is how long the name of a member, or an id, may be.
 const maxText = 1 << 10
+
+// add keeps one byte more in b, of at most so many; false if it may not.
+func (a *answer) add(b *[]byte, c byte, most int) bool {
+	if len(*b) == most {
+		return false
+	}
+	if n := cap(*b); len(*b) == n {
+		more := min(max(512, 2*n), most)
+		if a.holds != nil {
+			if a.holds(int64(more-n)) != nil {
+				return false
+			}
+			a.held += int64(more - n)
+		}
+		*b = append(make([]byte, 0, more), *b...)
+	}
+	*b = append(*b, c)
+	return true
+}
+
+// release gives back what was taken into account; nothing of it is needed any more.
+func (a *answer) release() {
+	if a.held > 0 {
+		_ = a.holds(-a.held)
+		a.held = 0
+	}
+}
 
 func (a *answer) Write(b []byte) (int, error) {
 	for i, c := range b {
@@ -155,8 +184,8 @@ func (a *answer) keep(c byte) error {
 		}
 		a.text = append(a.text, c)
 	case a.value && (a.name == "params" || a.name == "error"), a.depth > 1 && a.name == "result" && a.inner.name == inputRequests:
-		if a.tooLong = a.tooLong || len(a.question) == maxQuestion; !a.tooLong {
-			a.question = append(a.question, c)
+		if !a.tooLong {
+			a.tooLong = !a.add(&a.question, c, maxQuestion)
 		}
 	case a.depth == 2 && a.name == "result" && !a.inner.value && len(a.inner.text) < maxText:
 		a.inner.text = append(a.inner.text, c)
@@ -321,7 +350,8 @@ func (e *events) event() error {
 		return nil
 	}
 	a := e.answer
-	e.answer, e.started = answer{asked: a.asked, may: a.may, tell: a.tell}, false
+	e.answer, e.started = answer{asked: a.asked, may: a.may, tell: a.tell, holds: a.holds}, false
+	defer a.release()
 	if a.ended && (a.method != nil || e.session) {
 		a.told()
 		return nil

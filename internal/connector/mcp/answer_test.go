@@ -43,7 +43,7 @@ func TestCheck(t *testing.T) {
 		{"1", "text/event-stream", "\uFEFFdata: {}\n\n", "byte order mark"},
 	} {
 		for _, step := range []int{1, 7, 1 << 20} {
-			w := c.Check(post(`{"jsonrpc":"2.0","id":`+x.id+`,"method":"tools/call","params":{"name":"read_file"}}`), x.kind, func(connector.Question) error { return nil }, nil)
+			w := c.Check(post(`{"jsonrpc":"2.0","id":`+x.id+`,"method":"tools/call","params":{"name":"read_file"}}`), x.kind, func(connector.Question) error { return nil }, nil, nil)
 			var err error
 			for rest := x.reply; rest != "" && err == nil; {
 				n := min(step, len(rest))
@@ -60,7 +60,7 @@ func TestCheck(t *testing.T) {
 	}
 	get := post("")
 	get.Method = "GET"
-	if c.Check(get, "application/json", nil, nil) != nil || c.Check(post(`{"jsonrpc":"2.0","method":"notifications/x"}`), "application/json", nil, nil) != nil || c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), "text/html", nil, nil) != nil {
+	if c.Check(get, "application/json", nil, nil, nil) != nil || c.Check(post(`{"jsonrpc":"2.0","method":"notifications/x"}`), "application/json", nil, nil, nil) != nil || c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), "text/html", nil, nil, nil) != nil {
 		t.Error("what answers nothing is checked")
 	}
 }
@@ -99,7 +99,7 @@ func TestAsks(t *testing.T) {
 					got = append(got, fmt.Sprint(call.Arguments["mode"], " ", call.Arguments["message"], " ", fields))
 				}
 				return nil
-			}, nil)
+			}, nil, nil)
 			var err error
 			for rest := x.reply; rest != "" && err == nil; {
 				n := min(step, len(rest))
@@ -113,7 +113,7 @@ func TestAsks(t *testing.T) {
 	}
 	// What may not be asked is not whole yet when the stream ends.
 	var no string
-	w := c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), "text/event-stream", func(q connector.Question) error { no = string(q.No); return errors.New("no") }, nil)
+	w := c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), "text/event-stream", func(q connector.Question) error { no = string(q.No); return errors.New("no") }, nil, nil)
 	if n, err := w.Write([]byte(`data: {"id":7,"method":"roots/list"}` + "\n\n")); err == nil || n > len(`data: {"id":7,"method":"roots/list"`) {
 		t.Errorf("a question that may not be asked: %d %v", n, err)
 	}
@@ -123,7 +123,7 @@ func TestAsks(t *testing.T) {
 	get := post("")
 	get.Method = "GET"
 	asked := 0
-	w = c.Check(get, "text/event-stream", func(connector.Question) error { asked++; return nil }, nil)
+	w = c.Check(get, "text/event-stream", func(connector.Question) error { asked++; return nil }, nil, nil)
 	if _, err := w.Write([]byte(`data: {"id":3,"result":{}}` + "\n\n" + `data: {"id":4,"result":{}}` + "\n\n" + `data: {"id":7,"method":"roots/list"}` + "\n\n")); err != nil || asked != 1 {
 		t.Errorf("in the stream of a session: %d %v", asked, err)
 	}
@@ -140,7 +140,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, reply string) {
 		judged := 0
 		may := func(connector.Question) error { judged++; return nil }
-		w := c.Check(asked, "application/json", may, nil)
+		w := c.Check(asked, "application/json", may, nil, nil)
 		_, err := w.Write([]byte(reply))
 		if err == nil {
 			err = w.Close()
@@ -163,7 +163,7 @@ func FuzzAnswer(f *testing.F) {
 		if strict == nil && err != nil && o.get("method") == nil && string(o.get("id")) == "1" && !strings.Contains(err.Error(), "too long") && !strings.Contains(err.Error(), "in case alone") && !strings.Contains(err.Error(), "asks") && !strings.Contains(err.Error(), "its ") && !strings.Contains(err.Error(), "pages") {
 			t.Fatalf("%q is an answer, and does not pass: %v", reply, err)
 		}
-		e := c.Check(asked, "text/event-stream", may, nil)
+		e := c.Check(asked, "text/event-stream", may, nil, nil)
 		_, _ = e.Write([]byte(reply))
 	})
 }

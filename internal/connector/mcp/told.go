@@ -14,17 +14,13 @@ func (a *answer) hear(c byte) {
 	if a.tell == nil || !a.value || a.name != "result" && a.name != "error" || a.depth == 1 && !a.quoted && (c == ',' || c == '}') {
 		return
 	}
-	if len(a.result) == maxResult {
-		a.resultCut = true
-		return
-	}
-	a.result = append(a.result, c)
+	a.resultCut = a.resultCut || !a.add(&a.result, c, maxResult)
 }
 
 // told hands on the texts in the result: of tools, resources and prompts alike. One in a form
 // that is not known is handed on as it stands.
 func (a *answer) told() {
-	if a.tell == nil || len(a.result) == 0 {
+	if a.tell == nil || len(a.result) == 0 && !a.resultCut {
 		return
 	}
 	type content struct {
@@ -46,7 +42,7 @@ func (a *answer) told() {
 		} `json:"messages"`
 	}
 	say := func(text string) {
-		if text != "" {
+		if text != "" || a.resultCut {
 			a.tell(connector.Told{Text: text, Whole: !a.resultCut})
 		}
 	}

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func TestTold(t *testing.T) {
 			cut := false
 			w := c.Check(x.r, x.kind, func(connector.Question) error { return nil }, func(told connector.Told) {
 				got, cut = append(got, told.Text), cut || !told.Whole
-			})
+			}, nil)
 			for rest := x.reply; rest != ""; {
 				n := min(step, len(rest))
 				if _, err := w.Write([]byte(rest[:n])); err != nil {
@@ -48,6 +49,48 @@ func TestTold(t *testing.T) {
 			if cut != x.cut || !x.cut && !slices.Equal(got, x.want) {
 				t.Errorf("%.80q in steps of %d: %.80q, cut %v", x.reply, step, got, cut)
 			}
+		}
+	}
+}
+
+// TestHeld: what is kept of a reply is taken into account as it grows, and given back with each event; what may not be kept is not, and counts as cut.
+func TestHeld(t *testing.T) {
+	c := open(t).(*Connector)
+	call := post(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_file"}}`)
+	long := strings.Repeat("x", 300<<10)
+	result := `{"id":1,"result":{"content":[{"type":"text","text":"` + long + `"}]}}`
+	for _, most := range []int64{1 << 20, 100 << 10, 0} {
+		var now, peak int64
+		var got []connector.Told
+		holds := func(n int64) error {
+			if now+n > most {
+				return errors.New("full")
+			}
+			now += n
+			peak = max(peak, now)
+			return nil
+		}
+		may := func(connector.Question) error { return nil }
+		w := c.Check(call, "application/json", may, func(told connector.Told) { got = append(got, told) }, holds)
+		if _, err := w.Write([]byte(result)); err != nil {
+			t.Fatal(err)
+		}
+		whole := most > 300<<10
+		if len(got) != 1 || got[0].Whole != whole || whole && (got[0].Text != long || peak < 300<<10) || int64(len(got[0].Text)) > most {
+			t.Errorf("of %d bytes that may be held: %d texts, whole %v, %d held", most, len(got), whole, peak)
+		}
+		w = c.Check(call, "text/event-stream", may, func(told connector.Told) { got = append(got, told) }, holds)
+		now = 0
+		for range 5 {
+			if _, err := w.Write([]byte(`data: {"method":"notifications/message","params":{"data":"` + long + `"}}` + "\n\n")); err != nil {
+				t.Fatal(err)
+			}
+			if now != 0 {
+				t.Fatalf("of %d bytes that may be held: %d are after an event", most, now)
+			}
+		}
+		if _, err := w.Write([]byte(`data: {"method":"elicitation/create","id":7,"params":{"message":"` + long + `"}}` + "\n\n")); (err == nil) != whole {
+			t.Errorf("of %d bytes that may be held: a question of %d: %v", most, len(long), err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
-// Object is a JSON object.
+// Object is a JSON object of a request, or a record.
 type Object = map[string]any
 
 // Words are all there are, by what they are about.
@@ -72,17 +72,17 @@ const (
 // Dialect is how one family speaks.
 type Dialect struct {
 	Of      map[string]Meaning // by action
-	Item    func(k layer.Kind, o Object, call policy.Call) layer.Item
+	Item    func(k layer.Kind, o *Value, call policy.Call) layer.Item
 	Place   func(call policy.Call) layer.Item // where something new goes
 	Members map[layer.Kind]Members
 	Never   []string // members that lead around the gateway: never shown under layers
-	Named   func(m Meaning, o Object, call policy.Call, rules []*layer.Rules) bool
+	Named   func(m Meaning, o *Value, call policy.Call, rules []*layer.Rules) bool
 	Names   []string // members of labels, folders and calendars that are shown
 	Receipt []string // members of a receipt that are shown
 	Query   func(m Meaning, call policy.Call, u connector.Under) error
 	File    func(m Meaning, call policy.Call) bool // the reply is content, whatever m says
-	Data    func(o Object) ([]byte, func([]byte), bool)
-	Attach  func(o Object, rules []*layer.Rules) // shows an attachment
+	Data    func(o *Value) ([]byte, func([]byte), bool)
+	Attach  func(o *Value, rules []*layer.Rules) // shows an attachment
 }
 
 // Limits of bodies.
@@ -173,7 +173,7 @@ func (d *Dialect) Admit(r *connector.Request, call policy.Call, u connector.Unde
 	if u.Look == nil {
 		return nil
 	}
-	return d.acts(m, call, u)
+	return d.acts(m, call, u, m.ToOn && !(said && m.Kind == layer.Mail))
 }
 
 // addressed are those that a call is written to, and whether it says so at all.
@@ -185,9 +185,10 @@ func addressed(m Meaning, call policy.Call) (to []string, said bool) {
 	return to, said
 }
 
-// acts looks at what a call acts on. Where no layer could hold it back there is nothing to look for.
-func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
-	needs := (m.ToOn || len(m.Into) > 0) && slices.ContainsFunc(u.Rules, (*layer.Rules).LimitsWriting) ||
+// acts looks at what a call acts on. Where no layer could hold it back there is nothing to look for. toOn is that it goes to who
+// is on that, whoever it is.
+func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under, toOn bool) error {
+	needs := (toOn || len(m.Into) > 0) && slices.ContainsFunc(u.Rules, (*layer.Rules).LimitsWriting) ||
 		slices.ContainsFunc(u.Rules, func(r *layer.Rules) bool { return r.Needs(m.Kind) || m.Reply == Content && !r.AnyContent() })
 	if !needs {
 		return nil
@@ -203,7 +204,7 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
 					if !rule.Shows(it, u.Now) {
 						return layer.ErrHidden
 					}
-					if m.ToOn {
+					if toOn {
 						if it.Draft && rule.LimitsWriting() { // now it is for these, and then perhaps for others
 							return errors.New("a draft may become another between this look and its going out; send the mail itself, with all that it says")
 						}
@@ -222,8 +223,11 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under) error {
 				return err
 			}
 			for _, it := range items {
-				_, id, _ := strings.Cut(target, "/files/")
-				id, _, _ = strings.Cut(id, "?")
+				id, _, _ := strings.Cut(target, "?")
+				id, err := url.PathUnescape(id[strings.LastIndexByte(id, '/')+1:]) // fill has escaped it
+				if err != nil {
+					return err
+				}
 				known := it.Peopled
 				it.At, it.Peopled, it.Folders, it.Placed = u.Now, true, []string{id}, true
 				for _, rule := range u.Rules { // who sees the folder will see what is put into it
@@ -243,7 +247,9 @@ func (d *Dialect) look(m Meaning, target string, call policy.Call, look connecto
 	if err != nil {
 		return nil, err
 	}
-	o, err := object(kind, reply)
+	var read decoder
+	defer read.done()
+	o, err := read.reply(kind, reply)
 	if err != nil {
 		return nil, err
 	}
@@ -251,18 +257,18 @@ func (d *Dialect) look(m Meaning, target string, call policy.Call, look connecto
 }
 
 // items are the items that an object is, or is made of.
-func (d *Dialect) items(m Meaning, o Object, call policy.Call) (list []layer.Item) {
+func (d *Dialect) items(m Meaning, o *Value, call policy.Call) (list []layer.Item) {
 	for _, name := range []string{m.Many, "messages"} {
-		if many, ok := o[name].([]any); ok && name != "" {
-			for _, v := range many {
-				if one, ok := v.(Object); ok {
+		if many := o.Member(name); many.IsList() && name != "" {
+			for one := range many.All() {
+				if one.IsObject() {
 					list = append(list, d.Item(m.Kind, one, call))
 				}
 			}
 			return list
 		}
 	}
-	if inner, ok := o["message"].(Object); ok {
+	if inner := o.Member("message"); inner.IsObject() {
 		o = inner
 	}
 	return []layer.Item{d.Item(m.Kind, o, call)}

@@ -19,9 +19,9 @@ type Members map[string]Member
 // Member is how one member is shown.
 type Member struct {
 	From Level
-	Line bool                                              // it is text
-	Deep bool                                              // it is an object, or has some; else it is one value, or a list of values
-	Func func(v any, rules []*layer.Rules, from Level) any // nil for nothing
+	Line bool                                                  // it is text
+	Deep bool                                                  // it is an object, or has some; else it is one value, or a list of values
+	Func func(v *Value, rules []*layer.Rules, from Level) bool // has of v what is shown, if anything is
 }
 
 // Level is how much is shown, as a number.
@@ -74,48 +74,34 @@ func Opens(rules []*layer.Rules, kind string, content []byte) bool {
 }
 
 // Trim leaves of o what is shown of it.
-func (m Members) Trim(o Object, rules []*layer.Rules) {
+func (m Members) Trim(o *Value, rules []*layer.Rules) {
 	l := level(rules)
-	for name, v := range o {
-		known, ok := m[name]
-		if !ok || known.From > l {
-			delete(o, name)
-			continue
-		}
-		switch s, text := v.(string); {
-		case known.Func == nil && !known.Deep && !flat(v):
-			delete(o, name)
+	o.Filter(func(v *Value) bool {
+		known, ok := m[v.name]
+		switch {
+		case !ok || known.From > l:
+			return false
 		case known.Func != nil:
-			if v = known.Func(v, rules, l); v == nil {
-				delete(o, name)
-			} else {
-				o[name] = v
-			}
-		case known.Line && text:
-			o[name] = Line(s, rules)
-		case known.Line && v != nil:
-			delete(o, name)
+			return known.Func(v, rules, l)
+		case !known.Deep && !v.flat():
+			return false
+		case known.Line && v.IsText():
+			v.SetText(Line(v.text, rules))
+		case known.Line:
+			return !v.Some()
 		}
-	}
-}
-
-// flat reports whether v is one value, or a list of values.
-func flat(v any) bool {
-	if list, ok := v.([]any); ok {
-		return !slices.ContainsFunc(list, func(v any) bool { return !flat(v) })
-	}
-	_, object := v.(Object)
-	return !object
+		return true
+	})
 }
 
 var errForm = errors.New("the reply has a form that cannot be held against the layers of the grant")
 
-// object reads a reply of JSON.
-func object(kind string, reply []byte) (Object, error) {
-	if base, _, err := mime.ParseMediaType(kind); err != nil || base != "application/json" {
+// reply reads a reply of JSON.
+func (d *decoder) reply(kind string, b []byte) (*Value, error) {
+	if !jsonKind(kind) {
 		return nil, errForm
 	}
-	o, ok := decode(reply)
+	o, ok := d.decode(b)
 	if !ok {
 		return nil, errForm
 	}
@@ -138,7 +124,9 @@ func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Und
 	if content && d.Data == nil || content && !jsonKind(kind) || content && m.Reply != Content {
 		return d.content(u.Rules, kind, reply)
 	}
-	o, err := object(kind, reply)
+	var read decoder
+	defer read.done()
+	o, err := read.reply(kind, reply)
 	if err != nil {
 		return nil, "", err
 	}
@@ -172,8 +160,7 @@ func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Und
 			return nil, "", err
 		}
 	}
-	out, err := encode(slices.Grow(u.Room[:0], len(reply)), o)
-	return out, kind, err
+	return o.Append(slices.Grow(u.Room[:0], len(reply))), kind, nil
 }
 
 func jsonKind(kind string) bool {
@@ -212,31 +199,29 @@ func Readable(kind string, data []byte) bool {
 	return c == "" || c == "utf-8" || c == "us-ascii" || c == "ascii" || strings.HasPrefix(c, "iso-8859-") || strings.HasPrefix(c, "windows-125")
 }
 
-func receipt(o Object, names []string) {
-	inner, _ := o["message"].(Object)
-	for name, v := range o {
-		if !slices.Contains(names, name) || !flat(v) {
-			delete(o, name)
+// receipt leaves of o the members of these names that are one value or a list of them, and of a message in it the same.
+func receipt(o *Value, names []string) {
+	o.Filter(func(m *Value) bool {
+		if m.name == "message" && m.IsObject() {
+			receipt(m, names)
+			return slices.Contains(names, "message")
 		}
-	}
-	if inner != nil && slices.Contains(names, "message") {
-		receipt(inner, names)
-		o["message"] = inner
-	}
+		return slices.Contains(names, m.name) && m.flat()
+	})
 }
 
 // list leaves out of a list what is not shown, and counts what is.
-func (d *Dialect) list(m Meaning, o Object, call policy.Call, u connector.Under) error {
-	all, _ := o[m.List].([]any)
-	if _, ok := o[m.List]; ok && all == nil {
+func (d *Dialect) list(m Meaning, o *Value, call policy.Call, u connector.Under) error {
+	list := o.Member(m.List)
+	if list != nil && !list.IsList() {
 		return errForm
 	}
+	all := list.Items()
 	shown := make([]bool, len(all))
 	var asked []int // of which the reply says too little
-	for i, v := range all {
-		one, ok := v.(Object)
+	for i, one := range all {
 		switch {
-		case !ok:
+		case !one.IsObject():
 		case m.Reply == Attached:
 			shown[i] = true
 		case m.Reply == Names:
@@ -249,14 +234,13 @@ func (d *Dialect) list(m Meaning, o Object, call policy.Call, u connector.Under)
 		}
 	}
 	each(len(asked), func(i int) {
-		shown[asked[i]] = d.looked(m, all[asked[i]].(Object), call, u)
+		shown[asked[i]] = d.looked(m, all[asked[i]], call, u)
 	})
 	kept := all[:0]
-	for i, v := range all {
+	for i, one := range all {
 		if !shown[i] {
 			continue
 		}
-		one := v.(Object)
 		switch m.Reply {
 		case Names:
 			receipt(one, d.Names)
@@ -270,41 +254,40 @@ func (d *Dialect) list(m Meaning, o Object, call policy.Call, u connector.Under)
 	if m.Reply == Thread && len(kept) == 0 {
 		return layer.ErrHidden
 	}
-	for name := range o {
-		switch {
-		case slices.Contains(m.Counts, name):
-			o[name] = float64(len(kept))
-		case name != m.List && !slices.Contains(m.Keep, name):
-			delete(o, name)
+	if list != nil {
+		list.SetItems(kept...)
+	}
+	o.Filter(func(v *Value) bool {
+		if slices.Contains(m.Counts, v.name) {
+			v.SetNumber(len(kept))
+			return true
 		}
-	}
-	if o[m.List] != nil || len(kept) > 0 {
-		o[m.List] = kept
-	}
+		return v == list || slices.Contains(m.Keep, v.name)
+	})
 	return nil
 }
 
 // shows reports whether all of rules show o; where what it says is not enough, it is looked up.
-func (d *Dialect) shows(m Meaning, o Object, call policy.Call, u connector.Under) bool {
+func (d *Dialect) shows(m Meaning, o *Value, call policy.Call, u connector.Under) bool {
 	shown, enough := d.seen(m, o, call, u)
 	return shown || !enough && d.looked(m, o, call, u)
 }
 
 // seen reports whether o says by itself that all of rules show it; if not enough, it has to be looked up.
-func (d *Dialect) seen(m Meaning, o Object, call policy.Call, u connector.Under) (shown, enough bool) {
+func (d *Dialect) seen(m Meaning, o *Value, call policy.Call, u connector.Under) (shown, enough bool) {
 	if !slices.ContainsFunc(u.Rules, func(r *layer.Rules) bool { return r.Needs(m.Kind) }) {
 		return true, true
 	}
 	if m.Within != "" {
-		o, _ = o[m.Within].(Object)
+		o = o.Member(m.Within)
 	}
-	shown = o != nil && m.Many == "" && all(d.Item(m.Kind, o, call), u)
+	shown = o.IsObject() && m.Many == "" && all(d.Item(m.Kind, o, call), u)
 	return shown, shown
 }
 
 // looked looks o up.
-func (d *Dialect) looked(m Meaning, o Object, call policy.Call, u connector.Under) bool {
-	id, _ := o["id"].(string)
+func (d *Dialect) looked(m Meaning, o *Value, call policy.Call, u connector.Under) bool {
+	id := o.Member("id").Text()
 	if m.Look == "" || id == "" || u.Look == nil {
 		return false
 	}
@@ -328,10 +311,8 @@ func all(it layer.Item, u connector.Under) bool {
 }
 
 // trim leaves of an item what is shown of it.
-func (d *Dialect) trim(m Meaning, o Object, rules []*layer.Rules) {
-	for _, name := range d.Never {
-		delete(o, name)
-	}
+func (d *Dialect) trim(m Meaning, o *Value, rules []*layer.Rules) {
+	o.Drop(d.Never...)
 	if m.Many != "" { // of a thread, which may hold what is not shown, that it is there
 		receipt(o, []string{"id"})
 		return
@@ -340,12 +321,10 @@ func (d *Dialect) trim(m Meaning, o Object, rules []*layer.Rules) {
 		return
 	}
 	if m.Within != "" {
-		inner, _ := o[m.Within].(Object)
-		if receipt(o, []string{"id"}); inner == nil {
+		o.Filter(func(v *Value) bool { return v.name == m.Within && v.IsObject() || v.name == "id" && v.flat() })
+		if o = o.Member(m.Within); o == nil {
 			return
 		}
-		o[m.Within] = inner
-		o = inner
 	}
 	d.Members[m.Kind].Trim(o, rules)
 }

@@ -67,7 +67,8 @@ func (d *Dialect) Says(r *connector.Request, call policy.Call) (list []provenanc
 // Implies is [connector.Speaker]'s.
 func (d *Dialect) Implies(call policy.Call) bool {
 	m := d.Of[call.Action]
-	return m.ToOn && m.Kind == layer.Mail && call.Word == "mail.send"
+	_, said := addressed(m, call)
+	return m.ToOn && !said && m.Kind == layer.Mail && call.Word == "mail.send"
 }
 
 // options are arguments that say how a request or its reply is set.
@@ -169,36 +170,25 @@ func Spoken(raw []byte) (texts []string, whole bool) {
 	return texts, whole
 }
 
-// Records is a reply with each mail in it, which record finds, as a plain record; as it is, if it is no JSON object.
-func Records(reply []byte, record func(Object) (Object, bool)) []byte {
-	var o Object
-	if json.Unmarshal(reply, &o) != nil {
+// Records is a reply in which each mail, of which record makes one, is a plain record; as it is, if it is no JSON object.
+func Records(reply []byte, record func(*Value) bool) []byte {
+	var read decoder
+	defer read.done()
+	o, ok := read.decode(reply)
+	if !ok {
 		return reply
 	}
-	var walk func(v any, depth int) any
-	walk = func(v any, depth int) any {
-		switch v := v.(type) {
-		case []any:
-			for i := range v {
-				v[i] = walk(v[i], depth+1)
-			}
-		case Object:
-			if r, ok := record(v); ok {
-				return r
-			}
-			for name, inner := range v {
-				if depth < 100 {
-					v[name] = walk(inner, depth+1)
-				}
-			}
+	var walk func(v *Value)
+	walk = func(v *Value) {
+		if v.IsObject() && record(v) {
+			return
 		}
-		return v
+		for one := range v.All() {
+			walk(one)
+		}
 	}
-	out, err := encode(nil, walk(o, 0))
-	if err != nil {
-		return reply
-	}
-	return out
+	walk(o)
+	return o.Append(nil)
 }
 
 // headerNames are the headers of a mail that are fields of its record, and what they are called there.
@@ -206,52 +196,56 @@ var headerNames = []struct{ header, field string }{{"From", "from"}, {"Sender", 
 
 // Record is a mail: of its headers those that say who, when and what about, and the texts in it. Who it is from is an address alone, and
 // the name that stands beside it, which anybody may choose, is text.
-func Record(header func(name string) []string, texts, files []string) Object {
-	o := Object{}
+func Record(header func(name string) []string, texts, files []string) *Value {
+	o := NewObject()
+	var loose []string
 	for _, h := range headerNames {
+		var people []string
 		for _, v := range header(h.header) {
 			switch h.field {
 			case "subject", "date":
 				if s, err := new(mime.WordDecoder).DecodeHeader(v); err == nil {
 					v = s
 				}
-				o[h.field] = v
+				o.Put(h.field).SetText(v)
 				continue
 			}
 			list, err := mail.ParseAddressList(v)
 			if err != nil {
-				o["text"] = append(many(o["text"]), v)
+				loose = append(loose, v)
 				continue
 			}
 			for _, a := range list {
 				if a.Name != "" {
-					o["text"] = append(many(o["text"]), a.Name)
+					loose = append(loose, a.Name)
 				}
 				bare := layer.Address(a.Address)
 				if h.field == "from" && len(list) == 1 {
-					o["from"] = bare
+					o.Put("from").SetText(bare)
+					people = nil
 				} else {
-					o[h.field] = append(many(o[h.field]), bare)
+					people = append(people, bare)
 				}
 			}
 		}
+		if len(people) > 0 {
+			o.Put(h.field).SetTexts(people)
+		}
 	}
 	if len(texts) > 0 {
-		o["body"] = strings.Join(texts, "\n")
+		o.Put("body").SetText(strings.Join(texts, "\n"))
 	}
-	for _, f := range files {
-		o["title"] = append(many(o["title"]), f)
+	if len(loose) > 0 {
+		o.Put("text").SetTexts(loose)
+	}
+	if len(files) > 0 {
+		o.Put("title").SetTexts(files)
 	}
 	return o
 }
 
-func many(v any) []any {
-	list, _ := v.([]any)
-	return list
-}
-
 // Message is the record of a mail of RFC 5322.
-func Message(raw []byte) (Object, bool) {
+func Message(raw []byte) (*Value, bool) {
 	m, err := mail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
 		return nil, false

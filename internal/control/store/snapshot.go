@@ -31,9 +31,10 @@ func (tx *Tx) parts() []part {
 		{"SELECT doc FROM owners ORDER BY id", nil, asIs("owner")},
 		{"SELECT doc FROM upstreams ORDER BY name", nil, asIs("upstream")},
 		{"SELECT doc FROM guardrails ORDER BY id", nil, asIs("guardrail")},
-		{identityColumns + "ORDER BY id", nil, addIdentity},
-		{"SELECT doc, revoked FROM credentials ORDER BY identity, id", nil, addCredential},
-		{"SELECT doc FROM grants ORDER BY identity, id", nil, asIs("grant")},
+		// Of these there are most, and they come as they lie in the database: in an order it would look for each row where that is.
+		{identityColumns, nil, addIdentity},
+		{"SELECT doc, revoked FROM credentials", nil, addCredential},
+		{"SELECT doc FROM grants", nil, asIs("grant")},
 		// Those that ended are unknown, and so are good for nothing.
 		{"SELECT doc FROM tasks WHERE state = 'open' AND until > $1 ORDER BY id", []any{micros(tx.now)}, asIs("task")},
 		{"SELECT doc FROM approvals WHERE state IN ('waiting', 'approved', 'standing', 'denied') ORDER BY asked, id", nil, func(b []byte, row scanner) ([]byte, error) {

@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
+	"github.com/lanyard-dev/lanyard/test/built"
 	"github.com/lanyard-dev/lanyard/test/fault/history"
 )
 
@@ -39,42 +40,21 @@ const (
 // More time than this is taken by nothing that works.
 const patience = 60 * time.Second
 
-var built struct {
-	sync.Once
-	dir string
-	err error
-}
+var programs = sync.OnceValues(func() (string, error) { return built.Programs("lanyard") })
 
 // program is the built lanyard.
 func program(t *testing.T) string {
 	t.Helper()
-	built.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "lanyard-fleet-"); built.err == nil {
-			built.err = goBuild("../../../cmd/lanyard", filepath.Join(built.dir, "lanyard"))
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	bin, err := programs()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return filepath.Join(built.dir, "lanyard")
-}
-
-func goBuild(dir, bin string) error {
-	c := exec.Command("go", "build", "-trimpath", "-o", bin, ".") // so that what was built once elsewhere is known again
-	c.Dir = dir
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s: %w: %s", dir, err, out)
-	}
-	return nil
+	return filepath.Join(bin, "lanyard")
 }
 
 func TestMain(m *testing.M) {
 	sweep()
-	code := m.Run()
-	if built.dir != "" {
-		os.RemoveAll(built.dir)
-	}
-	os.Exit(code)
+	os.Exit(m.Run())
 }
 
 // boot is CLOCK_BOOTTIME.
