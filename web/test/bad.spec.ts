@@ -48,6 +48,7 @@ test('the control plane goes away in the midst of a form, and comes back by itse
     await page.getByRole('button', { name: 'Make it' }).click()
     await expect(page.getByRole('region', { name: 'How does it prove that?' })).toBeVisible()
   } finally {
+    await page.close() // it may be about to ask for a picture still
     world.others = []
     await w.stop()
   }
