@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -98,7 +99,7 @@ func (a api) Begun(h http.Header, _ []byte, name func(string) (string, error)) (
 
 // Takes is true of what is the upstream's own, where it takes uploads.
 func (a api) Takes(base, place *url.URL) (ok, credential bool) {
-	if place.User != nil || place.Opaque != "" || place.Fragment != "" || !strings.EqualFold(place.Scheme, base.Scheme) || !strings.EqualFold(place.Host, base.Host) {
+	if place.User != nil || place.Opaque != "" || place.Fragment != "" || path.Clean(place.Path) != place.Path || !strings.EqualFold(place.Scheme, base.Scheme) || !strings.EqualFold(place.Host, base.Host) {
 		return false, false
 	}
 	rest, below := strings.CutPrefix(place.EscapedPath(), strings.TrimSuffix(base.EscapedPath(), "/"))

@@ -19,6 +19,7 @@ func TestTakes(t *testing.T) {
 		{"https://www.googleapis.com", "https://storage.googleapis.com/upload/drive/v3/files", false}, {"https://www.googleapis.com", "http://www.googleapis.com/upload/drive/v3/files", false}, {"https://www.googleapis.com", "https://www.googleapis.com:444/upload/drive/v3/files", false}, {"https://www.googleapis.com", "https://www.googleapis.com/drive/v3/files/x", false},
 		{"https://www.googleapis.com", "https://www.googleapis.com/upload/gmail/v1/users/me/messages/send", false}, {"http://127.0.0.1:3004/base", "http://127.0.0.1:3004/upload/drive/v3/files", false}, {"http://127.0.0.1:3004", "http://127.0.0.1:3005/upload/drive/v3/files", false}, {"https://www.googleapis.com", "https://a:b@www.googleapis.com/upload/drive/v3/files", false},
 		{"https://www.googleapis.com", "/upload/drive/v3/files", false}, {"https://www.googleapis.com", "//www.googleapis.com/upload/drive/v3/files", false}, {"https://www.googleapis.com", "https://www.googleapis.com/upload/drive/v3/files#x", false}, {"https://www.googleapis.com", "", false},
+		{"https://www.googleapis.com", "https://www.googleapis.com/upload/drive/../../gmail/v1/users/me/messages/send", false}, {"https://www.googleapis.com", "https://www.googleapis.com/upload/drive/%2e%2e/%2E%2E/gmail/v1", false}, {"https://www.googleapis.com", "https://www.googleapis.com/upload/drive/v3//files", false},
 	} {
 		base, err := url.Parse(c.base)
 		if err != nil {
