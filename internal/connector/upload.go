@@ -1,8 +1,10 @@
 package connector
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
@@ -35,4 +37,16 @@ type Upload struct {
 	Call  policy.Call // what the request meant that began it
 	Place string      // where the upstream wants the content
 	Size  int64       // of the content, as it was said then; -1 if it was not
+}
+
+// Meaning is what each request means that goes on with it: what the one meant with which it began.
+func (u *Upload) Meaning() policy.Call {
+	call := u.Call
+	call.Arguments = maps.Clone(call.Arguments)
+	return call
+}
+
+// Keep leaves of h the headers of these names.
+func Keep(h http.Header, names ...string) {
+	maps.DeleteFunc(h, func(name string, _ []string) bool { return !slices.Contains(names, name) })
 }

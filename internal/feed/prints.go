@@ -123,13 +123,9 @@ func (p *prints) drop(thumbprint string, id identity.ID) {
 		p.twice.drop(thumbprint)
 		return
 	}
+	h := p.hash(thumbprint)
 	_, at := p.subjects.find(id)
-	if h := p.hash(thumbprint); p.is(h, at) {
+	if bits, ok := p.of.get(h); ok && bits == at.bits {
 		p.of.drop(h)
 	}
-}
-
-func (p *prints) is(h uint64, at place) bool {
-	bits, ok := p.of.get(h)
-	return ok && bits == at.bits
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,11 +37,10 @@ func (r *request) follow(out *http.Request, res *http.Response) (*http.Response,
 		if !ok {
 			return nil, &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: r.name + " says that this is at another address, which is none that the gateway goes to."}
 		}
-		h := http.Header{"User-Agent": nil}
-		for _, name := range []string{"Accept", "Accept-Encoding", "Range", "If-Range", "User-Agent"} {
-			if v, ok := out.Header[name]; ok {
-				h[name] = v
-			}
+		h := out.Header.Clone()
+		connector.Keep(h, "Accept", "Accept-Encoding", "Range", "If-Range", "User-Agent")
+		if _, ok := h["User-Agent"]; !ok {
+			h["User-Agent"] = nil // or the transport would say it is Go
 		}
 		var err error
 		if res, err = r.backend.away.RoundTrip((&http.Request{Method: out.Method, URL: u, Host: u.Host, Header: h}).WithContext(out.Context())); err != nil { // the error may have the address in it
@@ -62,11 +60,7 @@ func (r *request) follow(out *http.Request, res *http.Response) (*http.Response,
 		_ = res.Body.Close()
 		return nil, lost
 	}
-	for name := range res.Header {
-		if !slices.Contains([]string{"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date", "Etag", "Last-Modified", "Vary"}, name) {
-			delete(res.Header, name)
-		}
-	}
+	connector.Keep(res.Header, "Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date", "Etag", "Last-Modified", "Vary")
 	res.Trailer = nil
 	return res, nil
 }

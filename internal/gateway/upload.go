@@ -14,8 +14,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -209,11 +207,7 @@ func (r *request) bring(p *httputil.ProxyRequest) {
 	}
 	p.Out.Host = place.Host
 	h := p.Out.Header
-	for name := range h {
-		if !slices.Contains(partHeaders, name) {
-			delete(h, name)
-		}
-	}
+	connector.Keep(h, partHeaders...)
 	h["Accept-Encoding"] = []string{"identity"}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // or the transport would say it is Go
@@ -273,7 +267,7 @@ func (r *request) brought(res *http.Response) (settled bool, err error) {
 		return false, r.unplaced(err)
 	}
 	if r.upload.begins {
-		if b, err = u.Begun(res.Header, b, r.addressed); err != nil {
+		if b, err = u.Begun(res.Header, b, r.entrance); err != nil {
 			return false, r.unplaced(err)
 		}
 		r.settle(res, "", b)
@@ -290,8 +284,8 @@ func (r *request) brought(res *http.Response) (settled bool, err error) {
 	return more || len(b) == 0, nil
 }
 
-// addressed is where the caller goes on with the upload that r began, whose place the upstream named.
-func (r *request) addressed(place string) (string, error) {
+// entrance is where the caller goes on with the upload that r began, whose place the upstream named.
+func (r *request) entrance(place string) (string, error) {
 	u := r.backend.connector.(connector.Uploader) // brought has seen that it is one
 	at, err := url.Parse(place)
 	if err != nil {
@@ -322,20 +316,16 @@ func (r *request) unplaced(err error) error {
 
 // settle makes b the body of a reply. Headers that are named are kept, or all of them when none is.
 func (r *request) settle(res *http.Response, kind string, b []byte, headers ...string) {
-	for name := range res.Header {
-		if len(headers) > 0 && !slices.Contains(headers, name) {
-			delete(res.Header, name)
-		}
+	if len(headers) > 0 {
+		connector.Keep(res.Header, headers...)
 	}
 	if kind != "" {
 		res.Header["Content-Type"] = []string{kind}
 	} else if len(b) == 0 {
 		delete(res.Header, "Content-Type")
 	}
-	res.Body, res.ContentLength, res.TransferEncoding, res.Trailer = io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil, nil
-	delete(res.Header, "Content-Length")
-	if res.StatusCode != http.StatusNoContent {
-		res.Header["Content-Length"] = []string{strconv.Itoa(len(b))}
+	if has(res, b); res.StatusCode == http.StatusNoContent {
+		delete(res.Header, "Content-Length")
 	}
 }
 

@@ -3,13 +3,11 @@ package google
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
@@ -43,10 +41,8 @@ func checkBegin(r *connector.Request, call policy.Call) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); len(r.Body) > 0 && (err != nil || kind != "application/json") {
 		return fmt.Errorf("%w: what begins a resumable upload is JSON, or nothing", connector.ErrUnrecognised)
 	}
-	if _, err := size(r); err != nil {
-		return err
-	}
-	return nil
+	_, err := size(r)
+	return err
 }
 
 // size is how much is to come, as the beginning says it.
@@ -62,16 +58,14 @@ func size(r *connector.Request) (int64, error) {
 	return -1, fmt.Errorf("%w: X-Upload-Content-Length is not one number of bytes", connector.ErrUnrecognised)
 }
 
-// goesOn is what a request means that brings content: what the one meant with which it began.
+// goesOn is what a request means that brings content.
 func goesOn(r *connector.Request) (policy.Call, error) {
 	switch r.Method {
 	case http.MethodPut, http.MethodPost, http.MethodDelete: // Google's client in Go says POST
 	default:
 		return policy.Call{}, fmt.Errorf("%w: an upload goes on with PUT, and is given up with DELETE", connector.ErrUnrecognised)
 	}
-	call := r.Upload.Call
-	call.Arguments = maps.Clone(call.Arguments)
-	return call, nil
+	return r.Upload.Meaning(), nil
 }
 
 // Begins is [connector.Uploader]'s, as are the methods below.
@@ -92,7 +86,7 @@ func (a api) Begun(h http.Header, _ []byte, name func(string) (string, error)) (
 	if err != nil {
 		return nil, err
 	}
-	keep(h, "Date", "Cache-Control")
+	connector.Keep(h, "Date", "Cache-Control")
 	h["Location"] = []string{address}
 	return nil, nil
 }
@@ -112,8 +106,10 @@ func (a api) Query(name string) string { return "uploadType=resumable&upload_id=
 var goingOn = regexp.MustCompile(`^uploadType=resumable&upload_id=([A-Za-z0-9_-]+)$`)
 
 func (a api) Named(r *connector.Request) string {
-	if m := goingOn.FindStringSubmatch(r.Query); m != nil && strings.HasPrefix(r.Path, "/upload/") {
-		return m[1]
+	if strings.HasPrefix(r.Path, "/upload/") {
+		if m := goingOn.FindStringSubmatch(r.Query); m != nil {
+			return m[1]
+		}
 	}
 	return ""
 }
@@ -122,18 +118,9 @@ func (a api) Named(r *connector.Request) string {
 func (a api) Answered(_ *connector.Request, status int, h http.Header, body []byte) ([]byte, bool, error) {
 	more := status == http.StatusPermanentRedirect || h.Get("X-Http-Status-Code-Override") == "308"
 	if more {
-		keep(h, "Date", "Cache-Control", "Range", "X-Http-Status-Code-Override")
+		connector.Keep(h, "Date", "Cache-Control", "Range", "X-Http-Status-Code-Override")
 		return nil, true, nil
 	}
-	keep(h, "Date", "Cache-Control", "Vary", "Content-Type")
+	connector.Keep(h, "Date", "Cache-Control", "Vary", "Content-Type")
 	return body, false, nil
-}
-
-// keep leaves of h what names says: the rest may name the place.
-func keep(h http.Header, names ...string) {
-	for name := range h {
-		if !slices.Contains(names, name) {
-			delete(h, name)
-		}
-	}
 }

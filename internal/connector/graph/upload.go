@@ -3,7 +3,6 @@ package graph
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -116,16 +115,14 @@ func fileName(s string) bool {
 	})
 }
 
-// goesOn is what a request means that brings content: what the one meant with which it began.
+// goesOn is what a request means that brings content.
 func goesOn(r *connector.Request) (policy.Call, error) {
 	switch r.Method {
 	case http.MethodPut, http.MethodGet, http.MethodDelete:
 	default:
 		return policy.Call{}, fmt.Errorf("%w: an upload goes on with PUT, is asked about with GET and given up with DELETE", connector.ErrUnrecognised)
 	}
-	call := r.Upload.Call
-	call.Arguments = maps.Clone(call.Arguments)
-	return call, nil
+	return r.Upload.Meaning(), nil
 }
 
 // Begins is [connector.Uploader]'s, as are the methods below.
@@ -161,7 +158,7 @@ func (a api) Begun(h http.Header, body []byte, name func(string) (string, error)
 	}
 	out := only(o, told...)
 	out["uploadUrl"] = address
-	keep(h, "Date", "Cache-Control", "Request-Id")
+	connector.Keep(h, "Date", "Cache-Control", "Request-Id")
 	h["Content-Type"] = []string{"application/json"}
 	return json.Marshal(out, json.Deterministic(true))
 }
@@ -192,15 +189,17 @@ func (a api) Query(name string) string { return "upload_id=" + name }
 var goingOn = regexp.MustCompile(`^upload_id=([A-Za-z0-9_-]+)$`)
 
 func (a api) Named(r *connector.Request) string {
-	if m := goingOn.FindStringSubmatch(r.Query); m != nil && strings.HasSuffix(r.Path, "/createUploadSession") {
-		return m[1]
+	if strings.HasSuffix(r.Path, "/createUploadSession") {
+		if m := goingOn.FindStringSubmatch(r.Query); m != nil {
+			return m[1]
+		}
 	}
 	return ""
 }
 
 // Answered leaves out of what was made the addresses by which its content is had without a token.
 func (a api) Answered(r *connector.Request, status int, h http.Header, body []byte) ([]byte, bool, error) {
-	keep(h, "Date", "Cache-Control", "Request-Id", "Content-Type")
+	connector.Keep(h, "Date", "Cache-Control", "Request-Id", "Content-Type")
 	if len(body) == 0 {
 		return nil, status == http.StatusNoContent || status == http.StatusAccepted, nil
 	}
@@ -230,13 +229,4 @@ func only(o office.Object, names ...string) office.Object {
 		}
 	}
 	return out
-}
-
-// keep leaves of h what names says: the rest may name the place.
-func keep(h http.Header, names ...string) {
-	for name := range h {
-		if !slices.Contains(names, name) {
-			delete(h, name)
-		}
-	}
 }
