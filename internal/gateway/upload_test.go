@@ -514,21 +514,28 @@ func TestForeignPlaces(t *testing.T) {
 	}
 }
 
+// beginning is a connection on which the first letters of a part came that has n.
+func (o *layeredOffice) beginning(target string, n int) net.Conn {
+	o.t.Helper()
+	c := o.claims("bot")
+	c.Audience = testScope + "/drive"
+	conn, err := net.Dial("tcp", o.addr)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintf(conn, "PUT /drive%s HTTP/1.1\r\nHost: x\r\nContent-Range: bytes 0-%d/*\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\n\r\nabc", target, n-1, n, o.mint(c))
+	return conn
+}
+
 // TestEndlessPart: a part that does not come does not hold its place for ever.
 func TestEndlessPart(t *testing.T) {
 	o := newOffice(t)
 	o.grant("drive", layer.Layers{}, "read", "write")
 	o.g.Limits.Part = 50 * time.Millisecond
 	target := o.begin(`{"name":"slow.bin"}`)
-	c := o.claims("bot")
-	c.Audience = testScope + "/drive"
-	conn, err := net.Dial("tcp", o.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	fmt.Fprintf(conn, "PUT /drive%s HTTP/1.1\r\nHost: x\r\nContent-Range: bytes 0-8191/*\r\nContent-Length: 8192\r\nAuthorization: Bearer %s\r\n\r\nabc", target, o.mint(c))
+	conn := o.beginning(target, 8192)
 	begun := time.Now()
 	b, _ := io.ReadAll(conn) // it is cut, and hears why if there is time for that
 	if took := time.Since(begun); len(b) > 0 && !bytes.HasPrefix(b, []byte("HTTP/1.1 408 ")) || took > 10*time.Second {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -252,15 +251,7 @@ func TestUploadCut(t *testing.T) {
 	o := newOffice(t)
 	o.grant("drive", layer.Layers{}, "read", "write")
 	target := o.begin(`{"name":"cut.bin"}`)
-	c := o.claims("bot")
-	c.Audience = testScope + "/drive"
-	conn, err := net.Dial("tcp", o.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	fmt.Fprintf(conn, "PUT /drive%s HTTP/1.1\r\nHost: x\r\nContent-Range: bytes 0-%d/*\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\n\r\nabc", target, unit-1, unit, o.mint(c))
+	conn := o.beginning(target, unit)
 	eventually(t, "the part runs", func() bool { return o.g.streams.running() == 1 })
 	begun := time.Now()
 	o.apply(feed.Change{Identity: &identity.Identity{ID: id("bot"), Owner: "maya", Purpose: "tests", Environment: "production", State: identity.Killed, Generation: 1, Expires: time.Now().Add(time.Hour)}})

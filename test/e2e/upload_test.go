@@ -130,9 +130,6 @@ func TestLargeFilesInJavaScript(t *testing.T) {
 	server, serverKey, pair := certificate(t, dir, "server")
 	h := build(t, "--tls-cert", server, "--tls-key", serverKey)
 	t.Setenv("SSL_CERT_FILE", server)
-	h.accounts()
-	h.do("identity", "register", "helper", "--kind", "api_key", "--owner", "maya", "--purpose", "Helps")
-	key := h.first(`(lyd_\S+)`, h.do("credential", "add", "helper", "--api-key"))
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
 		t.Fatal(err)
@@ -140,27 +137,10 @@ func TestLargeFilesInJavaScript(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
 	secure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
-	tokens := map[string]string{}
+	token, tokens := h.officialBy(secure), map[string]string{}
 	for _, upstream := range []string{"drive", "graph"} {
 		h.do(slices.Concat([]string{"grant", "put", "helper", upstream, "--upstream", upstream, "--action", "file.*"}, layered)...)
-		r, err := http.NewRequest("POST", h.control+"/oauth/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"}, "resource": {h.gate + "/" + upstream}}.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.SetBasicAuth(url.QueryEscape("spiffe://lanyard.local/api_key/helper"), key)
-		res, err := secure.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var token struct {
-			Access string `json:"access_token"`
-		}
-		if err := json.NewDecoder(res.Body).Decode(&token); err != nil || token.Access == "" {
-			t.Fatalf("token: %s %v", res.Status, err)
-		}
-		res.Body.Close()
-		tokens[upstream] = token.Access
+		tokens[upstream] = token(upstream)
 	}
 	content, file := large(t), filepath.Join(dir, "large.bin")
 	if err := os.WriteFile(file, content, 0o600); err != nil {

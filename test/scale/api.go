@@ -64,7 +64,7 @@ func (s *stack) api(n int) (slowest time.Duration, err error) {
 		for range 9 {
 			var page struct{ Items []any }
 			begun := time.Now()
-			if err := s.call("GET", "/v1/"+q.path, nil, &page); err != nil {
+			if err := s.call("GET", q.path, nil, &page); err != nil {
 				return 0, err
 			}
 			took = append(took, time.Since(begun))

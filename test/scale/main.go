@@ -212,7 +212,7 @@ func kills(s *stack, n int) error {
 				Confirmed map[string]time.Time
 			}
 		}
-		if err := s.call("POST", "/v1/kill", map[string]any{"identity": name(k * 100 % n), "reason": "measured"}, &r); err != nil {
+		if err := s.call("POST", "kill", map[string]any{"identity": name(k * 100 % n), "reason": "measured"}, &r); err != nil {
 			return err
 		}
 		at, ok := r.Receipt.Confirmed[s.named]

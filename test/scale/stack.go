@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/test/operator"
 	"github.com/lanyard-dev/lanyard/test/port"
 )
 
@@ -138,9 +137,7 @@ func (s *stack) begin() (err error) {
 		"--gateway-url", "http://"+s.gate, "--allow-bearer", "--token-ttl", "15m"); err != nil {
 		return err
 	}
-	s.socket = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.dir, "lanyard.sock"))
-	}}}
+	s.socket = operator.Socket(s.dir)
 	err = s.control.ready(s.listen, 10*time.Minute)
 	s.controlStart = time.Since(begun)
 	return err
@@ -150,7 +147,7 @@ func (s *stack) begin() (err error) {
 // processor time the two used for that.
 func (s *stack) cold(name string) (took time.Duration, gateway, control float64, err error) {
 	var t struct{ Token string }
-	if err := s.call("POST", "/v1/gateways/"+name+"/token", map[string]any{}, &t); err != nil {
+	if err := s.call("POST", "gateways/"+name+"/token", map[string]any{}, &t); err != nil {
 		return 0, 0, 0, err
 	}
 	s.named = name
@@ -173,32 +170,7 @@ func (s *stack) end() {
 
 // call asks the control plane over its socket.
 func (s *stack) call(method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	req, err := http.NewRequest(method, "http://lanyard"+path, body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := s.socket.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s %s: %s %s", method, path, res.Status, b)
-	}
-	if err == nil && out != nil {
-		err = json.Unmarshal(b, out)
-	}
-	return err
+	return operator.Ask(context.Background(), s.socket, method, path, in, out)
 }
 
 // token is one of an identity for the gateway.

@@ -21,6 +21,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/test/fault/history"
+	"github.com/lanyard-dev/lanyard/test/operator"
 )
 
 // The identities of the load. What one may is taken away from those that come and go, and given back; the mortal
@@ -203,11 +204,11 @@ func (w *world) agent(g *machine) {
 
 // result is what became of an operation.
 func result(err error) string {
-	var f *failed
+	var f *operator.Failed
 	switch {
 	case err == nil:
 		return history.OK
-	case errors.As(err, &f) && strings.Contains(f.text, "othing was changed"):
+	case errors.As(err, &f) && strings.Contains(f.Text, "othing was changed"):
 		return history.Refused
 	}
 	return history.Unknown
@@ -239,11 +240,11 @@ func (w *world) change(kind history.Kind, subject, method, path string, in any, 
 		var out struct{ Receipt *feed.Receipt }
 		err := m.ask(method, path, in, &out)
 		line.Ended, line.Result = boot(), result(err)
-		var f *failed
+		var f *operator.Failed
 		switch {
 		case err == nil && out.Receipt != nil && out.Receipt.Cursor != (feed.Cursor{}):
 			line.Told = told(out.Receipt)
-		case tried && errors.As(err, &f) && f.status == already:
+		case tried && errors.As(err, &f) && f.Status == already:
 			line.Result = history.OK
 		case err != nil:
 			line.Text, tried = err.Error(), tried || line.Result == history.Unknown
@@ -290,9 +291,9 @@ func (w *world) killer() {
 		}
 		var next *subject
 		for m := w.nodes[life%2]; ; m = w.nodes[mathrand.IntN(2)] {
-			var f *failed
+			var f *operator.Failed
 			err := m.ask("POST", "restore", map[string]any{"identity": mortal, "reason": "tests"}, nil)
-			if err == nil || errors.As(err, &f) && f.status == 409 {
+			if err == nil || errors.As(err, &f) && f.Status == 409 {
 				if next, err = w.enrol(m, w.life(life+1), mortal); err == nil {
 					err = w.fetch(m, next)
 				}

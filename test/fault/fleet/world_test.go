@@ -4,13 +4,10 @@
 package fleet
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,6 +24,7 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
 	"github.com/lanyard-dev/lanyard/test/built"
 	"github.com/lanyard-dev/lanyard/test/fault/history"
+	"github.com/lanyard-dev/lanyard/test/operator"
 )
 
 // What the fleets of these tests promise. The lease is the product's promise; how soon they heal is not, and this machine may be busy.
@@ -153,9 +151,7 @@ func newWorld(t *testing.T, s setup) *world {
 		m.args = []string{"serve", "--role", "control", "--data", m.data, "--database", w.url(s), "--seal", "file:" + filepath.Join(w.dir, "seal.key"), "--allow-bearer",
 			"--lease", lease.String(), "--token-ttl", "15m", "--listen", "127.0.0.1:8440", "--url", "http://127.0.0.1:8440", "--gateway-url", "http://127.0.0.1:8441",
 			"--feed-listen", m.at.ip + ":8443", "--drain", "5s"}
-		m.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(m.data, "lanyard.sock"))
-		}}}
+		m.client = operator.Socket(m.data)
 		feeds = append(feeds, "https://"+m.at.ip+":8443")
 		w.nodes = append(w.nodes, m)
 		m.start()
@@ -315,14 +311,6 @@ func (m *machine) said() string {
 	return string(b[max(0, len(b)-3000):])
 }
 
-// failed is an answer that is none of success.
-type failed struct {
-	status int
-	text   string
-}
-
-func (f *failed) Error() string { return fmt.Sprintf("%d %s", f.status, f.text) }
-
 // ask sends one request to a control node, as an operator on its machine who waits for 20 seconds.
 func (m *machine) ask(method, path string, in, out any) error {
 	return m.await(20*time.Second, method, path, in, out)
@@ -331,32 +319,7 @@ func (m *machine) ask(method, path string, in, out any) error {
 func (m *machine) await(wait time.Duration, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://lanyard/v1/"+path, body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := m.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = &failed{res.StatusCode, string(b)}
-	}
-	if err == nil && out != nil {
-		err = json.Unmarshal(b, out)
-	}
-	return err
+	return operator.Ask(ctx, m.client, method, path, in, out)
 }
 
 // fault breaks something, has it be so for a while, and mends it; then it waits until all works again, which the checker

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/test/operator"
 	"github.com/lanyard-dev/lanyard/test/port"
 )
 
@@ -70,9 +71,8 @@ func newPlane(t *testing.T, bin string) *plane {
 		io.WriteString(w, "{}")
 	}))
 	t.Cleanup(p.upstream.Close)
-	p.rest = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(p.data, "lanyard.sock"))
-	}}}
+	p.rest = operator.Socket(p.data)
+	p.rest.Timeout = time.Minute
 	c := exec.Command(bin, "serve", "--role", "control", "--data", p.data, "--allow-bearer", "--lease", lease.String(), "--token-ttl", "15m",
 		"--listen", p.listen, "--feed-listen", p.feed, "--gateway-url", "http://"+p.gateway)
 	c.Stdout, c.Stderr = &p.log, &p.log
@@ -113,32 +113,7 @@ func (p *plane) files(name string) []file {
 
 // ask sends one request to the control plane, as an operator on its machine.
 func (p *plane) ask(method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	req, err := http.NewRequest(method, "http://lanyard/v1/"+path, body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := p.rest.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", res.Status, b)
-	}
-	if err == nil && out != nil {
-		err = json.Unmarshal(b, out)
-	}
-	return err
+	return operator.Ask(p.t.Context(), p.rest, method, path, in, out)
 }
 
 // agent is one who may write, with a token for it.
