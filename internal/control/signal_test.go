@@ -16,6 +16,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
 )
 
 // ear is a resource server elsewhere: it takes what is pushed to it if another library verifies it.
@@ -263,8 +264,9 @@ func TestDeafReceiver(t *testing.T) {
 		p.ahead.Add(int64(lastRetry))
 		return !strings.Contains(p.must("GET", "/v1/receivers", ""), `"waiting":1`)
 	})
-	if last := p.last(); last.Type != "receiver.tell" || last.Reason == "" || last.Resource != "deaf" {
-		t.Errorf("%+v", last)
+	found, err := p.Store.Search(t.Context(), ledger.Query{Type: "receiver.tell"}, 0, 10)
+	if err != nil || len(found.Entries) != 1 || found.Entries[0].Event.Reason == "" || found.Entries[0].Event.Resource != "deaf" {
+		t.Errorf("%+v, %v", found.Entries, err)
 	}
 }
 

@@ -37,6 +37,7 @@ func asks(n int) []ask {
 		{"search_name", "identities?query=" + last, 1},
 		{"search_part", "identities?query=" + mid[len(mid)-6:], 1},
 		{"search_common", "identities?query=invoice", 100},
+		{"search_within", "identities?query=-" + regions[0] + "-", 1},
 		{"search_none", "identities?query=qqqqq", 0},
 		{"search_none_short", "identities?query=qq", 0},
 		{"identity", "identities/" + mid, -1},

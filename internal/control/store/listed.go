@@ -69,9 +69,14 @@ type Place struct {
 	Within bool // of a search by name: those whose names begin with what is searched are before it
 }
 
+// maxSearched is what an identity is found by at most, in bytes: the index of it has room for that. Names, purposes and
+// owners that the API takes stay below.
+const maxSearched = 2400
+
 // searched is what an identity is found by.
 func searched(i identity.Identity) string {
-	return strings.ToLower(i.ID.Name() + "\n" + i.Purpose + "\n" + string(i.Owner))
+	text := strings.ToLower(i.ID.Name() + "\n" + i.Purpose + "\n" + string(i.Owner))
+	return strings.ToValidUTF8(text[:min(len(text), maxSearched)], "")
 }
 
 // wheres are the conditions of a query, with its arguments.
@@ -242,7 +247,11 @@ func (tx *Tx) listed(l Listing) (out []identity.Identity, next *Place, err error
 	default:
 		w.add("("+key+", name) "+than+" (?, ?)", l.After.Key, l.After.Name)
 	}
-	query := strings.Replace(identityColumns, "SELECT doc", "SELECT "+key+", doc", 1) + w.text() + "ORDER BY " + order + " LIMIT " + strconv.Itoa(l.Limit)
+	which := w.text() + "ORDER BY " + order + " LIMIT " + strconv.Itoa(l.Limit)
+	if l.Sort == "name" { // names come first: they, and what is searched, are found in an index alone
+		which = "WHERE name IN (SELECT name FROM identities " + which + ") ORDER BY " + order
+	}
+	query := strings.Replace(identityColumns, "SELECT doc", "SELECT "+key+", doc", 1) + which
 	var last any
 	for i, err := range rows(tx, func(row scanner) (identity.Identity, error) { return scanListed(row, &last) }, query, w.args...) {
 		if err != nil {

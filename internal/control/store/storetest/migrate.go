@@ -12,7 +12,7 @@ import (
 
 // since11 takes back what the migrations from the eleventh on made.
 var since11 = []string{"DROP TABLE directories", "DROP TABLE directory_users", "DROP TABLE directory_groups", "DROP TABLE directory_members", "DROP TABLE views", "DROP INDEX owners_email", "ALTER TABLE owners DROP COLUMN email",
-	"DROP TABLE sessions", "DROP TABLE passkeys", "DROP INDEX IF EXISTS identities_search", "DROP INDEX identities_by_owner", "DROP INDEX identities_by_end", "DROP INDEX identities_by_use",
+	"DROP TABLE sessions", "DROP TABLE passkeys", "DROP INDEX IF EXISTS identities_search", "DROP INDEX identities_found", "DROP INDEX identities_by_owner", "DROP INDEX identities_by_end", "DROP INDEX identities_by_use",
 	"DROP TABLE sieves", "DROP INDEX identities_by_birth", "DROP INDEX identities_idle", "ALTER TABLE identities DROP COLUMN environment", "ALTER TABLE identities DROP COLUMN created", "ALTER TABLE identities DROP COLUMN used", "ALTER TABLE identities DROP COLUMN search",
 	"DROP INDEX identities_kind", "DROP INDEX identities_state", "DROP INDEX identities_roots", "DROP TABLE statuses", "DROP TABLE receivers", "DROP TABLE signals",
 	"DROP INDEX outbox_approval", "ALTER TABLE acks DROP COLUMN turn", "DROP TABLE former_owners", "DROP TABLE yeses"}

@@ -167,6 +167,15 @@ func listed(t *testing.T, k kit) {
 			}
 		}
 	}
+	var long strings.Builder // a purpose that is longer than an index takes, and that nothing makes shorter
+	for r := range 4000 {
+		long.WriteRune(rune(0x20000 + r*7919%40000))
+	}
+	begins.Purpose = "Tells " + long.String()
+	k.write(db, func(tx *store.Tx) error { return tx.PutIdentity(begins) })
+	if got, _, _ := finds(t, db, store.Listing{Sort: "name", Query: "tells " + string(rune(0x20000)), Limit: 9}); got != "files" {
+		t.Errorf("found by how a long purpose begins: %q", got)
+	}
 	if _, _, err := finds(t, db, store.Listing{Sort: "doc", Limit: 1}); err == nil {
 		t.Error("sorted by what nobody sorts by")
 	}
