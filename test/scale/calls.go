@@ -43,8 +43,8 @@ func newLoad(s *stack, n int) (*load, error) {
 	return l, nil
 }
 
-// run sends requests for a while and returns the gateway's processor time for each, in microseconds.
-func (l *load) run(d time.Duration) (micros float64, err error) {
+// run sends requests for a while and returns how many, and the gateway's processor time for them, in seconds.
+func (l *load) run(d time.Duration) (requests, seconds float64, err error) {
 	var n atomic.Int64
 	var failed atomic.Pointer[error]
 	before, begun := l.s.gateway.cpu(), time.Now()
@@ -60,9 +60,9 @@ func (l *load) run(d time.Duration) (micros float64, err error) {
 	}
 	wg.Wait()
 	if err := failed.Load(); err != nil {
-		return 0, *err
+		return 0, 0, *err
 	}
-	return (l.s.gateway.cpu() - before) / float64(n.Load()) * 1e6, nil
+	return float64(n.Load()), l.s.gateway.cpu() - before, nil
 }
 
 func (l *load) one(token string) error {
@@ -88,21 +88,23 @@ func (l *load) one(token string) error {
 	}
 }
 
-// cost compares what a request costs two gateways, in turn.
+// cost compares what a request costs two gateways, in turn, in microseconds of processor time: over all rounds, as the
+// collector of the large one comes in few of them.
 func cost(small, large *load, rounds int, each time.Duration) (a, b float64, err error) {
-	var took [2][]float64
+	var requests, seconds [2]float64
 	for round := range rounds + 1 {
 		for k, l := range []*load{small, large} {
-			micros, err := l.run(each)
+			n, took, err := l.run(each)
 			if err != nil {
 				return 0, 0, err
 			}
 			if round > 0 { // the first warms
-				took[k] = append(took[k], micros)
+				requests[k] += n
+				seconds[k] += took
 			}
 		}
 	}
-	return median(took[0]), median(took[1]), nil
+	return seconds[0] / requests[0] * 1e6, seconds[1] / requests[1] * 1e6, nil
 }
 
 func median[T float64 | time.Duration](v []T) T {

@@ -30,7 +30,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	n := flag.Int("identities", 1_000_000, "how many there are")
-	rounds := flag.Int("rounds", 7, "rounds of the comparison of costs")
+	rounds := flag.Int("rounds", 15, "rounds of the comparison of costs")
 	each := flag.Duration("each", 2*time.Second, "time of one round")
 	colds := flag.Int("colds", 3, "how many times a gateway starts that knows nothing; the median counts")
 	strict := flag.Bool("strict", false, "fail when a goal is missed")

@@ -47,11 +47,9 @@ const (
 	within
 )
 
-// halves reports whether names that begin with what is searched come first. They are one piece of an index, so that
-// what many have is found as fast as what few have.
-func (l *Listing) halves() bool {
-	return l.Sort == "name" && !l.Down && len(cmp.Or(l.Query, l.Name)) >= trigram
-}
+// halves reports whether names that begin with what is searched are found by themselves. They are one piece of an index,
+// so that what many have is found, and counted, as fast as what few have.
+func (l *Listing) halves() bool { return len(cmp.Or(l.Query, l.Name)) >= trigram }
 
 // trigram is how much of a text the index needs to find it.
 const trigram = 3
@@ -210,7 +208,7 @@ func (l *Listing) wheres(now time.Time) *wheres {
 // Listed lists identities, and where the last of them stands when there may be more. Of a search by name, those whose
 // names begin with what is searched come first.
 func (tx *Tx) Listed(l Listing) (out []identity.Identity, next *Place, err error) {
-	if !l.halves() {
+	if l.Sort != "name" || l.Down || !l.halves() {
 		return tx.listed(l)
 	}
 	if l.begins = beginning; l.After == nil || !l.After.Within {
@@ -280,6 +278,20 @@ func scanListed(row scanner, key *any) (identity.Identity, error) {
 
 // Count is how many identities l selects, up to most.
 func (tx *Tx) Count(l Listing, most int) (n int, err error) {
+	if !l.halves() {
+		return tx.count(l, most)
+	}
+	l.begins = beginning
+	begin, err := tx.count(l, most)
+	if err != nil || begin == most {
+		return begin, err
+	}
+	l.begins = within
+	n, err = tx.count(l, most-begin)
+	return begin + n, err
+}
+
+func (tx *Tx) count(l Listing, most int) (n int, err error) {
 	w := l.wheres(tx.now)
 	return n, tx.row("SELECT COUNT(*) FROM (SELECT 1 FROM identities "+w.text()+"LIMIT "+strconv.Itoa(most)+") found", w.args, &n)
 }
