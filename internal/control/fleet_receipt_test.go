@@ -43,6 +43,7 @@ func TestReceiptsAfterRestart(t *testing.T) {
 // TestReplacedReceipts: what the one confirms that took a gateway's place is not taken for the word of the one before, which may still
 // have a lease; also the next control plane knows that, and forgets it when it is over.
 func TestReplacedReceipts(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	p.settle()
 	at := p.abroad()

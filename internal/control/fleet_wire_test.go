@@ -19,6 +19,7 @@ import (
 
 // TestWire: the suite of every feed.Source, over a real socket.
 func TestWire(t *testing.T) {
+	t.Parallel()
 	feedtest.Test(t, func(t *testing.T) feedtest.Kit {
 		p := start(t)
 		return feedtest.Kit{Source: p.joined(p.abroad(), "gw-1", `{}`), Put: func(c feed.Change) feed.Cursor { return storetest.Put(t, p.Store, c) }}
@@ -27,6 +28,7 @@ func TestWire(t *testing.T) {
 
 // TestWireAsks: what a gateway asks for, and why it does not get it, is the same over the wire as in the process.
 func TestWireAsks(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	p.settle()
 	at := p.abroad()

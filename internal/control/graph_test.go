@@ -51,6 +51,7 @@ func TestGraphAndStops(t *testing.T) {
 
 // A stream has what the person sees, goes on where it broke off, and ends with the session.
 func TestStreamOfEvents(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	office(p)
 	maya := p.begin("maya")

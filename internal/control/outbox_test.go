@@ -58,6 +58,7 @@ func TestBrokenDoor(t *testing.T) {
 
 // TestNotedElsewhere: what another control node noted is told soon, though nothing rings here.
 func TestNotedElsewhere(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	if !p.Store.Shared() {
 		t.Skip("not run: the store is for one node; test/pg has one for several")

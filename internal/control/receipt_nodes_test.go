@@ -50,6 +50,7 @@ func stops(r feed.Receipt, gateway string) time.Duration {
 // TestReceiptOfNodes: a receipt of one control node names the gateways that follow another, confirmed as soon as that one hears it,
 // and those that say nothing with a bound that holds for whatever lease they were given there.
 func TestReceiptOfNodes(t *testing.T) {
+	t.Parallel()
 	nodes, at := nodesOn(t, 2)
 	a, b := nodes[0], nodes[1]
 	good, deaf := b.joined(at, "good", `{}`), b.joined(at, "deaf", `{}`)
@@ -94,6 +95,7 @@ func TestReceiptOfNodes(t *testing.T) {
 
 // TestEvictedAtAnotherNode: who is evicted at one node is cut off at the other at once, gets no lease there, and is waited for until it has none.
 func TestEvictedAtAnotherNode(t *testing.T) {
+	t.Parallel()
 	nodes, at := nodesOn(t, 2)
 	a, b := nodes[0], nodes[1]
 	b.fleet.alive = time.Hour // it does not look by itself
@@ -143,6 +145,7 @@ func TestEvictedAtAnotherNode(t *testing.T) {
 
 // TestStoppedNode: what ran at a node that ended is waited for no more; of one that crashed, as long as it takes to be sure.
 func TestStoppedNode(t *testing.T) {
+	t.Parallel()
 	nodes, _ := nodesOn(t, 3)
 	crashed, ended, clock := nodes[1], nodes[2], &ticker{}
 	c := nodes[0].Config
@@ -207,6 +210,7 @@ func TestStoppedNode(t *testing.T) {
 
 // TestFirstLease: a gateway that comes to a node gets no lease from before its row was there, so that who looks there after a change misses nobody.
 func TestFirstLease(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	p.settle()
 	before := p.Store.Head()
@@ -224,6 +228,7 @@ func TestFirstLease(t *testing.T) {
 
 // TestUnknownGateways: a receipt is not settled while the database does not say who there is.
 func TestUnknownGateways(t *testing.T) {
+	t.Parallel()
 	nodes, _ := nodesOn(t, 1)
 	a := nodes[0]
 	r := feed.Receipt{Cursor: a.Store.Head()}
@@ -237,6 +242,7 @@ func TestUnknownGateways(t *testing.T) {
 
 // TestRowOver: a node that stood still between looking at a row and giving a lease on it gives none.
 func TestRowOver(t *testing.T) {
+	t.Parallel()
 	nodes, _ := nodesOn(t, 1)
 	clock, looks := &ticker{}, 0
 	c := nodes[0].Config
@@ -264,6 +270,7 @@ func TestRowOver(t *testing.T) {
 
 // TestRowPutAgain: a gateway whose row was away for a while gets no lease from before it was there again: who looked meanwhile saw nobody.
 func TestRowPutAgain(t *testing.T) {
+	t.Parallel()
 	nodes, _ := nodesOn(t, 1)
 	clock := &ticker{}
 	c := nodes[0].Config
@@ -338,6 +345,7 @@ func TestRowPutAgain(t *testing.T) {
 // TestJoinedByAnEvictedName: who joins by the name of a gateway that was evicted gets no lease from before it joined, at whichever node, also at one that
 // did not hear of the eviction.
 func TestJoinedByAnEvictedName(t *testing.T) {
+	t.Parallel()
 	var shared pgserver.Shared
 	t.Cleanup(shared.End)
 	for name, test := range map[string]struct{ evict, join int }{ // at which node; 0 is where it had been and acknowledges, -1: it is replaced
