@@ -28,7 +28,7 @@ type turned struct {
 }
 
 const (
-	MaxLink  = 64 << 10
+	MaxLink  = 64 << 10 // bytes of a link
 	maxPiece = 32 << 10 // of a body, that is looked at: what comes after a link is moved each time
 )
 

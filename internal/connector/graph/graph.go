@@ -202,6 +202,7 @@ var (
 	_ connector.Follower   = api{}
 	_ connector.Speaker    = api{}
 	_ connector.Uploader   = api{}
+	_ connector.Withholder = api{}
 )
 
 func (a api) Actions() []policy.Action { return dialect.Actions(a.Table.Actions()) }
