@@ -160,6 +160,16 @@ type Follower interface {
 	Follows(call policy.Call) bool
 }
 
+// Withholder is a Connector of upstreams whose replies hold what is good for everybody who has it: addresses at which nobody is
+// asked to sign in, tokens. No caller is told it, with layers or without: it would go on being good when the caller is stopped.
+type Withholder interface {
+	Connector
+	// Withholds reports whether the reply to call, which is a JSON object then, may hold some.
+	Withholds(call policy.Call) bool
+	// Withhold returns such a reply without it; byte for byte, when there is none. An error means that it must not be sent on.
+	Withhold(reply []byte) ([]byte, error)
+}
+
 // Checker is a Connector whose replies say which request they answer, and in which an
 // upstream may ask something of its client.
 type Checker interface {

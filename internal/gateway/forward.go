@@ -154,7 +154,7 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	h["Traceparent"] = []string{r.tracing}
 	_, checked := b.connector.(connector.Checker)
 	checked = checked || r.memory != nil
-	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) || len(r.decision.Layers) > 0 || len(r.linked()) > 0 || r.uploads() {
+	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) || len(r.decision.Layers) > 0 || len(r.linked()) > 0 || r.uploads() || r.withholds() {
 		h["Accept-Encoding"] = []string{"identity"} // inspect reads the reply
 	}
 	if len(r.decision.Layers) > 0 {

@@ -43,6 +43,11 @@ func (r *request) inspect(res *http.Response) error {
 			return err
 		}
 	}
+	if !settled {
+		if err := r.withhold(res); err != nil {
+			return err
+		}
+	}
 	if err := r.links(res); err != nil {
 		return err
 	}

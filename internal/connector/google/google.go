@@ -84,6 +84,7 @@ var (
 	_ connector.Completer  = api{}
 	_ connector.Speaker    = api{}
 	_ connector.Uploader   = api{}
+	_ connector.Withholder = api{}
 )
 
 // Actions adds to each the arguments that its body has.

@@ -128,3 +128,41 @@ func TestWritten(t *testing.T) {
 		t.Fatalf("%s, want %s", got, want)
 	}
 }
+
+// FuzzWithhold: nothing of that name is left, however it is spelled and wherever it stands, and all else is what it was.
+func FuzzWithhold(f *testing.F) {
+	f.Add(`{"a":[{"x":1,"b":"x"},[{"\u0078":{"x":2}}]],"x":null}`)
+	f.Add(`{ "a" : "x" }`)
+	var without func(v any) any
+	without = func(v any) any {
+		switch v := v.(type) {
+		case Object:
+			delete(v, "x")
+			for name, inner := range v {
+				v[name] = without(inner)
+			}
+		case []any:
+			for i, inner := range v {
+				v[i] = without(inner)
+			}
+		}
+		return v
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := Withhold([]byte(s), func(_, m *Value) bool { return m.Name() == "x" })
+		v, ok := Decode([]byte(s))
+		if (err == nil) != ok {
+			t.Fatalf("%q: %v, and it is read: %v", s, err, ok)
+		}
+		if !ok {
+			return
+		}
+		had := plainly(v)
+		want, _ := Decode(got)
+		if left := plainly(want); !reflect.DeepEqual(left, without(plainly(v))) {
+			t.Fatalf("%q became %q", s, got)
+		} else if reflect.DeepEqual(left, had) && string(got) != s {
+			t.Fatalf("%q was spelled anew: %q", s, got)
+		}
+	})
+}

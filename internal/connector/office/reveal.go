@@ -108,6 +108,35 @@ func (d *decoder) reply(kind string, b []byte) (*Value, error) {
 	return o, nil
 }
 
+// Withhold is [connector.Withholder]'s: it leaves out the members, wherever they stand, of which gives says that they give something to
+// everybody who has them. of is the object that m is a member of.
+func Withhold(reply []byte, gives func(of, m *Value) bool) ([]byte, error) {
+	var read decoder
+	defer read.done()
+	o, ok := read.decode(reply)
+	if !ok {
+		return nil, errors.New("it is no JSON object")
+	}
+	some := false
+	var within func(v *Value)
+	within = func(v *Value) {
+		if v.IsObject() {
+			v.Filter(func(m *Value) bool {
+				out := gives(v, m)
+				some = some || out
+				return !out
+			})
+		}
+		for inner := range v.All() {
+			within(inner)
+		}
+	}
+	if within(o); !some {
+		return reply, nil
+	}
+	return o.Append(make([]byte, 0, len(reply))), nil
+}
+
 // Reveal is [connector.Layered]'s.
 func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Under, kind string, reply []byte) ([]byte, string, error) {
 	m, ok := d.Of[call.Action]
