@@ -124,9 +124,6 @@ func (f *fleet) forTask(ctx context.Context, g store.Gateway, id string) error {
 	return err
 }
 
-// ownEvents are what gateways have events of.
-var ownEvents = []string{"request", "upstream.differ"}
-
 // date has an event whose time has not come be of now, and say which time it came with: a gateway's clock was wrong, or this one is.
 // It is not refused for that: what comes after it from there would have to wait until that time.
 func (f *fleet) date(e *ledger.Event) {
@@ -146,7 +143,7 @@ func (f *fleet) own(g store.Gateway, e *ledger.Event) error {
 	switch {
 	case e.Gateway != g.Name:
 		wrong = fmt.Sprintf("it is of gateway %.64q", e.Gateway)
-	case !slices.Contains(ownEvents, e.Type):
+	case !ledger.OfGateways(e.Type):
 		wrong = fmt.Sprintf("a gateway has no events of type %.64q", e.Type)
 	case len(e.ID) < 8 || len(e.ID) > 64:
 		wrong = "it has no id"

@@ -224,3 +224,16 @@ func TestFeedRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryEventOfGateways: what gateways put on record is taken from those elsewhere, too.
+func TestEveryEventOfGateways(t *testing.T) {
+	p := start(t)
+	g := p.joined(p.abroad(), "gw-1", `{}`)
+	for _, kind := range []string{"request", "request.ask", "upstream.differ"} {
+		e := event(t, "gw-1")
+		e.Type = kind
+		if err := g.Record(t.Context(), []ledger.Event{e}); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}

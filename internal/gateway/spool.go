@@ -26,7 +26,7 @@ import (
 // It is files of records, numbered. One record is all that was made durable with one
 // fsync, so that a write which did not end is the last record of its file, and none of
 // what is in it was ever promised. A file is removed when all of it is in the ledger; one
-// in which something cannot be read is set aside, not removed.
+// in which something cannot be read, or is refused there, is set aside, not removed.
 type Spool struct {
 	dir, name string
 	max       int64
@@ -279,7 +279,7 @@ func (s *Spool) read(n uint64, b []byte) (events []ledger.Event, damage error) {
 	}
 }
 
-// done says that all that could be read of a file is in the ledger.
+// done says that all of a file is in the ledger, but what cannot be read, or is not taken, if it is damaged.
 func (s *Spool) done(n uint64, damaged bool) error {
 	info, err := os.Stat(s.path(n))
 	if err != nil {
