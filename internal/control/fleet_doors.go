@@ -34,7 +34,7 @@ func (f *fleet) handler() http.Handler {
 		lease, err := f.source(g).Ack(ctx, at)
 		if err == nil && f.p.acks.nodes.shared { // evicted by another node meanwhile: what began before that may be given, and no more
 			var is store.Gateway
-			if is, err = read(ctx, f.p, func(tx *store.Tx) (store.Gateway, error) { return tx.Gateway(g.Name) }); err == nil && (is.State != store.GatewayJoined || is.Current.Print != g.Current.Print) {
+			if is, err = read(ctx, f.p, func(tx *store.Tx) (store.Gateway, error) { return tx.Gateway(g.Name) }); err == nil && (is.State != store.GatewayJoined || !is.Joined.Equal(g.Joined)) {
 				err = feed.ErrEvicted
 			}
 		}
@@ -96,7 +96,7 @@ func (f *fleet) handler() http.Handler {
 	mux.Handle("POST "+feed.PathRotate, guarded(f, little, func(ctx context.Context, g store.Gateway, in feed.JoinCall) (feed.Membership, error) {
 		der, made, err := f.certify(in.Request, g.Name)
 		if err == nil {
-			_, err = f.p.registry.Do(ctx, registry.Actor{Name: "gateway:" + g.Name}, func(c *registry.Change) error { return c.RotateGateway(g.Name, made) })
+			_, err = f.p.registry.Do(ctx, registry.Actor{Name: "gateway:" + g.Name}, func(c *registry.Change) error { return c.RotateGateway(g.Name, g.Current.Print, made) })
 		}
 		return f.membership(g.Name, der), err
 	}))
