@@ -172,6 +172,10 @@ func (p *Plane) acquaint(ctx context.Context, gateway string, joined time.Time) 
 	k := a.of[gateway]
 	another := k != nil && !k.row.joined.IsZero() && !k.row.joined.Equal(joined)
 	known := k != nil && k.row.joined.Equal(joined) && k.lease >= p.Lease && (!a.nodes.shared || left(k.row.right, asked) > 0)
+	longest := p.Lease
+	if k != nil { // it may have one that was given before this control plane began
+		longest = max(longest, k.lease)
+	}
 	a.mu.Unlock()
 	if known {
 		return nil
@@ -185,7 +189,7 @@ func (p *Plane) acquaint(ctx context.Context, gateway string, joined time.Time) 
 			return err
 		}
 	}
-	if err := p.Store.NoteAcks(ctx, []store.Ack{{Gateway: gateway, At: p.Now(), Lease: p.Lease}}, nil); err != nil {
+	if err := p.Store.NoteAcks(ctx, []store.Ack{{Gateway: gateway, At: p.Now(), Lease: longest}}, nil); err != nil {
 		return err
 	}
 	a.mu.Lock()
