@@ -34,6 +34,7 @@ type Spool struct {
 	lock      *os.File
 	held      atomic.Int64 // bytes of all files
 	files     atomic.Int64 // that are to be sent
+	refuses   atomic.Bool  // the last write to it failed, or found no room
 
 	mu      sync.Mutex
 	groups  []*group // that wait for the next fsync
@@ -148,6 +149,7 @@ func (s *Spool) write() {
 		var err error
 		if count > 0 { // close waits with none
 			err = s.record(events)
+			s.refuses.Store(err != nil)
 		}
 		for _, g := range all {
 			g.done <- err

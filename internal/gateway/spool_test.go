@@ -156,7 +156,11 @@ func TestSpoolFull(t *testing.T) {
 	if passed == 0 || w.g.Spool.held.Load() > 20<<10 {
 		t.Errorf("%d passed, %d bytes", passed, w.g.Spool.held.Load())
 	}
+	if w.g.Ready() == nil {
+		t.Error("it is ready, and refuses what must be recorded first")
+	}
 	w.plane.down.Store(false)
+	eventually(t, "it is ready by itself", func() bool { return w.g.Ready() == nil })
 	eventually(t, "it goes on", func() bool {
 		res, _ := w.do(w.request("POST", "/mail/y", raw, nil))
 		return res.StatusCode == 200
