@@ -39,6 +39,7 @@ type acks struct {
 	of    map[string]*ack
 	bell  chan struct{} // closed with the next ack
 	sight []sight       // the feed's head at several moments, the oldest first
+	epoch string        // of which feed
 	begun feed.Instant
 	nodes nodes // what concerns other control nodes on the same store
 }
@@ -72,9 +73,13 @@ type sight struct {
 	seq uint64
 }
 
-// see adds a sight: the head was read after the moment. One that comes late is left out.
-func (a *acks) see(at feed.Instant, seq uint64) {
-	n := len(a.sight)
+// see adds a sight: the head was read after the moment. One that comes late is left out. What was seen of another feed, in
+// whose place a backup was put, says nothing of this one.
+func (a *acks) see(at feed.Instant, head feed.Cursor) {
+	if a.epoch != head.Epoch {
+		a.epoch, a.sight = head.Epoch, nil
+	}
+	n, seq := len(a.sight), head.Seq
 	switch {
 	case n > 0 && seq < a.sight[n-1].seq:
 	case n > 0 && seq == a.sight[n-1].seq:
@@ -138,7 +143,7 @@ func (p *Plane) acknowledged(ctx context.Context, gateway string, joined time.Ti
 	a.nodes.heard(gateway, k, at)
 	k.cursor, k.at, k.row.left, k.row.none = at, wall, false, false
 	a.ring()
-	a.see(now, head.Seq)
+	a.see(now, head)
 	if at.Epoch != head.Epoch {
 		return 0, nil
 	}

@@ -389,3 +389,16 @@ func TestJoinedByAnEvictedName(t *testing.T) {
 		}
 	}
 }
+
+// TestRestoredBeneath: a node that was cut off from its database while an older backup was put in place there gives leases on that one's
+// changes, and not only once there are as many as there were.
+func TestRestoredBeneath(t *testing.T) {
+	var a acks
+	clock := &ticker{}
+	a.see(clock.now(), feed.Cursor{Epoch: "before", Seq: 10})
+	clock.pass(time.Minute)
+	a.see(clock.now(), feed.Cursor{Epoch: "restored", Seq: 7})
+	if from, ok := a.current(7); !ok || from != clock.now() {
+		t.Errorf("leases run from %v, %v; it is %v", from, ok, clock.now())
+	}
+}
