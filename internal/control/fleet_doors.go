@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -145,7 +146,7 @@ func (f *fleet) own(g store.Gateway, e *ledger.Event) error {
 		wrong = fmt.Sprintf("it is of gateway %.64q", e.Gateway)
 	case !ledger.OfGateways(e.Type):
 		wrong = fmt.Sprintf("a gateway has no events of type %.64q", e.Type)
-	case len(e.ID) < 8 || len(e.ID) > 64:
+	case len(e.ID) < 8 || len(e.ID) > 64 || strings.ContainsFunc(e.ID, func(r rune) bool { return r <= ' ' || r > '~' }): // some databases take no NUL, in whose commit are others' events
 		wrong = "it has no id"
 	case e.Time.IsZero():
 		wrong = "it has no time"
