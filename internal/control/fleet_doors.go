@@ -225,7 +225,7 @@ func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membershi
 		return m, err
 	}
 	if replaced {
-		f.evicted(g.Name, g.Current.Print) // whoever had its name
+		f.evicted(g.Name, g.Current.Print, g.Joined) // whoever had its name
 	}
 	f.p.Log.Info("a gateway joined", "gateway", g.Name, "source", r.RemoteAddr)
 	return f.membership(g.Name, der), nil

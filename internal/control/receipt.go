@@ -254,6 +254,21 @@ func (a *acks) evict(gateway string, now feed.Instant) (was ack) {
 	return *k
 }
 
+// evictBut is evict at another node than the one that did it. Who joined then by the gateway's name may have been heard of before that: its word is
+// not that of the one before, of which it is not known what it confirmed.
+func (a *acks) evictBut(gateway string, joined time.Time, now feed.Instant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch k := a.of[gateway]; {
+	case k == nil:
+	case joined.IsZero() || !k.row.joined.Equal(joined):
+		a.part(gateway, k, now)
+	case a.of[gateway+evicted] == nil:
+		a.part(gateway, &ack{until: now, lease: k.lease, row: k.row}, now)
+		a.of[gateway] = k
+	}
+}
+
 // part has what is known of a gateway go on under the name of one that was evicted. a is locked.
 func (a *acks) part(gateway string, k *ack, now feed.Instant) {
 	delete(a.of, gateway)
