@@ -441,8 +441,13 @@ type receiptAsked struct {
 func (p *Plane) receiptRoutes(api door) {
 	handle(api, "GET", "/receipt", "get-receipt", "cord", "Which gateways enforce a change now, and when the others have stopped; committed is not told again", func(ctx context.Context, in *receiptAsked) (feed.Receipt, error) {
 		r := feed.Receipt{Cursor: feed.Cursor{Epoch: in.Epoch, Seq: in.Seq}}
-		if head := p.Store.Head(); r.Cursor.Epoch != head.Epoch || r.Cursor.Seq > head.Seq {
-			return r, refusal(404, "There is no such change.")
+		there := func(head feed.Cursor) bool { return r.Cursor.Epoch == head.Epoch && r.Cursor.Seq <= head.Seq }
+		if !there(p.Store.Head()) { // another node's, of which this one may not have heard yet
+			if head, err := p.Store.Latest(ctx); err != nil {
+				return r, err
+			} else if !there(head) {
+				return r, refusal(404, "There is no such change.")
+			}
 		}
 		p.await(ctx, &r, max(in.patience, time.Millisecond), func() bool {
 			return in.patience == 0 || r.Settled() || in.Known >= 0 && len(r.Confirmed) > in.Known

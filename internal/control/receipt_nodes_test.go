@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
 // nodesOn are several control nodes on one database, and where gateways join the last one.
@@ -425,6 +427,22 @@ func TestEvictedHeardLate(t *testing.T) {
 	}
 	if r := a.reached(change); stops(r, "gw-1 (evicted)") <= 0 || stops(r, "gw-1 (evicted)") > a.Lease {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestReceiptAskedElsewhere: whoever balances between nodes may bring the next question to one that has not heard of the change yet.
+func TestReceiptAskedElsewhere(t *testing.T) {
+	nodes, _ := nodesOn(t, 2)
+	a, b := nodes[0], nodes[1]
+	for n := range 50 {
+		at, err := a.registry.Do(t.Context(), registry.Self, func(c *registry.Change) error {
+			_, err := c.PutOwner(identity.Owner{ID: identity.OwnerID(fmt.Sprint("o", n)), Name: "x", Email: fmt.Sprint("o", n, "@example.com")})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.must("GET", fmt.Sprintf("/v1/receipt?epoch=%s&seq=%d", at.Epoch, at.Seq), "")
 	}
 }
 
