@@ -1,6 +1,7 @@
 package control
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -223,6 +224,32 @@ func TestFeedRefuses(t *testing.T) {
 		res.Body.Close()
 		if res.StatusCode != r.status || !strings.Contains(string(b), r.says) {
 			t.Errorf("%s: %d %s", name, res.StatusCode, b)
+		}
+	}
+}
+
+// TestEveryEventOfGateways: what gateways put on record is taken from those elsewhere, too.
+func TestEveryEventOfGateways(t *testing.T) {
+	p := start(t)
+	g := p.joined(p.abroad(), "gw-1", `{}`)
+	for _, kind := range []string{"request", "request.ask", "upstream.differ"} {
+		e := event(t, "gw-1")
+		e.Type = kind
+		if err := g.Record(t.Context(), []ledger.Event{e}); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+// TestEventsTogether: an event of a gateway that no database takes is refused alone: it shares a commit with what others record.
+func TestEventsTogether(t *testing.T) {
+	p := start(t)
+	g := p.joined(p.abroad(), "gw-1", `{}`)
+	for _, id := range []string{"evt_\x00" + rand.Text(), "evt_\n" + rand.Text(), "evt_\ufffd" + rand.Text(), "evt_ " + rand.Text()} {
+		e := event(t, "gw-1")
+		e.ID = id
+		if err := g.Record(t.Context(), []ledger.Event{e}); !errors.Is(err, feed.ErrRefused) {
+			t.Errorf("%q: %v", id, err)
 		}
 	}
 }

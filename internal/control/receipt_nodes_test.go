@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
 // nodesOn are several control nodes on one database, and where gateways join the last one.
@@ -395,5 +397,72 @@ func TestJoinedByAnEvictedName(t *testing.T) {
 				t.Errorf("%s: by node %d the one before stops in %s: %+v", name, n, d, r)
 			}
 		}
+	}
+}
+
+// TestEvictedHeardLate: a node that hears late that a gateway was replaced at another one, after it heard of the new one, does not take the new
+// one's word for the one before, which may still have a lease.
+func TestEvictedHeardLate(t *testing.T) {
+	nodes, at := nodesOn(t, 2)
+	a, b := nodes[0], nodes[1]
+	old := b.joined(at, "gw-1", `{}`)
+	if lease, err := old.Ack(t.Context(), errFree(b.Store.Latest(t.Context()))); err != nil || lease <= 0 {
+		t.Fatalf("%s %v", lease, err)
+	}
+	if err := a.meet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	words := make(chan string, 100)
+	a.Store.OnTold(func(word string) { words <- word })
+	a.must("PUT", "/v1/guardrails/r?wait=1ms", `{"cedar":"forbid (principal, action == Lanyard::Action::\"m.send\", resource);"}`)
+	change := errFree(a.Store.Latest(t.Context()))
+	b.ahead.Add(int64(time.Second))
+	b.joined(at, "gw-1", `{"replace":true}`)
+	next := errFree(a.Store.Gateway(t.Context(), "gw-1"))
+	if lease, err := a.acknowledged(t.Context(), "gw-1", next.Joined, errFree(a.Store.Latest(t.Context()))); err != nil {
+		t.Fatalf("%s %v", lease, err)
+	}
+	for word := ""; !strings.Contains(word, "evicted"); {
+		select {
+		case word = <-words:
+			a.told(word)
+		case <-time.After(20 * time.Second):
+			t.Fatal("it was not heard of")
+		}
+	}
+	if err := a.meet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := a.reached(change); stops(r, "gw-1 (evicted)") <= 0 || stops(r, "gw-1 (evicted)") > a.Lease {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestReceiptAskedElsewhere: whoever balances between nodes may bring the next question to one that has not heard of the change yet.
+func TestReceiptAskedElsewhere(t *testing.T) {
+	nodes, _ := nodesOn(t, 2)
+	a, b := nodes[0], nodes[1]
+	for n := range 50 {
+		at, err := a.registry.Do(t.Context(), registry.Self, func(c *registry.Change) error {
+			_, err := c.PutOwner(identity.Owner{ID: identity.OwnerID(fmt.Sprint("o", n)), Name: "x", Email: fmt.Sprint("o", n, "@example.com")})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.must("GET", fmt.Sprintf("/v1/receipt?epoch=%s&seq=%d", at.Epoch, at.Seq), "")
+	}
+}
+
+// TestRestoredBeneath: a node that was cut off from its database while an older backup was put in place there gives leases on that one's
+// changes, and not only once there are as many as there were.
+func TestRestoredBeneath(t *testing.T) {
+	var a acks
+	clock := &ticker{}
+	a.see(clock.now(), feed.Cursor{Epoch: "before", Seq: 10})
+	clock.pass(time.Minute)
+	a.see(clock.now(), feed.Cursor{Epoch: "restored", Seq: 7})
+	if from, ok := a.current(7); !ok || from != clock.now() {
+		t.Errorf("leases run from %v, %v; it is %v", from, ok, clock.now())
 	}
 }

@@ -206,15 +206,40 @@ func (q *recorder) unspool() (more bool, err error) {
 	}
 	for len(events) > 0 {
 		k := min(len(events), batch)
-		if err := q.send(events[:k]); err != nil {
+		refused, err := q.deliver(events[:k])
+		if err != nil {
 			return true, err
+		}
+		if damage == nil {
+			damage = refused
 		}
 		events = events[k:]
 	}
 	if damage != nil {
-		q.g.Log.Error("spool: events that were to be recorded cannot be read; the file is set aside", "error", damage)
+		q.g.Log.Error("spool: events that were to be recorded cannot be read, or are not taken; the file is set aside", "error", damage)
 	}
 	return true, q.g.Spool.done(n, damage != nil)
+}
+
+// deliver is send, but that an event which the control plane refuses for good does not keep back those around it; refused
+// says that there is one.
+func (q *recorder) deliver(events []ledger.Event) (refused, err error) {
+	switch err = q.send(events); {
+	case !errors.Is(err, feed.ErrRefused):
+		return nil, err
+	case len(events) == 1:
+		return err, nil
+	}
+	for _, part := range [][]ledger.Event{events[:len(events)/2], events[len(events)/2:]} {
+		one, err := q.deliver(part)
+		if err != nil {
+			return nil, err
+		}
+		if refused == nil {
+			refused = one
+		}
+	}
+	return refused, nil
 }
 
 // wait returns when run has ended, with how many events did not become durable.

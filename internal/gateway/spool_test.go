@@ -156,7 +156,11 @@ func TestSpoolFull(t *testing.T) {
 	if passed == 0 || w.g.Spool.held.Load() > 20<<10 {
 		t.Errorf("%d passed, %d bytes", passed, w.g.Spool.held.Load())
 	}
+	if w.g.Ready() == nil {
+		t.Error("it is ready, and refuses what must be recorded first")
+	}
 	w.plane.down.Store(false)
+	eventually(t, "it is ready by itself", func() bool { return w.g.Ready() == nil })
 	eventually(t, "it goes on", func() bool {
 		res, _ := w.do(w.request("POST", "/mail/y", raw, nil))
 		return res.StatusCode == 200
@@ -249,6 +253,34 @@ func TestSpoolDamage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSpoolRefused: an event that the control plane does not take keeps none from it that wait with it, or after it; the file is set aside.
+func TestSpoolRefused(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) {
+		c.Spool = openSpool(t, dir, 1<<20, journaltest.Sealer(t))
+		list := some("0", "1", "2", "3", "4")
+		list[1].Type, list[3].Type = "a.newer", "a.newer"
+		if err := c.Spool.put(list); err != nil {
+			t.Fatal(err)
+		}
+	})
+	eventually(t, "the rest is recorded", func() bool { return w.g.Spool.empty() })
+	var ids []string
+	for _, e := range w.plane.recorded() {
+		ids = append(ids, e.ID)
+	}
+	if got := strings.Join(ids, " "); got != "evt_0 evt_2 evt_4" {
+		t.Errorf("recorded: %s", got)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*"+aside)); len(left) != 1 {
+		t.Errorf("set aside: %v", left)
+	}
+	if res, _ := w.do(w.request("POST", "/mail/after", w.mint(w.claims("bot")), nil)); res.StatusCode != 200 {
+		t.Error(res.Status)
+	}
+	eventually(t, "what comes after is recorded", func() bool { return len(w.plane.recorded()) == 5 })
 }
 
 // TestSpoolTogether: many at the same time share fsyncs, and all of them are there.

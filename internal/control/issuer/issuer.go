@@ -61,7 +61,7 @@ type Issuer struct {
 	// node gave, of tokens that go on, and the last change of the feed by then. Without them there are no status lists.
 	RecordStatus func(context.Context, ledger.Event, store.Status) error
 	Statuses     func(ctx context.Context, after int64) ([]store.Status, feed.Cursor, error)
-	// RevokeToken ends one token before its time, durably. Actor is an identity or an operator.
+	// RevokeToken ends one token before its time, durably, and waits a little for gateways, as Settle does. Actor is an identity or an operator.
 	RevokeToken func(ctx context.Context, c token.Claims, actor string) error
 	// Admin says which operator a request is from, who may introspect and revoke; nil means none is.
 	Admin func(*http.Request) (operator string, ok bool)
