@@ -44,7 +44,7 @@ func (r *request) holds(n int64) error {
 	return nil
 }
 
-// keeps takes into account what somebody keeps of a reply, piece by piece.
+// keeps takes into account what somebody keeps of a reply, or makes of it, piece by piece.
 func (r *request) keeps() func(int64) error {
 	var now int64
 	return func(n int64) error {
