@@ -69,6 +69,7 @@ type door struct {
 	opening  sync.Mutex // held while a line is opened
 	mu       sync.Mutex
 	lines    map[*line]bool              // whether it is free for a call; nil once the door is shut
+	mending  map[lineKey]bool            // lines that somebody opens anew
 	guests   map[*sdk.ServerSession]bool // that have lines of their own
 	parked   map[string]*parked
 	progress map[string]progress // by the token that the upstream was given
@@ -201,7 +202,7 @@ func (g *Gateway) door(r *request, j connector.Joiner) *door {
 	}
 	b.doors.makeRoom(r.start)
 	d := &door{g: g, name: r.name, joined: j.Members(),
-		lines: map[*line]bool{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}, hearing: make(chan struct{}, maxHearing)}
+		lines: map[*line]bool{}, mending: map[lineKey]bool{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}, hearing: make(chan struct{}, maxHearing)}
 	d.caller.Store(&caller{r.claims, r.access, r.source})
 	d.used.Store(r.start.UnixNano())
 	d.seen = d.ground()

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -33,6 +35,9 @@ type line struct {
 	key lineKey
 	can sdk.ClientCapabilities
 	who *sdk.ServerSession // whose line it is, if key has its session
+
+	began  time.Time
+	waited atomic.Int64 // how long it was waited before it was opened anew, in nanoseconds
 
 	order   sequence
 	follows map[string]bool // resources; the door's lock is held
@@ -126,7 +131,7 @@ func (d *door) line(key lineKey, can sdk.ClientCapabilities, who *sdk.ServerSess
 	if l, err := d.have(key); l != nil || err != nil {
 		return l, err
 	}
-	l := &line{d: d, key: key, can: can, who: who, follows: map[string]bool{}}
+	l := &line{d: d, key: key, can: can, who: who, began: time.Now(), follows: map[string]bool{}}
 	if err := l.open(can); err != nil {
 		return nil, err
 	}

@@ -127,7 +127,8 @@ func (o *orderly) hand(event []byte) {
 }
 
 // lasting is a stream on which an upstream tells what nobody asked for. When it ends it is asked for
-// again; when that is in vain nothing more comes, and the line goes on.
+// again. Where the session has ended, or the upstream cannot be reached, the line ends, so that mend opens another; where there is
+// no such stream any more nothing comes, and the line goes on.
 type lasting struct {
 	t     *inward
 	out   *http.Request
@@ -144,12 +145,27 @@ func (l *lasting) Read(p []byte) (int, error) {
 			l.tries = 0
 			return n, nil
 		}
-		if err != nil && !l.again() {
+		if err == nil {
+			continue
+		}
+		switch l.again() {
+		case lost:
+			return 0, errLost
+		case silent:
 			<-l.out.Context().Done()
 			return 0, l.out.Context().Err()
 		}
 	}
 }
+
+// What becomes of a stream that ended.
+const (
+	goesOn = iota
+	silent // nothing more comes
+	lost   // with its session, or its upstream
+)
+
+var errLost = errors.New("the upstream has ended the session, or cannot be reached")
 
 func (l *lasting) Close() error {
 	l.mu.Lock()
@@ -157,23 +173,25 @@ func (l *lasting) Close() error {
 	return l.body.Close()
 }
 
-func (l *lasting) again() bool {
+// again asks for the stream again.
+func (l *lasting) again() int {
 	d, ctx := l.t.l.d, l.out.Context()
 	select {
 	case <-time.After(againFirst << l.tries):
 	case <-ctx.Done():
-		return false
+		return silent
 	}
-	l.tries++
-	u, ok := d.g.View.Upstream(l.t.l.key.member)
-	if l.tries > againTries || !ok || u.Killed || d.g.View.Check(*d.caller.Load().claims, d.g.Now()) != nil {
-		return false
+	if l.tries++; l.tries > againTries {
+		return lost
+	}
+	if !d.stands(l.t.l.key.member) {
+		return silent
 	}
 	out := l.out.Clone(ctx)
 	if out.GetBody != nil {
 		body, err := out.GetBody()
 		if err != nil {
-			return false
+			return silent
 		}
 		out.Body = body
 	}
@@ -182,16 +200,22 @@ func (l *lasting) again() bool {
 	}
 	res, err := l.t.once(out)
 	if err != nil {
-		return ctx.Err() == nil
+		return goesOn // to the next try, unless ctx is done
 	}
 	if res.StatusCode != http.StatusOK || !isStream(res) {
 		_ = res.Body.Close()
-		return false
+		switch {
+		case res.StatusCode == http.StatusNotFound && out.Method == http.MethodGet: // MCP 2025-11-25, Transports, Session Management: a new one is to be begun
+			return lost
+		case res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests:
+			return goesOn // to the next try
+		}
+		return silent
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	id := l.body.id
 	l.body = l.t.l.orderly(res.Body, false)
 	l.body.id = id
-	return true
+	return goesOn
 }
