@@ -88,6 +88,7 @@ type progress struct {
 	ctx     context.Context // of the request, on whose stream it is told
 	session *sdk.ServerSession
 	token   any
+	member  string // the upstream that tells
 }
 
 // enter answers r at its caller's door.
@@ -125,8 +126,11 @@ func (g *Gateway) enter(r *request, j connector.Joiner) {
 type doorway struct {
 	mu     sync.Mutex
 	r      *request
-	stream bool // on which nothing is answered: it ends for who does not read it
+	stream bool // of events: it ends for who does not read it
 }
+
+// maxWrite is how much of an event is to be read within readTime.
+const maxWrite = 64 << 10
 
 func (w *doorway) leave() {
 	w.mu.Lock()
@@ -156,6 +160,7 @@ func (w *doorway) begin(status int) {
 	if w.r.status = status; w.r.session != "" {
 		w.r.rename(w.r.Header())
 	}
+	w.stream = w.stream || strings.HasPrefix(w.r.Header().Get("Content-Type"), "text/event-stream")
 	w.r.WriteHeader(status)
 }
 
@@ -166,8 +171,16 @@ func (w *doorway) Write(b []byte) (int, error) {
 		return 0, errCut
 	}
 	w.begin(http.StatusOK)
-	defer w.hurry()()
-	return w.r.Write(b)
+	n := 0
+	for {
+		piece := b[n:min(len(b), n+maxWrite)]
+		done := w.hurry()
+		more, err := w.r.Write(piece)
+		done()
+		if n += more; err != nil || n == len(b) {
+			return n, err
+		}
+	}
 }
 
 // hurry bounds how long a stream waits for its client to read.
@@ -342,20 +355,20 @@ func (d *door) to(name string) (member, inner string, _ error) {
 	return "", "", &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("%.80q is nothing that %s has: names are <upstream>__<name>, and %s lists them", name, d.name, d.name)}
 }
 
-// progressed passes on how far an upstream has come.
-func (d *door) progressed(_ context.Context, n *sdk.ProgressNotificationClientRequest) {
-	d.mu.Lock()
-	to, ok := d.progress[fmt.Sprint(n.Params.ProgressToken)]
-	d.mu.Unlock()
-	if ok {
+// progressed passes on how far an upstream has come with a call that it was given.
+func (l *line) progressed(_ context.Context, n *sdk.ProgressNotificationClientRequest) {
+	l.d.mu.Lock()
+	to, ok := l.d.progress[fmt.Sprint(n.Params.ProgressToken)]
+	l.d.mu.Unlock()
+	if ok && to.member == l.key.member {
 		p := *n.Params
 		p.ProgressToken = to.token
 		_ = to.session.NotifyProgress(to.ctx, &p) // who asked may have gone
 	}
 }
 
-// follow has progress come back to the caller under its own token, if it gave one, until done is called.
-func (d *door) follow(ctx context.Context, session *sdk.ServerSession, token any) (ours string, done func()) {
+// follow has an upstream's progress come back to the caller under its own token, if it gave one, until done is called.
+func (d *door) follow(ctx context.Context, member string, session *sdk.ServerSession, token any) (ours string, done func()) {
 	if token == nil || session == nil {
 		return "", func() {}
 	}
@@ -363,7 +376,7 @@ func (d *door) follow(ctx context.Context, session *sdk.ServerSession, token any
 	defer d.mu.Unlock()
 	d.calls++
 	ours = fmt.Sprint(d.calls)
-	d.progress[ours] = progress{ctx, session, token}
+	d.progress[ours] = progress{ctx, session, token, member}
 	return ours, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()

@@ -131,7 +131,7 @@ func (d *door) line(key lineKey, can sdk.ClientCapabilities, who *sdk.ServerSess
 	if l, err := d.have(key); l != nil || err != nil {
 		return l, err
 	}
-	l := &line{d: d, key: key, can: can, who: who, began: time.Now(), follows: map[string]bool{}}
+	l := &line{d: d, key: key, can: can, who: who, began: time.Now(), order: sequence{open: make(chan struct{}, maxAsked)}, follows: map[string]bool{}}
 	if err := l.open(can); err != nil {
 		return nil, err
 	}
@@ -269,7 +269,7 @@ func (l *line) open(can sdk.ClientCapabilities) error {
 	if err != nil {
 		return err
 	}
-	o := &sdk.ClientOptions{Capabilities: &can, ProgressNotificationHandler: d.progressed, MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
+	o := &sdk.ClientOptions{Capabilities: &can, ProgressNotificationHandler: l.progressed, MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
 		ElicitationCompleteHandler: l.completed}
 	l.listen(o)
 	client := sdk.NewClient(&sdk.Implementation{Name: "lanyard", Version: "1"}, o)
@@ -292,7 +292,7 @@ func (l *line) asked(next sdk.MethodHandler) sdk.MethodHandler {
 			q = &sdk.ListRootsParams{}
 		default:
 			if slices.Contains(notifications, method) {
-				defer l.order.passed.Add(1)
+				defer l.order.pass()
 			}
 			return next(ctx, method, req)
 		}
@@ -337,7 +337,7 @@ func (l *line) over(a *asker) bool {
 	return !slices.Contains(l.calls, a)
 }
 
-// completed passes on that a page which a person was sent to has been seen to.
+// completed passes on that a page which a person was sent to for the upstream has been seen to.
 func (l *line) completed(_ context.Context, n *sdk.ElicitationCompleteNotificationRequest) {
-	l.d.complete(n.Params.ElicitationID)
+	l.d.complete(l.key.member, n.Params.ElicitationID)
 }

@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,35 +20,83 @@ const (
 	againFirst = time.Second // before a stream that ended is asked for again; doubled each time
 	againTries = 5           // without anything in between
 	orderTime  = time.Second // for what came before an answer to be passed on
+	maxComing  = 64          // notifications on one line that came and were not passed on yet
+	maxNews    = 256 << 10   // bytes of one
 )
 
-// sequence is how many notifications came on a line, and how many were passed on. The SDK
-// hands on an answer at once, and what came before it when it gets to it.
+// sequence is what came on a line and waits. The SDK hands on an answer at once, and what came before it when it gets to it; and it
+// takes in whatever comes, however much of it waits. So what waits is bounded here, and the rest waits at the upstream.
 type sequence struct {
-	came, passed atomic.Int64
+	came, done atomic.Int64  // notifications: those that came, and those that were passed on
+	passed     atomic.Int64  // the same, with those that no answer waits for any longer
+	open       chan struct{} // has a value for each request of the upstream's that was not answered yet
 }
 
-// notifications are those that a line passes on.
+// notifications are those that the SDK is given. It has no use for others.
 var notifications = []string{"notifications/progress", "notifications/message", "notifications/tools/list_changed", "notifications/prompts/list_changed",
-	"notifications/resources/list_changed", "notifications/resources/updated", "notifications/elicitation/complete"}
+	"notifications/resources/list_changed", "notifications/resources/updated", "notifications/elicitation/complete", "notifications/cancelled", "notifications/subscriptions/acknowledged"}
 
-// take notes an event; an answer waits until all that came before it was passed on.
-func (o *sequence) take(event []byte) {
+// take notes an event, and reports whether it goes on. An answer waits until all that came before it was passed on, what else
+// the upstream says while too much of that waits; nothing longer than its stream's ctx.
+func (o *sequence) take(ctx context.Context, event []byte) bool {
 	method, answer := kind(event)
-	if slices.Contains(notifications, method) {
+	switch {
+	case answer:
+		o.wait(ctx, &o.passed, 0, orderTime)
+	case slices.Contains(notifications, method):
+		if len(event) > maxNews {
+			return false
+		}
+		o.wait(ctx, &o.done, maxComing-1, 2*readTime)
 		o.came.Add(1)
+	case strings.HasPrefix(method, "notifications/"):
+		return false
+	case method != "":
+		select {
+		case o.open <- struct{}{}:
+		case <-ctx.Done():
+		}
 	}
-	if !answer || o.passed.Load() >= o.came.Load() {
-		return
-	}
-	for end := time.Now().Add(orderTime); o.passed.Load() < o.came.Load(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) { // some was none that could be passed on
-			o.passed.Store(o.came.Load())
+	return true
+}
+
+// wait is until all that came are among those, but for so many. After so long some were none that could be passed on.
+func (o *sequence) wait(ctx context.Context, those *atomic.Int64, most int64, long time.Duration) {
+	for end := time.Now().Add(long); o.came.Load()-those.Load() > most && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			those.Store(o.came.Load())
 		}
 	}
 }
 
-// kind is the method of the message in an event, or that it is an answer. It reads no further than it needs to.
+// pass notes that a notification was passed on.
+func (o *sequence) pass() {
+	o.done.Add(1)
+	o.passed.Add(1)
+}
+
+// answered notes that a request of the upstream's was.
+func (o *sequence) answered() {
+	select {
+	case <-o.open:
+	default:
+	}
+}
+
+// answers reports whether a request brings the upstream an answer.
+func answers(out *http.Request) bool {
+	if out.GetBody == nil {
+		return false
+	}
+	body, err := out.GetBody()
+	if err != nil {
+		return false
+	}
+	_, answer := message(body)
+	return answer
+}
+
+// kind is the method of the message in an event, or that it is an answer.
 func kind(event []byte) (method string, answer bool) {
 	var data []byte
 	for line := range bytes.Lines(event) {
@@ -54,7 +104,12 @@ func kind(event []byte) (method string, answer bool) {
 			data = append(data, text...)
 		}
 	}
-	d := jsontext.NewDecoder(bytes.NewReader(data))
+	return message(bytes.NewReader(data))
+}
+
+// message is the method of a message, or that it is an answer. It reads no further than it needs to.
+func message(data io.Reader) (method string, answer bool) {
+	d := jsontext.NewDecoder(data)
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return "", false
 	}
@@ -82,7 +137,7 @@ func kind(event []byte) (method string, answer bool) {
 // orderly is an event stream of which one whole event at a time is handed on, none larger than maxList.
 type orderly struct {
 	sieve
-	take func(event []byte)
+	take func(event []byte) bool
 	rest bool // what is left at the end is handed on
 	id   string
 }
@@ -122,8 +177,9 @@ func (o *orderly) hand(event []byte) {
 			o.id = string(bytes.TrimSpace(id))
 		}
 	}
-	o.take(event)
-	o.out = append(o.out[:0], event...)
+	if o.take(event) {
+		o.out = append(o.out[:0], event...)
+	}
 }
 
 // lasting is a stream on which an upstream tells what nobody asked for. When it ends it is asked for
@@ -215,7 +271,7 @@ func (l *lasting) again() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	id := l.body.id
-	l.body = l.t.l.orderly(res.Body, false)
+	l.body = l.t.l.orderly(ctx, res.Body, false)
 	l.body.id = id
 	return goesOn
 }

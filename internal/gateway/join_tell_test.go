@@ -373,7 +373,7 @@ func TestDecidedSlow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{g: w.g, ctx: t.Context(), lines: map[*line]bool{}, pages: map[string]opening{"appr_1": {session, true}}}
+	d := &door{g: w.g, ctx: t.Context(), lines: map[*line]bool{}, pages: map[string]opening{"appr_1": {session: session, seen: true}}}
 	decided := make(chan struct{})
 	go func() {
 		d.decided()

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -16,12 +17,15 @@ import (
 type inward struct{ l *line }
 
 func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
+	if answers(out) {
+		defer t.l.order.answered()
+	}
 	res, err := t.once(out)
 	if err != nil || !isStream(res) {
 		return res, err
 	}
 	told := tells(out)
-	body := t.l.orderly(res.Body, !told) // each event is bounded, for they are read whole
+	body := t.l.orderly(out.Context(), res.Body, !told) // each event is bounded, for they are read whole
 	if res.Body = body; told {
 		res.Body = &lasting{t: t, out: out, body: body}
 	}
@@ -37,8 +41,8 @@ func isStream(res *http.Response) bool {
 	return strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
 }
 
-func (l *line) orderly(body io.ReadCloser, rest bool) *orderly {
-	return &orderly{sieve: sieve{ReadCloser: body}, take: l.order.take, rest: rest}
+func (l *line) orderly(ctx context.Context, body io.ReadCloser, rest bool) *orderly {
+	return &orderly{sieve: sieve{ReadCloser: body}, take: func(event []byte) bool { return l.order.take(ctx, event) }, rest: rest}
 }
 
 // once makes a request and hands back what is answered.

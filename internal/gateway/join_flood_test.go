@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
+	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/policy"
+)
+
+// settled waits until a number that grows does so no longer.
+func settled(t *testing.T, what string, n *atomic.Int64) int64 {
+	t.Helper()
+	last, same := int64(-1), 0
+	eventually(t, what, func() bool {
+		now := n.Load()
+		if same++; now != last {
+			last, same = now, 0
+		}
+		time.Sleep(5 * time.Millisecond)
+		return last > 0 && same > 40
+	})
+	return last
+}
+
+// TestPinged: a server that asks for one sign of life after the other, and takes none, has so many at one time and no more: each is a
+// request of the gateway's own, with a place in its record.
+func TestPinged(t *testing.T) {
+	d := joined(t, func(c *Config) { c.Limits.Events = 256 })
+	if _, body := d.do(d.joinedCall("notes__read_note")); !strings.Contains(body, "did it") {
+		t.Fatal(body)
+	}
+	var hung, most atomic.Int64
+	let := make(chan struct{})
+	d.answer(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if r.Method == http.MethodGet { // for somebody else
+			return
+		}
+		if bytes.Contains(b, []byte(`"method"`)) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for n := range 1000 {
+				fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":\"p%d\",\"method\":\"ping\"}\n\n", n)
+			}
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-let:
+			case <-r.Context().Done():
+			}
+			return
+		}
+		if n := hung.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		select {
+		case <-let:
+		case <-r.Context().Done():
+		}
+		hung.Add(-1)
+		w.WriteHeader(http.StatusAccepted)
+	})
+	done := make(chan string, 1)
+	go func() {
+		_, body := d.do(d.joinedCall("notes__read_note"))
+		done <- body
+	}()
+	settled(t, "the server has been answered", &most)
+	if n := most.Load(); n > maxAsked {
+		t.Errorf("%d answers are under way at one time", n)
+	}
+	w := httptest.NewRecorder() // somebody else
+	d.enrol("other")
+	d.g.ServeHTTP(w, d.inwards("GET", "/mail/x", "other", "mail"))
+	if w.Code == http.StatusServiceUnavailable {
+		t.Errorf("nothing passes any more: %s", w.Body)
+	}
+	close(let)
+	within(t, "the call ends", done)
+}
+
+// inwards is a request of somebody's, as the server has it.
+func (d *desk) inwards(method, target, who, upstream string) *http.Request {
+	claims := d.claims(who)
+	claims.Audience = testScope + "/" + upstream
+	r := httptest.NewRequest(method, target, nil)
+	r.RequestURI = target
+	r.Header.Set("Authorization", "Bearer "+d.mint(claims))
+	return r
+}
+
+// TestToldTooMuch: what a server tells in the midst of a call waits at the server while the client does not read.
+func TestToldTooMuch(t *testing.T) {
+	const flood = 256 << 20
+	d := joined(t)
+	if _, body := d.do(d.joinedCall("notes__read_note")); !strings.Contains(body, "did it") {
+		t.Fatal(body)
+	}
+	var sent atomic.Int64
+	left := make(chan struct{})
+	text := strings.Repeat("x", 8<<10)
+	d.answer(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		_, rest, ok := bytes.Cut(b, []byte(`"progressToken":"`))
+		if !ok {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		defer close(left)
+		token, _, _ := bytes.Cut(rest, []byte(`"`))
+		w.Header().Set("Content-Type", "text/event-stream")
+		for n := 0; sent.Load() < flood; n++ {
+			b := fmt.Sprintf("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":%q,\"progress\":%d,\"message\":%q}}\n\n", token, n, text)
+			if _, err := io.WriteString(w, b); err != nil {
+				return // the client has left
+			}
+			sent.Add(int64(len(b)))
+		}
+	})
+	claims := d.claims("bot")
+	claims.Audience = testScope + "/office"
+	message := `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"notes__read_note","arguments":{"path":"x"},"_meta":{"progressToken":"mine","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`
+	c, _ := d.dial(fmt.Sprintf("POST /office/mcp HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMcp-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: notes__read_note\r\nContent-Length: %d\r\n\r\n%s",
+		d.mint(claims), len(message), message))
+	if n := settled(t, "the server waits", &sent); n >= flood/2 {
+		t.Errorf("it could send %d MiB to a client that reads nothing", n>>20)
+	}
+	c.Close()
+	within(t, "the server is left", left)
+}
+
+// TestAnothersCall: a server tells of the calls and pages that it was given, and not of those that another was, whatever it guesses of them.
+func TestAnothersCall(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	began, lied := make(chan struct{}), make(chan struct{})
+	tell := func(r *sdk.CallToolRequest, token any, message string) {
+		if err := r.Session.NotifyProgress(ctx, &sdk.ProgressNotificationParams{ProgressToken: token, Message: message}); err != nil {
+			t.Error(err)
+		}
+	}
+	serve := func(name string, tool func(ctx context.Context, r *sdk.CallToolRequest)) http.Handler {
+		s := sdk.NewServer(&sdk.Implementation{Name: name, Version: "1"}, &sdk.ServerOptions{SupportedProtocolVersions: []string{withSessions}})
+		sdk.AddTool(s, &sdk.Tool{Name: "do", Description: "Does."}, func(ctx context.Context, r *sdk.CallToolRequest, _ order) (*sdk.CallToolResult, any, error) {
+			tool(ctx, r)
+			return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: name}}}, nil, nil
+		})
+		keep(t, s)
+		return sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, nil)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/honest/", serve("honest", func(ctx context.Context, r *sdk.CallToolRequest) {
+		if _, err := r.Session.Elicit(ctx, &sdk.ElicitParams{Mode: "url", Message: "Sign", URL: "https://sign.example/", ElicitationID: "page-1"}); err != nil {
+			t.Error(err)
+		}
+		close(began)
+		<-lied
+		tell(r, r.Params.GetProgressToken(), "honest")
+		if err := r.Session.NotifyElicitationComplete(ctx, &sdk.ElicitationCompleteParams{ElicitationID: "page-1"}); err != nil {
+			t.Error(err)
+		}
+	}))
+	mux.Handle("/liar/", serve("liar", func(ctx context.Context, r *sdk.CallToolRequest) {
+		for n := range 10 {
+			tell(r, fmt.Sprint(n), "liar")
+		}
+		if err := r.Session.NotifyElicitationComplete(ctx, &sdk.ElicitationCompleteParams{ElicitationID: "page-1"}); err != nil {
+			t.Error(err)
+		}
+	}))
+	w := newWorld(t, mux, func(c *Config) { c.Families = append(c.Families, mcp.Family(), mcp.JoinFamily()) })
+	for _, u := range []policy.Upstream{{Name: "honest", URL: w.back.URL + "/honest"}, {Name: "liar", URL: w.back.URL + "/liar"}, {Name: "office", Family: "join", Description: []byte("honest\nliar\n")}} {
+		if u.Owner, u.Environment, u.Version = "maya", "production", 1; u.Family == "" {
+			u.Family = "mcp"
+			u.Description = []byte(`{"path":"/mcp","tools":[{"name":"do","description":"Does.","inputSchema":{"type":"object","properties":{"dish":{"type":"string"}},"required":["dish"],"additionalProperties":false}}]}`)
+		}
+		w.applyUpstream(&u)
+		grant := all("bot")
+		grant.ID, grant.Upstream = "bot/"+u.Name, u.Name
+		w.apply(feed.Change{Grant: grant})
+	}
+	e := &ear{}
+	claims := w.claims("bot")
+	claims.Audience = testScope + "/office"
+	s, err := sdk.NewClient(&sdk.Implementation{Name: "t", Version: "1"}, &sdk.ClientOptions{
+		Capabilities: &sdk.ClientCapabilities{Elicitation: &sdk.ElicitationCapabilities{URL: &sdk.URLElicitationCapabilities{}}},
+		ElicitationHandler: func(context.Context, *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
+			return &sdk.ElicitResult{Action: "accept"}, nil
+		},
+		ElicitationCompleteHandler: func(_ context.Context, n *sdk.ElicitationCompleteNotificationRequest) { e.hear(n.Params.ElicitationID) },
+		ProgressNotificationHandler: func(_ context.Context, n *sdk.ProgressNotificationClientRequest) {
+			e.hear(fmt.Sprint(n.Params.ProgressToken, " by ", n.Params.Message))
+		},
+	}).Connect(ctx, &sdk.StreamableClientTransport{Endpoint: w.front.URL + "/office/mcp", MaxRetries: -1, HTTPClient: &http.Client{Transport: carrying(w.mint(claims))}}, &sdk.ClientSessionOptions{ProtocolVersion: withSessions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	call := func(tool string) string {
+		p := &sdk.CallToolParams{Name: tool, Arguments: order{"soup"}}
+		p.SetProgressToken("of " + tool)
+		return said(s.CallTool(ctx, p))
+	}
+	done := make(chan string, 1)
+	go func() { done <- call("honest__do") }()
+	within(t, "the call runs", began)
+	if text := call("liar__do"); text != "liar" {
+		t.Error(text)
+	}
+	if e.has("of honest__do") || e.has("page-1") {
+		t.Errorf("it is told %q", e.heard)
+	}
+	close(lied)
+	if text := within(t, "the call ends", done); text != "honest" {
+		t.Error(text)
+	}
+	eventually(t, "it is told by who may", func() bool {
+		return e.has("of honest__do by honest") && e.has("of liar__do by liar") && e.has("page-1")
+	})
+}
