@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -227,4 +228,76 @@ func TestAnothersCall(t *testing.T) {
 	eventually(t, "it is told by who may", func() bool {
 		return e.has("of honest__do by honest") && e.has("of liar__do by liar") && e.has("page-1")
 	})
+}
+
+// TestSessionsOfOne: a caller that opens one session after the other has so many; the oldest end.
+func TestSessionsOfOne(t *testing.T) {
+	d := joined(t)
+	open := func() string {
+		claims := d.claims("bot")
+		claims.Audience = testScope + "/office"
+		r := d.request("POST", "/office/mcp", d.mint(claims), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Accept", "application/json, text/event-stream")
+		res, body := d.do(r)
+		if res.StatusCode != 200 {
+			t.Fatalf("%d %s", res.StatusCode, body)
+		}
+		return res.Header.Get("Mcp-Session-Id")
+	}
+	asks := func(session string) int {
+		claims := d.claims("bot")
+		claims.Audience = testScope + "/office"
+		r := d.request("POST", "/office/mcp", d.mint(claims), strings.NewReader(`{"jsonrpc":"2.0","id":2,"method":"ping"}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Accept", "application/json, text/event-stream")
+		r.Header.Set("Mcp-Session-Id", session)
+		res, _ := d.do(r)
+		return res.StatusCode
+	}
+	first, second := open(), open()
+	for range maxSessions - 2 {
+		open()
+	}
+	if status := asks(first); status != 200 {
+		t.Errorf("one of so many that may be is gone: %d", status)
+	}
+	last := open()
+	sessions := func() (n int) {
+		for _, one := range d.g.doors() {
+			for range one.server.Sessions() {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "no more are there than may be", func() bool { return sessions() <= maxSessions })
+	for session, want := range map[string]int{first: 200, second: 404, last: 200} { // the first was used since
+		if status := asks(session); status != want {
+			t.Errorf("%d, want %d", status, want)
+		}
+	}
+}
+
+// TestDoorsOfOne: a caller that comes from ever other addresses takes nobody else's door.
+func TestDoorsOfOne(t *testing.T) {
+	d := joined(t)
+	d.enrol("other")
+	grant := all("other")
+	grant.ID, grant.Upstream = "other/office", "office"
+	d.apply(feed.Change{Grant: grant})
+	enter := func(who, from string) {
+		r := d.inwards("GET", "/office/mcp", who, "office")
+		r.RemoteAddr = from + ":4711"
+		r.Header.Set("Accept", "text/event-stream")
+		d.g.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	enter("other", "192.0.2.1")
+	theirs := d.g.doors()
+	for n := range maxDoors + 1 {
+		enter("bot", fmt.Sprintf("10.0.%d.%d", n/250, n%250))
+	}
+	if all := d.g.doors(); len(theirs) != 1 || !slices.Contains(all, theirs[0]) || len(all) > maxOwnDoors+1 {
+		t.Errorf("%d doors are open, another's among them: %v", len(all), slices.Contains(all, theirs[0]))
+	}
 }
