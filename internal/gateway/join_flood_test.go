@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -300,4 +301,91 @@ func TestDoorsOfOne(t *testing.T) {
 	if all := d.g.doors(); len(theirs) != 1 || !slices.Contains(all, theirs[0]) || len(all) > maxOwnDoors+1 {
 		t.Errorf("%d doors are open, another's among them: %v", len(all), slices.Contains(all, theirs[0]))
 	}
+}
+
+// TestJoinedValues: an answer of many small values would take many times its text, and is refused; what waits to become whole counts.
+func TestJoinedValues(t *testing.T) {
+	const most = 64 << 20
+	d := joined(t, func(c *Config) { c.Limits.Held = most })
+	if _, body := d.do(d.joinedCall("notes__read_note")); !strings.Contains(body, "did it") {
+		t.Fatal(body)
+	}
+	own := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return d.server }, &sdk.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
+	answer := func(call func(w http.ResponseWriter, r *http.Request, body []byte)) {
+		d.answer(func(w http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body)
+			if !bytes.Contains(b, []byte(`"tools/call"`)) {
+				r.Body = io.NopCloser(bytes.NewReader(b))
+				own.ServeHTTP(w, r)
+				return
+			}
+			call(w, r, b)
+		})
+	}
+	reply := func(kind, values string) (string, uint64) {
+		answer(func(w http.ResponseWriter, r *http.Request, b []byte) {
+			_, rest, _ := bytes.Cut(b, []byte(`"id":`))
+			id, _, _ := bytes.Cut(rest, []byte(`,`))
+			w.Header().Set("Content-Type", kind)
+			if kind != "application/json" {
+				_, _ = io.WriteString(w, "data: ")
+			}
+			_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","content":[{"type":"text","text":"did it"}],"structuredContent":{"a":[%s]}}}`+"\n\n", id, values)
+		})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, body := d.do(d.joinedCall("notes__read_note"))
+		runtime.ReadMemStats(&after)
+		return body, after.TotalAlloc - before.TotalAlloc
+	}
+	for _, kind := range []string{"application/json", "text/event-stream"} {
+		if body, n := reply(kind, strings.Repeat("[],", 4<<20)+"0"); !strings.Contains(body, "more than 131072 values") || n > 256<<20 {
+			t.Errorf("%s: %d MiB are allocated; it answers %.300s", kind, n>>20, body)
+		}
+		if body, _ := reply(kind, strings.Repeat("[],", 10_000)+"0"); !strings.Contains(body, "did it") {
+			t.Errorf("%s: %.300s", kind, body)
+		}
+	}
+	// What never becomes whole, of several at once, has no more room than there is.
+	var sent atomic.Int64
+	answer(func(w http.ResponseWriter, r *http.Request, _ []byte) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		chunk := []byte(strings.Repeat("x", 1<<16))
+		for n := 0; n < maxList-1<<20; n += len(chunk) {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+			sent.Add(int64(len(chunk)))
+		}
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	var calls []*http.Request
+	for range 8 {
+		calls = append(calls, d.joinedCall("notes__read_note"))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan string, len(calls))
+	for _, r := range calls {
+		go func() {
+			var b []byte
+			if res, err := http.DefaultClient.Do(r.WithContext(ctx)); err == nil {
+				b, _ = io.ReadAll(res.Body)
+				_ = res.Body.Close()
+			}
+			done <- string(b)
+		}()
+	}
+	if body := within(t, "one that there is no room for ends", done); !strings.Contains(body, "holds as much") {
+		t.Errorf("%.300s", body)
+	}
+	settled(t, "the servers have sent what they do", &sent)
+	if n := d.g.held.now.Load(); n < 1<<20 || n > most {
+		t.Errorf("%d MiB are held", n>>20)
+	}
+	cancel()
+	for range len(calls) - 1 {
+		within(t, "the calls end", done)
+	}
+	eventually(t, "all of it came back", func() bool { return d.g.held.now.Load() == 0 })
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
 )
 
 const (
@@ -36,15 +38,14 @@ type sequence struct {
 var notifications = []string{"notifications/progress", "notifications/message", "notifications/tools/list_changed", "notifications/prompts/list_changed",
 	"notifications/resources/list_changed", "notifications/resources/updated", "notifications/elicitation/complete", "notifications/cancelled", "notifications/subscriptions/acknowledged"}
 
-// take notes an event, and reports whether it goes on. An answer waits until all that came before it was passed on, what else
+// take notes a message of so many bytes, and reports whether it goes on. An answer waits until all that came before it was passed on, what else
 // the upstream says while too much of that waits; nothing longer than its stream's ctx.
-func (o *sequence) take(ctx context.Context, event []byte) bool {
-	method, answer := kind(event)
+func (o *sequence) take(ctx context.Context, method string, answer bool, size int) bool {
 	switch {
 	case answer:
 		o.wait(ctx, &o.passed, 0, orderTime)
 	case slices.Contains(notifications, method):
-		if len(event) > maxNews {
+		if size > maxNews {
 			return false
 		}
 		o.wait(ctx, &o.done, maxComing-1, 2*readTime)
@@ -96,15 +97,14 @@ func answers(out *http.Request) bool {
 	return answer
 }
 
-// kind is the method of the message in an event, or that it is an answer.
-func kind(event []byte) (method string, answer bool) {
-	var data []byte
+// data is the message in an event.
+func data(event []byte) (data []byte) {
 	for line := range bytes.Lines(event) {
 		if text, ok := bytes.CutPrefix(line, []byte("data:")); ok {
 			data = append(data, text...)
 		}
 	}
-	return message(bytes.NewReader(data))
+	return data
 }
 
 // message is the method of a message, or that it is an answer. It reads no further than it needs to.
@@ -134,41 +134,67 @@ func message(data io.Reader) (method string, answer bool) {
 	return "", false
 }
 
-// orderly is an event stream of which one whole event at a time is handed on, none larger than maxList.
+// orderly is an event stream of which one whole event at a time is handed on, none larger than maxList. What waits to become whole
+// counts in the bound of what is held, and what is made of an answer until its request has ended.
 type orderly struct {
 	sieve
-	take func(event []byte) bool
-	rest bool // what is left at the end is handed on
+	take func(method string, answer bool, size int) bool
+	end  func() // nothing of it is held any more
+	rest bool   // it answers a request: what is left at the end is handed on
 	id   string
+	bad  error // why nothing more of it goes on
+
+	instead func(why error) []byte // answers the request then; nil where it answers none
 }
 
 func (o *orderly) Read(p []byte) (int, error) {
 	for len(o.out) == 0 {
-		if end := o.event(); end > 0 {
+		if o.bad != nil {
+			if o.refuse(); len(o.out) > 0 {
+				continue
+			}
+		} else if end := o.event(); end > 0 {
 			o.hand(o.in[:end])
 			o.in, o.line, o.seen = o.in[end:], 0, 0
 			continue
 		}
-		if errors.Is(o.err, io.EOF) && o.rest && len(o.in) > 0 {
+		if o.bad == nil && errors.Is(o.err, io.EOF) && o.rest && len(o.in) > 0 {
 			o.hand(o.in)
 			o.in = nil
 			continue
 		}
 		if o.err != nil {
+			if !o.rest {
+				o.end()
+			}
 			return 0, o.err
 		}
 		if len(o.in) > maxList {
-			return 0, fmt.Errorf("an event has more than %d bytes", int64(maxList))
+			o.bad = errLarge(maxList)
+			continue
 		}
 		if o.piece == nil {
 			o.piece = make([]byte, 8<<10)
 		}
 		n, err := o.ReadCloser.Read(o.piece)
-		o.in, o.err = append(o.in, o.piece[:n]...), err
+		if o.bad = o.holds(int64(n)); o.bad == nil {
+			o.in, o.err = append(o.in, o.piece[:n]...), err
+		}
 	}
 	n := copy(p, o.out)
 	o.out = o.out[n:]
 	return n, nil
+}
+
+// refuse ends the stream, with an answer that says why where it owes one.
+func (o *orderly) refuse() {
+	o.in, o.err = nil, o.bad
+	if o.instead == nil {
+		return
+	}
+	if b := o.instead(o.bad); b != nil {
+		o.out, o.instead, o.bad, o.err = fmt.Appendf(nil, "data: %s\n\n", b), nil, io.EOF, io.EOF
+	}
 }
 
 func (o *orderly) hand(event []byte) {
@@ -177,7 +203,16 @@ func (o *orderly) hand(event []byte) {
 			o.id = string(bytes.TrimSpace(id))
 		}
 	}
-	if o.take(event) {
+	data := data(event)
+	method, answer := message(bytes.NewReader(data))
+	made := int64(-len(event))
+	if answer && o.rest {
+		made = (madeOf - 1) * int64(len(event))
+	}
+	if o.bad = o.holds(made); o.bad == nil && !connector.Few(data, maxValues) {
+		o.bad = errValues
+	}
+	if o.bad == nil && o.take(method, answer, len(event)) {
 		o.out = append(o.out[:0], event...)
 	}
 }

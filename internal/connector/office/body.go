@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/layer"
@@ -25,7 +24,7 @@ import (
 // JSON reads a body of JSON. A member that a server could take for one of names, and that is
 // spelled in another way, is refused: so nothing is said that is not read here.
 func JSON(b []byte, names ...string) (Object, error) {
-	if !few(b) {
+	if !connector.Few(b, maxMade) {
 		return nil, fmt.Errorf("it holds more than %d values and names", maxMade)
 	}
 	var o Object
@@ -63,26 +62,8 @@ func JSON(b []byte, names ...string) (Object, error) {
 	return o, check(o, 0)
 }
 
-// maxMade is how many values and names a text may hold of which maps are made: of short ones they take fifty times the room.
+// maxMade is how many values and names a text may hold of which maps are made.
 const maxMade = 1 << 16
-
-// few reports whether a text, as far as it is JSON, holds so few values and names.
-func few(b []byte) bool {
-	if len(b) <= 2*maxMade { // each takes two bytes
-		return true
-	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(b), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	for n := 0; n <= maxMade; {
-		t, err := d.ReadToken()
-		if err != nil {
-			return true
-		}
-		if k := t.Kind(); k != '}' && k != ']' {
-			n++
-		}
-	}
-	return false
-}
 
 // plain is what the spellings of a member that servers take have in common.
 func plain(name string) string {

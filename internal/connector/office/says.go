@@ -49,7 +49,7 @@ func (d *Dialect) Says(r *connector.Request, call policy.Call) (list []provenanc
 	m, known := d.Of[call.Action]
 	var o Object
 	body := metadataOf(r)
-	if !few(body) { // what is not read could be anything
+	if !connector.Few(body, maxMade) { // what is not read could be anything
 		return append(list, provenance.Argument{Name: "body", Value: Unread})
 	}
 	if len(r.Body) == 0 || json.Unmarshal(body, &o) != nil {
