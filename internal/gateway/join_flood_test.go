@@ -380,7 +380,7 @@ func TestJoinedValues(t *testing.T) {
 		t.Errorf("%.300s", body)
 	}
 	settled(t, "the servers have sent what they do", &sent)
-	if n := d.g.held.now.Load(); n < 1<<20 || n > most {
+	if n := d.g.held.now.Load(); n > most {
 		t.Errorf("%d MiB are held", n>>20)
 	}
 	cancel()
@@ -388,4 +388,61 @@ func TestJoinedValues(t *testing.T) {
 		within(t, "the calls end", done)
 	}
 	eventually(t, "all of it came back", func() bool { return d.g.held.now.Load() == 0 })
+}
+
+// TestEndlessList: a server whose list has no end, or never comes, keeps nobody from the lists of the others.
+func TestEndlessList(t *testing.T) {
+	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request, id []byte){
+		"no end": func(w http.ResponseWriter, _ *http.Request, id []byte) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","tools":[],"nextCursor":"more"}}`, id)
+		},
+		"never comes": func(w http.ResponseWriter, r *http.Request, _ []byte) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, ":\n\n")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := joined(t)
+			var asked atomic.Int64
+			own := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return d.server }, &sdk.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
+			d.answer(func(w http.ResponseWriter, r *http.Request) {
+				b, _ := io.ReadAll(r.Body)
+				r.Body = io.NopCloser(bytes.NewReader(b))
+				if !strings.HasPrefix(r.URL.Path, "/endless/") || !bytes.Contains(b, []byte(`"tools/list"`)) {
+					r.URL.Path = "/mcp"
+					own.ServeHTTP(w, r)
+					return
+				}
+				asked.Add(1)
+				_, rest, _ := bytes.Cut(b, []byte(`"id":`))
+				id, _, _ := bytes.Cut(rest, []byte(`,`))
+				answer(w, r, id)
+			})
+			d.applyUpstream(&policy.Upstream{Name: "endless", URL: d.back.URL + "/endless", Owner: "maya", Environment: "production", Family: "mcp", Description: []byte(`{"tools":[]}`), Version: 1})
+			d.applyUpstream(&policy.Upstream{Name: "office", Owner: "maya", Environment: "production", Family: "join", Description: []byte("endless\nnotes\n"), Version: 2})
+			grant := all("bot")
+			grant.ID, grant.Upstream = "bot/endless", "endless"
+			d.apply(feed.Change{Grant: grant})
+			s := d.patron(t.Context(), "office", withSessions, "")
+			listed := make(chan string, 1)
+			go func() {
+				l, err := s.ListTools(t.Context(), nil)
+				if err != nil {
+					listed <- err.Error()
+					return
+				}
+				var names []string
+				for _, tool := range l.Tools {
+					names = append(names, tool.Name)
+				}
+				listed <- strings.Join(names, " ")
+			}()
+			if names := within(t, "the list comes", listed); names != "notes__drop_notes notes__read_note" || asked.Load() == 0 || asked.Load() > maxListing {
+				t.Errorf("%q, after %d pages", names, asked.Load())
+			}
+		})
+	}
 }
