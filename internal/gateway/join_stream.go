@@ -20,7 +20,8 @@ import (
 
 const (
 	againFirst = time.Second // before a stream that ended is asked for again; doubled each time
-	againTries = 5           // without anything in between
+	againTries = 5           // without anything in between, and without lasting for
+	againLong  = 30 * time.Second
 	orderTime  = time.Second // for what came before an answer to be passed on
 	maxComing  = 64          // notifications on one line that came and were not passed on yet
 	maxNews    = 256 << 10   // bytes of one
@@ -224,6 +225,8 @@ type lasting struct {
 	t     *inward
 	out   *http.Request
 	tries int
+	began time.Time // the stream
+	down  bool      // the last time the upstream could not be reached
 
 	mu   sync.Mutex // of body, which Close may want while it is read
 	body *orderly
@@ -267,14 +270,21 @@ func (l *lasting) Close() error {
 // again asks for the stream again.
 func (l *lasting) again() int {
 	d, ctx := l.t.l.d, l.out.Context()
+	if time.Since(l.began) >= againLong { // something on the way ends those that are idle
+		l.tries = 0
+	}
+	switch {
+	case l.tries == againTries && l.down:
+		return lost
+	case l.tries == againTries:
+		return silent
+	}
 	select {
 	case <-time.After(againFirst << l.tries):
 	case <-ctx.Done():
 		return silent
 	}
-	if l.tries++; l.tries > againTries {
-		return lost
-	}
+	l.tries++
 	if !d.stands(l.t.l.key.member) {
 		return silent
 	}
@@ -290,16 +300,17 @@ func (l *lasting) again() int {
 		out.Header.Set("Last-Event-Id", l.body.id)
 	}
 	res, err := l.t.once(out)
-	if err != nil {
+	l.began = time.Now()
+	if l.down = err != nil || res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests; err != nil {
 		return goesOn // to the next try, unless ctx is done
 	}
 	if res.StatusCode != http.StatusOK || !isStream(res) {
 		_ = res.Body.Close()
 		switch {
+		case l.down:
+			return goesOn // to the next try
 		case res.StatusCode == http.StatusNotFound && out.Method == http.MethodGet: // MCP 2025-11-25, Transports, Session Management: a new one is to be begun
 			return lost
-		case res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests:
-			return goesOn // to the next try
 		}
 		return silent
 	}

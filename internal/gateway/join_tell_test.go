@@ -345,6 +345,32 @@ func TestMissed(t *testing.T) {
 			wait = next
 		}
 	}
+	for _, c := range []struct {
+		session string
+		began   time.Time
+		down    bool
+		want    int
+	}{
+		{"none", time.Now().Add(-againLong), false, lost}, // something on the way ended it, so it is asked for, and its session is gone
+		{"none", time.Now(), false, silent},               // it ends at once, again and again
+		{"none", time.Now(), true, lost},                  // its server cannot be reached
+		{"", time.Now().Add(-againLong), false, silent},   // it is asked for, and there is none
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out, err := http.NewRequestWithContext(ctx, "GET", w.g.URL+"/talk/mcp", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Header = http.Header{"Accept": {"text/event-stream"}, "Mcp-Session-Id": {c.session}, "Mcp-Protocol-Version": {withSessions}}
+		if c.session == "" {
+			delete(out.Header, "Mcp-Session-Id")
+		}
+		stream := lasting{t: &inward{l}, out: out, body: l.orderly(ctx, http.NoBody, false), tries: againTries, began: c.began, down: c.down}
+		if got := stream.again(); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+		cancel()
+	}
 	inside := d.inside.Swap(0)
 	if d.misses(l) {
 		t.Error("it is opened for nobody")

@@ -33,7 +33,7 @@ func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
 	told := tells(out)
 	body := t.l.orderly(out.Context(), res.Body, !told) // each event is bounded, for they are read whole
 	if res.Body = body; told {
-		res.Body = &lasting{t: t, out: out, body: body}
+		res.Body = &lasting{t: t, out: out, began: time.Now(), body: body}
 	} else {
 		body.instead = t.instead(out)
 	}
