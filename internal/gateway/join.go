@@ -74,8 +74,8 @@ type door struct {
 	seats map[string]int64 // when a session was last used, by its id: the request of turn
 	turn  int64
 
-	opening  sync.Mutex // held while a line is opened
 	mu       sync.Mutex
+	attempts map[lineKey]*attempt        // lines that are being opened
 	lines    map[*line]bool              // whether it is free for a call; nil once the door is shut
 	mending  map[lineKey]bool            // lines that somebody opens anew
 	guests   map[*sdk.ServerSession]bool // that have lines of their own
@@ -254,7 +254,7 @@ func (g *Gateway) door(r *request, j connector.Joiner) *door {
 	}
 	b.doors.makeRoom(r.start, key.root)
 	d := &door{g: g, name: r.name, joined: j.Members(),
-		lines: map[*line]bool{}, mending: map[lineKey]bool{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}, seats: map[string]int64{}, hearing: make(chan struct{}, maxHearing)}
+		lines: map[*line]bool{}, mending: map[lineKey]bool{}, attempts: map[lineKey]*attempt{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}, seats: map[string]int64{}, hearing: make(chan struct{}, maxHearing)}
 	d.caller.Store(&caller{r.claims, r.access, r.source})
 	d.used.Store(r.start.UnixNano())
 	d.seen = d.ground()

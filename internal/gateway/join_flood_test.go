@@ -446,3 +446,50 @@ func TestEndlessList(t *testing.T) {
 		})
 	}
 }
+
+// TestSlowOpening: a server that does not answer when a session is opened with it keeps nobody from the others.
+func TestSlowOpening(t *testing.T) {
+	d := joined(t)
+	var asked atomic.Int64
+	let := make(chan struct{})
+	own := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return d.server }, &sdk.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
+	d.answer(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/slow/") {
+			asked.Add(1)
+			select {
+			case <-let:
+			case <-t.Context().Done():
+			}
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		own.ServeHTTP(w, r)
+	})
+	d.applyUpstream(&policy.Upstream{Name: "slow", URL: d.back.URL + "/slow", Owner: "maya", Environment: "production", Family: "mcp", Description: []byte(`{"tools":[]}`), Version: 1})
+	d.applyUpstream(&policy.Upstream{Name: "office", Owner: "maya", Environment: "production", Family: "join", Description: []byte("slow\nnotes\n"), Version: 2})
+	grant := all("bot")
+	grant.ID, grant.Upstream = "bot/slow", "slow"
+	d.apply(feed.Change{Grant: grant})
+	done, read := make(chan string, 3), make(chan string, 1)
+	call := func(r *http.Request, to chan string) {
+		_, body := d.do(r)
+		to <- body
+	}
+	for range cap(done) {
+		go call(d.joinedCall("slow__any"), done)
+	}
+	eventually(t, "the server is asked", func() bool { return asked.Load() > 0 && d.g.streams.running() > cap(done) })
+	go call(d.joinedCall("notes__read_note"), read)
+	if body := within(t, "another is called meanwhile", read); !strings.Contains(body, "did it") {
+		t.Error(body)
+	}
+	close(let)
+	for range cap(done) {
+		if body := within(t, "they are told that it does not answer", done); !strings.Contains(body, `"error"`) {
+			t.Error(body)
+		}
+	}
+	if n := asked.Load(); n > 2*2 { // two requests are one attempt; one of the calls may have come after the first
+		t.Errorf("it was asked %d times, as if those who waited had each tried again", n)
+	}
+}

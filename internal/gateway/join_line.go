@@ -121,16 +121,53 @@ func (d *door) mayAsk(member, action string, class policy.Class) bool {
 	return inScope(c.claims.Scope, class)
 }
 
+// attempt is to open a line. Others that want one of its key wait for it.
+type attempt struct {
+	done chan struct{} // closed when it was made
+	err  error         // that it was in vain
+}
+
 // line is one of that key for a call, opened if need be. It is given back with leave.
 func (d *door) line(key lineKey, can sdk.ClientCapabilities, who *sdk.ServerSession) (*line, error) {
-	if l, err := d.have(key); l != nil || err != nil {
+	for {
+		if l, err := d.have(key); l != nil || err != nil {
+			return l, err
+		}
+		d.mu.Lock()
+		a, another := d.attempts[key]
+		if !another {
+			a = &attempt{done: make(chan struct{}), err: errShut}
+			d.attempts[key] = a
+		}
+		d.mu.Unlock()
+		if !another {
+			return d.attempt(a, key, can, who)
+		}
+		if <-a.done; a.err != nil {
+			return nil, a.err
+		}
+	}
+}
+
+// attempt opens a line.
+func (d *door) attempt(a *attempt, key lineKey, can sdk.ClientCapabilities, who *sdk.ServerSession) (l *line, err error) {
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if delete(d.attempts, key); l != nil {
+			a.err = nil
+		} else if err != nil {
+			a.err = err
+		}
+		close(a.done)
+	}()
+	if l, err := d.have(key); l != nil || err != nil { // another attempt has ended since
 		return l, err
 	}
-	d.opening.Lock()
-	defer d.opening.Unlock()
-	if l, err := d.have(key); l != nil || err != nil {
-		return l, err
-	}
+	return d.openLine(key, can, who)
+}
+
+func (d *door) openLine(key lineKey, can sdk.ClientCapabilities, who *sdk.ServerSession) (*line, error) {
 	l := &line{d: d, key: key, can: can, who: who, began: time.Now(), order: sequence{open: make(chan struct{}, maxAsked)}, follows: map[string]bool{}}
 	if err := l.open(can); err != nil {
 		return nil, err
