@@ -105,6 +105,9 @@ type Under struct {
 	Look  Look   // nil: only what the request itself says is looked at
 	Room  []byte // that what is shown of a reply may be written into; nil: memory of its own
 	Fixed Look   // the same, for what stays as it is as long as the account does: it is asked once
+	// Keeps is what takes into account what is made of one reply beside its text, in bytes, and below 0 gives it back. What it
+	// refuses is not kept. nil: nobody takes it into account.
+	Keeps func() func(bytes int64) error
 }
 
 // Look asks the same upstream for target, as the same account: a path and a query, as they are
@@ -167,7 +170,8 @@ type Withholder interface {
 	// Withholds reports whether the reply to call, which is a JSON object then, may hold some.
 	Withholds(call policy.Call) bool
 	// Withhold returns such a reply without it; byte for byte, when there is none. An error means that it must not be sent on.
-	Withhold(reply []byte) ([]byte, error)
+	// keeps is what [Under.Keeps] gives.
+	Withhold(reply []byte, keeps func(bytes int64) error) ([]byte, error)
 }
 
 // Checker is a Connector whose replies say which request they answer, and in which an

@@ -153,22 +153,25 @@ func TestEvictedBeforeTheEnd(t *testing.T) {
 // TestShorterLeaseKept: what a control plane with a shorter lease notes of a gateway does not hide from the next one that it may still have a longer.
 func TestShorterLeaseKept(t *testing.T) {
 	p := start(t)
-	joined := p.Now()
-	for _, lease := range []time.Duration{feed.MaxLease, feed.DefaultLease} {
-		p.Lease = lease
-		if err := p.recall(t.Context()); err != nil {
+	begin := func(lease time.Duration) *Plane {
+		c := p.Config
+		c.Metrics, c.Lease = newMetrics(), lease
+		next, err := Open(t.Context(), c)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := p.acknowledged(t.Context(), "far", joined, errFree(p.Store.Latest(t.Context()))); err != nil || got <= 0 {
+		return next
+	}
+	joined := p.Now()
+	for _, lease := range []time.Duration{feed.MaxLease, feed.DefaultLease} {
+		next := begin(lease)
+		if got, err := next.acknowledged(t.Context(), "far", joined, errFree(p.Store.Latest(t.Context()))); err != nil || got <= 0 {
 			t.Fatalf("%s %v", got, err)
 		}
 	}
-	if err := p.recall(t.Context()); err != nil { // it crashed before it noted more
-		t.Fatal(err)
-	}
 	next := errFree(p.Store.Latest(t.Context()))
 	next.Seq++
-	r := p.reached(next)
+	r := begin(feed.DefaultLease).reached(next) // the one before crashed before it noted more
 	if left := r.Waiting["far"].Sub(r.AsOf); left < feed.MaxLease-time.Minute {
 		t.Errorf("a receipt says that it stops in %s; it may have a lease of %s", left, feed.MaxLease)
 	}

@@ -37,7 +37,7 @@ func (r *request) withhold(res *http.Response) error {
 		err = errors.New("its connection is upgraded")
 	} else if b == nil {
 		if b, err = r.uncompressed(res, maxRevealed, r.reply); err == nil {
-			err = r.holds(2 * counted(int64(len(b)))) // what is read of it, and what is sent on
+			err = r.holds(2 * counted(int64(len(b)))) // a copy of it, and what is sent on
 		}
 	}
 	if err == nil && len(b) == 0 {
@@ -45,7 +45,7 @@ func (r *request) withhold(res *http.Response) error {
 		return nil
 	}
 	if err == nil {
-		b, err = w.Withhold(b)
+		b, err = w.Withhold(b, r.keeps())
 	}
 	var p *problem
 	if errors.As(err, &p) {

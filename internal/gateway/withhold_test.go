@@ -123,6 +123,22 @@ func TestWithheld(t *testing.T) {
 	}
 }
 
+// TestWithheldOfMany: a long list is looked through, too, and takes its room among what is held.
+func TestWithheldOfMany(t *testing.T) {
+	b := newBearers(t)
+	many := func(n int, last string) string {
+		return `{"files":[` + strings.Repeat(`{"id":"f1","trashed":false},`, n) + `{"id":"f1"` + last + `}]}`
+	}
+	b.status, b.kind, b.reply = http.StatusOK, "application/json", many(50_000, `,"thumbnailLink":"s3cret"`)
+	if res, s := b.ask("GET", "drive", "/drive/v3/files", "", nil); res.StatusCode != http.StatusOK || s != many(50_000, "") {
+		t.Errorf("%d %.200s", res.StatusCode, s)
+	}
+	b.g.held.most.Store(8 << 20)
+	if res, s := b.ask("GET", "drive", "/drive/v3/files", "", nil); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("without room: %d %.200s", res.StatusCode, s)
+	}
+}
+
 // TestWithheldOrNothing: what cannot be looked through is not sent on.
 func TestWithheldOrNothing(t *testing.T) {
 	b := newBearers(t)

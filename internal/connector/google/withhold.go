@@ -20,7 +20,9 @@ func (a api) Withholds(call policy.Call) bool {
 
 // Withhold leaves out addresses of content (of a download that takes long), of previews and pictures that are "short-lived links", and of
 // what is published on the web; and the token that opens what is encrypted by the client.
-func (a api) Withhold(reply []byte) ([]byte, error) { return office.Withhold(reply, gives) }
+func (a api) Withhold(reply []byte, keeps func(int64) error) ([]byte, error) {
+	return office.Withhold(reply, keeps, gives)
+}
 
 func gives(_, m *office.Value) bool {
 	switch m.Name() {

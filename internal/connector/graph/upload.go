@@ -202,9 +202,9 @@ func (a api) Answered(r *connector.Request, status int, h http.Header, body []by
 	if len(body) == 0 {
 		return nil, status == http.StatusNoContent || status == http.StatusAccepted, nil
 	}
-	var o office.Object
-	if err := json.Unmarshal(body, &o); err != nil || o == nil {
-		return nil, false, errors.New("it is no JSON object")
+	o, err := office.JSON(body)
+	if err != nil {
+		return nil, false, err
 	}
 	so := status == http.StatusOK && text(o["id"]) == "" && (o["nextExpectedRanges"] != nil || o["NextExpectedRanges"] != nil) // as Outlook says it
 	if so || status == http.StatusAccepted || r.Method == http.MethodGet {

@@ -14,7 +14,9 @@ func (a api) Withholds(call policy.Call) bool {
 
 // Withhold leaves out addresses of content ("Authentication is not required with this URL", driveItem), of previews, and of where content
 // is put; and of sharing links those that are good for everybody (sharingLink.scope), with their other form, the shareId.
-func (a api) Withhold(reply []byte) ([]byte, error) { return office.Withhold(reply, gives) }
+func (a api) Withhold(reply []byte, keeps func(int64) error) ([]byte, error) {
+	return office.Withhold(reply, keeps, gives)
+}
 
 func gives(of, m *office.Value) bool {
 	switch name := strings.ToLower(m.Name()); name {

@@ -147,7 +147,10 @@ func (a *answer) take(c byte) error {
 			if a.alone { // now, because who reads it would not wait for more
 				return a.Close()
 			}
-			return a.judge()
+			if err := a.judge(); err != nil {
+				return err
+			}
+			a.told() // now, because some readers take it before an empty line ends the event
 		}
 		return nil
 	case a.depth == 1 && c == ']':
@@ -280,8 +283,8 @@ func (a *answer) Close() error {
 	case a.method != nil:
 		return errors.New("it is a question")
 	case sameID(a.id, a.asked), a.seen["error"] && string(a.id) == "null":
-		a.told()
 		if a.alone {
+			a.told()
 			return a.judge()
 		}
 		return nil
@@ -353,7 +356,6 @@ func (e *events) event() error {
 	e.answer, e.started = answer{asked: a.asked, may: a.may, tell: a.tell, holds: a.holds}, false
 	defer a.release()
 	if a.ended && (a.method != nil || e.session) {
-		a.told()
 		return nil
 	}
 	if e.answered {
@@ -363,5 +365,11 @@ func (e *events) event() error {
 	return a.Close()
 }
 
-// Close ends the stream. It may end without an answer, which is then asked for again.
-func (e *events) Close() error { return nil }
+// Close ends the stream, and an event that is whole but for the empty line. It may end without an answer, which is then asked for again.
+func (e *events) Close() error {
+	if e.answer.ended {
+		return e.event()
+	}
+	e.answer.release()
+	return nil
+}

@@ -24,6 +24,9 @@ import (
 // JSON reads a body of JSON. A member that a server could take for one of names, and that is
 // spelled in another way, is refused: so nothing is said that is not read here.
 func JSON(b []byte, names ...string) (Object, error) {
+	if !connector.Few(b, maxMade) {
+		return nil, fmt.Errorf("it holds more than %d values and names", maxMade)
+	}
 	var o Object
 	if err := json.Unmarshal(b, &o); err != nil || o == nil {
 		return nil, errors.New("it is no JSON object")
@@ -58,6 +61,9 @@ func JSON(b []byte, names ...string) (Object, error) {
 	}
 	return o, check(o, 0)
 }
+
+// maxMade is how many values and names a text may hold of which maps are made.
+const maxMade = 1 << 16
 
 // plain is what the spellings of a member that servers take have in common.
 func plain(name string) string {

@@ -111,7 +111,7 @@ func TestDecodeLikeTheLibrary(t *testing.T) {
 
 // TestTooMany: a reply of more values than there is room for is not read.
 func TestTooMany(t *testing.T) {
-	for n, want := range map[int]bool{maxValues / 2: true, maxValues + 1: false} {
+	for n, want := range map[int]bool{maxUncounted / 2: true, maxUncounted + 1: false} {
 		if _, ok := Decode([]byte(`{"a":[` + strings.Repeat("0,", n) + `0]}`)); ok != want {
 			t.Errorf("%d values: %v", n, ok)
 		}
@@ -149,7 +149,7 @@ func FuzzWithhold(f *testing.F) {
 		return v
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got, err := Withhold([]byte(s), func(_, m *Value) bool { return m.Name() == "x" })
+		got, err := Withhold([]byte(s), nil, func(_, m *Value) bool { return m.Name() == "x" })
 		v, ok := Decode([]byte(s))
 		if (err == nil) != ok {
 			t.Fatalf("%q: %v, and it is read: %v", s, err, ok)
