@@ -171,7 +171,7 @@ func TestShorterLeaseKept(t *testing.T) {
 	}
 	next := errFree(p.Store.Latest(t.Context()))
 	next.Seq++
-	r := begin(feed.DefaultLease).reached(next) // the one before crashed before it noted more
+	r := (&plane{T: t, Plane: begin(feed.DefaultLease)}).reached(next) // the one before crashed before it noted more
 	if left := r.Waiting["far"].Sub(r.AsOf); left < feed.MaxLease-time.Minute {
 		t.Errorf("a receipt says that it stops in %s; it may have a lease of %s", left, feed.MaxLease)
 	}
