@@ -394,6 +394,7 @@ func TestJoinedValues(t *testing.T) {
 
 // TestEndlessList: a server whose list has no end, or never comes, keeps nobody from the lists of the others.
 func TestEndlessList(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request, id []byte){
 		"no end": func(w http.ResponseWriter, _ *http.Request, id []byte) {
 			w.Header().Set("Content-Type", "application/json")

@@ -151,6 +151,7 @@ func (o *opened) Flush() {
 
 // TestNews: what a joined server tells reaches whoever listens, in every mix of revisions, and nobody else.
 func TestNews(t *testing.T) {
+	t.Parallel()
 	before := runtime.NumGoroutine()
 	for _, upstream := range []string{withSessions, withoutSessions} {
 		for _, version := range []string{"2025-03-26", "2025-06-18", withSessions, withoutSessions} {
@@ -288,6 +289,7 @@ func TestForgotten(t *testing.T) {
 
 // TestIdleEnded: a server that ends its idle sessions is listened to in a new one, with nobody calling, and what was followed is followed on.
 func TestIdleEnded(t *testing.T) {
+	t.Parallel()
 	before := runtime.NumGoroutine()
 	t.Run("ends", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -322,6 +324,7 @@ func TestIdleEnded(t *testing.T) {
 
 // TestMissed: a line that ended is opened anew for those who listen alone, later each time, and for nobody who is killed or gone.
 func TestMissed(t *testing.T) {
+	t.Parallel()
 	w, _, listens := gossip(t, withSessions)
 	_, _ = w.listener(t.Context(), "bot", withSessions)
 	listens(1)

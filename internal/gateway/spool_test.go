@@ -88,6 +88,7 @@ func TestSpooledEvicted(t *testing.T) {
 
 // TestSpooledGoesOn: while the control plane cannot record, what must be recorded first goes on by the spool; then all of it is recorded, in order.
 func TestSpooledGoesOn(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "spool")
 	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) { c.Spool = openSpool(t, dir, 1<<20, journaltest.Sealer(t)) })
 	raw := w.mint(w.claims("bot"))
