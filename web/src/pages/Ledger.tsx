@@ -84,7 +84,7 @@ export default function Ledger() {
             </Text>
           )}
         </Card>
-        <Whole />
+        {may('get-status') && <Whole />}
       </div>
     </>
   )
