@@ -48,8 +48,14 @@ func (b *person) again(owner string) {
 	if err := json.Unmarshal([]byte(b.must("POST", "/v1/owners/"+owner+"/sign-in", "")), &made); err != nil {
 		b.Fatal(err)
 	}
-	if status, page := b.send("/signin", url.Values{"code": {made.Code}}); status != 200 {
+	status, page := b.send("/signin", url.Values{"code": {made.Code}})
+	if status != 200 {
 		b.Fatal(status, page)
+	}
+	for _, next := range []string{"/console/", "/approvals", "/accounts"} {
+		if !strings.Contains(page, `<a href="`+next+`">`) {
+			b.Errorf("who has signed in is not led to %s: %s", next, page)
+		}
 	}
 }
 
