@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +33,7 @@ func tells(r *http.Request) bool {
 }
 
 func isStream(res *http.Response) bool {
-	return strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
+	return streamed(res.Header.Get("Content-Type"))
 }
 
 func (l *line) orderly(body io.ReadCloser, rest bool) *orderly {

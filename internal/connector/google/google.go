@@ -141,6 +141,9 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 		err = checkBegin(r, call)
 	}
 	if err == nil {
+		err = checkParts(r, call)
+	}
+	if err == nil {
 		err = dialect.Read(r, &call)
 	}
 	if err != nil {

@@ -227,6 +227,9 @@ func Upload(r *connector.Request) (metadata, content []byte, err error) {
 		if err != nil || i == 2 {
 			return nil, nil, errors.New("an upload in parts has two: what it is, and then its content")
 		}
+		if !connector.UTF8(p.Header.Get("Content-Type")) || len(p.Header["Content-Type"]) > 1 {
+			return nil, nil, errors.New("what an upload is must be said in UTF-8")
+		}
 		b, err := io.ReadAll(p)
 		if err != nil {
 			return nil, nil, errors.New("the upload is cut off")
