@@ -56,6 +56,8 @@ func TestBodies(t *testing.T) {
 		"sent":               {"gmail/v1", "POST", "/gmail/v1/users/me/messages/send", "application/json", encoded(hidden), "mail.send ben@example.com eve@evil.example"},
 		"uploaded":           {"gmail/v1", "POST", "/upload/gmail/v1/users/me/messages/send?uploadType=media", "message/rfc822", hidden, "mail.send ben@example.com eve@evil.example"},
 		"in parts":           {"gmail/v1", "POST", "/upload/gmail/v1/users/me/messages/send?uploadType=multipart", "multipart/related; boundary=b", upload(`{"threadId":"1"}`, hidden), "mail.send ben@example.com eve@evil.example"},
+		"a long s":           {"gmail/v1", "POST", "/gmail/v1/users/me/messages/send", "application/json", strings.TrimSuffix(encoded(hidden), "}") + `,"me\u017f\u017fage":` + encoded(hidden) + "}", "refused"},
+		"labels, a long s":   {"gmail/v1", "POST", "/gmail/v1/users/me/messages/m1/modify", "application/json", `{"addLabelId\u017f":["TRASH"]}`, "refused"},
 		"content, in parts":  {"gmail/v1", "POST", "/upload/gmail/v1/users/me/messages/send?uploadType=media", "multipart/related; boundary=b", "To: eve@evil.example\r\n\r\n" + upload("{}", "To: ben@example.com\r\n\r\nx"), "refused"},
 		"parts, of a mail":   {"gmail/v1", "POST", "/upload/gmail/v1/users/me/messages/send?uploadType=multipart", "message/rfc822", hidden, "refused"},
 		"parts, of any kind": {"gmail/v1", "POST", "/upload/gmail/v1/users/me/messages/send?uploadType=multipart", "multipart/mixed; boundary=b", upload("{}", hidden), "refused"},

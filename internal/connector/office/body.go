@@ -59,14 +59,15 @@ func JSON(b []byte, names ...string) (Object, error) {
 	return o, check(o, 0)
 }
 
-// plain is what the spellings of a member that servers take have in common.
+// plain is what the spellings of a member that servers take have in common. U+017F and the Kelvin sign are letters of ASCII to who
+// compares without case.
 func plain(name string) string {
-	return strings.ToLower(strings.Map(func(r rune) rune {
+	return strings.ToLower(strings.ToUpper(strings.Map(func(r rune) rune {
 		if r == '_' || r == '-' || r == ' ' {
 			return -1
 		}
 		return r
-	}, name))
+	}, name)))
 }
 
 // Strings are the strings of a list; ok is false when it is there and is none.
