@@ -194,7 +194,7 @@ func cleanHeader(in *http.Request) error {
 		return &problem{status: http.StatusRequestHeaderFieldsTooLarge, kind: "malformed", detail: "The headers are too large."}
 	}
 	for name := range in.Trailer {
-		if ownHeader(name) || overrideHeader(name) || strings.IndexByte(name, '_') >= 0 {
+		if ownHeader(name) || overrideHeader(name) || impersonates(name) || strings.IndexByte(name, '_') >= 0 {
 			return malformed("A trailer must not be called " + quote(name) + ".")
 		}
 	}
@@ -232,8 +232,18 @@ func refusedHeader(in *http.Request, name string, values []string) error {
 		if len(name) >= 13 && overrideHeader(name) {
 			return malformed("A header overrides the method.")
 		}
+		if impersonates(name) {
+			return malformed("The header " + quote(name) + " asks the upstream to take the request for somebody else's.")
+		}
 	}
 	return nil
+}
+
+// impersonates reports whether some upstream does what is asked with its own credential as whom that header names: Kubernetes
+// (Impersonate-User and its like), GitLab (Sudo), Zendesk (X-On-Behalf-Of). Who acts is decided here; without the header it would be
+// another request.
+func impersonates(name string) bool {
+	return name == "Sudo" || name == "X-On-Behalf-Of" || strings.HasPrefix(name, "Impersonate-")
 }
 
 // connectionToken lists what a client says in Connection. Anything else would
