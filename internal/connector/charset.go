@@ -10,14 +10,10 @@ import (
 // Of other types, whose charset is no secret to who looks at them, it says nothing.
 func UTF8(contentType string) bool {
 	kind, parameters, err := mime.ParseMediaType(contentType)
-	if contentType == "" {
+	if contentType == "" || kind != "" && kind != "application/json" && !strings.HasSuffix(kind, "+json") && kind != "application/x-www-form-urlencoded" {
 		return true
 	}
-	lower := strings.ToLower(contentType)
-	if err == nil && kind != "application/json" && !strings.HasSuffix(kind, "+json") && kind != "application/x-www-form-urlencoded" {
-		return true
-	}
-	switch strings.Count(lower, "charset") {
+	switch lower := strings.ToLower(contentType); strings.Count(lower, "charset") {
 	case 0:
 		return err == nil
 	case 1: // charset*= (RFC 2231) is one that some do not read

@@ -35,7 +35,7 @@ func (r *request) single() error {
 	if _, reads := r.backend.connector.(connector.BodyReader); reads || r.in.Method != http.MethodPost || r.in.Body == nil || r.in.Body == http.NoBody {
 		return nil
 	}
-	kind, _, err := mime.ParseMediaType(r.in.Header.Get("Content-Type"))
+	kind, _, _ := mime.ParseMediaType(r.in.Header.Get("Content-Type")) // the type, also where a parameter is bad
 	var look looker
 	switch {
 	case kind == "application/x-www-form-urlencoded", kind == "" && r.in.Header["Content-Type"] == nil: // Rack takes what has no type for a form
@@ -44,7 +44,7 @@ func (r *request) single() error {
 		look = &partNames{}
 	case kind == "application/json" || strings.HasSuffix(kind, "+json"):
 		look = &jsonNames{}
-	case err != nil:
+	case kind == "":
 		return malformed("The Content-Type cannot be read.")
 	default:
 		return nil
