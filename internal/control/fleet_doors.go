@@ -150,8 +150,6 @@ func (f *fleet) own(g store.Gateway, e *ledger.Event) error {
 		wrong = "it has no id"
 	case e.Time.IsZero():
 		wrong = "it has no time"
-	case len(e.Leaf()) > ledger.MaxLeaf:
-		wrong = "it is too large"
 	}
 	if wrong == "" {
 		return nil

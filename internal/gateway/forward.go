@@ -26,6 +26,9 @@ func (g *Gateway) forward(r *request) error {
 	defer r.cancel(nil)
 	g.streams.add(r)
 	defer g.streams.remove(r)
+	if err := r.single(); err != nil {
+		return err
+	}
 	if err := g.layers(r, r.look); err != nil {
 		return err
 	}

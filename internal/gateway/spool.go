@@ -129,9 +129,16 @@ func (s *Spool) put(events []ledger.Event) error {
 func (s *Spool) write() {
 	for {
 		s.mu.Lock()
-		n, count := 0, 0
-		for n < len(s.groups) && (n == 0 || count+len(s.groups[n].events) <= maxGroup) {
-			count += len(s.groups[n].events)
+		n, count, size := 0, 0, 0
+		for n < len(s.groups) {
+			more := 0
+			for i := range s.groups[n].events {
+				more += weight(&s.groups[n].events[i])
+			}
+			if n > 0 && (count+len(s.groups[n].events) > maxGroup || size+more > load) {
+				break
+			}
+			count, size = count+len(s.groups[n].events), size+more
 			n++
 		}
 		all := s.groups[:n:n]

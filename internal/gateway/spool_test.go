@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -378,5 +379,32 @@ func TestSpoolReady(t *testing.T) {
 		}
 		w.plane.down.Store(false)
 		eventually(t, "all is recorded", func() bool { return w.g.recorder.held.Load() == 0 })
+	}
+}
+
+// TestSpoolLargeEvents: many events with long paths are not too large to be spooled, nor to be sent when the control plane is back.
+func TestSpoolLargeEvents(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) { c.Spool = openSpool(t, dir, 256<<20, journaltest.Sealer(t)) })
+	w.plane.down.Store(true)
+	const n = 600
+	path := strings.Repeat("&", maxTarget) // JSON writes six bytes for each
+	for i := range n {
+		if !w.g.recorder.reserve() {
+			t.Fatal("no place")
+		}
+		e := some(fmt.Sprint(i))[0]
+		e.Resource, e.Reason = path, path
+		w.g.recorder.queue(e)
+	}
+	eventually(t, "all are on disk", func() bool { return w.g.recorder.held.Load() == 0 })
+	w.plane.down.Store(false)
+	eventually(t, "all are in the ledger", func() bool { return len(w.plane.recorded()) == n })
+	for events := w.plane.recorded(); len(events) > 0; {
+		k := loaded(events)
+		if b, err := json.Marshal(events[:k]); err != nil || len(b) > load || k < 2 {
+			t.Fatalf("%d events are %d bytes (%v)", k, len(b), err)
+		}
+		events = events[k:]
 	}
 }

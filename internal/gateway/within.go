@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +45,7 @@ func tells(r *http.Request) bool {
 }
 
 func isStream(res *http.Response) bool {
-	return strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
+	return streamed(res.Header.Get("Content-Type"))
 }
 
 func (l *line) orderly(ctx context.Context, body io.ReadCloser, rest bool) *orderly {
