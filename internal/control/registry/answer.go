@@ -289,7 +289,21 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 	if len(a.Question.Chain) > 1 {
 		return nil
 	}
-	rails := false
+	rails, record := false, ""
+	for _, one := range a.Of { // all that ask would have had it recorded
+		if one.Guardrail {
+			continue
+		}
+		g, err := c.Grant(one.Policy) // latest has seen that it is there
+		if err != nil {
+			return err
+		}
+		if before, err := g.Before(); err != nil {
+			return err
+		} else if before {
+			record = "before"
+		}
+	}
 	for _, one := range a.Of {
 		if rails = rails || one.Guardrail; one.Guardrail {
 			continue
@@ -306,11 +320,11 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 		if err != nil {
 			return err
 		}
-		asked, err := c.Grant(one.Policy) // latest has seen that it is there
+		asked, err := c.Grant(one.Policy)
 		if err != nil {
 			return err
 		}
-		g, _, err := c.PutGrant(name, "approved-"+strings.TrimPrefix(a.ID, "appr_"), policy.Grant{Upstream: q.Upstream, Cedar: text, Layers: asked.Layers}, At(until))
+		g, _, err := c.PutGrant(name, "approved-"+strings.TrimPrefix(a.ID, "appr_"), policy.Grant{Upstream: q.Upstream, Cedar: text, Layers: asked.Layers, Record: record}, At(until))
 		if err != nil {
 			return err
 		}
