@@ -23,7 +23,11 @@ func TestUpstreamMoves(t *testing.T) {
 	}
 	kept := func() (value string) {
 		t.Helper()
-		err := w.Store.Read(t.Context(), func(tx *store.Tx) error { b, err := tx.Secret(store.UpstreamSecret("files")); value = string(b); return err })
+		err := w.Store.Read(t.Context(), func(tx *store.Tx) error {
+			b, err := tx.Secret(store.UpstreamSecret("files"))
+			value = string(b)
+			return err
+		})
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			t.Fatal(err)
 		}
