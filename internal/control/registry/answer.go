@@ -127,12 +127,12 @@ func (c *Change) approver(who Approver) (identity.OwnerID, time.Time, error) {
 	}
 	v, err := Visit(c.Tx, who.Session)
 	if errors.Is(err, store.ErrNotFound) || err == nil && v.Owner == "" && who.Operator == "" {
-		return "", v.Began, &Refusal{"nobody is signed in any more, or who was has left"}
+		return "", v.Proven(), &Refusal{"nobody is signed in any more, or who was has left"}
 	}
 	if c.by.Name = v.Person; who.Operator != "" {
-		return identity.OwnerID(who.Operator), v.Began, err
+		return identity.OwnerID(who.Operator), v.Proven(), err
 	}
-	return v.Owner, v.Began, err
+	return v.Owner, v.Proven(), err
 }
 
 // takes says why a question takes no answer of that person's now, or nil. A yes can be taken
