@@ -30,6 +30,8 @@ type Answer struct {
 type Approver struct {
 	Session  string
 	Operator string // operator:<name>; with a session, a person who answers as one
+
+	Still func(*store.Tx) error // as of an [Actor]
 }
 
 // Refusal says why an answer was not taken.
@@ -47,7 +49,7 @@ func (e *Stale) Error() string {
 // Answer takes an answer. One that is not taken is on record as well, with the reason: a
 // *Refusal, a *Stale or a *Conflict.
 func (r *Registry) Answer(ctx context.Context, who Approver, source string, w Answer) (a store.Approval, at feed.Cursor, err error) {
-	by := Actor{Name: who.Operator, Source: source}
+	by := Actor{Name: who.Operator, Source: source, Still: who.Still}
 	at, err = r.Do(ctx, by, func(c *Change) (err error) {
 		a, err = c.answer(who, w)
 		by = c.by
