@@ -27,6 +27,7 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -182,6 +183,6 @@ func (i *Issuer) metadata(w http.ResponseWriter, r *http.Request) {
 
 func (i *Issuer) jwks(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", "public, max-age=60")
+	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(lead/time.Second))) // longer, and a new key would sign before it is seen
 	w.Write(i.Ring.Signer().JWKS())
 }
