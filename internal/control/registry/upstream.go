@@ -56,12 +56,12 @@ func (c *Change) PutUpstreamOAuth(u policy.Upstream, secret *Secret, client *str
 	if err := c.checkUpstream(&u, secret, client); err != nil {
 		return Outcome{}, err
 	}
-	moved := !created && server(u.URL) != server(old.URL)
-	if moved && secret == nil { // what was for one server is shown to no other
+	forget := secret == nil && !created && server(u.URL) != server(old.URL) // what was for one server is shown to no other
+	if forget {
 		u.Header = ""
 	}
 	out := compare(old, u, created)
-	if moved && secret == nil {
+	if forget {
 		if _, err := c.Secret(store.UpstreamSecret(u.Name)); err == nil {
 			out.Fields = append(out.Fields, Diff{"credential", "set", ""})
 		} else if !errors.Is(err, store.ErrNotFound) {
@@ -105,7 +105,7 @@ func (c *Change) PutUpstreamOAuth(u policy.Upstream, secret *Secret, client *str
 			return out, err
 		}
 	}
-	if moved && secret == nil {
+	if forget {
 		if err := c.DeleteSecret(store.UpstreamSecret(u.Name)); err != nil {
 			return out, err
 		}

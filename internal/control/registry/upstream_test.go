@@ -42,6 +42,9 @@ func TestUpstreamMoves(t *testing.T) {
 	if kept() != "Bearer two" {
 		t.Errorf("with another: %q", kept())
 	}
+	if put("https://files.example:9443/v2", &registry.Secret{Value: "Bearer two"}); kept() != "Bearer two" {
+		t.Errorf("with the same, given again: %q", kept())
+	}
 	for _, at := range []string{"https://elsewhere.example/v2", "http://files.example:8443/v2", "https://files.example/v2"} {
 		put(at, nil)
 		events := w.events("upstream.change")
