@@ -19,8 +19,14 @@ step() {
 # What go vet finds, lint finds in all packages at once: -vet=off elsewhere.
 # These rooms share memory between requests: their tests run once, with the race detector, which needs cgo and a C compiler.
 shared=(./client/... ./internal/feed/... ./internal/gateway/... ./internal/oauth/... ./internal/token/... ./internal/trace/... ./internal/control/... ./cmd/lanyard/...)
-race() { CGO_ENABLED=1 go test -vet=off -race -timeout 15m "${shared[@]}"; }
-unit() { go test -vet=off -timeout 8m $(comm -23 <(go list ./... | grep -v -E "/test/(fault|fault/fleet|e2e|conformance|asi03)$" | sort) <(go list "${shared[@]}" | sort)); }
+# What takes long there and does one thing after the other runs without it, in unit or with postgres.
+alone='^(TestArchives|TestSpellings|TestNobodyTakesAllPlacesOfPrograms|TestMistakes|TestLargePatches|TestTokenForms)$'
+# Tests in parallel wait more than they work.
+race() { CGO_ENABLED=1 go test -vet=off -race -timeout 15m -parallel 8 -skip "$alone" "${shared[@]}"; }
+unit() {
+	go test -vet=off -timeout 8m $(comm -23 <(go list ./... | grep -v -E "/test/(fault|fault/fleet|e2e|conformance|asi03)$" | sort) <(go list "${shared[@]}" | sort)) &&
+		go test -vet=off -run "$alone" ./internal/control/store ./internal/gateway
+}
 
 # Debian starts the services that it installs; a test starts a PostgreSQL of its own.
 unstarted() {
@@ -57,7 +63,7 @@ step build make -s build
 step unit unit
 step race race
 # The other rooms do not look where the store is, or have run on both.
-step postgres go run ./test/pg go test -vet=off -count=1 -timeout 6m ./internal/control ./internal/control/broker ./internal/control/manifest ./internal/control/registry
+step postgres go run ./test/pg go test -vet=off -count=1 -timeout 6m -parallel 8 ./internal/control ./internal/control/broker ./internal/control/manifest ./internal/control/registry
 step scale go run ./test/scale -identities 3000 -colds 1 -rounds 2 -each 300ms # that it works; its figures say nothing
 step console bash -c 'go build -o bin/office ./examples/office/server && cd web && CHROMIUM=$(command -v chromium) npx playwright test'
 step e2e go test -vet=off -count=1 -timeout 10m -parallel 4 ./test/e2e

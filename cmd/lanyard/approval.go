@@ -72,7 +72,7 @@ func (a *app) approval() *cobra.Command {
 			return err
 		}
 		return a.show(s, func(w io.Writer) {
-			fmt.Fprintf(w, "%d questions since %s\n\n", s.Asked, day(s.Since))
+			fmt.Fprintf(w, "%s since %s\n\n", plural(s.Asked, "question", "questions"), day(s.Since))
 			var rows [][]string
 			for _, p := range s.Approvers {
 				rows = append(rows, []string{p.By, fmt.Sprint(p.Asked), fmt.Sprint(p.Approved), fmt.Sprint(p.Denied), fmt.Sprint(p.Expired), or(p.Median, "-"), or(p.Fastest, "-"), fmt.Sprint(p.Hasty)})

@@ -48,7 +48,7 @@ func eventLine(e control.Entry) string {
 	if err != nil {
 		return fmt.Sprintf("%d  (this event cannot be read: %v)", e.Index, err)
 	}
-	who := v.Actor
+	who, itself := v.Actor, strings.HasPrefix(v.Actor, "spiffe://")
 	if i := strings.LastIndexByte(who, '/'); i >= 0 {
 		who = who[i+1:]
 	}
@@ -63,13 +63,16 @@ func eventLine(e control.Entry) string {
 		what += " " + v.Resource[strings.LastIndexByte(v.Resource, '/')+1:]
 	}
 	line := fmt.Sprintf("%6d  %s  %-8s %s", e.Index, v.Time.UTC().Format("15:04:05.000"), v.Outcome, or(who, "(nobody)"))
-	if v.Owner != "" {
+	if v.Owner != "" && itself {
 		line += " (" + v.Owner + ")"
 	}
 	if len(v.Chain) > 1 {
 		line += " for " + strings.Join(shortNames(v.Chain[1:]), ", ")
 	}
 	line += "  " + what
+	if v.Owner != "" && !itself {
+		line += " (" + v.Owner + ")"
+	}
 	if v.Reason != "" && v.Outcome != ledger.Allowed || v.Reason != "" && !requests {
 		line += "\n          " + v.Reason
 	}
@@ -220,7 +223,7 @@ Without one, the running server reads its whole ledger and compares.`,
 				if r.OK {
 					fmt.Fprintf(w, "ok: %d events are what was recorded, in that order, and none is missing\nroot %s\nkey  %s\n", r.Report.Events, r.Report.Checkpoint.Root, r.Key)
 				} else {
-					fmt.Fprintf(w, "NOT what was recorded: %d places\n", len(r.Report.Problems))
+					fmt.Fprintf(w, "NOT what was recorded: %s\n", plural(len(r.Report.Problems), "place", "places"))
 				}
 			})
 			if err == nil && !r.OK {
@@ -283,6 +286,9 @@ for byte what was recorded), the signed checkpoint over them, the verifier key, 
 the tiles of the Merkle tree (C2SP tlog-tiles).`,
 		Example: `  lanyard audit export ledger-2026-11`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := os.Lstat(args[0]); err == nil {
+				return fmt.Errorf("%s is there already; name a folder that is not", args[0])
+			}
 			k, err := a.ledgerKey(cmd)
 			if err != nil {
 				return err

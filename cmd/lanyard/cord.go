@@ -60,7 +60,7 @@ lanyard restore brings back what should come back, with new credentials only.`,
 					if k.Count > 20 {
 						fmt.Fprintf(w, "... and %d more\n", k.Count-20)
 					}
-					fmt.Fprintf(w, "%d identities, %d credentials\n", k.Count, k.Credentials)
+					fmt.Fprintf(w, "%s, %s\n", plural(k.Count, "identity", "identities"), plural(k.Credentials, "credential", "credentials"))
 				}
 				for _, p := range k.Providers {
 					fmt.Fprintf(w, "%s  provider %s; lanyard provider enable %s trusts it again\n", map[bool]string{false: "disabled", true: "would be disabled"}[k.DryRun], p, p)

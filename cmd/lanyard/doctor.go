@@ -51,11 +51,14 @@ func (a *app) status() *cobra.Command {
 			line("identities", "%s", or(strings.Join(states, ", "), "none"))
 			line("owners", "%d", s.Owners)
 			for _, u := range s.Upstreams {
-				state := ""
-				if u.Killed {
-					state = "  (killed)"
+				what := u.Name
+				if u.URL != "" { // a joined endpoint has none of its own
+					what += " at " + u.URL
 				}
-				line("upstream", "%s at %s%s", u.Name, u.URL, state)
+				if u.Killed {
+					what += "  (killed)"
+				}
+				line("upstream", "%s", what)
 			}
 		})
 	}}
@@ -95,7 +98,7 @@ func (a *app) doctor() *cobra.Command {
 				}
 			})
 			if err == nil && bad > 0 {
-				err = exit{exitError, fmt.Errorf("%d things to fix", bad)}
+				err = exit{exitError, fmt.Errorf("%s to fix", plural(bad, "thing", "things"))}
 			}
 			return err
 		}}
@@ -157,6 +160,9 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		look("there is no upstream yet", "lanyard upstream put --help")
 	}
 	for _, u := range s.Upstreams {
+		if u.URL == "" {
+			continue // a joined endpoint: those that it joins are looked at
+		}
 		switch {
 		case u.OAuth != "":
 			a.accounts(u, good, look)
@@ -202,7 +208,7 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		}
 	}
 	if err == nil {
-		good("%d identities looked at", len(all))
+		good("%s looked at", plural(len(all), "identity", "identities"))
 	}
 	return list
 }

@@ -80,9 +80,16 @@ func explained(w io.Writer, e control.ExplainResult) {
 		if t.Reason != "" {
 			fmt.Fprintf(w, ": %s", printable(t.Reason))
 		}
-		fmt.Fprintf(w, "\n  by        %s\n", printable(strings.Join(t.Policies, ", ")))
+		fmt.Fprintln(w)
+		if len(t.Policies) > 0 {
+			fmt.Fprintf(w, "  by        %s\n", printable(strings.Join(t.Policies, ", ")))
+		}
 		for i, who := range t.Chain {
 			fmt.Fprintf(w, "  %-9s %s\n", map[bool]string{true: "actor", false: "for"}[i == 0], printable(who))
+		}
+		if !t.Repeatable() {
+			fmt.Fprintln(w, "It holds no request, so there is nothing to ask about now.")
+			return
 		}
 		fmt.Fprint(w, "now, and without its arguments, which are not on record: ")
 	}
@@ -90,7 +97,10 @@ func explained(w io.Writer, e control.ExplainResult) {
 	if e.Action == "" {
 		return
 	}
-	fmt.Fprintf(w, "\n  action    %s (%s)\n  resource  %s\n", e.Action, e.Class, printable(e.Resource))
+	fmt.Fprintf(w, "\n  action    %s (%s)\n", e.Action, e.Class)
+	if e.Resource != "" {
+		fmt.Fprintf(w, "  resource  %s\n", printable(e.Resource))
+	}
 	for _, name := range sortedKeys(e.Arguments) {
 		fmt.Fprintf(w, "  %s = %s\n", name, printable(fmt.Sprint(e.Arguments[name])))
 	}

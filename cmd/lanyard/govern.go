@@ -63,6 +63,7 @@ func (a *app) owner() *cobra.Command {
 	put.Flags().BoolVar(&in.Team, "team", false, "it is a team")
 	put.Flags().StringSliceVar(&in.Members, "member", nil, "of a team: who may approve in its name; can be given again")
 	put.Flags().StringSliceVar(&in.Roles, "role", nil, "what they may do at the console, beside what is theirs: admin, security, operator, auditor; none takes all away; can be given again")
+	require(put, "name", "email")
 	gone := &cobra.Command{Use: "gone OWNER", Short: "An owner has left: what it owns goes to the backup, or is suspended", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		o, err := ask[control.OwnerView](cmd.Context(), a, "GET", pathOf("owners", args[0]), nil)
 		if err != nil {
@@ -130,7 +131,7 @@ func (a *app) identity() *cobra.Command {
 	}}
 	var in control.IdentityInput
 	var may control.ChildrenInput
-	register := &cobra.Command{Use: "register NAME --kind KIND --owner OWNER --purpose TEXT", Short: "Register an identity, or change one", Args: cobra.ExactArgs(1),
+	register := &cobra.Command{Use: "register NAME --owner OWNER --purpose TEXT", Short: "Register an identity, or change one", Args: cobra.ExactArgs(1),
 		Example: `  lanyard identity register invoice-bot --kind agent --owner maya --purpose "Files invoices that arrive by mail"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if may.AtOnce > 0 {
@@ -151,6 +152,7 @@ func (a *app) identity() *cobra.Command {
 	f.StringVar(&in.Tasks, "tasks", "", "required: it acts under tasks alone")
 	f.IntVar(&may.AtOnce, "children", 0, "how many identities it may start for pieces of its work, at one time (default none)")
 	f.IntVar(&may.Depth, "depth", 0, "with --children: 1 is children, 2 theirs too (default 1)")
+	require(register, "owner", "purpose")
 	commands := []*cobra.Command{list, show, register, a.tree()}
 	for _, v := range []struct{ verb, short, done string }{
 		{"activate", "Let a pending identity act", "may act now"}, {"suspend", "Stop an identity for now", "is suspended; lanyard identity resume lets it go on"},
@@ -248,6 +250,9 @@ the old one.`,
 		Example: `  lanyard keygen invoice-bot && lanyard credential add invoice-bot --public-key invoice-bot.jwk
   lanyard credential add scanner --api-key --expires 30d`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if key == "" && cert == "" && !in.APIKey {
+				return usage("give one of --public-key, --certificate and --api-key")
+			}
 			if key != "" {
 				b, err := os.ReadFile(key)
 				if err != nil {
@@ -422,6 +427,7 @@ func (a *app) guardrail() *cobra.Command {
 			return a.changed(cmd, "PUT", pathOf("guardrails", args[0]), in, "guardrail "+args[0]+" is in force")
 		}}
 	put.Flags().StringVar(&cedar, "cedar", "", "file of Cedar: forbid(...)")
+	require(put, "cedar")
 	a.waitFlag(put)
 	put.Flags().StringVar(&in.Description, "description", "", "one sentence, shown to who is refused")
 	remove := &cobra.Command{Use: "remove NAME", Short: "Remove a guardrail", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := root.ExecuteContext(ctx)
+	ran, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
@@ -76,6 +76,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 		code = exitRefused
 	case strings.HasPrefix(err.Error(), "unknown command "), strings.HasPrefix(err.Error(), "required flag(s) "), strings.HasPrefix(err.Error(), "accepts "):
 		code = exitUsage // so cobra begins what it says of the command line
+		err = fmt.Errorf("%w; see %s --help", err, ran.CommandPath())
 	}
 	if text := err.Error(); text != "" {
 		fmt.Fprintln(errs, "lanyard: "+text)
@@ -110,8 +111,9 @@ LANYARD_GATEWAY_URL.
 Exit codes:
   0   it worked
   1   it did not
-  2   apply --dry-run: something would change
-  3   refused: what was asked for is not allowed or has mistakes; nothing changed
+  2   apply --dry-run, mcp diff, migrate --check: something differs
+  3   refused: what was asked for is not allowed or has mistakes; nothing changed.
+      run: its identity was killed, suspended or expired
   4   audit verify: the ledger is not what was recorded
   64  the command line is wrong`
 
@@ -164,6 +166,13 @@ func environment(flags *pflag.FlagSet) (err error) {
 		}
 	})
 	return err
+}
+
+// require says which flags of a command cannot be left out. They are there.
+func require(c *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		_ = c.MarkFlagRequired(name)
+	}
 }
 
 // noun is a command that only holds others.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -64,6 +65,9 @@ comes back to a port of this machine, and what it gives is forgotten at the end.
 				lists = append(lists, "resources")
 			}
 			b, err := mcp.Fetch(cmd.Context(), &sdk.StreamableClientTransport{Endpoint: args[0], HTTPClient: &http.Client{Transport: carrier}}, u.EscapedPath(), lists...)
+			if err != nil && show.refused.Load() {
+				return fmt.Errorf("asking %s what it offers: %w; it wants to know who asks: --credential-env NAME shows it a credential, --sign-in signs in by browser", args[0], err)
+			}
 			if err != nil {
 				return fmt.Errorf("asking %s what it offers: %w", args[0], err)
 			}
@@ -169,12 +173,19 @@ func bridge(ctx context.Context, near, far sdk.Connection, errs io.Writer) error
 }
 
 // bearer shows a credential with every request.
-type bearer struct{ header, value string }
+type bearer struct {
+	header, value string
+	refused       atomic.Bool // 401: it wants another, or one at all
+}
 
 func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if b.value != "" {
 		r = r.Clone(r.Context())
 		r.Header.Set(b.header, b.value)
 	}
-	return http.DefaultTransport.RoundTrip(r)
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && res.StatusCode == http.StatusUnauthorized {
+		b.refused.Store(true)
+	}
+	return res, err
 }

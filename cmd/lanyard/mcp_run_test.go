@@ -133,7 +133,7 @@ func hosted(t *testing.T, kind string) (*stdioHost, *httptest.Server, *guarded) 
 func opened(t *testing.T, web *httptest.Server, o *sdk.ClientOptions) *sdk.ClientSession {
 	t.Helper()
 	s, err := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, o).
-		Connect(t.Context(), &sdk.StreamableClientTransport{Endpoint: web.URL + "/mcp", MaxRetries: -1, HTTPClient: &http.Client{Transport: &bearer{"Authorization", "Bearer right"}}}, nil)
+		Connect(t.Context(), &sdk.StreamableClientTransport{Endpoint: web.URL + "/mcp", MaxRetries: -1, HTTPClient: &http.Client{Transport: &bearer{header: "Authorization", value: "Bearer right"}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func (a *app) confirmed(ctx context.Context, v any, r *feed.Receipt, text func(i
 	for a.wait && r.Cursor != (feed.Cursor{}) && !r.Settled() {
 		if a.output != "json" && !told["waiting"] {
 			told["waiting"] = true
-			fmt.Fprintf(a.out, "waiting for %d gateways, until %s at most\n", len(r.Waiting), moment(r.Bound))
+			fmt.Fprintf(a.out, "waiting for %s, until %s at most\n", plural(len(r.Waiting), "gateway", "gateways"), moment(r.Bound))
 		}
 		q := url.Values{"epoch": {r.Cursor.Epoch}, "seq": {strconv.FormatUint(r.Cursor.Seq, 10)}, "known": {strconv.Itoa(len(r.Confirmed))}, "wait": {"30s"}}
 		now, err := ask[feed.Receipt](ctx, a, "GET", "/v1/receipt?"+q.Encode(), nil)

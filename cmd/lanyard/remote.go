@@ -192,6 +192,14 @@ func day(t time.Time) string {
 	return t.UTC().Format(time.DateOnly)
 }
 
+// plural is a number of what there is one or many of.
+func plural[N int | int64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 func or(s, otherwise string) string {
 	if s == "" {
 		return otherwise

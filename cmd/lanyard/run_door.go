@@ -55,7 +55,7 @@ func newDoor(b *badge, upstreams map[string]string, l net.Listener, refused func
 			Rewrite:        func(r *httputil.ProxyRequest) { d.rewrite(r, at) },
 			Transport:      &client.Transport{Source: source, Audience: b.upstream(name)},
 			FlushInterval:  -1,
-			ModifyResponse: func(res *http.Response) error { plainNo(res); return d.led(res, name, at.String()) },
+			ModifyResponse: func(res *http.Response) error { plainNo(res); d.led(res, name, at.String()); return nil },
 			ErrorHandler:   d.failed,
 			ErrorLog:       log.New(io.Discard, "", 0), // the agent has the terminal
 		}

@@ -149,6 +149,7 @@ func TestDoorUploads(t *testing.T) {
 	base, _, _ := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
 		gate := strings.ReplaceAll(place, "GATE", "http://"+r.Host+"/base/mail")
 		if strings.HasSuffix(r.URL.Path, "/createUploadSession") {
+			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(map[string]any{"uploadUrl": gate, "nextExpectedRanges": []string{"0-"}})
 			return
 		}
@@ -175,6 +176,36 @@ func TestDoorUploads(t *testing.T) {
 			if res.Body.Close(); c[1] != "" && got != c[1] || strings.HasPrefix(got, base) != (c[1] == base+"/mail/x?upload_id=a") {
 				t.Errorf("%s leads to %s, want %s", path, got, c[1])
 			}
+		}
+	}
+}
+
+// TestDoorPages: an agent that follows the pages of a list, or where a thing is that it made, stays behind the door; what only speaks of the gateway is left alone.
+func TestDoorPages(t *testing.T) {
+	var gate, kind, say string
+	base, _, _ := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
+		gate = "http://" + r.Host + "/base/mail"
+		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Location", gate+"/x")
+		_, _ = io.WriteString(w, strings.ReplaceAll(say, "GATE", gate))
+	})
+	for _, c := range [][3]string{
+		{"application/json; odata.metadata=minimal", `{"value":[],"@odata.nextLink":"GATE/v1.0/me/messages?$skip=2"}`, `{"value":[],"@odata.nextLink":"DOOR/v1.0/me/messages?$skip=2"}`},
+		{"application/json", `{"@odata.deltaLink":"GATE/x","b":"GATE/x"}`, `{"@odata.deltaLink":"DOOR/x","b":"GATE/x"}`},
+		{"application/json", `{"@odata.nextLink":"https://elsewhere.example/x"}`, `{"@odata.nextLink":"https://elsewhere.example/x"}`},
+		{"application/json", `{"@odata.nextLink":"GATEbox/x"}`, `{"@odata.nextLink":"GATEbox/x"}`},
+		{"application/json", `{"@odata.nextLink":null}`, `{"@odata.nextLink":null}`},
+		{"text/plain", `{"@odata.nextLink":"GATE/x"}`, `{"@odata.nextLink":"GATE/x"}`},
+	} {
+		kind, say = c[0], c[1]
+		res, err := http.Get(base + "/mail/v1.0/me/messages")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if want := strings.NewReplacer("DOOR", base+"/mail", "GATE", gate).Replace(c[2]); err != nil || string(b) != want || res.Header.Get("Location") != base+"/mail/x" {
+			t.Errorf("%s: %s, want %s (%v, %s)", c[1], b, want, err, res.Header.Get("Location"))
 		}
 	}
 }

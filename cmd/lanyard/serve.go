@@ -73,8 +73,9 @@ boundary that agents call through) in one process, on SQLite in the data folder
 or on PostgreSQL (--database), which several control planes may share.
 
 The first start makes the folder, the keys, an admin token and a link that signs the
-administrator in at the console once; both are printed this once. Operators on this machine need no token: they use the Unix socket in
-the folder. A second serve on the same SQLite is refused.
+administrator in at the console once; both are printed this once. Operators on
+this machine need no token: they use the Unix socket in the folder. A second
+serve on the same SQLite is refused.
 
 With --feed-listen, gateways in other places join: lanyard gateway token NAME
 makes what they are started with, once, with --role gateway. Such a gateway keeps

@@ -313,8 +313,11 @@ func (d *demo) stay() error {
   %[1]s restore invoice-bot --reason "..."
   %[1]s doctor                  check this setup
 
+  %[1]s console                 a link to the console, as the administrator
+  %[1]s owner sign-in maya      a code for http://%[2]s/console/, as the owner of invoice-bot
+
   http://%[2]s/openapi.json    the REST API
-  docs/start.md                         bring your own agent
+  docs/guides/agents.md                 bring your own agent
 
 Ctrl-C stops it; make run starts it again, with what is in %[3]s.
 `, filepath.Join(d.bin, "lanyard")+d.flag(), d.listen, d.data)

@@ -105,6 +105,9 @@ type Under struct {
 	Look  Look   // nil: only what the request itself says is looked at
 	Room  []byte // that what is shown of a reply may be written into; nil: memory of its own
 	Fixed Look   // the same, for what stays as it is as long as the account does: it is asked once
+	// Keeps is what takes into account what is made of one reply beside its text, in bytes, and below 0 gives it back. What it
+	// refuses is not kept. nil: nobody takes it into account.
+	Keeps func() func(bytes int64) error
 }
 
 // Look asks the same upstream for target, as the same account: a path and a query, as they are
@@ -158,6 +161,17 @@ type Follower interface {
 	Connector
 	// Follows reports whether the reply to call is what is there.
 	Follows(call policy.Call) bool
+}
+
+// Withholder is a Connector of upstreams whose replies hold what is good for everybody who has it: addresses at which nobody is
+// asked to sign in, tokens. No caller is told it, with layers or without: it would go on being good when the caller is stopped.
+type Withholder interface {
+	Connector
+	// Withholds reports whether the reply to call, which is a JSON object then, may hold some.
+	Withholds(call policy.Call) bool
+	// Withhold returns such a reply without it; byte for byte, when there is none. An error means that it must not be sent on.
+	// keeps is what [Under.Keeps] gives.
+	Withhold(reply []byte, keeps func(bytes int64) error) ([]byte, error)
 }
 
 // Checker is a Connector whose replies say which request they answer, and in which an

@@ -148,7 +148,7 @@ type UpstreamInput struct {
 	Counters    map[string]policy.Counter `json:"counters,omitempty" doc:"Amounts that a task's budget can limit: which argument of which actions"`
 	Provenance  *policy.Provenance        `json:"provenance,omitempty" doc:"What is known beforehand of where values on it come from, and what of its tools' description is to be understood otherwise"`
 	Consent     *ConsentInput             `json:"consent,omitempty" doc:"Who may connect a client of theirs to it; left out, its owner alone"`
-	Secret      *SecretInput              `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays"`
+	Secret      *SecretInput              `json:"credential,omitempty" doc:"What the gateway shows the upstream; left out, the one it has stays, as long as url leads to the same server"`
 	OAuth       *OAuthInput               `json:"oauth,omitempty" doc:"It wants OAuth of its own: owners connect the account that they have there; left out, this stays as it is"`
 }
 

@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
@@ -48,8 +51,14 @@ func (b *person) again(owner string) {
 	if err := json.Unmarshal([]byte(b.must("POST", "/v1/owners/"+owner+"/sign-in", "")), &made); err != nil {
 		b.Fatal(err)
 	}
-	if status, page := b.send("/signin", url.Values{"code": {made.Code}}); status != 200 {
+	status, page := b.send("/signin", url.Values{"code": {made.Code}})
+	if status != 200 {
 		b.Fatal(status, page)
+	}
+	for _, next := range []string{"/console/", "/approvals", "/accounts"} {
+		if !strings.Contains(page, `<a href="`+next+`">`) {
+			b.Errorf("who has signed in is not led to %s: %s", next, page)
+		}
 	}
 }
 
@@ -460,5 +469,25 @@ func TestApprovalLasting(t *testing.T) {
 	maya.decide(b.ID, "lasting", "until", "7d")
 	if got, ok := p.View.Approval(q.Keys.Resource); !ok || got.ID != b.ID || got.State != feed.Standing || p.View.Good(got, q.Ask, p.Now().AddDate(0, 0, 6)) != nil || p.View.Good(got, q.Ask, p.Now().AddDate(0, 0, 8)) == nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAnswerStill: who may answer as an operator is asked in the transaction that takes the answer, too.
+func TestAnswerStill(t *testing.T) {
+	p := start(t)
+	ask := p.asks("operator", 0)
+	p.must("PUT", "/v1/owners/ben", `{"name":"Ben Okafor","email":"ben@example.com","roles":["operator"]}`)
+	a := p.put(ask("x"))
+	in := &namedBody[ApproveInput]{Caller: Caller{Session: p.begin("ben")}, Name: a.ID}
+	if err := p.admit(t.Context(), &huma.Operation{OperationID: "approve", Path: "/v1/approvals/{name}/approve"}, in); err != nil {
+		t.Fatal(err)
+	}
+	as, err := p.approver(t.Context(), &in.Caller, a.ID)
+	if err != nil || as.Operator == "" {
+		t.Fatal(as, err)
+	}
+	p.must("PUT", "/v1/owners/ben", `{"name":"Ben Okafor","email":"ben@example.com","roles":[]}`)
+	if _, _, err := p.registry.Answer(t.Context(), as, "", registry.Answer{Approval: a.ID, Yes: true}); err == nil || p.state(a.ID).State != feed.Waiting {
+		t.Errorf("ben, who is no operator any more, approved it: %v", err)
 	}
 }

@@ -28,6 +28,7 @@ func (w *trust) pod(id string, change map[string]any) string {
 // TestAttested: a workload that a trusted provider attests joins by the name it is admitted for, again and again, each time with another token,
 // until it is evicted; no other does.
 func TestAttested(t *testing.T) {
+	t.Parallel()
 	w := newTrust(t, "")
 	at := w.abroad()
 	fingerprint := w.fleet.ca.List()[0].Fingerprint

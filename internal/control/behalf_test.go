@@ -118,6 +118,47 @@ func TestOnBehalf(t *testing.T) {
 	}
 }
 
+// TestOnBehalfOpens: a task that is opened with a token on a person's behalf gives no more than that token does, at the token endpoint as at POST /v1/tasks.
+func TestOnBehalfOpens(t *testing.T) {
+	w := newTrust(t, "")
+	w.issuer.AllowBearer = true
+	w.must("PUT", "/v1/upstreams/ask-scribe", `{"url":"http://127.0.0.1:1","owner":"maya","agent":"scribe","family":"patterns","description":"POST /ask -> ask write /ask","consent":{"owners":["ben"],"classes":["read","write"]}}`)
+	w.must("PUT", "/v1/identities/scribe/grants/files", `{"upstream":"files","actions":["read","write"]}`)
+	w.must("PUT", "/v1/identities/a", `{"kind":"agent","owner":"maya","purpose":"tests"}`)
+	w.must("PUT", "/v1/identities/a/grants/ask", `{"upstream":"ask-scribe","actions":["ask"]}`)
+	w.must("PUT", "/v1/identities/a/grants/files", `{"upstream":"files","actions":["read"]}`)
+	var key struct {
+		Secret string `json:"api_key"`
+	}
+	if err := json.Unmarshal([]byte(w.must("POST", "/v1/identities/a/credentials", `{"api_key":true}`)), &key); err != nil {
+		t.Fatal(err)
+	}
+	w.must("PUT", "/v1/providers/acme", `{"issuer":"`+w.idp.URL+`","uses":["on_behalf"],"scopes":["read"],"audience":["portal"]}`)
+	opens := func(actions string) []string {
+		return []string{"authorization_details", `[{"type":"lanyard_task","on":"ben","purpose":"tests","locations":["http://gateway.test/files"],"actions":` + actions + `}]`}
+	}
+	for _, actions := range []string{`["write"]`, `["read","f.put"]`, `["*"]`} {
+		if g := w.behalf(w.portal(nil), opens(actions)...); g.Error != "invalid_authorization_details" || !strings.Contains(g.Text, "limited to the scope") {
+			t.Errorf("a task for %s, with a token for reading: %+v", actions, g)
+		}
+	}
+	if c := w.claims(w.behalf(w.portal(nil), opens(`["read"]`)...)); c.Task == "" || c.Scope != "read" {
+		t.Errorf("%+v", c)
+	}
+	w.must("PUT", "/v1/providers/acme", `{"issuer":"`+w.idp.URL+`","uses":["on_behalf"],"scopes":["read","write","delete","admin"],"audience":["portal"]}`)
+	asked := w.behalf(w.portal(nil), "resource", "http://gateway.test/ask-scribe", "client_id", "spiffe://lanyard.local/agent/a", "client_secret", key.Secret)
+	i, err := w.Source("gw").(source).Introduce(t.Context(), "ask-scribe", asked.Token)
+	if err != nil {
+		t.Fatal(asked, err)
+	}
+	if g := w.behalf(i.Token, append(opens(`["read"]`), "subject_token_type", token.TypeJWT)...); g.Error != "invalid_authorization_details" || !strings.Contains(g.Text, "leave them out") {
+		t.Errorf("ben asked a, and a asked scribe, whose own task would be ben's alone: %+v", g)
+	}
+	if c := w.claims(w.behalf(i.Token, "subject_token_type", token.TypeJWT)); len(c.Chain) != 3 {
+		t.Errorf("without a task: %+v", c)
+	}
+}
+
 // TestIntroduce: a gateway learns nothing by asking that it could not show a token for, and the
 // agent that is called goes on with what it got, for as long as all behind it may act.
 func TestIntroduce(t *testing.T) {

@@ -113,9 +113,12 @@ func Open(ctx context.Context, c Config) (*Plane, error) {
 		TTL: c.TokenTTL, AllowBearer: c.AllowBearer, Registry: p.registry, Fetch: fetch.New(c.LocalClients), Register: c.Register,
 		Settle: func(ctx context.Context, at feed.Cursor) { p.stir(); p.receipt(ctx, at, 0) }, Record: p.recordIssued, RecordStatus: p.recordStatus, Statuses: c.Store.Statuses, Touch: c.Store.TouchCredential, Admin: p.networkOperator,
 		RevokeToken: func(ctx context.Context, t token.Claims, actor string) error {
-			_, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
+			at, err := p.do(ctx, registry.Actor{Name: actor}, func(c *registry.Change) error {
 				return c.RevokeToken(t.ID, t.Expires, t.Actor(), "")
 			})
+			if err == nil {
+				p.receipt(ctx, at, 0)
+			}
 			return err
 		}}
 	if c.Fleet {

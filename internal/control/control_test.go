@@ -40,7 +40,8 @@ type plane struct {
 	network *httptest.Server
 	token   string
 	log     *bytes.Buffer
-	ahead   atomic.Int64 // of its clock
+	ahead   atomic.Int64           // of its clock
+	tick    atomic.Pointer[func()] // what happens when leases are measured
 }
 
 // start begins a control plane with nobody in it; set changes it before it is served.
@@ -57,6 +58,12 @@ func node(t *testing.T, c store.Config, set ...func(*Plane)) *plane {
 	p := &plane{T: t, dir: t.TempDir(), log: &bytes.Buffer{}}
 	c.Dir = p.dir
 	c.Now = func() time.Time { return storetest.Epoch.Add(time.Duration(p.ahead.Load())) }
+	clock := func() feed.Instant {
+		if f := p.tick.Load(); f != nil {
+			(*f)()
+		}
+		return feed.BootClock()
+	}
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +72,7 @@ func node(t *testing.T, c store.Config, set ...func(*Plane)) *plane {
 	p.network = httptest.NewUnstartedServer(nil)
 	view := feed.NewView()
 	p.Plane, err = Open(t.Context(), Config{Store: db, View: view, Domain: "lanyard.local", URL: "http://" + p.network.Listener.Addr().String(), GatewayURL: "http://gateway.test",
-		Families: []connector.Family{patterns.Family(), mcp.Family()}, Version: "test", Local: []string{"gw"}, Now: c.Now, Rand: c.Rand, Log: slog.New(slog.NewTextHandler(p.log, nil)), Metrics: newMetrics()})
+		Families: []connector.Family{patterns.Family(), mcp.Family()}, Version: "test", Local: []string{"gw"}, Now: c.Now, Clock: clock, Rand: c.Rand, Log: slog.New(slog.NewTextHandler(p.log, nil)), Metrics: newMetrics()})
 	if err != nil {
 		t.Fatal(err)
 	}

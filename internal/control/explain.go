@@ -37,7 +37,7 @@ func (p *Plane) explain(ctx context.Context, who *Caller, in ExplainRequest) (Ex
 	if err != nil {
 		return out, err
 	}
-	if out.Then = then; !then.repeatable() {
+	if out.Then = then; !then.Repeatable() {
 		out.Reason = "There is no request in it that could be asked about now."
 	} else if err := p.now(ctx, who, in, &out); err != nil { // what was there then is no more
 		out.Reason = "It cannot be asked about now: " + err.Error() + "."
@@ -279,8 +279,8 @@ func (p *Plane) then(ctx context.Context, in *ExplainRequest) (*ExplainThen, err
 	return &ExplainThen{Event: e.ID, Time: e.Time, Type: e.Type, Outcome: string(e.Outcome), Reason: e.Reason, Policies: append([]string{}, e.Policies...), Chain: e.Chain, Action: e.Action, Upstream: e.Upstream, Resource: e.Resource}, nil
 }
 
-// repeatable reports whether the event is of a request that can be asked about again.
-func (t *ExplainThen) repeatable() bool {
+// Repeatable reports whether the event is of a request that can be asked about again.
+func (t *ExplainThen) Repeatable() bool {
 	return t.Type == "request" && t.Action != "" && t.Upstream != "" && len(t.Chain) > 0
 }
 

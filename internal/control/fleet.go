@@ -158,11 +158,11 @@ func (f *fleet) cut(why error, which func(*link, *running) bool) {
 	}
 }
 
-// evicted ends a gateway, but who has a certificate of that thumbprint, here and at other control nodes.
-func (f *fleet) evicted(name, but string) {
+// evicted ends a gateway, but who has a certificate of that thumbprint and joined then, here and at other control nodes.
+func (f *fleet) evicted(name, but string, joined time.Time) {
 	f.gone(name, but)
 	f.p.evict(context.Background(), name)
-	f.p.tellNodes(context.Background(), word{Evicted: &evictedWord{name, but}})
+	f.p.tellNodes(context.Background(), word{Evicted: &evictedWord{name, but, joined}})
 }
 
 // gone ends all connections of a gateway but those with a certificate of that thumbprint: what runs is told so, and then there is no more.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -34,7 +35,7 @@ func (f *fleet) handler() http.Handler {
 		lease, err := f.source(g).Ack(ctx, at)
 		if err == nil && f.p.acks.nodes.shared { // evicted by another node meanwhile: what began before that may be given, and no more
 			var is store.Gateway
-			if is, err = read(ctx, f.p, func(tx *store.Tx) (store.Gateway, error) { return tx.Gateway(g.Name) }); err == nil && (is.State != store.GatewayJoined || is.Current.Print != g.Current.Print) {
+			if is, err = read(ctx, f.p, func(tx *store.Tx) (store.Gateway, error) { return tx.Gateway(g.Name) }); err == nil && (is.State != store.GatewayJoined || !is.Joined.Equal(g.Joined)) {
 				err = feed.ErrEvicted
 			}
 		}
@@ -96,7 +97,7 @@ func (f *fleet) handler() http.Handler {
 	mux.Handle("POST "+feed.PathRotate, guarded(f, little, func(ctx context.Context, g store.Gateway, in feed.JoinCall) (feed.Membership, error) {
 		der, made, err := f.certify(in.Request, g.Name)
 		if err == nil {
-			_, err = f.p.registry.Do(ctx, registry.Actor{Name: "gateway:" + g.Name}, func(c *registry.Change) error { return c.RotateGateway(g.Name, made) })
+			_, err = f.p.registry.Do(ctx, registry.Actor{Name: "gateway:" + g.Name}, func(c *registry.Change) error { return c.RotateGateway(g.Name, g.Current.Print, made) })
 		}
 		return f.membership(g.Name, der), err
 	}))
@@ -124,9 +125,6 @@ func (f *fleet) forTask(ctx context.Context, g store.Gateway, id string) error {
 	return err
 }
 
-// ownEvents are what gateways have events of.
-var ownEvents = []string{"request", "upstream.differ"}
-
 // date has an event whose time has not come be of now, and say which time it came with: a gateway's clock was wrong, or this one is.
 // It is not refused for that: what comes after it from there would have to wait until that time.
 func (f *fleet) date(e *ledger.Event) {
@@ -146,14 +144,12 @@ func (f *fleet) own(g store.Gateway, e *ledger.Event) error {
 	switch {
 	case e.Gateway != g.Name:
 		wrong = fmt.Sprintf("it is of gateway %.64q", e.Gateway)
-	case !slices.Contains(ownEvents, e.Type):
+	case !ledger.OfGateways(e.Type):
 		wrong = fmt.Sprintf("a gateway has no events of type %.64q", e.Type)
-	case len(e.ID) < 8 || len(e.ID) > 64:
+	case len(e.ID) < 8 || len(e.ID) > 64 || strings.ContainsFunc(e.ID, func(r rune) bool { return r <= ' ' || r > '~' }): // some databases take no NUL, in whose commit are others' events
 		wrong = "it has no id"
 	case e.Time.IsZero():
 		wrong = "it has no time"
-	case len(e.Leaf()) > ledger.MaxLeaf:
-		wrong = "it is too large"
 	}
 	if wrong == "" {
 		return nil
@@ -227,7 +223,7 @@ func (f *fleet) joined(w http.ResponseWriter, r *http.Request) (m feed.Membershi
 		return m, err
 	}
 	if replaced {
-		f.evicted(g.Name, g.Current.Print) // whoever had its name
+		f.evicted(g.Name, g.Current.Print, g.Joined) // whoever had its name
 	}
 	f.p.Log.Info("a gateway joined", "gateway", g.Name, "source", r.RemoteAddr)
 	return f.membership(g.Name, der), nil

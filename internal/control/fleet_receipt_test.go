@@ -43,6 +43,7 @@ func TestReceiptsAfterRestart(t *testing.T) {
 // TestReplacedReceipts: what the one confirms that took a gateway's place is not taken for the word of the one before, which may still
 // have a lease; also the next control plane knows that, and forgets it when it is over.
 func TestReplacedReceipts(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	p.settle()
 	at := p.abroad()
@@ -146,5 +147,32 @@ func TestEvictedBeforeTheEnd(t *testing.T) {
 		if stops := r.Waiting["gw-1 (evicted)"].Sub(r.AsOf); r.Confirmed["gw-1"].IsZero() || stops <= 0 || stops > p.Lease || r.Settled() {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+}
+
+// TestShorterLeaseKept: what a control plane with a shorter lease notes of a gateway does not hide from the next one that it may still have a longer.
+func TestShorterLeaseKept(t *testing.T) {
+	p := start(t)
+	begin := func(lease time.Duration) *Plane {
+		c := p.Config
+		c.Metrics, c.Lease = newMetrics(), lease
+		next, err := Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	joined := p.Now()
+	for _, lease := range []time.Duration{feed.MaxLease, feed.DefaultLease} {
+		next := begin(lease)
+		if got, err := next.acknowledged(t.Context(), "far", joined, errFree(p.Store.Latest(t.Context()))); err != nil || got <= 0 {
+			t.Fatalf("%s %v", got, err)
+		}
+	}
+	next := errFree(p.Store.Latest(t.Context()))
+	next.Seq++
+	r := (&plane{T: t, Plane: begin(feed.DefaultLease)}).reached(next) // the one before crashed before it noted more
+	if left := r.Waiting["far"].Sub(r.AsOf); left < feed.MaxLease-time.Minute {
+		t.Errorf("a receipt says that it stops in %s; it may have a lease of %s", left, feed.MaxLease)
 	}
 }

@@ -325,6 +325,7 @@ func TestStrangersAtFeed(t *testing.T) {
 
 // TestSlowGateway: who takes nothing in for too long is cut, and goes on from where it was.
 func TestSlowGateway(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	g := p.joined(p.abroad(), "gw-1", `{}`)
 	p.fleet.slow = 200 * time.Millisecond

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 // TestWire: the suite of every feed.Source, over a real socket.
 func TestWire(t *testing.T) {
+	t.Parallel()
 	feedtest.Test(t, func(t *testing.T) feedtest.Kit {
 		p := start(t)
 		return feedtest.Kit{Source: p.joined(p.abroad(), "gw-1", `{}`), Put: func(c feed.Change) feed.Cursor { return storetest.Put(t, p.Store, c) }}
@@ -27,6 +29,7 @@ func TestWire(t *testing.T) {
 
 // TestWireAsks: what a gateway asks for, and why it does not get it, is the same over the wire as in the process.
 func TestWireAsks(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	p.settle()
 	at := p.abroad()
@@ -221,6 +224,32 @@ func TestFeedRefuses(t *testing.T) {
 		res.Body.Close()
 		if res.StatusCode != r.status || !strings.Contains(string(b), r.says) {
 			t.Errorf("%s: %d %s", name, res.StatusCode, b)
+		}
+	}
+}
+
+// TestEveryEventOfGateways: what gateways put on record is taken from those elsewhere, too.
+func TestEveryEventOfGateways(t *testing.T) {
+	p := start(t)
+	g := p.joined(p.abroad(), "gw-1", `{}`)
+	for _, kind := range []string{"request", "request.ask", "upstream.differ"} {
+		e := event(t, "gw-1")
+		e.Type = kind
+		if err := g.Record(t.Context(), []ledger.Event{e}); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+// TestEventsTogether: an event of a gateway that no database takes is refused alone: it shares a commit with what others record.
+func TestEventsTogether(t *testing.T) {
+	p := start(t)
+	g := p.joined(p.abroad(), "gw-1", `{}`)
+	for _, id := range []string{"evt_\x00" + rand.Text(), "evt_\n" + rand.Text(), "evt_\ufffd" + rand.Text(), "evt_ " + rand.Text()} {
+		e := event(t, "gw-1")
+		e.ID = id
+		if err := g.Record(t.Context(), []ledger.Event{e}); !errors.Is(err, feed.ErrRefused) {
+			t.Errorf("%q: %v", id, err)
 		}
 	}
 }

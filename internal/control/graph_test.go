@@ -47,10 +47,15 @@ func TestGraphAndStops(t *testing.T) {
 	if status, _ := p.visit(p.begin("ben"), "GET", "/v1/identities/mayas/graph", ""); status != 404 {
 		t.Errorf("ben looks around maya's: %d", status)
 	}
+	p.must("POST", "/v1/kill", `{"identity": "mayas", "reason": "test"}`)
+	if err := json.Unmarshal([]byte(p.must("GET", "/v1/identities/mayas/stops", "")), &s); err != nil || s.Tokens != 0 {
+		t.Errorf("of what is killed no token is alive: %+v %v", s, err)
+	}
 }
 
 // A stream has what the person sees, goes on where it broke off, and ends with the session.
 func TestStreamOfEvents(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	office(p)
 	maya := p.begin("maya")

@@ -166,6 +166,7 @@ func TestStrictBody(t *testing.T) {
 
 // TestSlowSender: who sends slowly holds no connection, known or not; who waits for a slow change gets its answer.
 func TestSlowSender(t *testing.T) {
+	t.Parallel()
 	const bodyTime = time.Second
 	p := start(t, func(p *Plane) { p.bodyTime = bodyTime })
 	for _, auth := range []string{"x", p.token} {

@@ -41,11 +41,27 @@ func (p *Plane) offerRoutes(api door) {
 			if u.Version != in.Body.Version {
 				return &registry.Conflict{Text: fmt.Sprintf("upstream %s was changed meanwhile; look at it again", in.Name)}
 			}
+			if _, err := p.cataloguer(u); err != nil { // of others the description is put by who may put the upstream
+				return err
+			}
 			u.Description = []byte(in.Body.Description)
 			_, err = c.PutUpstream(u, nil)
 			return err
 		})
 	})
+}
+
+// cataloguer is what asks u what it offers.
+func (p *Plane) cataloguer(u policy.Upstream) (connector.Cataloguer, error) {
+	conn, err := connector.Open(p.Families, u.Family, u.Description)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := conn.(connector.Cataloguer)
+	if !ok {
+		return nil, invalid("upstream " + u.Name + " does not say what it offers: only MCP servers do")
+	}
+	return c, nil
 }
 
 // offer asks an upstream, with the credential that it has, what it offers now.
@@ -69,13 +85,9 @@ func (p *Plane) offer(ctx context.Context, name string) (Offer, error) {
 	if u.Killed {
 		return Offer{}, invalid("upstream " + name + " is cut off, so it is not asked anything")
 	}
-	conn, err := connector.Open(p.Families, u.Family, u.Description)
+	c, err := p.cataloguer(u)
 	if err != nil {
 		return Offer{}, err
-	}
-	c, ok := conn.(connector.Cataloguer)
-	if !ok {
-		return Offer{}, invalid("upstream " + name + " does not say what it offers: only MCP servers do")
 	}
 	ctx, cancel := context.WithTimeout(ctx, offerTime)
 	defer cancel()

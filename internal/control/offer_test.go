@@ -112,3 +112,24 @@ func TestOffer(t *testing.T) {
 		t.Error("the credential is in the log")
 	}
 }
+
+// TestApproveIsNoPut: who may approve what an upstream offers describes no upstream that offers nothing of its own.
+func TestApproveIsNoPut(t *testing.T) {
+	p := start(t)
+	p.settle()
+	maya := p.begin("maya")
+	var u UpstreamView
+	if err := json.Unmarshal([]byte(p.must("GET", "/v1/upstreams/mail", "")), &u); err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Sprintf(`{"description":"GET /m/{id} -> m.read read /m/{id}\nPOST /m -> m.send read /m","version":%d}`, u.Version)
+	if status, answer := p.visit(maya, "PUT", "/v1/upstreams/mail", `{"url":"http://127.0.0.1:1","owner":"maya","family":"patterns","description":"POST /m -> m.send read /m"}`); status != 403 {
+		t.Errorf("its owner puts an upstream: %d %s", status, answer)
+	}
+	if status, answer := p.visit(maya, "POST", "/v1/upstreams/mail/approve", body); status != 422 || !strings.Contains(answer, "only MCP servers do") {
+		t.Errorf("sending becomes reading: %d %s", status, answer)
+	}
+	if answer := p.must("GET", "/v1/upstreams/mail/description", ""); !strings.Contains(answer, "m.send write") {
+		t.Error(answer)
+	}
+}

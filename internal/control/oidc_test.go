@@ -241,6 +241,27 @@ func TestProvenAnew(t *testing.T) {
 	}
 }
 
+// Where it counts when somebody proved who they are, it is not enough that they came in by a provider that does not say so: they may have, days ago.
+func TestUnprovenIsNotFresh(t *testing.T) {
+	l := newLiar(t)
+	ask := l.asks("maya", 5*time.Minute)
+	for name, said := range map[string]map[string]any{"silent": {"auth_time": nil}, "now": nil} {
+		l.says = func(nonce string) string { return l.signed(l.key, l.claims(nonce, said)) }
+		v := l.goes(l.visitor(""), "/console/")
+		if status, page, _ := v.comes(url.Values{"state": {v.state}, "code": {l.code(name, v.nonce)}}); status != http.StatusSeeOther {
+			t.Fatalf("%s: %d %s", name, status, page)
+		}
+		at, err := url.Parse(l.network.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, answer := l.visit(v.Jar.Cookies(at)[0].Value, "POST", "/v1/approvals/"+l.put(ask(name)).ID+"/approve", "{}")
+		if fresh := status == http.StatusOK; fresh != (said == nil) || !fresh && !strings.Contains(answer, "sign-in-again") {
+			t.Errorf("%s: %d %s", name, status, answer)
+		}
+	}
+}
+
 // What a browser brings back counts once, in the browser that went, and from the provider that it went to.
 func TestWayBackFromProvider(t *testing.T) {
 	l := newLiar(t)

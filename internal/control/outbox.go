@@ -130,14 +130,14 @@ func (p *Plane) tellOne(ctx context.Context, d notify.Door, n store.Note) (over 
 	return err == nil, err
 }
 
-// addressed says to whom a message goes.
+// addressed says to whom a message goes: those of people who have not left since.
 func addressed(tx *store.Tx, m *notify.Message, people ...identity.OwnerID) error {
 	m.To = []notify.Person{}
 	for _, id := range people {
 		o, err := tx.Owner(id)
-		if err == nil {
+		if err == nil && o.State == identity.OwnerActive {
 			m.To = append(m.To, notify.Person{ID: string(o.ID), Name: o.Name, Email: o.Email})
-		} else if !errors.Is(err, store.ErrNotFound) {
+		} else if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 	}

@@ -56,8 +56,22 @@ func TestBrokenDoor(t *testing.T) {
 	}
 }
 
+// TestToldWhoIsHere: who has left since people were asked is told of nothing that goes on.
+func TestToldWhoIsHere(t *testing.T) {
+	p := start(t)
+	p.settle()
+	p.must("PUT", "/v1/owners/ben", `{"name":"Ben Ode","email":"ben@example.com"}`)
+	p.must("PUT", "/v1/owners/ben", `{"name":"Ben Ode","email":"ben@example.com","gone":true}`)
+	var m notify.Message
+	err := p.Store.Read(t.Context(), func(tx *store.Tx) error { return addressed(tx, &m, "ben", "maya", "nobody") })
+	if err != nil || len(m.To) != 1 || m.To[0].ID != "maya" {
+		t.Errorf("%v %+v", err, m.To)
+	}
+}
+
 // TestNotedElsewhere: what another control node noted is told soon, though nothing rings here.
 func TestNotedElsewhere(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	if !p.Store.Shared() {
 		t.Skip("not run: the store is for one node; test/pg has one for several")

@@ -39,6 +39,7 @@ type acks struct {
 	of    map[string]*ack
 	bell  chan struct{} // closed with the next ack
 	sight []sight       // the feed's head at several moments, the oldest first
+	epoch string        // of which feed
 	begun feed.Instant
 	nodes nodes // what concerns other control nodes on the same store
 }
@@ -72,9 +73,13 @@ type sight struct {
 	seq uint64
 }
 
-// see adds a sight: the head was read after the moment. One that comes late is left out.
-func (a *acks) see(at feed.Instant, seq uint64) {
-	n := len(a.sight)
+// see adds a sight: the head was read after the moment. One that comes late is left out. What was seen of another feed, in
+// whose place a backup was put, says nothing of this one.
+func (a *acks) see(at feed.Instant, head feed.Cursor) {
+	if a.epoch != head.Epoch {
+		a.epoch, a.sight = head.Epoch, nil
+	}
+	n, seq := len(a.sight), head.Seq
 	switch {
 	case n > 0 && seq < a.sight[n-1].seq:
 	case n > 0 && seq == a.sight[n-1].seq:
@@ -138,7 +143,7 @@ func (p *Plane) acknowledged(ctx context.Context, gateway string, joined time.Ti
 	a.nodes.heard(gateway, k, at)
 	k.cursor, k.at, k.row.left, k.row.none = at, wall, false, false
 	a.ring()
-	a.see(now, head.Seq)
+	a.see(now, head)
 	if at.Epoch != head.Epoch {
 		return 0, nil
 	}
@@ -172,6 +177,10 @@ func (p *Plane) acquaint(ctx context.Context, gateway string, joined time.Time) 
 	k := a.of[gateway]
 	another := k != nil && !k.row.joined.IsZero() && !k.row.joined.Equal(joined)
 	known := k != nil && k.row.joined.Equal(joined) && k.lease >= p.Lease && (!a.nodes.shared || left(k.row.right, asked) > 0)
+	longest := p.Lease
+	if k != nil { // it may have one that was given before this control plane began
+		longest = max(longest, k.lease)
+	}
 	a.mu.Unlock()
 	if known {
 		return nil
@@ -185,7 +194,7 @@ func (p *Plane) acquaint(ctx context.Context, gateway string, joined time.Time) 
 			return err
 		}
 	}
-	if err := p.Store.NoteAcks(ctx, []store.Ack{{Gateway: gateway, At: p.Now(), Lease: p.Lease}}, nil); err != nil {
+	if err := p.Store.NoteAcks(ctx, []store.Ack{{Gateway: gateway, At: p.Now(), Lease: longest}}, nil); err != nil {
 		return err
 	}
 	a.mu.Lock()
@@ -243,6 +252,21 @@ func (a *acks) evict(gateway string, now feed.Instant) (was ack) {
 	}
 	a.part(gateway, k, now)
 	return *k
+}
+
+// evictBut is evict at another node than the one that did it. Who joined then by the gateway's name may have been heard of before that: its word is
+// not that of the one before, of which it is not known what it confirmed.
+func (a *acks) evictBut(gateway string, joined time.Time, now feed.Instant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch k := a.of[gateway]; {
+	case k == nil:
+	case joined.IsZero() || !k.row.joined.Equal(joined):
+		a.part(gateway, k, now)
+	case a.of[gateway+evicted] == nil:
+		a.part(gateway, &ack{until: now, lease: k.lease, row: k.row}, now)
+		a.of[gateway] = k
+	}
 }
 
 // part has what is known of a gateway go on under the name of one that was evicted. a is locked.
@@ -417,8 +441,13 @@ type receiptAsked struct {
 func (p *Plane) receiptRoutes(api door) {
 	handle(api, "GET", "/receipt", "get-receipt", "cord", "Which gateways enforce a change now, and when the others have stopped; committed is not told again", func(ctx context.Context, in *receiptAsked) (feed.Receipt, error) {
 		r := feed.Receipt{Cursor: feed.Cursor{Epoch: in.Epoch, Seq: in.Seq}}
-		if head := p.Store.Head(); r.Cursor.Epoch != head.Epoch || r.Cursor.Seq > head.Seq {
-			return r, refusal(404, "There is no such change.")
+		there := func(head feed.Cursor) bool { return r.Cursor.Epoch == head.Epoch && r.Cursor.Seq <= head.Seq }
+		if !there(p.Store.Head()) { // another node's, of which this one may not have heard yet
+			if head, err := p.Store.Latest(ctx); err != nil {
+				return r, err
+			} else if !there(head) {
+				return r, refusal(404, "There is no such change.")
+			}
 		}
 		p.await(ctx, &r, max(in.patience, time.Millisecond), func() bool {
 			return in.patience == 0 || r.Settled() || in.Known >= 0 && len(r.Confirmed) > in.Known

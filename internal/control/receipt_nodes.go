@@ -221,10 +221,11 @@ type word struct {
 	Evicted *evictedWord           `json:"evicted,omitempty"`
 }
 
-// evictedWord: that gateway is none any more, but who shows the certificate with that thumbprint.
+// evictedWord: that gateway is none any more, but who shows the certificate with that thumbprint, and joined then.
 type evictedWord struct {
-	Name string `json:"name"`
-	But  string `json:"but,omitempty"`
+	Name   string    `json:"name"`
+	But    string    `json:"but,omitempty"`
+	Joined time.Time `json:"joined,omitzero"`
 }
 
 func (p *Plane) tellNodes(ctx context.Context, w word) {
@@ -297,7 +298,7 @@ func (p *Plane) told(text string) {
 		if p.fleet != nil {
 			p.fleet.gone(e.Name, e.But)
 		}
-		p.acks.evict(e.Name, p.Clock())
+		p.acks.evictBut(e.Name, e.Joined, p.Clock())
 	}
 	a := &p.acks
 	a.mu.Lock()

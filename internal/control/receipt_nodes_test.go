@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest"
 	"github.com/lanyard-dev/lanyard/internal/control/store/storetest/pgserver"
 	"github.com/lanyard-dev/lanyard/internal/feed"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
 // nodesOn are several control nodes on one database, and where gateways join the last one.
@@ -50,6 +52,7 @@ func stops(r feed.Receipt, gateway string) time.Duration {
 // TestReceiptOfNodes: a receipt of one control node names the gateways that follow another, confirmed as soon as that one hears it,
 // and those that say nothing with a bound that holds for whatever lease they were given there.
 func TestReceiptOfNodes(t *testing.T) {
+	t.Parallel()
 	nodes, at := nodesOn(t, 2)
 	a, b := nodes[0], nodes[1]
 	good, deaf := b.joined(at, "good", `{}`), b.joined(at, "deaf", `{}`)
@@ -94,6 +97,7 @@ func TestReceiptOfNodes(t *testing.T) {
 
 // TestEvictedAtAnotherNode: who is evicted at one node is cut off at the other at once, gets no lease there, and is waited for until it has none.
 func TestEvictedAtAnotherNode(t *testing.T) {
+	t.Parallel()
 	nodes, at := nodesOn(t, 2)
 	a, b := nodes[0], nodes[1]
 	b.fleet.alive = time.Hour // it does not look by itself
@@ -143,6 +147,7 @@ func TestEvictedAtAnotherNode(t *testing.T) {
 
 // TestStoppedNode: what ran at a node that ended is waited for no more; of one that crashed, as long as it takes to be sure.
 func TestStoppedNode(t *testing.T) {
+	t.Parallel()
 	nodes, _ := nodesOn(t, 3)
 	crashed, ended, clock := nodes[1], nodes[2], &ticker{}
 	c := nodes[0].Config
@@ -207,6 +212,7 @@ func TestStoppedNode(t *testing.T) {
 
 // TestFirstLease: a gateway that comes to a node gets no lease from before its row was there, so that who looks there after a change misses nobody.
 func TestFirstLease(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	p.settle()
 	before := p.Store.Head()
@@ -224,6 +230,7 @@ func TestFirstLease(t *testing.T) {
 
 // TestUnknownGateways: a receipt is not settled while the database does not say who there is.
 func TestUnknownGateways(t *testing.T) {
+	t.Parallel()
 	nodes, _ := nodesOn(t, 1)
 	a := nodes[0]
 	r := feed.Receipt{Cursor: a.Store.Head()}
@@ -237,6 +244,7 @@ func TestUnknownGateways(t *testing.T) {
 
 // TestRowOver: a node that stood still between looking at a row and giving a lease on it gives none.
 func TestRowOver(t *testing.T) {
+	t.Parallel()
 	nodes, _ := nodesOn(t, 1)
 	clock, looks := &ticker{}, 0
 	c := nodes[0].Config
@@ -264,6 +272,7 @@ func TestRowOver(t *testing.T) {
 
 // TestRowPutAgain: a gateway whose row was away for a while gets no lease from before it was there again: who looked meanwhile saw nobody.
 func TestRowPutAgain(t *testing.T) {
+	t.Parallel()
 	nodes, _ := nodesOn(t, 1)
 	clock := &ticker{}
 	c := nodes[0].Config
@@ -338,6 +347,7 @@ func TestRowPutAgain(t *testing.T) {
 // TestJoinedByAnEvictedName: who joins by the name of a gateway that was evicted gets no lease from before it joined, at whichever node, also at one that
 // did not hear of the eviction.
 func TestJoinedByAnEvictedName(t *testing.T) {
+	t.Parallel()
 	var shared pgserver.Shared
 	t.Cleanup(shared.End)
 	for name, test := range map[string]struct{ evict, join int }{ // at which node; 0 is where it had been and acknowledges, -1: it is replaced
@@ -387,5 +397,72 @@ func TestJoinedByAnEvictedName(t *testing.T) {
 				t.Errorf("%s: by node %d the one before stops in %s: %+v", name, n, d, r)
 			}
 		}
+	}
+}
+
+// TestEvictedHeardLate: a node that hears late that a gateway was replaced at another one, after it heard of the new one, does not take the new
+// one's word for the one before, which may still have a lease.
+func TestEvictedHeardLate(t *testing.T) {
+	nodes, at := nodesOn(t, 2)
+	a, b := nodes[0], nodes[1]
+	old := b.joined(at, "gw-1", `{}`)
+	if lease, err := old.Ack(t.Context(), errFree(b.Store.Latest(t.Context()))); err != nil || lease <= 0 {
+		t.Fatalf("%s %v", lease, err)
+	}
+	if err := a.meet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	words := make(chan string, 100)
+	a.Store.OnTold(func(word string) { words <- word })
+	a.must("PUT", "/v1/guardrails/r?wait=1ms", `{"cedar":"forbid (principal, action == Lanyard::Action::\"m.send\", resource);"}`)
+	change := errFree(a.Store.Latest(t.Context()))
+	b.ahead.Add(int64(time.Second))
+	b.joined(at, "gw-1", `{"replace":true}`)
+	next := errFree(a.Store.Gateway(t.Context(), "gw-1"))
+	if lease, err := a.acknowledged(t.Context(), "gw-1", next.Joined, errFree(a.Store.Latest(t.Context()))); err != nil {
+		t.Fatalf("%s %v", lease, err)
+	}
+	for word := ""; !strings.Contains(word, "evicted"); {
+		select {
+		case word = <-words:
+			a.told(word)
+		case <-time.After(20 * time.Second):
+			t.Fatal("it was not heard of")
+		}
+	}
+	if err := a.meet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := a.reached(change); stops(r, "gw-1 (evicted)") <= 0 || stops(r, "gw-1 (evicted)") > a.Lease {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestReceiptAskedElsewhere: whoever balances between nodes may bring the next question to one that has not heard of the change yet.
+func TestReceiptAskedElsewhere(t *testing.T) {
+	nodes, _ := nodesOn(t, 2)
+	a, b := nodes[0], nodes[1]
+	for n := range 50 {
+		at, err := a.registry.Do(t.Context(), registry.Self, func(c *registry.Change) error {
+			_, err := c.PutOwner(identity.Owner{ID: identity.OwnerID(fmt.Sprint("o", n)), Name: "x", Email: fmt.Sprint("o", n, "@example.com")})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.must("GET", fmt.Sprintf("/v1/receipt?epoch=%s&seq=%d", at.Epoch, at.Seq), "")
+	}
+}
+
+// TestRestoredBeneath: a node that was cut off from its database while an older backup was put in place there gives leases on that one's
+// changes, and not only once there are as many as there were.
+func TestRestoredBeneath(t *testing.T) {
+	var a acks
+	clock := &ticker{}
+	a.see(clock.now(), feed.Cursor{Epoch: "before", Seq: 10})
+	clock.pass(time.Minute)
+	a.see(clock.now(), feed.Cursor{Epoch: "restored", Seq: 7})
+	if from, ok := a.current(7); !ok || from != clock.now() {
+		t.Errorf("leases run from %v, %v; it is %v", from, ok, clock.now())
 	}
 }

@@ -28,6 +28,7 @@ func (c *ticker) pass(d time.Duration) {
 
 // TestReceipt: the answer to a kill names who enforces it, and when who does not has stopped.
 func TestReceipt(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	p.settle()
 	if lease, err := p.Source("deaf").Ack(t.Context(), p.Store.Head()); err != nil || lease != feed.DefaultLease {
@@ -52,6 +53,7 @@ func TestReceipt(t *testing.T) {
 
 // TestReceiptWait: who waits is answered when the last has confirmed, or has stopped, and can ask how it goes on.
 func TestReceiptWait(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	p.settle()
 	p.Lease = 3 * time.Second // longer than nobody waits, shorter than who does

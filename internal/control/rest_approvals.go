@@ -310,7 +310,7 @@ func (p *Plane) approver(ctx context.Context, c *Caller, approval string) (as re
 	if v == nil {
 		return registry.Approver{Operator: c.actor().Name}, nil
 	}
-	as.Session = c.Session
+	as.Session, as.Still = c.Session, c.still
 	if !operates(v) {
 		return as, nil
 	}

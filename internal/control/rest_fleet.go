@@ -123,7 +123,7 @@ func (p *Plane) fleetRoutes(api door) {
 			return GatewayView{}, err
 		}
 		if p.fleet != nil {
-			p.fleet.evicted(in.Name, "")
+			p.fleet.evicted(in.Name, "", time.Time{})
 		} else {
 			p.evict(ctx, in.Name)
 			p.tellNodes(context.WithoutCancel(ctx), word{Evicted: &evictedWord{Name: in.Name}})

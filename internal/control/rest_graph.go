@@ -134,10 +134,14 @@ func (p *Plane) stops(tx *store.Tx, who *Caller, i identity.Identity) (s Stops, 
 		ttl = min(p.TokenTTL, issuer.LongestTTL)
 	}
 	for _, k := range append([]identity.Identity{i}, below...) {
-		if k.State != identity.Active && k.State != identity.Suspended && k.ID != i.ID || !who.sees(k.Owner) {
+		alive := k.State == identity.Active || k.State == identity.Suspended
+		if !alive && k.ID != i.ID || !who.sees(k.Owner) {
 			continue
 		}
 		running, tokens, _ := p.tally.around(k.ID, tx.Now(), ttl)
+		if !alive { // nor are its tokens
+			tokens = 0
+		}
 		s.Identities, s.Running, s.Tokens = append(s.Identities, k.ID), s.Running+running, s.Tokens+tokens
 	}
 	s.Count = len(s.Identities)

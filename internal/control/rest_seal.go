@@ -30,7 +30,7 @@ type RewrapInput struct {
 func (p *Plane) sealRoutes(api door) {
 	const tag = "system"
 	handle(api, "GET", "/seal", "get-seal", tag, "How the secrets in the store are sealed", func(ctx context.Context, in *none) (SealView, error) {
-		p.sealed.check(ctx, p.Store.Seal)
+		p.checkSeal(ctx)
 		return p.sealView(ctx)
 	})
 	handle(api, "POST", "/seal/rotate", "rotate-seal", tag, "Make a new data key and seal everything with it, in the background", func(ctx context.Context, in *none) (SealView, error) {
@@ -57,7 +57,7 @@ func (p *Plane) sealRoutes(api door) {
 		if err := p.registry.RewrapSeal(ctx, in.actor(), to); err != nil {
 			return SealView{}, unusable(err)
 		}
-		p.sealed.check(ctx, p.Store.Seal)
+		p.checkSeal(ctx)
 		return p.sealView(ctx)
 	})
 }
@@ -97,12 +97,17 @@ func (s *sealed) stir() {
 	}
 }
 
-func (s *sealed) check(ctx context.Context, b *seal.Box) error {
-	why, err := "", b.Check(ctx)
+// checkSeal looks whether the next start could open the seal keys, which another node may have had wrapped by something else.
+func (p *Plane) checkSeal(ctx context.Context) error {
+	var other *seal.KEKError
+	why, err := "", p.Store.RefreshSeal(ctx)
+	if !errors.As(err, &other) { // or the store cannot be read, which others say
+		err = p.Store.Seal.Check(ctx)
+	}
 	if err != nil {
 		why = err.Error()
 	}
-	s.why.Store(&why)
+	p.sealed.why.Store(&why)
 	return err
 }
 
@@ -110,7 +115,7 @@ func (s *sealed) check(ctx context.Context, b *seal.Box) error {
 // stay so, whatever becomes of the key that wraps theirs.
 func (p *Plane) keepSeal(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := p.sealed.check(ctx, p.Store.Seal); err != nil && ctx.Err() == nil {
+		if err := p.checkSeal(ctx); err != nil && ctx.Err() == nil {
 			p.Log.Error("what wraps the seal keys cannot be used: everything goes on, but the next start will fail", "error", err)
 		}
 		if err := p.registry.Reseal(ctx, p.Now()); err != nil && ctx.Err() == nil {

@@ -2,9 +2,7 @@ package control
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -31,6 +29,14 @@ type TaskPart struct {
 	Actions    []string                    `json:"actions" doc:"Classes, actions or patterns of actions" example:"[\"read\"]" minItems:"1" maxItems:"500"`
 	Resources  []string                    `json:"resources,omitempty" doc:"Patterns with *; none means all" maxItems:"500"`
 	Conditions map[string]policy.Condition `json:"conditions,omitempty" doc:"By argument: all must hold"`
+}
+
+// parts are the scope, as the registry takes it.
+func (b *TaskInput) parts() (scope []policy.Grant) {
+	for _, part := range b.Scope {
+		scope = append(scope, policy.Grant{Upstream: part.Upstream, Actions: part.Actions, Resources: part.Resources, Where: part.Conditions})
+	}
+	return scope
 }
 
 // TaskView is a task with what of its budget is used.
@@ -114,17 +120,11 @@ func (p *Plane) mayOpen(who *Caller, b *TaskInput) (ask bool, err error) {
 		return false, refusal(http.StatusForbidden, "A task on somebody's behalf is opened with a token that says so, whose subject is that person; or that person is asked by an identity that calls for nobody else.")
 	}
 	line, err := p.View.Line(self, p.Now())
-	if err != nil || !slices.Equal(links[:len(links)-1], line.Texts()) {
-		return false, refusal(http.StatusForbidden, "A task on somebody's behalf is opened by whoever that person asked; others are behind this token, and a task would leave them out.")
+	if err != nil {
+		return false, refusal(http.StatusForbidden, capital(err.Error())+".")
 	}
-	scope := strings.Fields(who.Scope)
-	limited := len(scope) > 0 && slices.ContainsFunc(policy.Classes, func(c policy.Class) bool { return !slices.Contains(scope, string(c)) })
-	for _, part := range b.Scope {
-		for _, action := range part.Actions {
-			if limited && !slices.Contains(scope, action) {
-				return false, refusal(http.StatusForbidden, fmt.Sprintf("The token is limited to the scope %q, so a task on somebody's behalf that is opened with it names no other actions than that.", who.Scope))
-			}
-		}
+	if why := registry.Beyond(links, line, who.Scope, b.parts()); why != "" {
+		return false, refusal(http.StatusForbidden, why)
 	}
 	return false, nil
 }
@@ -147,10 +147,7 @@ func (p *Plane) taskRoutes(api door) {
 		if err != nil {
 			return out, invalid("until: " + err.Error())
 		}
-		w := registry.Work{Identity: b.Identity, On: identity.OwnerID(b.On), Purpose: b.Purpose, Words: b.Words, Budget: b.Budget, Until: end}
-		for _, part := range b.Scope {
-			w.Scope = append(w.Scope, policy.Grant{Upstream: part.Upstream, Actions: part.Actions, Resources: part.Resources, Where: part.Conditions})
-		}
+		w := registry.Work{Identity: b.Identity, On: identity.OwnerID(b.On), Purpose: b.Purpose, Words: b.Words, Budget: b.Budget, Until: end, Scope: b.parts()}
 		at, err := p.do(ctx, in.actor(), func(c *registry.Change) (err error) {
 			if ask {
 				out.Task, err = c.AskTask(w)

@@ -172,6 +172,35 @@ func TestDirectoryBringsAndTakes(t *testing.T) {
 	}
 }
 
+// TestDirectoryAdopts: telling for the first time of somebody who was put here by hand brings nobody back whom somebody here, or another directory, said has left.
+func TestDirectoryAdopts(t *testing.T) {
+	p := start(t)
+	p.settle()
+	d, other := p.directory("entra", `{"domains":["example.com"]}`), p.directory("okta", `{"domains":["example.com"]}`)
+	user := func(name string) string {
+		return `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"` + name + `@example.com","active":true}`
+	}
+	p.must("PUT", "/v1/owners/ben", `{"name":"Ben Ode","email":"ben@example.com"}`)
+	p.must("PUT", "/v1/owners/ben", `{"name":"Ben Ode","email":"ben@example.com","gone":true}`)
+	told := d.good("POST", "/Users", user("ben"))
+	if p.owner("ben").State != identity.OwnerGone || told["active"] != false {
+		t.Errorf("ben is back: %v", told)
+	}
+	id := "/Users/" + told["id"].(string)
+	d.good("PATCH", id, patchOf(`{"op":"replace","path":"active","value":false}`))
+	if d.good("PATCH", id, patchOf(`{"op":"replace","path":"active","value":true}`)); p.owner("ben").State != identity.OwnerActive {
+		t.Error("it said that ben left, and that ben is back")
+	}
+	d.sends("DELETE", id, "")
+	if told := other.good("POST", "/Users", user("ben")); p.owner("ben").State != identity.OwnerGone {
+		t.Errorf("another directory brings ben back: %v", told)
+	}
+	maya := d.good("POST", "/Users", user("maya"))
+	if p.owner("maya").State != identity.OwnerActive || maya["active"] != true {
+		t.Errorf("who is here: %v", maya)
+	}
+}
+
 // TestDirectoryKeys: a directory shows one of its own keys, sees what it told and nothing else, and asks so often at most.
 func TestDirectoryKeys(t *testing.T) {
 	p := start(t)

@@ -226,6 +226,7 @@ func TestSignalsOfMany(t *testing.T) {
 // TestDeafReceiver: what a receiver does not take it is told again, with the same id; it keeps nothing from another, and after a week it is on
 // record that it was not told.
 func TestDeafReceiver(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	p.settle()
 	deaf, good := p.listens(), p.listens()
@@ -328,6 +329,7 @@ func TestVerifyReceiver(t *testing.T) {
 
 // TestSignalsOfNodes: what one control node ends, the one that tells tells at once, though nobody has told it so.
 func TestSignalsOfNodes(t *testing.T) {
+	t.Parallel()
 	nodes, _ := nodesOn(t, 2)
 	teller, other := nodes[0], nodes[1]
 	eventually(t, "one leads", func() bool { return teller.Store.Leads() != other.Store.Leads() })

@@ -197,6 +197,7 @@ func TestPacksAreNoWayToGuardrails(t *testing.T) {
 
 // What waits for an answer ends when the person who waits is signed out, or may see less than before.
 func TestWaitingEndsWithTheSession(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	office(p)
 	p.settle()
@@ -258,6 +259,7 @@ func TestWaitingEndsWithTheSession(t *testing.T) {
 
 // A stream of everything ends when who follows it may see no more than what is theirs.
 func TestStreamEndsWithTheRole(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	office(p)
 	p.must("PUT", "/v1/owners/maya", `{"name":"Maya Lind","email":"maya@example.com","roles":["auditor"]}`)

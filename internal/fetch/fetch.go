@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"code.dny.dev/ssrf"
 )
@@ -52,13 +53,21 @@ func New(loopback bool) *Client {
 	}}
 }
 
-// Check returns nil when address is one that may be asked: https, a host, no user,
+// ASCII reports whether a host is written in ASCII (RFC 3986 section 3.2.2; RFC 5890 section 2.3.2.1): people are shown it, and
+// letters of other alphabets look like those of hosts that they trust.
+func ASCII(host string) bool {
+	return !strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII })
+}
+
+// Check returns nil when address is one that may be asked: https, a host in ASCII, no user,
 // no fragment. Errors wrap [ErrRefused].
 func (c *Client) Check(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Opaque != "" || u.Hostname() == "" || u.User != nil || u.Fragment != "" || strings.Contains(address, "#"):
 		return fmt.Errorf("%w: it is no plain URL", ErrRefused)
+	case !ASCII(u.Host):
+		return fmt.Errorf("%w: its host is to be written as xn--", ErrRefused)
 	case u.Scheme == "https", u.Scheme == "http" && c.loopback && Loopback(u.Hostname()):
 		return nil
 	}

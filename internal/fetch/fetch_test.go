@@ -58,6 +58,14 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
+	for _, lookalike := range []string{"https://cl\u0430ude.example/c.json", "https://cl%d0%b0ude.example/c.json"} { // what people are shown of it reads as another
+		if err := New(false).Check(lookalike); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", lookalike, err)
+		}
+	}
+	if err := New(true).Check("https://xn--clude-7ua.example/c.json"); err != nil {
+		t.Error(err)
+	}
 	if err := New(true).Check("http://example.com/"); !errors.Is(err, ErrRefused) {
 		t.Errorf("http beyond this machine: %v", err)
 	}

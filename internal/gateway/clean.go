@@ -165,10 +165,11 @@ func cleanQuery(q string) error {
 	}
 	for part := range strings.SplitSeq(q, "&") {
 		name, _, _ := strings.Cut(part, "=")
-		switch strings.ToLower(unescape(name)) {
-		case "_method", "x-http-method-override", "x-http-method", "x-method-override", "$httpmethod":
+		name = strings.ReplaceAll(unescape(name), "+", " ")
+		if overrides(name) {
 			return malformed("The query overrides the method.")
-		case "access_token": // RFC 9700 section 4.3.2; it would be another credential than the one decided on
+		}
+		if strings.EqualFold(name, "access_token") { // RFC 9700 section 4.3.2; it would be another credential than the one decided on
 			return malformed("An access token must not stand in the query.")
 		}
 	}
@@ -193,7 +194,7 @@ func cleanHeader(in *http.Request) error {
 		return &problem{status: http.StatusRequestHeaderFieldsTooLarge, kind: "malformed", detail: "The headers are too large."}
 	}
 	for name := range in.Trailer {
-		if ownHeader(name) || strings.IndexByte(name, '_') >= 0 {
+		if ownHeader(name) || overrideHeader(name) || impersonates(name) || strings.IndexByte(name, '_') >= 0 {
 			return malformed("A trailer must not be called " + quote(name) + ".")
 		}
 	}
@@ -231,8 +232,18 @@ func refusedHeader(in *http.Request, name string, values []string) error {
 		if len(name) >= 13 && overrideHeader(name) {
 			return malformed("A header overrides the method.")
 		}
+		if impersonates(name) {
+			return malformed("The header " + quote(name) + " asks the upstream to take the request for somebody else's.")
+		}
 	}
 	return nil
+}
+
+// impersonates reports whether some upstream does what is asked with its own credential as whom that header names: Kubernetes
+// (Impersonate-User and its like), GitLab (Sudo), Zendesk (X-On-Behalf-Of). Who acts is decided here; without the header it would be
+// another request.
+func impersonates(name string) bool {
+	return name == "Sudo" || name == "X-On-Behalf-Of" || strings.HasPrefix(name, "Impersonate-")
 }
 
 // connectionToken lists what a client says in Connection. Anything else would

@@ -55,6 +55,7 @@ func TestHostile(t *testing.T) {
 	}
 	for _, header := range []string{
 		"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", "Upgrade: TLS/1.0\r\n", "Upgrade: websocket, h2c\r\n", "HTTP2-Settings: AAMAAABkAAQAAP__\r\n", auth, "X-HTTP-Method-Override: DELETE\r\n", "X_HTTP_Method_Override: DELETE\r\n", "X-Method-Override: DELETE\r\n", "X-HTTP-Method: DELETE\r\n",
+		"Impersonate-User: system:admin\r\n", "impersonate-extra-scopes: x\r\n", "Sudo: root\r\n", "X-On-Behalf-Of: eve@evil.example\r\n",
 		"Expect: 200-maybe\r\n", "Connection: Authorization\r\n", "Connection: close, X-Identity\r\n", "X-A: b\r\n c\r\n", "X-A: b\n", "X-A: b\rc\r\n", "X-A : b\r\n", "X-A: \x00\r\n", "Host: other.test\r\n", "X-\xff: b\r\n", "Content-Length: +1\r\n", "Content-Length: 1\r\nContent-Length: 2\r\n",
 	} {
 		refused = append(refused, get("/mail/x", header))
@@ -62,7 +63,7 @@ func TestHostile(t *testing.T) {
 	chunked := "Transfer-Encoding: chunked\r\n"
 	refused = append(refused,
 		post("Content-Length: 4\r\n"+chunked, "0\r\n\r\n"), post(chunked+"Content-Length: 4\r\n", "0\r\n\r\n"), post(chunked+chunked, "0\r\n\r\n"), post("Transfer-Encoding: xchunked\r\n", ""), post("Transfer-Encoding: identity, chunked\r\n", "0\r\n\r\n"), post("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"),
-		post("Trailer: Authorization\r\n"+chunked, "0\r\nAuthorization: x\r\n\r\n"), post("Trailer: X-Lanyard-Identity\r\n"+chunked, "0\r\n\r\n"), post("Trailer: X_Y\r\n"+chunked, "0\r\n\r\n"), post("Trailer: Content-Length\r\n"+chunked, "0\r\n\r\n"),
+		post("Trailer: Authorization\r\n"+chunked, "0\r\nAuthorization: x\r\n\r\n"), post("Trailer: X-Lanyard-Identity\r\n"+chunked, "0\r\n\r\n"), post("Trailer: X-HTTP-Method-Override\r\n"+chunked, "0\r\n\r\n"), post("Trailer: Impersonate-User\r\n"+chunked, "0\r\n\r\n"), post("Trailer: X_Y\r\n"+chunked, "0\r\n\r\n"), post("Trailer: Content-Length\r\n"+chunked, "0\r\n\r\n"),
 		"CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test\r\n"+auth+"\r\n", strings.Replace(get("/mail/x", ""), "GET", "TRACE", 1), strings.Replace(get("/mail/x", ""), "GET", "get", 1), strings.Replace(get("/mail/x", ""), "GET", "PROPFIND", 1),
 		strings.Replace(post("Connection: keep-alive\r\n"+chunked, "0\r\n\r\n"), "HTTP/1.1", "HTTP/1.0", 1),
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\r\n"+get("/mail/x", ""), "GET /mail/x\r\n\r\n", "GET /mail/x HTTP/1.1\n\n", "GET  /mail/x HTTP/1.1\r\n\r\n",

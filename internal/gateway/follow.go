@@ -35,7 +35,7 @@ func (r *request) follow(out *http.Request, res *http.Response) (*http.Response,
 		_ = res.Body.Close()
 		u, ok := r.backend.leads(res.Header["Location"])
 		if !ok {
-			return nil, &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: r.name + " says that this is at another address, which is none that the gateway goes to."}
+			return nil, r.unfollowed()
 		}
 		h := out.Header.Clone()
 		connector.Keep(h, "Accept", "Accept-Encoding", "Range", "If-Range", "User-Agent")
@@ -65,6 +65,10 @@ func (r *request) follow(out *http.Request, res *http.Response) (*http.Response,
 	return res, nil
 }
 
+func (r *request) unfollowed() error {
+	return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: r.name + " says that this is at another address, which is none that the gateway goes to."}
+}
+
 func redirects(status int) bool {
 	switch status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -76,7 +80,7 @@ func redirects(status int) bool {
 // leads is where an address of the upstream's leads: by https, or to the upstream itself, or, from an upstream on this machine, to this
 // machine. Which of the addresses that a name has are dialled, see [fetch.Dial].
 func (b *backend) leads(location []string) (*url.URL, bool) {
-	if len(location) != 1 || len(location[0]) > maxLink {
+	if len(location) != 1 || len(location[0]) > connector.MaxLink {
 		return nil, false
 	}
 	u, err := url.Parse(location[0])

@@ -26,6 +26,9 @@ func (g *Gateway) forward(r *request) error {
 	defer r.cancel(nil)
 	g.streams.add(r)
 	defer g.streams.remove(r)
+	if err := r.single(); err != nil {
+		return err
+	}
 	if err := g.layers(r, r.look); err != nil {
 		return err
 	}
@@ -154,7 +157,7 @@ func (r *request) rewrite(p *httputil.ProxyRequest) {
 	h["Traceparent"] = []string{r.tracing}
 	_, checked := b.connector.(connector.Checker)
 	checked = checked || r.memory != nil
-	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) || len(r.decision.Layers) > 0 || len(r.linked()) > 0 || r.uploads() {
+	if l, ok := b.connector.(connector.Lister); checked || ok && l.Lists(r.call) || len(r.decision.Layers) > 0 || len(r.linked()) > 0 || r.uploads() || r.withholds() {
 		h["Accept-Encoding"] = []string{"identity"} // inspect reads the reply
 	}
 	if len(r.decision.Layers) > 0 {

@@ -74,6 +74,7 @@ type Limits struct {
 	Held     int           // bytes of bodies that must be whole, of all requests together [512 MiB]
 	Survey   time.Duration // for how long an upstream is believed to offer what it said it does [5m]
 	Part     time.Duration // that a part of an upload may take, besides a second for each 16 KiB of it [1m]
+	Told     time.Duration // that who is cut off has to read why [50ms]
 	Drain    time.Duration // how long Close tries to deliver the events it holds [10s]
 }
 
@@ -99,6 +100,7 @@ func (l Limits) filled() Limits {
 	or(&l.Upstream, 60*time.Second)
 	or(&l.Survey, 5*time.Minute)
 	or(&l.Part, time.Minute)
+	or(&l.Told, 50*time.Millisecond)
 	or(&l.Drain, 10*time.Second)
 	return l
 }

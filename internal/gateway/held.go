@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync"
@@ -33,28 +34,67 @@ const (
 // counted is how much of n bytes counts.
 func counted(n int64) int64 { return max(0, n-freeHeld) }
 
-// holds takes n bytes more into account; below 0 it gives them back.
-func (r *request) holds(n int64) error {
-	h := &r.g.held
+// take takes n bytes more into account; below 0 it gives them back.
+func (h *held) take(n int64) error {
 	if h.now.Add(n) > h.most.Load() && n > 0 {
 		h.now.Add(-n)
 		return unavailable("The gateway holds as much of large requests and replies as it may; send this again in a moment.")
+	}
+	return nil
+}
+
+// holds takes n bytes more into account for as long as r takes; below 0 it gives them back.
+func (r *request) holds(n int64) error {
+	if err := r.g.held.take(n); err != nil {
+		return err
 	}
 	r.holding.bytes.Add(n)
 	return nil
 }
 
-// keeps takes into account what somebody keeps of a reply, piece by piece.
-func (r *request) keeps() func(int64) error {
+// keeps takes into account what somebody keeps of a reply, or makes of it, piece by piece.
+func (r *request) keeps() func(int64) error { return beyondFree(r.holds) }
+
+// beyondFree has holds take into account what is beyond freeHeld, of what comes piece by piece.
+func beyondFree(holds func(int64) error) func(int64) error {
 	var now int64
 	return func(n int64) error {
 		if d := counted(now+n) - counted(now); d != 0 {
-			if err := r.holds(d); err != nil {
+			if err := holds(d); err != nil {
 				return err
 			}
 		}
 		now += n
 		return nil
+	}
+}
+
+// until takes into account, piece by piece, what is kept until ctx is done, or end is called.
+func (h *held) until(ctx context.Context) (keep func(int64) error, end func()) {
+	var mu sync.Mutex
+	now, over, holds := int64(0), false, beyondFree(h.take)
+	all := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = holds(-now)
+		now, over = 0, true
+	}
+	stop := context.AfterFunc(ctx, all)
+	keep = func(n int64) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if over { // nobody wants it any more
+			return nil
+		}
+		err := holds(n)
+		if err == nil {
+			now += n
+		}
+		return err
+	}
+	return keep, func() {
+		stop()
+		all()
 	}
 }
 

@@ -85,3 +85,24 @@ func TestWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestHeldValues: what is made of a reply counts, and not its text alone: one of many small values takes many times its text.
+func TestHeldValues(t *testing.T) {
+	const most = 16 << 20
+	reply := `{"id":"1","threadId":"1","labelIds":[` + strings.Repeat(`0,`, 500_000) + `0]}`
+	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(reply))
+	}), func(c *Config) { c.Families, c.Limits.Held = []connector.Family{google.Family()}, most })
+	w.applyUpstream(&policy.Upstream{Name: "mail", URL: w.back.URL, Owner: "maya", Environment: "production", Family: "google", Description: []byte("gmail/v1"), Version: 2})
+	o := &layeredOffice{world: w}
+	o.grant("mail", layer.Layers{Show: layer.Headers}, "read")
+	if status, _, s := o.ask("GET", "mail", "/gmail/v1/users/me/messages/1", nil); status != http.StatusServiceUnavailable || !strings.Contains(s, "as it may") {
+		t.Errorf("%d %.200s", status, s)
+	}
+	reply = `{"id":"1","threadId":"1","labelIds":[` + strings.Repeat(`0,`, 50_000) + `0]}` // of which a few may be there
+	if status, _, s := o.ask("GET", "mail", "/gmail/v1/users/me/messages/1", nil); status != http.StatusOK {
+		t.Errorf("%d %.200s", status, s)
+	}
+	eventually(t, "all of it came back", func() bool { return w.g.held.now.Load() == 0 })
+}

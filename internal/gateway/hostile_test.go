@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
@@ -261,6 +262,16 @@ func TestHosts(t *testing.T) {
 		if got != want || (status == 200) != (want != "") {
 			t.Errorf("Host %s: %d, sent %q, want %q", host, status, got, want)
 		}
+	}
+}
+
+// TestLongHost: a stranger cannot put an event on record that is too large to be read again.
+func TestLongHost(t *testing.T) {
+	w := newWorld(t, &seen{}, func(c *Config) { c.Domain = "gw.test" })
+	status, _ := w.raw("GET /x HTTP/1.1\r\nHost: " + strings.Repeat("a", ledger.MaxLeaf-40) + ".gw.test\r\nConnection: close\r\n\r\n")
+	eventually(t, "the event", func() bool { return len(w.plane.recorded()) > 0 })
+	if e := w.plane.recorded()[0]; status != 404 || len(e.Upstream) > 255 || len(e.Leaf()) > ledger.MaxLeaf {
+		t.Errorf("status %d, upstream of %d bytes, leaf of %d", status, len(e.Upstream), len(e.Leaf()))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 
@@ -28,6 +29,10 @@ func (r *request) inspect(res *http.Response) error {
 	if r.in.Header["Upgrade"] != nil && res.StatusCode != http.StatusSwitchingProtocols {
 		res.Header["Connection"] = []string{"close"} // Strict has stopped following it
 	}
+	_, checked := r.backend.connector.(connector.Checker)
+	if checked && redirects(res.StatusCode) { // its clients would follow, and be answered from there
+		return r.unfollowed()
+	}
 	settled, err := r.brought(res)
 	if err != nil {
 		return err
@@ -38,15 +43,20 @@ func (r *request) inspect(res *http.Response) error {
 		if err := r.reveal(res); err != nil {
 			return err
 		}
-	} else if res.StatusCode == http.StatusOK {
+	} else if res.StatusCode/100 == 2 { // clients take each of these for an answer
 		if err := r.content(res); err != nil {
+			return err
+		}
+	}
+	if !settled {
+		if err := r.withhold(res); err != nil {
 			return err
 		}
 	}
 	if err := r.links(res); err != nil {
 		return err
 	}
-	if _, checked := r.backend.connector.(connector.Checker); !checked {
+	if !checked {
 		r.hears(res)
 	}
 	for name := range res.Trailer {
@@ -66,7 +76,7 @@ func (r *request) inspect(res *http.Response) error {
 func (r *request) content(res *http.Response) error {
 	c, kind := r.backend.connector, res.Header.Get("Content-Type")
 	l, lists := c.(connector.Lister)
-	events := strings.HasPrefix(kind, "text/event-stream")
+	events := streamed(kind)
 	narrowed := lists && l.Lists(r.call)
 	if narrowed && !events {
 		var p *problem
@@ -90,6 +100,12 @@ func (r *request) content(res *http.Response) error {
 		return r.check(res, c)
 	}
 	return nil
+}
+
+// streamed reports whether that is the type of an event stream.
+func streamed(contentType string) bool {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	return kind == "text/event-stream"
 }
 
 // maxList is how large a list of what an upstream offers may be.
@@ -136,7 +152,7 @@ func (r *request) check(res *http.Response, c connector.Checker) error {
 	}
 	body := &watched{ReadCloser: res.Body, watch: watch, r: r, between: true}
 	res.Body = body
-	if body.events = strings.HasPrefix(kind, "text/event-stream"); body.events {
+	if body.events = streamed(kind); body.events {
 		return nil
 	}
 	b, err := io.ReadAll(io.LimitReader(body, maxWait))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"reflect"
 	"runtime/debug"
@@ -30,6 +31,8 @@ import (
 
 const (
 	maxDoors    = 1024             // of one upstream; the one that was longest idle makes room
+	maxOwnDoors = 256              // of those, for whom one root of a chain asks
+	maxSessions = 256              // at one door; the one that was longest not used makes room
 	doorIdle    = 15 * time.Minute // without a request, and the door is closed
 	pageSize    = 100              // tools, resources or prompts in one page of a list
 	maxTools    = 100              // more than that, and a caller is given a search instead of a list
@@ -43,6 +46,8 @@ const (
 // request is made with what another may. A kill changes the generation, so it opens another.
 type doorKey struct {
 	chain, credential, scope, task, source string
+
+	root string // the last of the chain
 }
 
 type doors struct {
@@ -66,9 +71,13 @@ type door struct {
 	ctx    context.Context
 	close  context.CancelFunc
 
-	opening  sync.Mutex // held while a line is opened
+	seats map[string]int64 // when a session was last used, by its id: the request of turn
+	turn  int64
+
 	mu       sync.Mutex
+	attempts map[lineKey]*attempt        // lines that are being opened
 	lines    map[*line]bool              // whether it is free for a call; nil once the door is shut
+	mending  map[lineKey]bool            // lines that somebody opens anew
 	guests   map[*sdk.ServerSession]bool // that have lines of their own
 	parked   map[string]*parked
 	progress map[string]progress // by the token that the upstream was given
@@ -87,6 +96,7 @@ type progress struct {
 	ctx     context.Context // of the request, on whose stream it is told
 	session *sdk.ServerSession
 	token   any
+	member  string // the upstream that tells
 }
 
 // enter answers r at its caller's door.
@@ -107,6 +117,9 @@ func (g *Gateway) enter(r *request, j connector.Joiner) {
 			handler = d.stateless
 		}
 	}
+	if id := in.Header.Get(r.session); handler == d.stateful && (id != "" || r.in.Method == http.MethodPost) {
+		d.seat(id)
+	}
 	w := &doorway{r: r, stream: tells(r.in)}
 	defer w.leave()
 	if r.in.Method == http.MethodGet {
@@ -119,13 +132,44 @@ func (g *Gateway) enter(r *request, j connector.Joiner) {
 	handler.ServeHTTP(w, in)
 }
 
+// seat notes that a session is used. Where one may be about to be opened it sees to it that there are not too many.
+func (d *door) seat(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.turn++
+	if id != "" {
+		d.seats[id] = d.turn
+		return
+	}
+	seats, last := map[string]int64{}, (*sdk.ServerSession)(nil)
+	for s := range d.server.Sessions() {
+		if s.ID() == "" { // of one request
+			continue
+		}
+		used, known := d.seats[s.ID()]
+		if !known { // it was opened since
+			used = d.turn
+		}
+		if seats[s.ID()] = used; last == nil || used < seats[last.ID()] {
+			last = s
+		}
+	}
+	if d.seats = seats; len(seats) >= maxSessions {
+		seats[last.ID()] = math.MaxInt64 // it is ending
+		go func() { _ = last.Close() }() // it waits for what runs in it
+	}
+}
+
 // doorway keeps of the reply what the record needs, and gives sessions the caller's
 // names. Once the request has ended it leads nowhere: its request is another's by then.
 type doorway struct {
 	mu     sync.Mutex
 	r      *request
-	stream bool // on which nothing is answered: it ends for who does not read it
+	stream bool // of events: it ends for who does not read it
 }
+
+// maxWrite is how much of an event is to be read within readTime.
+const maxWrite = 64 << 10
 
 func (w *doorway) leave() {
 	w.mu.Lock()
@@ -155,6 +199,7 @@ func (w *doorway) begin(status int) {
 	if w.r.status = status; w.r.session != "" {
 		w.r.rename(w.r.Header())
 	}
+	w.stream = w.stream || strings.HasPrefix(w.r.Header().Get("Content-Type"), "text/event-stream")
 	w.r.WriteHeader(status)
 }
 
@@ -165,8 +210,16 @@ func (w *doorway) Write(b []byte) (int, error) {
 		return 0, errCut
 	}
 	w.begin(http.StatusOK)
-	defer w.hurry()()
-	return w.r.Write(b)
+	n := 0
+	for {
+		piece := b[n:min(len(b), n+maxWrite)]
+		done := w.hurry()
+		more, err := w.r.Write(piece)
+		done()
+		if n += more; err != nil || n == len(b) {
+			return n, err
+		}
+	}
 }
 
 // hurry bounds how long a stream waits for its client to read.
@@ -192,16 +245,16 @@ func (w *doorway) Flush() {
 
 func (g *Gateway) door(r *request, j connector.Joiner) *door {
 	c := r.claims
-	key := doorKey{fmt.Sprint(c.Chain), c.Credential, c.Scope, c.Task, r.source}
+	key := doorKey{fmt.Sprint(c.Chain), c.Credential, c.Scope, c.Task, r.source, c.Chain.Root().String()}
 	b := r.backend
 	b.doors.mu.Lock()
 	defer b.doors.mu.Unlock()
 	if d := b.doors.open[key]; d != nil {
 		return d
 	}
-	b.doors.makeRoom(r.start)
+	b.doors.makeRoom(r.start, key.root)
 	d := &door{g: g, name: r.name, joined: j.Members(),
-		lines: map[*line]bool{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}, hearing: make(chan struct{}, maxHearing)}
+		lines: map[*line]bool{}, mending: map[lineKey]bool{}, attempts: map[lineKey]*attempt{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}, seats: map[string]int64{}, hearing: make(chan struct{}, maxHearing)}
 	d.caller.Store(&caller{r.claims, r.access, r.source})
 	d.used.Store(r.start.UnixNano())
 	d.seen = d.ground()
@@ -231,27 +284,45 @@ func (g *Gateway) sweepDoors() {
 	defer g.mu.RUnlock()
 	for _, b := range g.backends {
 		b.doors.mu.Lock()
-		b.doors.makeRoom(g.Now())
+		b.doors.makeRoom(g.Now(), "")
 		b.doors.mu.Unlock()
 	}
 }
 
-// makeRoom closes the doors that nobody uses any more. The caller holds the lock.
-func (all *doors) makeRoom(now time.Time) {
-	var oldest doorKey
-	last := int64(-1)
+// makeRoom closes the doors that nobody uses any more, and where there are too many, or root has, one. The caller holds the lock.
+func (all *doors) makeRoom(now time.Time, root string) {
+	var each, own oldest
 	for key, d := range all.open {
 		used := d.used.Load()
 		if now.UnixNano()-used > int64(doorIdle) && d.inside.Load() == 0 {
 			d.shut()
 			delete(all.open, key)
-		} else if last < 0 || used < last {
-			oldest, last = key, used
+			continue
+		}
+		each.see(key, used)
+		if key.root == root {
+			own.see(key, used)
 		}
 	}
-	if len(all.open) >= maxDoors {
-		all.open[oldest].shut()
-		delete(all.open, oldest)
+	if own.n >= maxOwnDoors {
+		each = own
+	} else if each.n < maxDoors {
+		return
+	}
+	all.open[each.key].shut()
+	delete(all.open, each.key)
+}
+
+// oldest is the door that was longest not used, of n.
+type oldest struct {
+	key  doorKey
+	used int64
+	n    int
+}
+
+func (o *oldest) see(key doorKey, used int64) {
+	if o.n++; o.n == 1 || used < o.used {
+		o.key, o.used = key, used
 	}
 }
 
@@ -341,20 +412,20 @@ func (d *door) to(name string) (member, inner string, _ error) {
 	return "", "", &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("%.80q is nothing that %s has: names are <upstream>__<name>, and %s lists them", name, d.name, d.name)}
 }
 
-// progressed passes on how far an upstream has come.
-func (d *door) progressed(_ context.Context, n *sdk.ProgressNotificationClientRequest) {
-	d.mu.Lock()
-	to, ok := d.progress[fmt.Sprint(n.Params.ProgressToken)]
-	d.mu.Unlock()
-	if ok {
+// progressed passes on how far an upstream has come with a call that it was given.
+func (l *line) progressed(_ context.Context, n *sdk.ProgressNotificationClientRequest) {
+	l.d.mu.Lock()
+	to, ok := l.d.progress[fmt.Sprint(n.Params.ProgressToken)]
+	l.d.mu.Unlock()
+	if ok && to.member == l.key.member {
 		p := *n.Params
 		p.ProgressToken = to.token
 		_ = to.session.NotifyProgress(to.ctx, &p) // who asked may have gone
 	}
 }
 
-// follow has progress come back to the caller under its own token, if it gave one, until done is called.
-func (d *door) follow(ctx context.Context, session *sdk.ServerSession, token any) (ours string, done func()) {
+// follow has an upstream's progress come back to the caller under its own token, if it gave one, until done is called.
+func (d *door) follow(ctx context.Context, member string, session *sdk.ServerSession, token any) (ours string, done func()) {
 	if token == nil || session == nil {
 		return "", func() {}
 	}
@@ -362,7 +433,7 @@ func (d *door) follow(ctx context.Context, session *sdk.ServerSession, token any
 	defer d.mu.Unlock()
 	d.calls++
 	ours = fmt.Sprint(d.calls)
-	d.progress[ours] = progress{ctx, session, token}
+	d.progress[ours] = progress{ctx, session, token, member}
 	return ours, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()

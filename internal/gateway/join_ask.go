@@ -130,13 +130,13 @@ func (d *door) run(ctx context.Context, e errand) outcome {
 
 // carried makes a call on a line, in as many rounds as it takes.
 func (d *door) carried(ctx context.Context, l *line, e errand) outcome {
-	a := &asker{d: d, guest: e.guest, member: e.member, ctx: ctx, to: progress{ctx, e.session, nil}}
+	a := &asker{d: d, guest: e.guest, member: e.member, ctx: ctx, to: progress{ctx: ctx, session: e.session}}
 	defer l.carry(a)()
-	token, done := d.follow(ctx, e.session, e.token)
+	token, done := d.follow(ctx, e.member, e.session, e.token)
 	defer done()
 	for range maxAsked {
 		o := e.call(ctx, l.ClientSession, e.answers, e.state, token)
-		d.sent(e.guest, o.err)
+		d.sent(e.guest, e.member, o.err)
 		if o.err != nil || o.requests == nil {
 			return o
 		}
@@ -173,10 +173,10 @@ func (l *line) carry(a *asker) (over func()) {
 
 // detached makes a call that may outlive the request which asked for it.
 func (d *door) detached(ctx context.Context, l *line, e errand) outcome {
-	p := &parked{asker: asker{d: d, guest: e.guest, member: e.member, to: progress{ctx, e.session, nil}, questions: make(chan question)}, what: e.what, result: make(chan outcome, 1)}
+	p := &parked{asker: asker{d: d, guest: e.guest, member: e.member, to: progress{ctx: ctx, session: e.session}, questions: make(chan question)}, what: e.what, result: make(chan outcome, 1)}
 	p.ctx, p.end = context.WithCancel(d.ctx)
 	over := l.carry(&p.asker)
-	token, done := d.follow(ctx, e.session, e.token)
+	token, done := d.follow(ctx, e.member, e.session, e.token)
 	p.token = token
 	go func() {
 		o := e.call(p.ctx, l.ClientSession, nil, "", token)
@@ -234,9 +234,9 @@ func (d *door) resume(ctx context.Context, id string, e errand) outcome {
 	}
 	delete(d.parked, id)
 	p.timer.Stop()
-	p.to = progress{ctx, e.session, nil}
+	p.to = progress{ctx: ctx, session: e.session}
 	if _, ok := d.progress[p.token]; ok && e.token != nil {
-		d.progress[p.token] = progress{ctx, e.session, e.token}
+		d.progress[p.token] = progress{ctx, e.session, e.token, e.member}
 	} else {
 		delete(d.progress, p.token)
 	}
@@ -347,7 +347,7 @@ func (a *asker) put(ctx context.Context, q sdk.InputRequest) (sdk.InputResponse,
 	switch q := q.(type) {
 	case *sdk.ElicitParams:
 		if q.ElicitationID != "" {
-			a.d.opened(a.guest, q.ElicitationID)
+			a.d.opened(a.guest, a.member, q.ElicitationID)
 		}
 		return answered(a.session.Elicit(ctx, q))
 	case *sdk.CreateMessageWithToolsParams:

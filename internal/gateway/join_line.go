@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -33,6 +35,9 @@ type line struct {
 	key lineKey
 	can sdk.ClientCapabilities
 	who *sdk.ServerSession // whose line it is, if key has its session
+
+	began  time.Time
+	waited atomic.Int64 // how long it was waited before it was opened anew, in nanoseconds
 
 	order   sequence
 	follows map[string]bool // resources; the door's lock is held
@@ -116,17 +121,54 @@ func (d *door) mayAsk(member, action string, class policy.Class) bool {
 	return inScope(c.claims.Scope, class)
 }
 
+// attempt is to open a line. Others that want one of its key wait for it.
+type attempt struct {
+	done chan struct{} // closed when it was made
+	err  error         // that it was in vain
+}
+
 // line is one of that key for a call, opened if need be. It is given back with leave.
 func (d *door) line(key lineKey, can sdk.ClientCapabilities, who *sdk.ServerSession) (*line, error) {
-	if l, err := d.have(key); l != nil || err != nil {
+	for {
+		if l, err := d.have(key); l != nil || err != nil {
+			return l, err
+		}
+		d.mu.Lock()
+		a, another := d.attempts[key]
+		if !another {
+			a = &attempt{done: make(chan struct{}), err: errShut}
+			d.attempts[key] = a
+		}
+		d.mu.Unlock()
+		if !another {
+			return d.attempt(a, key, can, who)
+		}
+		if <-a.done; a.err != nil {
+			return nil, a.err
+		}
+	}
+}
+
+// attempt opens a line.
+func (d *door) attempt(a *attempt, key lineKey, can sdk.ClientCapabilities, who *sdk.ServerSession) (l *line, err error) {
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if delete(d.attempts, key); l != nil {
+			a.err = nil
+		} else if err != nil {
+			a.err = err
+		}
+		close(a.done)
+	}()
+	if l, err := d.have(key); l != nil || err != nil { // another attempt has ended since
 		return l, err
 	}
-	d.opening.Lock()
-	defer d.opening.Unlock()
-	if l, err := d.have(key); l != nil || err != nil {
-		return l, err
-	}
-	l := &line{d: d, key: key, can: can, who: who, follows: map[string]bool{}}
+	return d.openLine(key, can, who)
+}
+
+func (d *door) openLine(key lineKey, can sdk.ClientCapabilities, who *sdk.ServerSession) (*line, error) {
+	l := &line{d: d, key: key, can: can, who: who, began: time.Now(), order: sequence{open: make(chan struct{}, maxAsked)}, follows: map[string]bool{}}
 	if err := l.open(can); err != nil {
 		return nil, err
 	}
@@ -264,7 +306,7 @@ func (l *line) open(can sdk.ClientCapabilities) error {
 	if err != nil {
 		return err
 	}
-	o := &sdk.ClientOptions{Capabilities: &can, ProgressNotificationHandler: d.progressed, MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
+	o := &sdk.ClientOptions{Capabilities: &can, ProgressNotificationHandler: l.progressed, MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
 		ElicitationCompleteHandler: l.completed}
 	l.listen(o)
 	client := sdk.NewClient(&sdk.Implementation{Name: "lanyard", Version: "1"}, o)
@@ -287,7 +329,7 @@ func (l *line) asked(next sdk.MethodHandler) sdk.MethodHandler {
 			q = &sdk.ListRootsParams{}
 		default:
 			if slices.Contains(notifications, method) {
-				defer l.order.passed.Add(1)
+				defer l.order.pass()
 			}
 			return next(ctx, method, req)
 		}
@@ -332,7 +374,7 @@ func (l *line) over(a *asker) bool {
 	return !slices.Contains(l.calls, a)
 }
 
-// completed passes on that a page which a person was sent to has been seen to.
+// completed passes on that a page which a person was sent to for the upstream has been seen to.
 func (l *line) completed(_ context.Context, n *sdk.ElicitationCompleteNotificationRequest) {
-	l.d.complete(n.Params.ElicitationID)
+	l.d.complete(l.key.member, n.Params.ElicitationID)
 }

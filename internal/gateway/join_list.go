@@ -5,11 +5,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -18,15 +19,34 @@ import (
 	"github.com/lanyard-dev/lanyard/internal/connector/mcp"
 )
 
-// collect puts together what each upstream lists. One that does not answer is left out.
-func collect[T any](d *door, who guest, list func(*sdk.ClientSession) iter.Seq2[T, error], as func(member string, v T)) {
+// Limits of what one upstream lists.
+const (
+	listTime   = 10 * time.Second
+	maxListed  = 10_000
+	maxListing = 100 // pages
+)
+
+// collect puts together what each upstream lists, which list asks for page by page. What one does not answer with in time, or beyond its limits, is left out.
+func collect[T any](ctx context.Context, d *door, who guest, list func(ctx context.Context, s *sdk.ClientSession, cursor string) (page []T, next string, _ error), as func(member string, v T)) {
 	d.each(who, func(member string, l *line) {
-		for v, err := range list(l.ClientSession) {
+		ctx, cancel := context.WithTimeout(ctx, listTime)
+		defer cancel()
+		cursor, pages, n := "", 0, 0
+		for {
+			page, next, err := list(ctx, l.ClientSession, cursor)
+			if n, pages = n+len(page), pages+1; err == nil && (n > maxListed || next != "" && pages == maxListing) {
+				err = errors.New("its list is too long")
+			}
 			if err != nil {
 				d.g.Log.Debug("a joined upstream", "upstream", member, "door", d.name, "error", err)
-				break
+				return
 			}
-			as(member, v)
+			for _, v := range page {
+				as(member, v)
+			}
+			if cursor = next; cursor == "" {
+				return
+			}
 		}
 	})
 }
@@ -92,7 +112,13 @@ func page[T any](all []T, cursor string) ([]T, string, error) {
 
 // tools are those that the caller may call, by their names at the door.
 func (d *door) tools(ctx context.Context, who guest) (all []*sdk.Tool) {
-	collect(d, who, func(s *sdk.ClientSession) iter.Seq2[*sdk.Tool, error] { return s.Tools(ctx, nil) }, func(member string, t *sdk.Tool) {
+	collect(ctx, d, who, func(ctx context.Context, s *sdk.ClientSession, cursor string) ([]*sdk.Tool, string, error) {
+		res, err := s.ListTools(ctx, &sdk.ListToolsParams{Cursor: cursor})
+		if err != nil {
+			return nil, "", err
+		}
+		return res.Tools, res.NextCursor, nil
+	}, func(member string, t *sdk.Tool) {
 		named := *t
 		named.Name = member + "__" + t.Name
 		all = append(all, &named)
@@ -227,7 +253,13 @@ func (d *door) findTools(ctx context.Context, who guest, arguments json.RawMessa
 
 func (d *door) listResources(ctx context.Context, who guest, cursor string) (*sdk.ListResourcesResult, error) {
 	var all []*sdk.Resource
-	collect(d, who, func(s *sdk.ClientSession) iter.Seq2[*sdk.Resource, error] { return s.Resources(ctx, nil) }, func(_ string, r *sdk.Resource) {
+	collect(ctx, d, who, func(ctx context.Context, s *sdk.ClientSession, cursor string) ([]*sdk.Resource, string, error) {
+		res, err := s.ListResources(ctx, &sdk.ListResourcesParams{Cursor: cursor})
+		if err != nil {
+			return nil, "", err
+		}
+		return res.Resources, res.NextCursor, nil
+	}, func(_ string, r *sdk.Resource) {
 		if !slices.ContainsFunc(all, func(o *sdk.Resource) bool { return o.URI == r.URI }) { // the first upstream that has it answers for it
 			all = append(all, r)
 		}
@@ -238,8 +270,12 @@ func (d *door) listResources(ctx context.Context, who guest, cursor string) (*sd
 
 func (d *door) listTemplates(ctx context.Context, who guest, cursor string) (*sdk.ListResourceTemplatesResult, error) {
 	var all []*sdk.ResourceTemplate
-	collect(d, who, func(s *sdk.ClientSession) iter.Seq2[*sdk.ResourceTemplate, error] {
-		return s.ResourceTemplates(ctx, nil)
+	collect(ctx, d, who, func(ctx context.Context, s *sdk.ClientSession, cursor string) ([]*sdk.ResourceTemplate, string, error) {
+		res, err := s.ListResourceTemplates(ctx, &sdk.ListResourceTemplatesParams{Cursor: cursor})
+		if err != nil {
+			return nil, "", err
+		}
+		return res.ResourceTemplates, res.NextCursor, nil
 	}, func(_ string, r *sdk.ResourceTemplate) {
 		all = append(all, r)
 	})
@@ -280,7 +316,13 @@ func (d *door) readResource(ctx context.Context, who guest, p *sdk.ReadResourceP
 
 func (d *door) listPrompts(ctx context.Context, who guest, cursor string) (*sdk.ListPromptsResult, error) {
 	var all []*sdk.Prompt
-	collect(d, who, func(s *sdk.ClientSession) iter.Seq2[*sdk.Prompt, error] { return s.Prompts(ctx, nil) }, func(member string, v *sdk.Prompt) {
+	collect(ctx, d, who, func(ctx context.Context, s *sdk.ClientSession, cursor string) ([]*sdk.Prompt, string, error) {
+		res, err := s.ListPrompts(ctx, &sdk.ListPromptsParams{Cursor: cursor})
+		if err != nil {
+			return nil, "", err
+		}
+		return res.Prompts, res.NextCursor, nil
+	}, func(member string, v *sdk.Prompt) {
 		named := *v
 		named.Name = member + "__" + v.Name
 		all = append(all, &named)

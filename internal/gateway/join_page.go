@@ -22,11 +22,12 @@ const (
 
 type opening struct {
 	session *sdk.ServerSession
-	seen    bool // the view had it
+	member  string // the upstream whose call it was for
+	seen    bool   // the view had it
 }
 
-// sent notes the pages that an error sends a guest's person to.
-func (d *door) sent(who guest, err error) {
+// sent notes the pages that an error of an upstream's sends a guest's person to.
+func (d *door) sent(who guest, member string, err error) {
 	var e *jsonrpc.Error
 	if who.stateless || !errors.As(err, &e) || e.Code != mcp.MustOpen {
 		return
@@ -40,11 +41,11 @@ func (d *door) sent(who guest, err error) {
 		return
 	}
 	for _, page := range data.Elicitations {
-		d.opened(who, page.ID)
+		d.opened(who, member, page.ID)
 	}
 }
 
-func (d *door) opened(who guest, id string) {
+func (d *door) opened(who guest, member, id string) {
 	if who.session == nil || who.stateless || id == "" || len(id) > maxPageName {
 		return
 	}
@@ -64,14 +65,16 @@ func (d *door) opened(who guest, id string) {
 	if d.pages == nil {
 		d.pages = map[string]opening{}
 	}
-	d.pages[id] = opening{who.session, ours}
+	d.pages[id] = opening{who.session, member, ours}
 }
 
-// complete tells who was sent to a page that it has been seen to.
-func (d *door) complete(id string) {
+// complete tells who was sent to a page for an upstream that it has been seen to; for any, if member is "".
+func (d *door) complete(member, id string) {
 	d.mu.Lock()
 	p, ok := d.pages[id]
-	delete(d.pages, id)
+	if ok = ok && (member == "" || member == p.member); ok {
+		delete(d.pages, id)
+	}
 	d.mu.Unlock()
 	if ok {
 		_ = p.session.NotifyElicitationComplete(d.ctx, &sdk.ElicitationCompleteParams{ElicitationID: id}) // who was sent there may have gone
@@ -97,7 +100,7 @@ func (d *door) decided() {
 				return
 			}
 			for _, id := range done {
-				d.complete(id)
+				d.complete("", id)
 			}
 		}
 	}()

@@ -29,7 +29,8 @@ const (
 	tellEvery   = 250 * time.Millisecond // what comes within that is told together
 	maxTold     = 256                    // log messages that wait to be told
 	maxFollowed = 64                     // resources that one caller follows at an endpoint
-	mendTime    = 5 * time.Second        // before a session with an upstream that ended is opened anew for who listens
+	mendTime    = 5 * time.Second        // before a session with an upstream that ended is opened anew for who listens; doubled each time that it is in vain
+	mendMost    = 5 * time.Minute        // between two tries
 	viewTime    = 100 * time.Millisecond // changes of grants and upstreams within that are looked at together
 	maxHearing  = 4                      // that begin to listen at a door at one time
 	levelTime   = 5 * time.Second        // for an upstream to take a log level
@@ -245,20 +246,67 @@ func (d *door) hear(who guest) {
 	}()
 }
 
-// mend opens a line anew that has ended, if somebody would miss it.
+// mend opens a line anew that has ended, for as long as somebody misses it. One that did not last longer than it was waited for was opened in vain.
 func (d *door) mend(l *line) {
-	time.AfterFunc(mendTime, func() {
+	wait := mendTime
+	if waited := time.Duration(l.waited.Load()); time.Since(l.began) < waited {
+		wait = longer(waited)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lines == nil || d.mending[l.key] { // shut, or somebody sees to it
+		return
+	}
+	d.mending[l.key] = true
+	go func() {
+		next := d.reopened(l, wait)
 		d.mu.Lock()
-		wanted := d.lines != nil && d.inside.Load() > 0 && (l.key.session == "" || d.guests[l.who])
+		delete(d.mending, l.key)
+		_, open := d.lines[next]
 		d.mu.Unlock()
-		if u, ok := d.g.View.Upstream(l.key.member); !wanted || !ok || u.Killed || d.g.View.Check(*d.caller.Load().claims, d.g.Now()) != nil {
-			return
+		if next != nil && !open { // it ended while it was this one that saw to it
+			d.mend(next)
 		}
-		if l, err := d.line(l.key, l.can, l.who); err == nil {
-			l.leave()
-			d.changed(toolList, promptList, resourceList) // nobody knows what was missed
+	}()
+}
+
+// reopened is the line that takes the place of l, nil if there is none any more.
+func (d *door) reopened(l *line, wait time.Duration) *line {
+	for ; ; wait = longer(wait) {
+		select {
+		case <-time.After(wait):
+		case <-d.ctx.Done():
+			return nil
 		}
-	})
+		if !d.misses(l) {
+			return nil
+		}
+		next, err := d.line(l.key, l.can, l.who)
+		if err != nil {
+			continue
+		}
+		next.waited.Store(int64(wait))
+		next.leave()
+		d.changed(toolList, promptList, resourceList) // nobody knows what was missed
+		return next
+	}
+}
+
+// longer is how long is waited after wait was in vain.
+func longer(wait time.Duration) time.Duration { return min(2*wait, mendMost) }
+
+// misses reports whether somebody listens who would miss what is heard on a line.
+func (d *door) misses(l *line) bool {
+	d.mu.Lock()
+	wanted := d.lines != nil && d.inside.Load() > 0 && (l.key.session == "" || d.guests[l.who])
+	d.mu.Unlock()
+	return wanted && d.stands(l.key.member)
+}
+
+// stands reports whether the caller may still ask, and an upstream be asked.
+func (d *door) stands(member string) bool {
+	u, ok := d.g.View.Upstream(member)
+	return ok && !u.Killed && d.g.View.Check(*d.caller.Load().claims, d.g.Now()) == nil
 }
 
 // subscribe follows a resource for a session, or a call of subscriptions/listen.

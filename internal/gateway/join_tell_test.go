@@ -151,6 +151,7 @@ func (o *opened) Flush() {
 
 // TestNews: what a joined server tells reaches whoever listens, in every mix of revisions, and nobody else.
 func TestNews(t *testing.T) {
+	t.Parallel()
 	before := runtime.NumGoroutine()
 	for _, upstream := range []string{withSessions, withoutSessions} {
 		for _, version := range []string{"2025-03-26", "2025-06-18", withSessions, withoutSessions} {
@@ -286,6 +287,104 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
+// TestIdleEnded: a server that ends its idle sessions is listened to in a new one, with nobody calling, and what was followed is followed on.
+func TestIdleEnded(t *testing.T) {
+	t.Parallel()
+	before := runtime.NumGoroutine()
+	t.Run("ends", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		w, server, listens := gossip(t, withSessions)
+		s, e := w.listener(ctx, "bot", withSessions)
+		listens(1)
+		if err := s.Subscribe(ctx, &sdk.SubscribeParams{URI: "menu://today"}); err != nil {
+			t.Fatal(err)
+		}
+		end := func() {
+			for one := range server.Sessions() {
+				if err := one.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		end()
+		listens(2)
+		eventually(t, "what it followed is told", func() bool {
+			_ = server.ResourceUpdated(ctx, &sdk.ResourceUpdatedNotificationParams{URI: "menu://today"})
+			return e.has("updated menu://today")
+		})
+		w.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: []identity.ID{id("bot")}, At: time.Now()}})
+		end()
+	})
+	eventually(t, "everything that was started has ended", func() bool {
+		http.DefaultClient.CloseIdleConnections()
+		return runtime.NumGoroutine() <= before+2
+	})
+}
+
+// TestMissed: a line that ended is opened anew for those who listen alone, later each time, and for nobody who is killed or gone.
+func TestMissed(t *testing.T) {
+	t.Parallel()
+	w, _, listens := gossip(t, withSessions)
+	_, _ = w.listener(t.Context(), "bot", withSessions)
+	listens(1)
+	d := w.g.doors()[0]
+	var l *line
+	eventually(t, "it has a line", func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for l = range d.lines {
+		}
+		return l != nil
+	})
+	if !d.misses(l) {
+		t.Error("nobody misses what is listened to")
+	}
+	wait := mendTime
+	for range 20 {
+		if next := longer(wait); next < wait || next > mendMost || next == wait && next != mendMost {
+			t.Errorf("%v comes after %v", next, wait)
+		} else {
+			wait = next
+		}
+	}
+	for _, c := range []struct {
+		session string
+		began   time.Time
+		down    bool
+		want    int
+	}{
+		{"none", time.Now().Add(-againLong), false, lost}, // something on the way ended it, so it is asked for, and its session is gone
+		{"none", time.Now(), false, silent},               // it ends at once, again and again
+		{"none", time.Now(), true, lost},                  // its server cannot be reached
+		{"", time.Now().Add(-againLong), false, silent},   // it is asked for, and there is none
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out, err := http.NewRequestWithContext(ctx, "GET", w.g.URL+"/talk/mcp", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Header = http.Header{"Accept": {"text/event-stream"}, "Mcp-Session-Id": {c.session}, "Mcp-Protocol-Version": {withSessions}}
+		if c.session == "" {
+			delete(out.Header, "Mcp-Session-Id")
+		}
+		stream := lasting{t: &inward{l}, out: out, body: l.orderly(ctx, http.NoBody, false), tries: againTries, began: c.began, down: c.down}
+		if got := stream.again(); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+		cancel()
+	}
+	inside := d.inside.Swap(0)
+	if d.misses(l) {
+		t.Error("it is opened for nobody")
+	}
+	d.inside.Store(inside)
+	w.apply(feed.Change{Kill: &feed.Kill{ID: "kill_1", Identities: []identity.ID{id("bot")}, At: time.Now()}})
+	if d.misses(l) {
+		t.Error("it is opened for who is killed")
+	}
+}
+
 // deaf is a client that takes nothing it is told, until it is closed.
 type deaf chan struct{}
 
@@ -303,7 +402,7 @@ func TestDecidedSlow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{g: w.g, ctx: t.Context(), lines: map[*line]bool{}, pages: map[string]opening{"appr_1": {session, true}}}
+	d := &door{g: w.g, ctx: t.Context(), lines: map[*line]bool{}, pages: map[string]opening{"appr_1": {session: session, seen: true}}}
 	decided := make(chan struct{})
 	go func() {
 		d.decided()

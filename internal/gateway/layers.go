@@ -33,7 +33,7 @@ func (g *Gateway) layers(r *request, look connector.Look) error {
 
 // under is what r and its reply are held against.
 func (r *request) under(look connector.Look) connector.Under {
-	u := connector.Under{Rules: r.decision.Layers, Now: r.start, Look: look}
+	u := connector.Under{Rules: r.decision.Layers, Now: r.start, Look: look, Keeps: r.keeps}
 	if look != nil {
 		u.Fixed = func(target string) (string, []byte, error) { return r.account.fixed.ask(target, look) }
 	}
@@ -127,7 +127,7 @@ func (r *request) reveal(res *http.Response) error {
 	case status == http.StatusOK || status == http.StatusCreated || status == http.StatusAccepted:
 		b, err := r.uncompressed(res, maxRevealed, r.reply)
 		if err == nil {
-			err = r.holds(2 * counted(int64(len(b)))) // what is read of it, and what is shown
+			err = r.holds(2 * counted(int64(len(b)))) // a copy of it, and what is shown
 		}
 		if err == nil {
 			u := r.under(r.look)

@@ -2,15 +2,12 @@ package gateway
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
 )
@@ -25,7 +22,7 @@ func (r *request) links(res *http.Response) error {
 	if e := res.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "What " + r.name + " sends is compressed, which was not asked for."}
 	}
-	body := &linked{ReadCloser: res.Body, names: names, turn: r.through}
+	body := connector.Turn(res.Body, names, r.through)
 	if r.shown == nil {
 		res.Body, res.ContentLength = body, -1
 		delete(res.Header, "Content-Length")
@@ -37,7 +34,7 @@ func (r *request) links(res *http.Response) error {
 	if err := r.holds(counted(int64(len(r.shown)))); err != nil {
 		return err
 	}
-	out := bytes.NewBuffer(r.room(len(r.shown) + maxLink))
+	out := bytes.NewBuffer(r.room(len(r.shown) + connector.MaxLink))
 	if _, err := out.ReadFrom(body); err != nil {
 		return &problem{status: http.StatusBadGateway, kind: "upstream-down", detail: "A link in what " + r.name + " sends cannot be read, so it is not sent on."}
 	}
@@ -78,128 +75,4 @@ func (r *request) through(link string) string {
 		rest += "?" + u.RawQuery
 	}
 	return front + rest
-}
-
-// linked is a body of JSON that goes by, in which the values of some members are turned. A name that
-// is followed by a quote and a colon is that of a member: within a string the quote has a backslash before it.
-type linked struct {
-	io.ReadCloser
-	names []string
-	turn  func(string) string
-	in    []byte // read, and not looked at yet
-	out   []byte // to be handed on
-	gone  int    // of out, that was
-	err   error
-}
-
-const (
-	maxLink  = 64 << 10
-	maxPiece = 32 << 10 // of a body, that is looked at: what comes after a link is moved each time
-	longest  = 32       // more than any name has
-)
-
-var errLink = errors.New("a link in the reply cannot be read")
-
-func (l *linked) Read(p []byte) (int, error) {
-	p = p[:min(len(p), maxPiece)]
-	if len(l.in) == 0 && l.gone == len(l.out) && l.err == nil { // most of it has no link: it goes by as it is
-		n, err := l.ReadCloser.Read(p)
-		if !bytes.Contains(p[:n], []byte("@odata.")) && bytes.LastIndexByte(p[max(0, n-longest):n], '@') < 0 {
-			return n, err
-		}
-		l.in, l.err = append(l.in, p[:n]...), err
-		if bad := l.look(err != nil); bad != nil {
-			l.err = bad
-		}
-	}
-	for l.gone == len(l.out) {
-		l.out, l.gone = l.out[:0], 0
-		if l.err != nil {
-			return 0, l.err
-		}
-		at := len(l.in)
-		l.in = append(l.in, make([]byte, 16<<10)...)
-		n, err := l.ReadCloser.Read(l.in[at:])
-		l.in = l.in[:at+n]
-		if err != nil {
-			l.err = err
-		}
-		if bad := l.look(err != nil); bad != nil {
-			l.err = bad
-		}
-	}
-	n := copy(p, l.out[l.gone:])
-	l.gone += n
-	return n, nil
-}
-
-// look moves what is done from in to out; all of it, at the end.
-func (l *linked) look(end bool) error {
-	for {
-		at, size := -1, 0
-		for _, name := range l.names {
-			if i := bytes.Index(l.in, []byte(name+`"`)); i >= 0 && (at < 0 || i < at) {
-				at, size = i, len(name)+1
-			}
-		}
-		if at < 0 {
-			keep := 0
-			if tail := l.in[max(0, len(l.in)-longest):]; !end { // a name may have begun
-				if i := bytes.LastIndexByte(tail, '@'); i >= 0 {
-					keep = len(tail) - i
-				}
-			}
-			l.move(len(l.in) - keep)
-			return nil
-		}
-		l.move(at)
-		value, ok := bytes.CutPrefix(bytes.TrimLeft(l.in[size:], " \t\r\n"), []byte(":"))
-		value = bytes.TrimLeft(value, " \t\r\n")
-		switch {
-		case !ok && len(bytes.TrimLeft(l.in[size:], " \t\r\n")) > 0: // no name, but a text that ends so
-			l.move(size)
-			continue
-		case len(value) == 0 && !end && len(l.in) < maxLink:
-			return nil
-		case len(value) == 0 || value[0] != '"':
-			l.move(size)
-			continue
-		}
-		n := quoted(value)
-		if n == 0 && !end && len(l.in) < maxLink {
-			return nil
-		}
-		link, err := jsontext.AppendUnquote(nil, value[:n])
-		if n == 0 || err != nil {
-			return errLink
-		}
-		turned := []byte("null")
-		if s := l.turn(string(link)); s != "" {
-			if turned, err = jsontext.AppendQuote(nil, s); err != nil {
-				return errLink
-			}
-		}
-		rest := value[n:]
-		l.out = append(append(l.out, l.in[:size]...), ':')
-		l.out = append(l.out, turned...)
-		l.in = append([]byte(nil), rest...)
-	}
-}
-
-func (l *linked) move(n int) {
-	l.out = append(l.out, l.in[:n]...)
-	l.in = append(l.in[:0], l.in[n:]...)
-}
-
-// quoted is the size of the JSON string that b begins with; 0 if it does not end.
-func quoted(b []byte) int {
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return 0
 }

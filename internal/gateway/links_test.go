@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
@@ -47,61 +46,9 @@ func TestLinksLeadThroughTheGateway(t *testing.T) {
 	}
 }
 
-func turned(s string, slow bool) (string, error) {
-	var in io.Reader = strings.NewReader(s)
-	if slow {
-		in = iotest.OneByteReader(in)
-	}
-	b, err := io.ReadAll(&linked{ReadCloser: io.NopCloser(in), names: []string{"@odata.nextLink", "@odata.deltaLink"}, turn: func(link string) string {
-		rest, ok := strings.CutPrefix(link, "https://graph.example")
-		if !ok {
-			return ""
-		}
-		return "http://here/graph" + rest
-	}})
-	return string(b), err
-}
-
-func TestLinked(t *testing.T) {
-	for in, want := range map[string]string{
-		`{"value":[],"@odata.nextLink":"https://graph.example/v1.0/a?b=c"}`:                                 `{"value":[],"@odata.nextLink":"http://here/graph/v1.0/a?b=c"}`,
-		`{"@odata.deltaLink" : "https:\/\/graph.example\/a\u0026b","value":[]}`:                             `{"@odata.deltaLink":"http://here/graph/a&b","value":[]}`,
-		`{"value":[{"attachments@odata.nextLink":"https://graph.example/x"}],"@odata.nextLink":null}`:       `{"value":[{"attachments@odata.nextLink":"http://here/graph/x"}],"@odata.nextLink":null}`,
-		`{"a":"@odata.nextLink","b":"\"@odata.nextLink\":\"https://graph.example/x\""}`:                     `{"a":"@odata.nextLink","b":"\"@odata.nextLink\":\"https://graph.example/x\""}`,
-		`{"@odata.nextLink":"https://evil.example/x","v":1}`:                                                `{"@odata.nextLink":null,"v":1}`,
-		`{"@odata.nextLink":"https://graph.example/` + strings.Repeat("x", 40000) + `","v":"@odata.nextLin`: `{"@odata.nextLink":"http://here/graph/` + strings.Repeat("x", 40000) + `","v":"@odata.nextLin`,
-		"": "", "x": "x",
-	} {
-		for _, slow := range []bool{false, true} {
-			if got, err := turned(in, slow && len(in) < 1000); got != want || err != nil {
-				t.Errorf("%.200s: %.200s, %v", in, got, err)
-			}
-		}
-	}
-	if s, err := turned(`{"@odata.nextLink":"https://graph.example/`, false); err == nil {
-		t.Error(s)
-	}
-}
-
-// FuzzLinked: however it arrives, the same is handed on, and nothing but links is changed.
-func FuzzLinked(f *testing.F) {
-	f.Add(`{"value":[],"@odata.nextLink":"https://graph.example/v1.0/a?b=c"}`)
-	f.Add(`{"a":"\"@odata.nextLink\":\"x\"","@odata.deltaLink" : "https:\/\/evil\u002e"}`)
-	f.Fuzz(func(t *testing.T, s string) {
-		a, err := turned(s, false)
-		b, err2 := turned(s, true)
-		if (err == nil) != (err2 == nil) || err == nil && a != b {
-			t.Fatalf("%q: %q (%v), in pieces %q (%v)", s, a, err, b, err2)
-		}
-		if !strings.Contains(s, "@odata.") && a != s {
-			t.Fatalf("%q became %q", s, a)
-		}
-	})
-}
-
 // TestLinksOfWhatIsShown: under layers a link leads here however its name is spelled, and the reply, which is all here, says how long it is.
 func TestLinksOfWhatIsShown(t *testing.T) {
-	long := strings.Repeat("x", maxPiece)
+	long := strings.Repeat("x", 32<<10) // more than is looked at at once
 	var back string
 	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

@@ -262,6 +262,7 @@ func TestPinnedPrompt(t *testing.T) {
 // TestHostileServer: a server that dies, hangs, floods, answers twice or answers what nobody asked is a clear error, and
 // leaves nothing behind.
 func TestHostileServer(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t, func(c *Config) { c.Limits.Upstream = 2 * time.Second })
 	if status, body := d.call("read_note"); status != 200 { // surveyed: what follows is about calls
 		t.Fatalf("%d %s", status, body)

@@ -85,6 +85,9 @@ func (r *request) read(n int64) ([]byte, error) {
 	if r.in.Header["Content-Encoding"] != nil {
 		return nil, malformed("A request to " + r.name + " must not be compressed: what it asks for is in its body.")
 	}
+	if !connector.UTF8(r.in.Header.Get("Content-Type")) {
+		return nil, malformed("The body of a request to " + r.name + " must be UTF-8: what it asks for is in it.")
+	}
 	if len(r.in.Trailer) > 0 {
 		return nil, malformed("A request to " + r.name + " has no trailers.")
 	}

@@ -89,7 +89,7 @@ func (g *Gateway) intent(r *request) (ledger.Event, error) {
 func (g *Gateway) known(r *request) ledger.Event {
 	e := ledger.Event{
 		Time: r.start.UTC().Truncate(time.Microsecond), Type: "request",
-		Action: r.call.Action, Class: string(r.call.Class), Upstream: r.name, Resource: r.call.Resource,
+		Action: r.call.Action, Class: string(r.call.Class), Upstream: clip(r.name, 255), Resource: r.call.Resource,
 		Reason: r.decision.Reason, Policies: r.decision.Policies,
 		Request: r.id, Source: r.source, Gateway: g.Name,
 	}

@@ -15,8 +15,34 @@ import (
 const (
 	gather  = 20 * time.Millisecond // events wait so long for company: within 50 ms they are on their way
 	batch   = 512                   // events of one call to Source.Record
+	load    = 8 << 20               // bytes of more than one event: neither a record of the spool nor a request to the control plane may have many times that
 	backoff = 100 * time.Millisecond
 )
+
+// weight is how large an event may be on its way, in bytes: JSON may write six for one.
+func weight(e *ledger.Event) int {
+	n := len(e.Action) + len(e.Upstream) + len(e.Resource) + len(e.Reason) + len(e.Source)
+	for _, list := range [][]string{e.Chain, e.Policies} {
+		for _, s := range list {
+			n += len(s) + 3
+		}
+	}
+	for name, v := range e.Detail {
+		n += len(name) + len(v) + 6
+	}
+	return 6*n + 2048
+}
+
+// loaded is how many of the first events go together.
+func loaded(events []ledger.Event) int {
+	sum := 0
+	for i := range events {
+		if sum += weight(&events[i]); i > 0 && sum > load || i == batch {
+			return i
+		}
+	}
+	return len(events)
+}
 
 // recorder brings events to the ledger. It holds a bounded number of them; a
 // request gets its place before it is looked at, so no request that was let
@@ -140,7 +166,7 @@ func (q *recorder) flush() error {
 	q.events = nil
 	q.mu.Unlock()
 	for len(events) > 0 {
-		n := min(len(events), batch)
+		n := loaded(events)
 		record := q.durable
 		if q.g.Spool != nil && !q.g.Spool.empty() {
 			record = q.spool // behind what waits there, so that they are sent in order
@@ -205,16 +231,41 @@ func (q *recorder) unspool() (more bool, err error) {
 		return false, damage
 	}
 	for len(events) > 0 {
-		k := min(len(events), batch)
-		if err := q.send(events[:k]); err != nil {
+		k := loaded(events)
+		refused, err := q.deliver(events[:k])
+		if err != nil {
 			return true, err
+		}
+		if damage == nil {
+			damage = refused
 		}
 		events = events[k:]
 	}
 	if damage != nil {
-		q.g.Log.Error("spool: events that were to be recorded cannot be read; the file is set aside", "error", damage)
+		q.g.Log.Error("spool: events that were to be recorded cannot be read, or are not taken; the file is set aside", "error", damage)
 	}
 	return true, q.g.Spool.done(n, damage != nil)
+}
+
+// deliver is send, but that an event which the control plane refuses for good does not keep back those around it; refused
+// says that there is one.
+func (q *recorder) deliver(events []ledger.Event) (refused, err error) {
+	switch err = q.send(events); {
+	case !errors.Is(err, feed.ErrRefused):
+		return nil, err
+	case len(events) == 1:
+		return err, nil
+	}
+	for _, part := range [][]ledger.Event{events[:len(events)/2], events[len(events)/2:]} {
+		one, err := q.deliver(part)
+		if err != nil {
+			return nil, err
+		}
+		if refused == nil {
+			refused = one
+		}
+	}
+	return refused, nil
 }
 
 // wait returns when run has ended, with how many events did not become durable.

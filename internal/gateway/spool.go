@@ -26,7 +26,7 @@ import (
 // It is files of records, numbered. One record is all that was made durable with one
 // fsync, so that a write which did not end is the last record of its file, and none of
 // what is in it was ever promised. A file is removed when all of it is in the ledger; one
-// in which something cannot be read is set aside, not removed.
+// in which something cannot be read, or is refused there, is set aside, not removed.
 type Spool struct {
 	dir, name string
 	max       int64
@@ -34,6 +34,7 @@ type Spool struct {
 	lock      *os.File
 	held      atomic.Int64 // bytes of all files
 	files     atomic.Int64 // that are to be sent
+	refuses   atomic.Bool  // the last write to it failed, or found no room
 
 	mu      sync.Mutex
 	groups  []*group // that wait for the next fsync
@@ -128,9 +129,16 @@ func (s *Spool) put(events []ledger.Event) error {
 func (s *Spool) write() {
 	for {
 		s.mu.Lock()
-		n, count := 0, 0
-		for n < len(s.groups) && (n == 0 || count+len(s.groups[n].events) <= maxGroup) {
-			count += len(s.groups[n].events)
+		n, count, size := 0, 0, 0
+		for n < len(s.groups) {
+			more := 0
+			for i := range s.groups[n].events {
+				more += weight(&s.groups[n].events[i])
+			}
+			if n > 0 && (count+len(s.groups[n].events) > maxGroup || size+more > load) {
+				break
+			}
+			count, size = count+len(s.groups[n].events), size+more
 			n++
 		}
 		all := s.groups[:n:n]
@@ -148,6 +156,7 @@ func (s *Spool) write() {
 		var err error
 		if count > 0 { // close waits with none
 			err = s.record(events)
+			s.refuses.Store(err != nil)
 		}
 		for _, g := range all {
 			g.done <- err
@@ -279,7 +288,7 @@ func (s *Spool) read(n uint64, b []byte) (events []ledger.Event, damage error) {
 	}
 }
 
-// done says that all that could be read of a file is in the ledger.
+// done says that all of a file is in the ledger, but what cannot be read, or is not taken, if it is damaged.
 func (s *Spool) done(n uint64, damaged bool) error {
 	info, err := os.Stat(s.path(n))
 	if err != nil {

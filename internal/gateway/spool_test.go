@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -88,6 +89,7 @@ func TestSpooledEvicted(t *testing.T) {
 
 // TestSpooledGoesOn: while the control plane cannot record, what must be recorded first goes on by the spool; then all of it is recorded, in order.
 func TestSpooledGoesOn(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "spool")
 	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) { c.Spool = openSpool(t, dir, 1<<20, journaltest.Sealer(t)) })
 	raw := w.mint(w.claims("bot"))
@@ -156,7 +158,11 @@ func TestSpoolFull(t *testing.T) {
 	if passed == 0 || w.g.Spool.held.Load() > 20<<10 {
 		t.Errorf("%d passed, %d bytes", passed, w.g.Spool.held.Load())
 	}
+	if w.g.Ready() == nil {
+		t.Error("it is ready, and refuses what must be recorded first")
+	}
 	w.plane.down.Store(false)
+	eventually(t, "it is ready by itself", func() bool { return w.g.Ready() == nil })
 	eventually(t, "it goes on", func() bool {
 		res, _ := w.do(w.request("POST", "/mail/y", raw, nil))
 		return res.StatusCode == 200
@@ -249,6 +255,34 @@ func TestSpoolDamage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSpoolRefused: an event that the control plane does not take keeps none from it that wait with it, or after it; the file is set aside.
+func TestSpoolRefused(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) {
+		c.Spool = openSpool(t, dir, 1<<20, journaltest.Sealer(t))
+		list := some("0", "1", "2", "3", "4")
+		list[1].Type, list[3].Type = "a.newer", "a.newer"
+		if err := c.Spool.put(list); err != nil {
+			t.Fatal(err)
+		}
+	})
+	eventually(t, "the rest is recorded", func() bool { return w.g.Spool.empty() })
+	var ids []string
+	for _, e := range w.plane.recorded() {
+		ids = append(ids, e.ID)
+	}
+	if got := strings.Join(ids, " "); got != "evt_0 evt_2 evt_4" {
+		t.Errorf("recorded: %s", got)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*"+aside)); len(left) != 1 {
+		t.Errorf("set aside: %v", left)
+	}
+	if res, _ := w.do(w.request("POST", "/mail/after", w.mint(w.claims("bot")), nil)); res.StatusCode != 200 {
+		t.Error(res.Status)
+	}
+	eventually(t, "what comes after is recorded", func() bool { return len(w.plane.recorded()) == 5 })
 }
 
 // TestSpoolTogether: many at the same time share fsyncs, and all of them are there.
@@ -345,5 +379,32 @@ func TestSpoolReady(t *testing.T) {
 		}
 		w.plane.down.Store(false)
 		eventually(t, "all is recorded", func() bool { return w.g.recorder.held.Load() == 0 })
+	}
+}
+
+// TestSpoolLargeEvents: many events with long paths are not too large to be spooled, nor to be sent when the control plane is back.
+func TestSpoolLargeEvents(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), func(c *Config) { c.Spool = openSpool(t, dir, 256<<20, journaltest.Sealer(t)) })
+	w.plane.down.Store(true)
+	const n = 600
+	path := strings.Repeat("&", maxTarget) // JSON writes six bytes for each
+	for i := range n {
+		if !w.g.recorder.reserve() {
+			t.Fatal("no place")
+		}
+		e := some(fmt.Sprint(i))[0]
+		e.Resource, e.Reason = path, path
+		w.g.recorder.queue(e)
+	}
+	eventually(t, "all are on disk", func() bool { return w.g.recorder.held.Load() == 0 })
+	w.plane.down.Store(false)
+	eventually(t, "all are in the ledger", func() bool { return len(w.plane.recorded()) == n })
+	for events := w.plane.recorded(); len(events) > 0; {
+		k := loaded(events)
+		if b, err := json.Marshal(events[:k]); err != nil || len(b) > load || k < 2 {
+			t.Fatalf("%d events are %d bytes (%v)", k, len(b), err)
+		}
+		events = events[k:]
 	}
 }

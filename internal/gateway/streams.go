@@ -87,7 +87,7 @@ func (r *request) sever(why error) {
 	r.cancel(why)
 	c := http.NewResponseController(r.w)
 	_ = c.SetReadDeadline(time.Now()) // not every connection has deadlines; the context ends it then
-	_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	_ = c.SetWriteDeadline(time.Now().Add(r.g.Limits.Told))
 }
 
 // within sets by when the caller must have read, unless r was severed.
@@ -95,7 +95,7 @@ func (r *request) within(t time.Time) error {
 	c := http.NewResponseController(r.w)
 	err := c.SetWriteDeadline(t)
 	if r.cut.Load() {
-		err = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		err = c.SetWriteDeadline(time.Now().Add(r.g.Limits.Told))
 	}
 	return err
 }

@@ -126,7 +126,10 @@ func (g *Gateway) traced(r *request) error {
 		return err
 	}
 	facts := r.memory.Judge(r.backend.directory, r.tool(), r.texts)
-	if unread && facts.Effect != provenance.Reads {
+	switch {
+	case r.in.Header["Upgrade"] != nil: // it begins as a read, and may become anything
+		facts.Unread("What goes over a WebSocket, which is not read, may say where it goes.")
+	case unread && facts.Effect != provenance.Reads:
 		facts.Unread("The body of the request, which is not read, may say where it goes.")
 	}
 	if s, ok := r.backend.connector.(connector.Speaker); ok && s.Implies(r.call) {

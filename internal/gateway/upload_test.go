@@ -363,6 +363,7 @@ func TestUploadsLie(t *testing.T) {
 
 // TestUploadsAreOfWhoBegan: an upload's name is good for its identity alone, and no longer than that may still do what it began.
 func TestUploadsAreOfWhoBegan(t *testing.T) {
+	t.Parallel()
 	kill := func(o *layeredOffice, gen uint64, s identity.State) {
 		o.apply(feed.Change{Identity: &identity.Identity{ID: id("bot"), Owner: "maya", Purpose: "tests", Environment: "production", State: s, Generation: gen, Expires: time.Now().Add(time.Hour)}})
 	}

@@ -1,14 +1,20 @@
 package gateway
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+
+	"github.com/lanyard-dev/lanyard/internal/connector"
 	"github.com/lanyard-dev/lanyard/internal/token"
 )
 
@@ -16,14 +22,19 @@ import (
 type inward struct{ l *line }
 
 func (t *inward) RoundTrip(out *http.Request) (*http.Response, error) {
+	if answers(out) {
+		defer t.l.order.answered()
+	}
 	res, err := t.once(out)
 	if err != nil || !isStream(res) {
 		return res, err
 	}
 	told := tells(out)
-	body := t.l.orderly(res.Body, !told) // each event is bounded, for they are read whole
+	body := t.l.orderly(out.Context(), res.Body, !told) // each event is bounded, for they are read whole
 	if res.Body = body; told {
-		res.Body = &lasting{t: t, out: out, body: body}
+		res.Body = &lasting{t: t, out: out, began: time.Now(), body: body}
+	} else {
+		body.instead = t.instead(out)
 	}
 	return res, nil
 }
@@ -34,11 +45,13 @@ func tells(r *http.Request) bool {
 }
 
 func isStream(res *http.Response) bool {
-	return strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
+	return streamed(res.Header.Get("Content-Type"))
 }
 
-func (l *line) orderly(body io.ReadCloser, rest bool) *orderly {
-	return &orderly{sieve: sieve{ReadCloser: body}, take: l.order.take, rest: rest}
+func (l *line) orderly(ctx context.Context, body io.ReadCloser, rest bool) *orderly {
+	o := &orderly{sieve: sieve{ReadCloser: body}, take: func(method string, answer bool, size int) bool { return l.order.take(ctx, method, answer, size) }, rest: rest}
+	o.holds, o.end = l.d.g.held.until(ctx)
+	return o
 }
 
 // once makes a request and hands back what is answered.
@@ -73,9 +86,88 @@ func (t *inward) once(out *http.Request) (*http.Response, error) {
 	res := &http.Response{Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: w.sent, Body: body, ContentLength: -1, Request: out}
 	if !isStream(res) {
-		res.Body = &bounded{body, maxList}
+		keep, _ := t.l.d.g.held.until(out.Context())
+		res.Body = &oneMessage{ReadCloser: body, keep: keep, instead: t.instead(out)}
 	}
 	return res, nil
+}
+
+const (
+	maxValues = 1 << 17 // and names, of one message: the SDK makes maps of them
+	madeOf    = 4       // times the text of a message is what is made of it on its way
+)
+
+var errValues = fmt.Errorf("a message has more than %d values and names", maxValues)
+
+// instead answers a request in place of an answer that cannot be handed on, so that its call ends and no other of the line's does.
+func (t *inward) instead(out *http.Request) func(why error) []byte {
+	return func(why error) []byte {
+		text := t.l.key.member + " sent what cannot be passed on: " + why.Error()
+		if p := (*problem)(nil); errors.As(why, &p) {
+			text = p.detail
+		}
+		return refusal(out, text)
+	}
+}
+
+// refusal is an error that answers the message that a request brings, nil if it wants no answer.
+func refusal(out *http.Request, text string) []byte {
+	if out.GetBody == nil {
+		return nil
+	}
+	body, err := out.GetBody()
+	if err != nil {
+		return nil
+	}
+	var m struct {
+		ID     json.RawMessage `json:"id"`
+		Method string          `json:"method"`
+	}
+	if json.NewDecoder(body).Decode(&m) != nil || m.ID == nil || m.Method == "" {
+		return nil
+	}
+	b, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": m.ID, "error": &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: text}})
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// oneMessage is a reply that is one message, and is handed on when it is whole. What is made of it counts until its request has ended.
+type oneMessage struct {
+	io.ReadCloser
+	keep    func(int64) error
+	instead func(why error) []byte
+	text    []byte
+	err     error // where the text ends
+}
+
+func (d *oneMessage) Read(p []byte) (int, error) {
+	for d.err == nil {
+		if len(d.text) == cap(d.text) {
+			d.text = slices.Grow(d.text, max(firstHeld, len(d.text)))
+		}
+		n, err := d.ReadCloser.Read(d.text[len(d.text):cap(d.text)])
+		d.text = d.text[:len(d.text)+n]
+		bad := d.keep(madeOf * int64(n))
+		switch {
+		case bad != nil:
+		case len(d.text) > maxList:
+			bad = errLarge(maxList)
+		case err == io.EOF && !connector.Few(d.text, maxValues):
+			bad = errValues
+		}
+		if d.err = err; bad != nil {
+			if d.text, d.err = d.instead(bad), io.EOF; d.text == nil {
+				d.err = bad
+			}
+		}
+	}
+	n := copy(p, d.text)
+	if d.text = d.text[n:]; n > 0 {
+		return n, nil
+	}
+	return 0, d.err
 }
 
 // reply is a response on its way to a door.

@@ -68,6 +68,11 @@ func (p *plane) Record(ctx context.Context, e []ledger.Event) error {
 	if p.gone.Load() {
 		return feed.ErrEvicted
 	}
+	for _, one := range e {
+		if !ledger.OfGateways(one.Type) {
+			return fmt.Errorf("%w: a gateway has no events of type %q", feed.ErrRefused, one.Type)
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.events = append(p.events, e...)

@@ -315,6 +315,7 @@ type Owner struct {
 	Roles      []Role     `json:"roles,omitempty"`      // beyond [RoleOwner], which every person who is an owner has
 	Backup     OwnerID    `json:"backup,omitempty"`     // default backup for what this owner owns
 	State      OwnerState `json:"state"`
+	Left       string     `json:"left,omitempty"` // the directory that said so of one that is gone; empty: somebody here did
 	Set        string     `json:"set,omitempty"`
 }
 

@@ -12,6 +12,11 @@ const (
 	Pending Outcome = "pending" // the durable intent of a privileged request, written before it is forwarded
 )
 
+// OfGateways reports whether gateways put events of that type on record. Of those elsewhere the control plane takes no others.
+func OfGateways(kind string) bool {
+	return kind == "request" || kind == "request.ask" || kind == "upstream.differ"
+}
+
 // Event is one fact of what happened. Names are plain strings, so that an
 // auditor needs nothing else of Lanyard's to read one.
 type Event struct {

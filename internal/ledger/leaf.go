@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +21,44 @@ const MaxLeaf = 64 << 10
 // Leaf returns e as one line of OCSF JSON, without the line's end: class API
 // Activity for requests, Authorize Session for tokens, Entity Management for
 // everything else. The same event always gives the same bytes. What OCSF has no
-// word for is under "unmapped". Bytes that are not UTF-8 become U+FFFD.
+// word for is under "unmapped". Bytes that are not UTF-8 become U+FFFD. No leaf is larger
+// than MaxLeaf, which [Parse] does not read: of an event that would be, the texts are cut.
 func (e Event) Leaf() []byte {
+	b := e.leaf()
+	if len(b) > MaxLeaf {
+		b = e.short().leaf()
+	}
+	return b
+}
+
+// Bounds of a short event, which even in \u escapes make less than a MaxLeaf.
+const (
+	shortText = 128 // bytes
+	shortList = 16  // texts of a list, details
+)
+
+// short is e with all its texts cut, and a detail that says so.
+func (e Event) short() Event {
+	text := func(s string) string { return s[:min(len(s), shortText)] }
+	list := func(all []string) []string {
+		out := make([]string, min(len(all), shortList))
+		for i := range out {
+			out[i] = text(all[i])
+		}
+		return out
+	}
+	detail := map[string]string{"cut": "true"}
+	for _, name := range slices.Sorted(maps.Keys(e.Detail))[:min(len(e.Detail), shortList)] {
+		detail[text(name)] = text(e.Detail[name])
+	}
+	for _, s := range []*string{&e.ID, &e.Type, (*string)(&e.Outcome), &e.Actor, &e.Owner, &e.Credential, &e.Token, &e.Action, &e.Class, &e.Upstream, &e.Resource, &e.Reason, &e.Request, &e.Trace, &e.Source, &e.Gateway} {
+		*s = text(*s)
+	}
+	e.Chain, e.Policies, e.Detail = list(e.Chain), list(e.Policies), detail
+	return e
+}
+
+func (e Event) leaf() []byte {
 	class, activity := e.ocsf()
 	status, statusName := e.status()
 	ms := e.Time.UnixMilli()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -342,5 +343,40 @@ func BenchmarkLeafAndHash(b *testing.B) {
 	e := sample(1)
 	for b.Loop() {
 		t.Append(e.Leaf())
+	}
+}
+
+// TestLargeLeaf: an event that is too large for a leaf is recorded all the same, as one that can be read.
+func TestLargeLeaf(t *testing.T) {
+	long := strings.Repeat("\x01", MaxLeaf)
+	fill := func(v reflect.Value) {
+		for i := range v.NumField() {
+			switch f := v.Field(i); f.Kind() {
+			case reflect.String:
+				f.SetString(long)
+			case reflect.Slice:
+				f.Set(reflect.ValueOf(slices.Repeat([]string{long}, 100)))
+			case reflect.Map:
+				m := map[string]string{}
+				for n := range 100 {
+					m[fmt.Sprintf("%d%s", n, long)] = long
+				}
+				f.Set(reflect.ValueOf(m))
+			}
+		}
+	}
+	var all Event
+	fill(reflect.ValueOf(&all).Elem())
+	host := Event{ID: "evt_1", Type: "request", Outcome: Refused, Upstream: strings.Repeat("a", MaxLeaf)}
+	for _, e := range []Event{all, host} {
+		leaf := e.Leaf()
+		got, err := Parse(leaf)
+		if err != nil || len(leaf) > MaxLeaf || got.Detail["cut"] != "true" || !bytes.Equal(leaf, e.Leaf()) {
+			t.Errorf("%d bytes, %v, %v", len(leaf), got.Detail["cut"], err)
+		}
+	}
+	fits := Event{ID: "evt_1", Type: "request", Outcome: Refused, Upstream: strings.Repeat("a", MaxLeaf-1024)}
+	if got, err := Parse(fits.Leaf()); err != nil || got.Upstream != fits.Upstream {
+		t.Errorf("one that fits is cut (%v)", err)
 	}
 }

@@ -28,6 +28,8 @@ func (c *Client) link(what, raw string, found *url.URL) (*url.URL, error) {
 		return nil, fmt.Errorf("%s is no URL", what)
 	case u.User != nil || u.Fragment != "" || strings.Contains(raw, "#"):
 		return nil, fmt.Errorf("%s has a user name or a fragment in it", what)
+	case !fetch.ASCII(u.Host):
+		return nil, fmt.Errorf("the host of %s is not written in ASCII (xn--)", what)
 	case u.Scheme == "https":
 		return u, nil
 	case u.Scheme == "http" && c.Loopback && fetch.Loopback(u.Hostname()) && (found == nil || found.Scheme == "http"):

@@ -239,7 +239,7 @@ func TestLinks(t *testing.T) {
 		{"https://a.example/x?y=1", "", true}, {"https://a.example", "https://b.example", true}, {"http://127.0.0.1:1/", "", true}, {"http://localhost/", "http://[::1]/", true},
 		{"http://127.0.0.1:1/", "https://a.example", false}, {"http://a.example/", "", false}, {"http://localhost.a.example/", "", false}, {"http://127.0.0.1.a.example/", "", false},
 		{"http://169.254.169.254/latest", "", false}, {"https://u@a.example/", "", false}, {"https://a.example/#", "", false}, {"//a.example/", "", false}, {"https:a.example", "", false},
-		{"ftp://a.example/", "", false}, {"https://a.example/\n", "", false}, {"https://" + strings.Repeat("a", 3000), "", false}, {"", "", false},
+		{"https://\u0430.example/", "", false}, {"https://%d0%b0.example/", "", false}, {"https://xn--80a.example/", "", true}, {"ftp://a.example/", "", false}, {"https://a.example/\n", "", false}, {"https://" + strings.Repeat("a", 3000), "", false}, {"", "", false},
 	} {
 		if _, err := (&Client{Loopback: true}).link("it", x.raw, at(x.found)); (err == nil) != x.ok {
 			t.Errorf("%s after %q: %v", x.raw, x.found, err)

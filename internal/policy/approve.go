@@ -260,6 +260,12 @@ func (g *Grant) approve() (*Approve, error) {
 	return &a, err
 }
 
+// Before reports whether the grant, or a policy of it, has what it decides be on record before the reply.
+func (g *Grant) Before() (bool, error) {
+	list, err := compileText(g.Cedar, cedar.Permit)
+	return g.Record == "before" || slices.ContainsFunc(list, func(p *program) bool { return p.record == "before" }), err
+}
+
 // Asks lists all that the grant asks for: by itself, and by its policies.
 func (g *Grant) Asks() ([]Approve, error) {
 	list, err := Approvers(g.Cedar)

@@ -276,7 +276,7 @@ func (g Grant) selected(d Described) ([]Action, error) {
 			}
 		}
 		if !found && !slices.Contains(Classes, Class(word)) {
-			return nil, fmt.Errorf("actions: %s has no action %q%s", d.Upstream.Name, word, suggest(word, d.Actions))
+			return nil, fmt.Errorf("actions: %s has no action %q%s", d.Upstream.Name, word, suggest(word, d.Actions, ofDescription))
 		}
 	}
 	return out, nil
@@ -308,13 +308,20 @@ func (g Grant) actionNames(selected []Action) []string {
 	return names
 }
 
-// suggest names the action that shares the most with a word nobody knows.
-func suggest(word string, actions []Action) string {
+// ofDescription is what can be said where no action is like what was written.
+const ofDescription = "; use read, write, delete, admin or an action of its description"
+
+// suggest names the action that shares the most with a word nobody knows: whole parts of its name, or what they begin with. Where none
+// shares any it says otherwise.
+func suggest(word string, actions []Action, otherwise string) string {
+	parts := func(s string) []string {
+		return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return r == '.' || r == '*' || r == '-' || r == '_' })
+	}
 	best, most := "", 2
 	for _, a := range actions {
-		n := 0
-		for part := range strings.FieldsFuncSeq(strings.ToLower(word), func(r rune) bool { return r == '.' || r == '*' || r == '-' || r == '_' }) {
-			if strings.Contains(strings.ToLower(a.Name), part) {
+		n, of := 0, parts(a.Name)
+		for _, part := range parts(word) {
+			if slices.ContainsFunc(of, func(p string) bool { return strings.HasPrefix(p, part) }) {
 				n += len(part)
 			}
 		}
@@ -323,7 +330,7 @@ func suggest(word string, actions []Action) string {
 		}
 	}
 	if best == "" {
-		return "; use read, write, delete, admin or an action of its description"
+		return otherwise
 	}
 	return "; did you mean " + best + "?"
 }

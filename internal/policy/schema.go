@@ -95,7 +95,7 @@ func (d Described) check() error {
 			return fmt.Errorf("upstream %s: classes.%s: %q is no class; use read, write, delete or admin", d.Upstream.Name, pattern, c)
 		}
 		if !slices.ContainsFunc(d.Actions, func(a Action) bool { ok, err := path.Match(pattern, a.Name); return ok && err == nil }) {
-			return fmt.Errorf("upstream %s: classes.%s: it has no such action%s", d.Upstream.Name, pattern, suggest(pattern, d.Actions))
+			return fmt.Errorf("upstream %s: classes.%s: it has no such action%s", d.Upstream.Name, pattern, suggest(pattern, d.Actions, ofDescription))
 		}
 	}
 	return nil
@@ -250,7 +250,7 @@ func known(p *xast.Policy, upstreams []Described) error {
 			return fmt.Errorf("action %s: write %s::%s", uid, actionType, quote(name))
 		}
 		if !found {
-			return fmt.Errorf("there is no action %q%s", name, suggest(name, all))
+			return fmt.Errorf("no upstream has an action or word %q%s", name, suggest(name, all, "; lanyard upstream actions lists those of one"))
 		}
 	}
 	return nil

@@ -64,7 +64,7 @@ const maxKnown = 20_000
 
 func (d Described) some(field, glob string) error {
 	if !slices.ContainsFunc(d.Actions, func(a Action) bool { return globbed(glob, a.Name) }) {
-		return fmt.Errorf("provenance.%s.%s: it has no such action%s", field, glob, suggest(glob, d.Actions))
+		return fmt.Errorf("provenance.%s.%s: it has no such action%s", field, glob, suggest(glob, d.Actions, ofDescription))
 	}
 	return nil
 }

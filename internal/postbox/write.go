@@ -3,7 +3,6 @@ package postbox
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+	"github.com/go-json-experiment/json"
 
 	"github.com/lanyard-dev/lanyard/internal/bridge"
 	"github.com/lanyard-dev/lanyard/internal/layer"
@@ -29,7 +29,7 @@ func letter(r *http.Request) (raw []byte, draft string, err error) {
 			Raw string `json:"raw"`
 		} `json:"message"`
 	}
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+	if err := json.UnmarshalRead(r.Body, &in); err != nil {
 		return nil, "", bridge.Invalid("the request is no JSON")
 	}
 	if in.Message != nil {
@@ -64,6 +64,9 @@ func people(h mail.Header, name string) (list []string, err error) {
 
 // outgoing is a mail as it goes out: from the account's own address, and without those who get a copy unseen.
 func (p *Postbox) outgoing(raw []byte) (out []byte, to []string, err error) {
+	if bytes.IndexByte(bytes.ReplaceAll(raw, []byte("\r\n"), nil), '\r') >= 0 { // some servers take CR . CR for the end of a mail, and what follows for commands
+		return nil, nil, bridge.Invalid("The message has a CR that ends no line (RFC 5322 section 2.3).")
+	}
 	m, err := mail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
 		return nil, nil, bridge.Invalid("The message is not RFC 5322.")
@@ -273,7 +276,7 @@ func (p *Postbox) modify(r *http.Request) (any, error) {
 		Add    []string `json:"addLabelIds"`
 		Remove []string `json:"removeLabelIds"`
 	}
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+	if err := json.UnmarshalRead(r.Body, &in); err != nil {
 		return nil, bridge.Invalid("the request is no JSON")
 	}
 	l, err := p.find(r.PathValue("id"), true)

@@ -11,7 +11,7 @@ import (
 func TestIdentityOfAgentAndUserBlurredByName(t *testing.T) {
 	t.Parallel()
 	h := build(t)
-	payroll := h.upstream("payroll", "--consent", "ben", "--consent-class", "read")
+	payroll := h.upstream("payroll", "--consent", "*", "--consent-class", "read")
 	reader := h.agent("reader", "eve")
 	h.do("grant", "put", "reader", "payroll", "--upstream", "payroll", "--action", "read")
 	before := reader.OnBehalf(h.signedIn("ben"), client.IDToken)

@@ -344,9 +344,34 @@ func TestCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.fails(3, "there is no such argument", put...)
-	h.fails(64, "unknown command", "frobnicate")
+	h.fails(64, `unknown command "frobnicate" for "lanyard"; see lanyard --help`, "frobnicate")
 	h.fails(64, "unknown flag", "kill", "--now")
-	h.fails(64, "reason", "kill", "reader")
+	h.fails(64, `required flag(s) "reason" not set; see lanyard kill --help`, "kill", "reader")
+	h.fails(64, `required flag(s) "owner", "purpose" not set`, "identity", "register", "new")
+	h.fails(64, `required flag(s) "email", "name" not set`, "owner", "put", "new")
+	h.fails(64, `required flag(s) "cedar" not set`, "guardrail", "put", "new")
+	h.fails(64, "give one of --public-key, --certificate and --api-key", "credential", "add", "reader")
+	h.fails(1, "is there already; name a folder that is not", "audit", "export", h.data)
+	if err := os.WriteFile(filepath.Join(h.dir, "sharing.cedar"), []byte(`forbid (principal, action in Lanyard::Action::"file.share", resource);`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.fails(3, `no upstream has an action or word "file.share"; lanyard upstream actions lists those of one`, "guardrail", "put", "no-sharing", "--cedar", "sharing.cedar")
+	if out := h.do("kill", "reader", "--reason", "x", "--dry-run"); !strings.Contains(out, "\n1 identity, 1 credential\n") {
+		t.Errorf("how much would stop:\n%s", out)
+	}
+	if out := h.do("explain", "reader", "mail", "--action", "gmail.users.messages.send"); strings.Contains(out, "resource") {
+		t.Errorf("it says a resource that nobody named:\n%s", out)
+	}
+	if out := h.do("audit", "search", "--type", "grant.put", "--limit", "1"); !strings.Contains(out, "allowed  operator:local:root  grant.put reader (maya)") {
+		t.Errorf("whose agent it is stands with who did it:\n%s", out)
+	}
+	var given struct {
+		Metadata struct{ UID string } `json:"metadata"`
+	}
+	h.json(&given, "audit", "search", "--type", "grant.put", "--limit", "1")
+	if out := h.do("explain", given.Metadata.UID); strings.Contains(out, "refused") || !strings.Contains(out, "nothing to ask about now") {
+		t.Errorf("what is no request is explained as one:\n%s", out)
+	}
 	h.fails(64, "identity --help", "identity", "frobnicate")
 	h.fails(64, "use text or json", "status", "-o", "yaml")
 	h.fails(3, "there is no identity \"nobody\"", "kill", "nobody", "--reason", "x")

@@ -15,13 +15,16 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/lanyard-dev/lanyard/client"
+	"github.com/lanyard-dev/lanyard/test/port"
 )
 
 // TestJoinAsks: what an older server asks the person in the midst of a call reaches a client of the newest revision, whose
-// answer goes back; it is on record, and an operator can forbid it.
+// answer goes back through a gateway elsewhere, too; it is on record, and an operator can forbid it.
 func TestJoinAsks(t *testing.T) {
 	t.Parallel()
-	h := build(t)
+	feed := port.Free()
+	h := build(t, "--role", "control", "--feed-listen", feed)
+	h.outpost("gw-a", h.gateA, feed).started(h.joinToken("gw-a"))
 	h.do("owner", "put", "maya", "--name", "Maya Lind", "--email", "maya@example.com")
 	server(t, h, "shop", []string{"2025-11-25"}, func(s *mcp.Server) {
 		mcp.AddTool(s, &mcp.Tool{Name: "order", Description: "Orders.", Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}},

@@ -117,6 +117,12 @@ func TestJoin(t *testing.T) {
 	server(t, h, "other", nil, reading)
 	h.do("upstream", "put", "desk", "--join", "old,new,other", "--owner", "maya")
 	h.fails(3, "no MCP upstream", "upstream", "put", "bad", "--join", "old,nowhere", "--owner", "maya")
+	if out := h.do("doctor"); strings.Contains(out, "upstream desk") || !strings.Contains(out, "upstream old can be reached") {
+		t.Errorf("a joined endpoint has no address of its own:\n%s", out)
+	}
+	if out := h.do("status"); strings.Contains(out, "desk at \n") {
+		t.Errorf("a joined endpoint at no address:\n%s", out)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	var steps []float64

@@ -46,7 +46,7 @@ func TestReceipt(t *testing.T) {
 		t.Errorf("%+v", k.Receipt)
 	}
 	out := h.do("grant", "revoke", "reader/read-mail", "--reason", "test", "--wait")
-	for _, want := range []string{"in force at gateway-1 after ", "waiting for 1 gateways, until ", "gateway-2 has stopped: its lease ended at ", "in force everywhere after "} {
+	for _, want := range []string{"in force at gateway-1 after ", "waiting for 1 gateway, until ", "gateway-2 has stopped: its lease ended at ", "in force everywhere after "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -105,7 +105,7 @@ func TestToolbox(t *testing.T) {
 					{"search_files", map[string]any{"query": "suppliers"}},
 				}}
 				says := []string{"Ben Okafor <ben@example.com>*Lunch on Thursday?", "The agenda is in the shared folder", `"sent":true`, "tool error: *eve@evil.example", "tool error: *eve@evil.example",
-					"Northwind Paper,[account]", "tool error: *eve@evil.example", "Stand-up", `"title":"Talk"`, "tool error: *eve@evil.example", `"next":`, "suppliers.csv"}
+					"Northwind Paper,[account]", "tool error: *eve@evil.example", "Lunch with Ben", `"title":"Talk"`, "tool error: *eve@evil.example", `"next":`, "suppliers.csv"}
 				var c *exec.Cmd
 				if client == "typescript" { // by lanyard run, which has it over HTTP
 					task := toJSON(t, map[string]any{"servers": map[string]any{"office": want}})

@@ -105,6 +105,10 @@ test('an owner sees what is theirs, an auditor changes nothing, and the API says
   await signIn(page, world, 'ben', 'identities')
   await expect(page.getByRole('link', { name: 'support-helper' })).toBeVisible()
   await expect(page.getByRole('link', { name: 'invoice-bot' })).toHaveCount(0)
+  // The menu does not lead to what they may not see; on a phone it is closed.
+  const menu = page.getByRole('navigation', { name: 'Main', includeHidden: true })
+  await expect(menu.getByRole('link', { name: 'Ledger', includeHidden: true })).toHaveCount(1)
+  await expect(menu.getByRole('link', { name: 'Gateways', includeHidden: true })).toHaveCount(0)
   await page.goto(`${world.control}/console/identities/invoice-bot`)
   await expect(page.getByText('There is no such thing, or it is not yours to see')).toBeVisible()
   await page.goto(`${world.control}/console/gateways`)

@@ -101,7 +101,7 @@ test('an identity: who it is, what it may and did, its chain, its credentials, i
   await expect(page.getByRole('cell', { name: 'key pair' })).toBeVisible()
   await page.getByRole('tab', { name: 'History' }).click()
   await expect(page.getByText('registered invoice-bot')).toBeVisible()
-  await expect(page.getByText('gave a grant').first()).toBeVisible()
+  await expect(page.getByText('gave a grant to').first()).toBeVisible()
 })
 
 test('the cord: what will stop, a reason, and the receipt; it stays over a reload', async ({ page, world }) => {

@@ -84,6 +84,7 @@ var (
 	_ connector.Completer  = api{}
 	_ connector.Speaker    = api{}
 	_ connector.Uploader   = api{}
+	_ connector.Withholder = api{}
 )
 
 // Actions adds to each the arguments that its body has.
@@ -140,6 +141,9 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 		err = checkBegin(r, call)
 	}
 	if err == nil {
+		err = checkParts(r, call)
+	}
+	if err == nil {
 		err = dialect.Read(r, &call)
 	}
 	if err != nil {
@@ -154,9 +158,10 @@ func (a api) Recognise(r *connector.Request) (policy.Call, error) {
 	return call, err
 }
 
-// checkHeader refuses the headers by which Google lets a request be another than its first line says.
+// checkHeader refuses the headers by which Google lets a request be another than its first line says, or its reply hold other
+// fields than the query asks for, or text in base64, in which nothing would be found that is to be masked.
 func checkHeader(h http.Header) error {
-	for _, name := range []string{"X-Http-Method-Override", "X-Goog-Upload-Protocol", "X-Goog-Upload-Command"} {
+	for _, name := range []string{"X-Http-Method-Override", "X-Goog-Upload-Protocol", "X-Goog-Upload-Command", "X-Goog-Fieldmask", "X-Goog-Encode-Response-If-Executable"} {
 		if len(h) > 0 && h[name] != nil {
 			return fmt.Errorf("%w: header %s changes what the request does", connector.ErrUnrecognised, name)
 		}

@@ -1,6 +1,7 @@
 package google
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -125,5 +126,18 @@ func BenchmarkRecognise(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestHeaders: no header makes a request, or its reply, another than the first line says.
+func TestHeaders(t *testing.T) {
+	c := open(t, "drive/v3")
+	for name, good := range map[string]bool{"X-Goog-Api-Client": true, "X-Http-Method-Override": false, "X-Goog-Upload-Protocol": false, "X-Goog-Upload-Command": false,
+		"X-Goog-FieldMask": false, "X-Goog-Encode-Response-If-Executable": false} {
+		r := &connector.Request{Method: "GET", Path: "/drive/v3/files/f1", Query: "alt=media", Header: http.Header{}}
+		r.Header.Set(name, "base64")
+		if _, err := c.Recognise(r); (err == nil) != good {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -31,6 +31,28 @@ func uploadTypes(id string) []string {
 	return []string{"media", "multipart"}
 }
 
+// checkParts refuses an upload whose uploadType and Content-Type say two things of whether it is in parts: what one reader takes
+// for what it is, another takes for its content.
+func checkParts(r *connector.Request, call policy.Call) error {
+	if !strings.HasPrefix(r.Path, "/upload/") {
+		return nil
+	}
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch parts := strings.HasPrefix(kind, "multipart/"); call.Arguments["uploadType"] {
+	case "media":
+		if parts {
+			return fmt.Errorf("%w: an upload of uploadType media is content alone, and not %s", connector.ErrUnrecognised, kind)
+		}
+	case "multipart":
+		if kind != "" && kind != "multipart/related" {
+			return fmt.Errorf("%w: an upload of uploadType multipart is multipart/related", connector.ErrUnrecognised)
+		}
+	case nil:
+		return fmt.Errorf("%w: an upload says its uploadType", connector.ErrUnrecognised)
+	}
+	return nil
+}
+
 func begins(call policy.Call) bool { return call.Arguments["uploadType"] == "resumable" }
 
 // checkBegin refuses the beginning of an upload that says what it is in another form than JSON.

@@ -202,6 +202,7 @@ var (
 	_ connector.Follower   = api{}
 	_ connector.Speaker    = api{}
 	_ connector.Uploader   = api{}
+	_ connector.Withholder = api{}
 )
 
 func (a api) Actions() []policy.Action { return dialect.Actions(a.Table.Actions()) }
@@ -295,12 +296,19 @@ func (a api) MaxBody(r *connector.Request) int64 {
 	return dialect.MaxBody(call.Action)
 }
 
+// links are the members of lists that say where the next page is, and what changes later. Turned are these and where an upload goes on: the
+// members of replies whose addresses are the gateway's own, when it has sent them on.
+var (
+	links  = []string{"@odata.nextLink", "@odata.deltaLink"}
+	Turned = append(slices.Clone(links), "uploadUrl")
+)
+
 // Links are those to the next page, and to what changes later.
 func (a api) Links(call policy.Call) []string {
 	if dialect.Of[call.Action].List == "" && !strings.HasSuffix(call.Action, ".list") {
 		return nil
 	}
-	return []string{"@odata.nextLink", "@odata.deltaLink"}
+	return links
 }
 
 func (a api) Admit(r *connector.Request, call policy.Call, u connector.Under) error {

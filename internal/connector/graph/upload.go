@@ -197,28 +197,21 @@ func (a api) Named(r *connector.Request) string {
 	return ""
 }
 
-// Answered leaves out of what was made the addresses by which its content is had without a token.
 func (a api) Answered(r *connector.Request, status int, h http.Header, body []byte) ([]byte, bool, error) {
 	connector.Keep(h, "Date", "Cache-Control", "Request-Id", "Content-Type")
 	if len(body) == 0 {
 		return nil, status == http.StatusNoContent || status == http.StatusAccepted, nil
 	}
-	var o office.Object
-	if err := json.Unmarshal(body, &o); err != nil || o == nil {
-		return nil, false, errors.New("it is no JSON object")
+	o, err := office.JSON(body)
+	if err != nil {
+		return nil, false, err
 	}
 	so := status == http.StatusOK && text(o["id"]) == "" && (o["nextExpectedRanges"] != nil || o["NextExpectedRanges"] != nil) // as Outlook says it
 	if so || status == http.StatusAccepted || r.Method == http.MethodGet {
 		b, err := json.Marshal(only(o, told...), json.Deterministic(true))
 		return b, true, err
 	}
-	for name := range o {
-		if lower := strings.ToLower(name); lower == "uploadurl" || strings.HasSuffix(lower, "downloadurl") {
-			delete(o, name)
-		}
-	}
-	b, err := json.Marshal(o, json.Deterministic(true))
-	return b, false, err
+	return body, false, nil
 }
 
 func only(o office.Object, names ...string) office.Object {

@@ -19,21 +19,75 @@ import (
 // members, its id, and what is asked.
 func (c *Connector) Check(r *connector.Request, contentType string, may func(connector.Question) error, tell func(connector.Told), holds func(int64) error) io.WriteCloser {
 	kind, _, _ := mime.ParseMediaType(contentType)
-	if r.Method == http.MethodGet && kind == "text/event-stream" { // a stream of the session: what it brings may have been asked for before
+	session := func() io.WriteCloser { // what it brings may have been asked for before
 		return &events{answer: answer{may: may, tell: tell, holds: holds}, session: true}
 	}
-	if r.Method != http.MethodPost {
+	switch {
+	case r.Method == http.MethodGet && kind == "text/event-stream":
+		return session()
+	case r.Method == http.MethodGet: // some clients read a stream of events in whatever comes
+		return unread{}
+	case r.Method != http.MethodPost:
 		return nil
 	}
 	m, err := parseMessage(r.Body)
-	if err != nil || m.id == nil || m.method == "" {
-		return nil
+	if err != nil || m.id == nil || m.method == "" { // it asks nothing; some clients read what comes all the same
+		if kind == "text/event-stream" {
+			return session()
+		}
+		return &thanks{answer: answer{may: may, holds: holds}}
 	}
 	switch kind {
 	case "application/json":
 		return &answer{asked: m.id, may: may, tell: tell, holds: holds, alone: true}
 	case "text/event-stream":
 		return &events{answer: answer{asked: m.id, may: may, tell: tell, holds: holds}}
+	}
+	return unread{}
+}
+
+// unread is a reply of a type that none of the protocol's has, in which nothing may be.
+type unread struct{}
+
+func (unread) Write(b []byte) (int, error) {
+	if len(b) > 0 {
+		return 0, errors.New("it is neither JSON nor an event stream")
+	}
+	return 0, nil
+}
+
+func (unread) Close() error { return nil }
+
+// thanks is the reply to what asks nothing. It may be anything that is no message.
+type thanks struct {
+	answer
+	begun, none bool // it has begun; it is nothing that could be a message
+}
+
+func (t *thanks) Write(b []byte) (int, error) {
+	for i, c := range b {
+		if !t.begun {
+			switch c {
+			case ' ', '\t', '\r', '\n':
+				continue
+			case '[':
+				return i, errors.New("it is a batch, which nothing asked for")
+			}
+			t.begun, t.none = true, c != '{'
+		}
+		if t.none {
+			return len(b), nil
+		}
+		if err := t.take(c); err != nil {
+			return i, err
+		}
+	}
+	return len(b), nil
+}
+
+func (t *thanks) Close() error {
+	if t.begun && !t.none && (!t.ended || t.method != nil || t.id != nil && string(t.id) != "null") {
+		return errors.New("it is a message, which nothing asked for")
 	}
 	return nil
 }
@@ -147,7 +201,10 @@ func (a *answer) take(c byte) error {
 			if a.alone { // now, because who reads it would not wait for more
 				return a.Close()
 			}
-			return a.judge()
+			if err := a.judge(); err != nil {
+				return err
+			}
+			a.told() // now, because some readers take it before an empty line ends the event
 		}
 		return nil
 	case a.depth == 1 && c == ']':
@@ -280,8 +337,8 @@ func (a *answer) Close() error {
 	case a.method != nil:
 		return errors.New("it is a question")
 	case sameID(a.id, a.asked), a.seen["error"] && string(a.id) == "null":
-		a.told()
 		if a.alone {
+			a.told()
 			return a.judge()
 		}
 		return nil
@@ -353,7 +410,6 @@ func (e *events) event() error {
 	e.answer, e.started = answer{asked: a.asked, may: a.may, tell: a.tell, holds: a.holds}, false
 	defer a.release()
 	if a.ended && (a.method != nil || e.session) {
-		a.told()
 		return nil
 	}
 	if e.answered {
@@ -363,5 +419,11 @@ func (e *events) event() error {
 	return a.Close()
 }
 
-// Close ends the stream. It may end without an answer, which is then asked for again.
-func (e *events) Close() error { return nil }
+// Close ends the stream, and an event that is whole but for the empty line. It may end without an answer, which is then asked for again.
+func (e *events) Close() error {
+	if e.answer.ended {
+		return e.event()
+	}
+	e.answer.release()
+	return nil
+}

@@ -60,8 +60,28 @@ func TestCheck(t *testing.T) {
 	}
 	get := post("")
 	get.Method = "GET"
-	if c.Check(get, "application/json", nil, nil, nil) != nil || c.Check(post(`{"jsonrpc":"2.0","method":"notifications/x"}`), "application/json", nil, nil, nil) != nil || c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), "text/html", nil, nil, nil) != nil {
-		t.Error("what answers nothing is checked")
+	for _, x := range []struct {
+		r           *connector.Request
+		kind, reply string
+		bad         bool
+	}{
+		{get, "application/json", "x", true},
+		{get, "", "", false},
+		{post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), "text/html", "x", true},
+		{post(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), "text/html", "", false},
+		{post(`{"jsonrpc":"2.0","method":"notifications/x"}`), "application/json", `"ok"`, false},
+		{post(`{"jsonrpc":"2.0","method":"notifications/x"}`), "application/json", `{"id":1,"result":{}}`, true},
+		{post(`{"jsonrpc":"2.0","method":"notifications/x"}`), "application/json", `{"method":"x"}`, true},
+		{post(`{"jsonrpc":"2.0","method":"notifications/x"}`), "text/plain", `{"id":1,`, true},
+	} {
+		w := c.Check(x.r, x.kind, func(connector.Question) error { return nil }, nil, nil)
+		_, err := w.Write([]byte(x.reply))
+		if err == nil {
+			err = w.Close()
+		}
+		if (err != nil) != x.bad {
+			t.Errorf("%s %s: %v", x.kind, x.reply, err)
+		}
 	}
 }
 

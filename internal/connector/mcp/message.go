@@ -128,6 +128,9 @@ func (m message) name() (string, error) {
 	if !ok || !plain(name) {
 		return "", fmt.Errorf("%s is missing, or none", member)
 	}
+	if member == "uri" && dotted(name) {
+		return "", errDotted
+	}
 	return name, nil
 }
 
@@ -160,6 +163,9 @@ func (m message) followed() (string, error) {
 	if !ok || !plain(uri) {
 		return "", errors.New("resourceSubscriptions: that is no URI")
 	}
+	if dotted(uri) {
+		return "", errDotted
+	}
 	return uri, nil
 }
 
@@ -167,6 +173,28 @@ func (m message) followed() (string, error) {
 func plain(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) <= 2048 && !strings.ContainsFunc(name, unicode.IsControl)
 }
+
+var errDotted = errors.New("a URI with the segment . or .. is another to who resolves it (RFC 3986 section 5.2.4); write it without")
+
+// dotted reports whether a URI has a dot segment, however it is encoded: a policy compares what is written, and the server goes
+// where it leads.
+func dotted(uri string) bool {
+	for {
+		for s := range strings.FieldsFuncSeq(uri, func(c rune) bool { return strings.ContainsRune(`/\:?#;`, c) }) {
+			if s == "." || s == ".." {
+				return true
+			}
+		}
+		again := unescaped.Replace(uri)
+		if again == uri {
+			return false
+		}
+		uri = again
+	}
+}
+
+// unescaped leaves alone what is no escape, as lenient readers do.
+var unescaped = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`, "%25", "%")
 
 // arguments of a call, which may have none.
 func (m message) arguments() (object, error) {

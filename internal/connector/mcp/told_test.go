@@ -31,6 +31,8 @@ func TestTold(t *testing.T) {
 		{call, "application/json", `{"id":1,"error":{"code":-1,"message":"see www.x.example"}}`, []string{`{"code":-1,"message":"see www.x.example"}`}, false},
 		{call, "application/json", `{"id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat("x", maxResult) + `"}]}}`, nil, true},
 		{call, "text/event-stream", event + `{"method":"notifications/progress","params":{}}` + "\n\n" + event + `{"id":1,"result":{"content":[{"text":"late"}]}}` + "\n\n", []string{"late"}, false},
+		{call, "text/event-stream", event + `{"id":1,"result":{"content":[{"text":"unended"}]}}`, []string{"unended"}, false}, // some readers take it line by line, some at the end
+		{call, "text/event-stream", event + `{"id":1,"result":{"content":[{"text":"unended"}]}}` + "\n", []string{"unended"}, false},
 		{get, "text/event-stream", event + `{"id":9,"result":{"content":[{"text":"of another"}]}}` + "\n\n", []string{"of another"}, false},
 	} {
 		for _, step := range []int{1, 7, 1 << 21} {
@@ -49,6 +51,21 @@ func TestTold(t *testing.T) {
 			if cut != x.cut || !x.cut && !slices.Equal(got, x.want) {
 				t.Errorf("%.80q in steps of %d: %.80q, cut %v", x.reply, step, got, cut)
 			}
+		}
+	}
+}
+
+// TestUnended: an event that nothing ends, where the stream does, answers what was asked and nothing else.
+func TestUnended(t *testing.T) {
+	c := open(t).(*Connector)
+	for reply, good := range map[string]bool{`data: {"id":1,"result":{}}`: true, "data: {\"id\":1,\"result\":{}}\n": true, `data: {"id":2,"result":{}}`: false, "data: {\"id\":1,\"result\":{}}\n\ndata: {\"id\":1,\"result\":{}}": false,
+		`data: {"id":1,"res`: true, "": true, ": nothing": true, "id: 7\ndata:": true} { // one that breaks off is gone on with in another
+		w := c.Check(post(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_file"}}`), "text/event-stream", func(connector.Question) error { return nil }, nil, nil)
+		if _, err := w.Write([]byte(reply)); err != nil {
+			t.Errorf("%q: %v", reply, err)
+		}
+		if err := w.Close(); (err == nil) != good {
+			t.Errorf("%q: %v", reply, err)
 		}
 	}
 }

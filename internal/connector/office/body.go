@@ -24,6 +24,9 @@ import (
 // JSON reads a body of JSON. A member that a server could take for one of names, and that is
 // spelled in another way, is refused: so nothing is said that is not read here.
 func JSON(b []byte, names ...string) (Object, error) {
+	if !connector.Few(b, maxMade) {
+		return nil, fmt.Errorf("it holds more than %d values and names", maxMade)
+	}
 	var o Object
 	if err := json.Unmarshal(b, &o); err != nil || o == nil {
 		return nil, errors.New("it is no JSON object")
@@ -59,14 +62,18 @@ func JSON(b []byte, names ...string) (Object, error) {
 	return o, check(o, 0)
 }
 
-// plain is what the spellings of a member that servers take have in common.
+// maxMade is how many values and names a text may hold of which maps are made.
+const maxMade = 1 << 16
+
+// plain is what the spellings of a member that servers take have in common. U+017F and the Kelvin sign are letters of ASCII to who
+// compares without case.
 func plain(name string) string {
-	return strings.ToLower(strings.Map(func(r rune) rune {
+	return strings.ToLower(strings.ToUpper(strings.Map(func(r rune) rune {
 		if r == '_' || r == '-' || r == ' ' {
 			return -1
 		}
 		return r
-	}, name))
+	}, name)))
 }
 
 // Strings are the strings of a list; ok is false when it is there and is none.
@@ -226,6 +233,9 @@ func Upload(r *connector.Request) (metadata, content []byte, err error) {
 		}
 		if err != nil || i == 2 {
 			return nil, nil, errors.New("an upload in parts has two: what it is, and then its content")
+		}
+		if !connector.UTF8(p.Header.Get("Content-Type")) || len(p.Header["Content-Type"]) > 1 {
+			return nil, nil, errors.New("what an upload is must be said in UTF-8")
 		}
 		b, err := io.ReadAll(p)
 		if err != nil {

@@ -1,6 +1,7 @@
 package office
 
 import (
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,23 +14,31 @@ import (
 func Decode(b []byte) (*Value, bool) { return new(decoder).decode(b) }
 
 const (
-	maxDepth  = 10000   // the library's
-	maxValues = 2 << 20 // of one reply: its values take more room than its text, where they are short
-	maxFew    = 32      // members of an object, up to which one is looked for by going through them
+	maxDepth     = 10000   // the library's
+	maxValues    = 2 << 20 // of one reply
+	maxUncounted = 1 << 16 // of one whose room nobody takes into account
+	maxFew       = 32      // members of an object, up to which one is looked for by going through them
+	nameRoom     = 64      // bytes that the name of each takes where there are more
 )
 
 // decoder takes JSON apart. The texts of its values are pieces of one, but for those that hold an escape.
 type decoder struct {
-	s    string
-	at   int
-	free []Value // to be used
-	used []*chunk
+	keeps func(int64) error // takes bytes into account that the values take beside their text, and below 0 gives them back; nil: nobody does
+	s     string
+	at    int
+	free  []Value // to be used
+	used  []*chunk
+	kept  int64 // bytes
+	full  error // why there is no room for more
 }
 
 // chunk is room for values, which the next reply gets when nobody has any of this one.
 type chunk [512]Value
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+// chunkRoom is what a chunk takes: where values are short, many times their text. A list has them side by side, too.
+var chunkRoom = int64(reflect.TypeFor[chunk]().Size() + 2*reflect.TypeFor[[len(chunk{})]*Value]().Size())
 
 func (d *decoder) decode(b []byte) (*Value, bool) {
 	d.s = string(b)
@@ -38,8 +47,35 @@ func (d *decoder) decode(b []byte) (*Value, bool) {
 	return v, v.IsObject() && d.at == len(d.s)
 }
 
+// keep takes n bytes more into account; false if there is no room for them.
+func (d *decoder) keep(n int64) bool {
+	if d.keeps == nil {
+		return true
+	}
+	if d.full = d.keeps(n); d.full != nil {
+		return false
+	}
+	d.kept += n
+	return true
+}
+
+// more makes room for values, if there may be more.
+func (d *decoder) more() bool {
+	most := maxValues
+	if d.keeps == nil {
+		most = maxUncounted
+	}
+	if len(d.used)*len(chunk{}) >= most || !d.keep(chunkRoom) {
+		return false
+	}
+	c := chunks.Get().(*chunk)
+	d.used, d.free = append(d.used, c), c[:]
+	return true
+}
+
 // done gives the room of all values back: nobody may have one of them any more.
 func (d *decoder) done() {
+	d.keep(-d.kept)
 	for _, c := range d.used {
 		clear(c[:])
 		chunks.Put(c)
@@ -65,15 +101,8 @@ func (d *decoder) next(c byte) bool {
 // value is the one that begins here; nil if there is none.
 func (d *decoder) value(depth int) *Value {
 	d.blanks()
-	if d.at == len(d.s) {
+	if d.at == len(d.s) || len(d.free) == 0 && !d.more() {
 		return nil
-	}
-	if len(d.free) == 0 {
-		if len(d.used)*len(chunk{}) >= maxValues {
-			return nil
-		}
-		c := chunks.Get().(*chunk)
-		d.used, d.free = append(d.used, c), c[:]
 	}
 	v := &d.free[0]
 	d.free = d.free[1:]
@@ -117,13 +146,16 @@ func (d *decoder) object(v *Value, depth int) bool {
 		}
 		switch mark := mark(name); {
 		case n > maxFew:
-			if names[name] {
+			if names[name] || !d.keep(nameRoom) {
 				return false
 			}
 			names[name] = true
 		case seen&mark != 0 && v.Member(name) != nil:
 			return false
 		case n == maxFew:
+			if !d.keep(maxFew * nameRoom) {
+				return false
+			}
 			names = map[string]bool{name: true}
 			for m := range v.All() {
 				names[m.name] = true
@@ -212,7 +244,7 @@ func (d *decoder) text() (string, bool) {
 		}
 		end++
 	}
-	if end >= len(d.s) {
+	if end >= len(d.s) || !d.keep(int64(end-from)) {
 		return "", false
 	}
 	d.at = end + 1

@@ -111,7 +111,7 @@ func TestDecodeLikeTheLibrary(t *testing.T) {
 
 // TestTooMany: a reply of more values than there is room for is not read.
 func TestTooMany(t *testing.T) {
-	for n, want := range map[int]bool{maxValues / 2: true, maxValues + 1: false} {
+	for n, want := range map[int]bool{maxUncounted / 2: true, maxUncounted + 1: false} {
 		if _, ok := Decode([]byte(`{"a":[` + strings.Repeat("0,", n) + `0]}`)); ok != want {
 			t.Errorf("%d values: %v", n, ok)
 		}
@@ -127,4 +127,42 @@ func TestWritten(t *testing.T) {
 	if got, want := string(v.Append(nil)), `{"b":12345678901234567890123,"a":["@/","üü\n",-0.10e2,true,null,{}]}`; got != want {
 		t.Fatalf("%s, want %s", got, want)
 	}
+}
+
+// FuzzWithhold: nothing of that name is left, however it is spelled and wherever it stands, and all else is what it was.
+func FuzzWithhold(f *testing.F) {
+	f.Add(`{"a":[{"x":1,"b":"x"},[{"\u0078":{"x":2}}]],"x":null}`)
+	f.Add(`{ "a" : "x" }`)
+	var without func(v any) any
+	without = func(v any) any {
+		switch v := v.(type) {
+		case Object:
+			delete(v, "x")
+			for name, inner := range v {
+				v[name] = without(inner)
+			}
+		case []any:
+			for i, inner := range v {
+				v[i] = without(inner)
+			}
+		}
+		return v
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := Withhold([]byte(s), nil, func(_, m *Value) bool { return m.Name() == "x" })
+		v, ok := Decode([]byte(s))
+		if (err == nil) != ok {
+			t.Fatalf("%q: %v, and it is read: %v", s, err, ok)
+		}
+		if !ok {
+			return
+		}
+		had := plainly(v)
+		want, _ := Decode(got)
+		if left := plainly(want); !reflect.DeepEqual(left, without(plainly(v))) {
+			t.Fatalf("%q became %q", s, got)
+		} else if reflect.DeepEqual(left, had) && string(got) != s {
+			t.Fatalf("%q was spelled anew: %q", s, got)
+		}
+	})
 }

@@ -195,7 +195,7 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under, toOn bool
 	}
 	for _, template := range m.On {
 		for _, target := range fill(template, call, "") {
-			items, err := d.look(m, target, call, u.Look)
+			items, err := d.look(m, target, call, u)
 			if err != nil {
 				return err
 			}
@@ -218,7 +218,7 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under, toOn bool
 	}
 	for _, template := range m.Into {
 		for _, target := range fill(template, call, "") {
-			items, err := d.look(m, target, call, u.Look)
+			items, err := d.look(m, target, call, u)
 			if err != nil {
 				return err
 			}
@@ -242,12 +242,12 @@ func (d *Dialect) acts(m Meaning, call policy.Call, u connector.Under, toOn bool
 }
 
 // look asks for target, and says what is known of what it brings.
-func (d *Dialect) look(m Meaning, target string, call policy.Call, look connector.Look) ([]layer.Item, error) {
-	kind, reply, err := look(target)
+func (d *Dialect) look(m Meaning, target string, call policy.Call, u connector.Under) ([]layer.Item, error) {
+	kind, reply, err := u.Look(target)
 	if err != nil {
 		return nil, err
 	}
-	var read decoder
+	read := reads(u)
 	defer read.done()
 	o, err := read.reply(kind, reply)
 	if err != nil {

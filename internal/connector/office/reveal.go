@@ -96,16 +96,59 @@ func (m Members) Trim(o *Value, rules []*layer.Rules) {
 
 var errForm = errors.New("the reply has a form that cannot be held against the layers of the grant")
 
+// reads is what reads one reply.
+func reads(u connector.Under) *decoder {
+	if u.Keeps == nil {
+		return &decoder{}
+	}
+	return &decoder{keeps: u.Keeps()}
+}
+
 // reply reads a reply of JSON.
 func (d *decoder) reply(kind string, b []byte) (*Value, error) {
 	if !jsonKind(kind) {
 		return nil, errForm
 	}
 	o, ok := d.decode(b)
-	if !ok {
+	switch {
+	case d.full != nil:
+		return nil, d.full
+	case !ok:
 		return nil, errForm
 	}
 	return o, nil
+}
+
+// Withhold is [connector.Withholder]'s: it leaves out the members, wherever they stand, of which gives says that they give something to
+// everybody who has them. of is the object that m is a member of.
+func Withhold(reply []byte, keeps func(bytes int64) error, gives func(of, m *Value) bool) ([]byte, error) {
+	read := decoder{keeps: keeps}
+	defer read.done()
+	o, ok := read.decode(reply)
+	switch {
+	case read.full != nil:
+		return nil, read.full
+	case !ok:
+		return nil, errors.New("it is no JSON object")
+	}
+	some := false
+	var within func(v *Value)
+	within = func(v *Value) {
+		if v.IsObject() {
+			v.Filter(func(m *Value) bool {
+				out := gives(v, m)
+				some = some || out
+				return !out
+			})
+		}
+		for inner := range v.All() {
+			within(inner)
+		}
+	}
+	if within(o); !some {
+		return reply, nil
+	}
+	return o.Append(make([]byte, 0, len(reply))), nil
 }
 
 // Reveal is [connector.Layered]'s.
@@ -124,7 +167,7 @@ func (d *Dialect) Reveal(r *connector.Request, call policy.Call, u connector.Und
 	if content && d.Data == nil || content && !jsonKind(kind) || content && m.Reply != Content {
 		return d.content(u.Rules, kind, reply)
 	}
-	var read decoder
+	read := reads(u)
 	defer read.done()
 	o, err := read.reply(kind, reply)
 	if err != nil {
@@ -295,7 +338,7 @@ func (d *Dialect) looked(m Meaning, o *Value, call policy.Call, u connector.Unde
 	if len(targets) != 1 {
 		return false
 	}
-	items, err := d.look(m, targets[0], call, u.Look)
+	items, err := d.look(m, targets[0], call, u)
 	if err != nil || len(items) == 0 {
 		return false
 	}

@@ -48,7 +48,11 @@ func (d *Dialect) Says(r *connector.Request, call policy.Call) (list []provenanc
 	}
 	m, known := d.Of[call.Action]
 	var o Object
-	if len(r.Body) == 0 || json.Unmarshal(metadataOf(r), &o) != nil {
+	body := metadataOf(r)
+	if !connector.Few(body, maxMade) { // what is not read could be anything
+		return append(list, provenance.Argument{Name: "body", Value: Unread})
+	}
+	if len(r.Body) == 0 || json.Unmarshal(body, &o) != nil {
 		if strings.HasPrefix(r.Header.Get("Content-Type"), "text/") && m.Kind == layer.File {
 			list = append(list, provenance.Argument{Name: "content", Value: string(r.Body)})
 		}

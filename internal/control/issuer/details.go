@@ -105,8 +105,17 @@ func (i *Issuer) task(r *http.Request, q *issue) error {
 		}
 		w.Scope = append(w.Scope, policy.Grant{Upstream: name, Actions: d.Actions, Resources: d.Resources, Where: d.Conditions})
 	}
-	if d.On != "" && q.behalf != nil && q.behalf.chain.Root().Owner() != w.On {
-		return badDetails("The subject token is not " + d.On + "'s, and what is exchanged for it is on behalf of nobody else.")
+	if d.On != "" && q.behalf != nil {
+		if q.behalf.chain.Root().Owner() != w.On {
+			return badDetails("The subject token is not " + d.On + "'s, and what is exchanged for it is on behalf of nobody else.")
+		}
+		line, err := i.View.Line(q.client.subject.Identity.ID, q.now)
+		if err != nil {
+			return refuse("invalid_grant", err.Error()+".")
+		}
+		if why := registry.Beyond(q.behalf.chain.Texts(), line, q.behalf.scope, w.Scope); why != "" {
+			return badDetails(why)
+		}
 	}
 	q.work = &w
 	return nil

@@ -27,6 +27,7 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
@@ -61,7 +62,7 @@ type Issuer struct {
 	// node gave, of tokens that go on, and the last change of the feed by then. Without them there are no status lists.
 	RecordStatus func(context.Context, ledger.Event, store.Status) error
 	Statuses     func(ctx context.Context, after int64) ([]store.Status, feed.Cursor, error)
-	// RevokeToken ends one token before its time, durably. Actor is an identity or an operator.
+	// RevokeToken ends one token before its time, durably, and waits a little for gateways, as Settle does. Actor is an identity or an operator.
 	RevokeToken func(ctx context.Context, c token.Claims, actor string) error
 	// Admin says which operator a request is from, who may introspect and revoke; nil means none is.
 	Admin func(*http.Request) (operator string, ok bool)
@@ -182,6 +183,6 @@ func (i *Issuer) metadata(w http.ResponseWriter, r *http.Request) {
 
 func (i *Issuer) jwks(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", "public, max-age=60")
+	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(lead/time.Second))) // longer, and a new key would sign before it is seen
 	w.Write(i.Ring.Signer().JWKS())
 }

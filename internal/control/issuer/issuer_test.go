@@ -349,6 +349,20 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// TestKeysInTime: nothing between may answer with keys of before so long that a token comes of which the key is not among them.
+func TestKeysInTime(t *testing.T) {
+	o := newOffice(t)
+	res, err := o.server.Client().Get(o.URL + "/oauth/jwks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	age, err := time.ParseDuration(strings.TrimPrefix(res.Header.Get("Cache-Control"), "public, max-age=") + "s")
+	if err != nil || age <= 0 || age > lead {
+		t.Errorf("%v %q: a new key signs after %s", err, res.Header.Get("Cache-Control"), lead)
+	}
+}
+
 // BenchmarkIssue is the whole endpoint over keep-alive; BenchmarkSignVerify what it is compared with.
 func BenchmarkIssue(b *testing.B) {
 	o := newOffice(b)

@@ -237,7 +237,7 @@ func (i *Issuer) oidcPerson(r *http.Request, p identity.Provider, g going) (s st
 			return s, err
 		}
 	}
-	s = store.Session{Person: registry.Strange(p.Name, who.Subject), Provider: p.Name, Subject: who.Subject, SID: who.Claim("sid"), Method: store.ByOIDC, Roles: p.RolesOf(groups), Name: name, Email: w.Email, Began: who.SignedIn}
+	s = store.Session{Person: registry.Strange(p.Name, who.Subject), Provider: p.Name, Subject: who.Subject, SID: who.Claim("sid"), Method: store.ByOIDC, Roles: p.RolesOf(groups), Name: name, Email: w.Email, Began: who.SignedIn, Unproven: who.SignedIn.IsZero()}
 	return s, i.Registry.Store.Read(ctx, func(tx *store.Tx) error {
 		o, why, err := owner(tx, p, w)
 		switch {

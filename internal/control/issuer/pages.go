@@ -246,7 +246,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/console/", http.StatusSeeOther)
 		return
 	}
-	i.page(w, r, http.StatusOK, nil, "notice", notice{Title: "You are signed in", Text: "Now connect a client: give it the address of an upstream at the gateway, and it will bring you here. What waits for your answer is at " + i.URL + "/approvals, and your accounts at upstreams at " + i.URL + "/accounts.", Person: person.Name})
+	i.page(w, r, http.StatusOK, nil, "welcome", person.Name)
 }
 
 func (i *Issuer) signOut(w http.ResponseWriter, r *http.Request) {

@@ -411,6 +411,7 @@ func (a *applying) remove() error {
 			err = errors.Join(err, gone("upstream", u.Name, "", func() error { return a.c.RemoveUpstream(u.Name) }))
 		}
 	}
+	slices.SortStableFunc(owners, func(a, b identity.Owner) int { return rank(a) - rank(b) })
 	for _, o := range owners {
 		if a.m.sets[o.Set] && o.State == identity.OwnerActive && !slices.ContainsFunc(a.m.owners, func(m owner) bool { return m.value.ID == o.ID }) {
 			n, countErr := a.c.CountIdentities(o.ID)
@@ -422,6 +423,14 @@ func (a *applying) remove() error {
 		}
 	}
 	return err
+}
+
+// rank has teams go before who is in them.
+func rank(o identity.Owner) int {
+	if o.Team {
+		return 0
+	}
+	return 1
 }
 
 func (a *applying) settle() error {

@@ -30,6 +30,8 @@ type Answer struct {
 type Approver struct {
 	Session  string
 	Operator string // operator:<name>; with a session, a person who answers as one
+
+	Still func(*store.Tx) error // as of an [Actor]
 }
 
 // Refusal says why an answer was not taken.
@@ -47,7 +49,7 @@ func (e *Stale) Error() string {
 // Answer takes an answer. One that is not taken is on record as well, with the reason: a
 // *Refusal, a *Stale or a *Conflict.
 func (r *Registry) Answer(ctx context.Context, who Approver, source string, w Answer) (a store.Approval, at feed.Cursor, err error) {
-	by := Actor{Name: who.Operator, Source: source}
+	by := Actor{Name: who.Operator, Source: source, Still: who.Still}
 	at, err = r.Do(ctx, by, func(c *Change) (err error) {
 		a, err = c.answer(who, w)
 		by = c.by
@@ -127,12 +129,12 @@ func (c *Change) approver(who Approver) (identity.OwnerID, time.Time, error) {
 	}
 	v, err := Visit(c.Tx, who.Session)
 	if errors.Is(err, store.ErrNotFound) || err == nil && v.Owner == "" && who.Operator == "" {
-		return "", v.Began, &Refusal{"nobody is signed in any more, or who was has left"}
+		return "", v.Proven(), &Refusal{"nobody is signed in any more, or who was has left"}
 	}
 	if c.by.Name = v.Person; who.Operator != "" {
-		return identity.OwnerID(who.Operator), v.Began, err
+		return identity.OwnerID(who.Operator), v.Proven(), err
 	}
-	return v.Owner, v.Began, err
+	return v.Owner, v.Proven(), err
 }
 
 // takes says why a question takes no answer of that person's now, or nil. A yes can be taken
@@ -289,7 +291,21 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 	if len(a.Question.Chain) > 1 {
 		return nil
 	}
-	rails := false
+	rails, record := false, ""
+	for _, one := range a.Of { // all that ask would have had it recorded
+		if one.Guardrail {
+			continue
+		}
+		g, err := c.Grant(one.Policy) // latest has seen that it is there
+		if err != nil {
+			return err
+		}
+		if before, err := g.Before(); err != nil {
+			return err
+		} else if before {
+			record = "before"
+		}
+	}
 	for _, one := range a.Of {
 		if rails = rails || one.Guardrail; one.Guardrail {
 			continue
@@ -306,11 +322,11 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 		if err != nil {
 			return err
 		}
-		asked, err := c.Grant(one.Policy) // latest has seen that it is there
+		asked, err := c.Grant(one.Policy)
 		if err != nil {
 			return err
 		}
-		g, _, err := c.PutGrant(name, "approved-"+strings.TrimPrefix(a.ID, "appr_"), policy.Grant{Upstream: q.Upstream, Cedar: text, Layers: asked.Layers}, At(until))
+		g, _, err := c.PutGrant(name, "approved-"+strings.TrimPrefix(a.ID, "appr_"), policy.Grant{Upstream: q.Upstream, Cedar: text, Layers: asked.Layers, Record: record}, At(until))
 		if err != nil {
 			return err
 		}

@@ -35,17 +35,25 @@ func (c *Change) PutDirectoryUser(d identity.Directory, u store.DirectoryUser) (
 	}
 	u.Changed, u.Version = old.Changed, old.Version
 	told := compare(old, u, old.ID == "")
+	known, before := o.ID != "", o.State
 	o.ID, o.Name, o.Email = u.Owner, u.Called(), u.Email()
+	back := !old.Active // and active now: it said that they left, and says that they are back
+	if old.ID == "" {   // then what it said before it knew nothing of them any more
+		back = !known || before == identity.OwnerActive || o.Left == d.Name
+	}
 	if old.ID == "" || old.Active != u.Active { // else somebody here may have said that they have left
 		o.State = identity.OwnerGone
 	}
-	if u.Active && o.State == identity.OwnerGone && (old.ID == "" || !old.Active) {
-		o.State = identity.OwnerActive
+	if u.Active && o.State == identity.OwnerGone && back {
+		o.State, o.Left = identity.OwnerActive, ""
 		if b, err := c.Owner(o.Backup); o.Backup != "" && (errors.Is(err, store.ErrNotFound) || err == nil && b.State != identity.OwnerActive) {
 			o.Backup = "" // who would stand in has left meanwhile
 		} else if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return u, err
 		}
+	}
+	if before == identity.OwnerActive && o.State == identity.OwnerGone {
+		o.Left = d.Name
 	}
 	if told.Changed() || old.Active != u.Active {
 		u.Changed = c.Now()
@@ -175,7 +183,9 @@ func (c *Change) RemoveDirectoryUser(d identity.Directory, id string) error {
 	if err := c.DeleteDirectoryUser(id); err != nil {
 		return err
 	}
-	o.State = identity.OwnerGone
+	if o.State == identity.OwnerActive {
+		o.State, o.Left = identity.OwnerGone, d.Name
+	}
 	out, err := c.PutOwner(o)
 	if err == nil && !out.Changed() {
 		err = c.record("directory.user", string(u.Owner), string(u.Owner), "The directory knows nothing of them any more.", nil)

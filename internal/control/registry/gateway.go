@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
@@ -192,14 +193,17 @@ func (c *Change) JoinAttested(name string, a Attested, certify func(name string)
 	return g, replaced, errors.Join(err, c.PutTicket(store.UsedAssertion, a.Key, a.Ends, true))
 }
 
-// RotateGateway gives a gateway another certificate, which is the current one from when it is first shown.
-func (c *Change) RotateGateway(name string, next store.GatewayCertificate) error {
+// RotateGateway gives a gateway whose current certificate has that thumbprint another one, which is the current one from when it is first shown.
+func (c *Change) RotateGateway(name, print string, next store.GatewayCertificate) error {
 	g, err := c.Gateway(name)
 	if err != nil {
 		return missing(err, "gateway", name)
 	}
 	if g.State != store.GatewayJoined {
 		return &Conflict{"gateway " + name + " is evicted"}
+	}
+	if g.Current.Print != print { // since it asked another has joined by its name, or it has shown a newer one
+		return fmt.Errorf("%w: it is not the current one of %s any more", feed.ErrCertificate, name)
 	}
 	g.Next = next
 	return errors.Join(c.PutGateway(g), c.record("gateway.rotate", name, "", "A certificate was given out; it is good from when it is first shown.", map[string]string{"serial": next.Serial}))

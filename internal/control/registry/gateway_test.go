@@ -7,6 +7,7 @@ import (
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 )
 
 // TestGateways: the life of a gateway, each step with its event, and what is refused on the way.
@@ -73,7 +74,7 @@ func TestGateways(t *testing.T) {
 	for _, serial := range []string{"3", "4"} {
 		if err := try(func(c *registry.Change) error {
 			next, _ := certify(serial)("")
-			return c.RotateGateway("gw", next)
+			return c.RotateGateway("gw", "print-1", next)
 		}); err != nil {
 			t.Error(err)
 		}
@@ -97,11 +98,16 @@ func TestGateways(t *testing.T) {
 	if replaced, err := join("gw", "four", "5"); err != nil || !replaced || get().Previous.Serial != "" {
 		t.Errorf("in its place: %v %v", replaced, err)
 	}
+	if err := try(func(c *registry.Change) error {
+		return c.RotateGateway("gw", "print-4", store.GatewayCertificate{Print: "print-6"})
+	}); !errors.Is(err, feed.ErrCertificate) || get().Next.Print != "" {
+		t.Errorf("for the one whose place it took: %v", err)
+	}
 	if err := try(func(c *registry.Change) error { return c.EvictGateway("gw", "lost") }); err != nil {
 		t.Error(err)
 	}
 	conflict("evicted twice", try(func(c *registry.Change) error { return c.EvictGateway("gw", "lost") }))
-	conflict("a certificate for one that is evicted", try(func(c *registry.Change) error { return c.RotateGateway("gw", store.GatewayCertificate{}) }))
+	conflict("a certificate for one that is evicted", try(func(c *registry.Change) error { return c.RotateGateway("gw", "print-5", store.GatewayCertificate{}) }))
 	if err := try(func(c *registry.Change) error { return c.EvictGateway("nobody", "") }); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("%v", err)
 	}

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -62,6 +63,28 @@ func TestLastingEnds(t *testing.T) {
 	g := w.granted()
 	if err != nil || len(g) != 1 || g[0].ID != a.Grant || !g[0].Until.Equal(w.now.Add(10*day)) || !a.Decisions[0].Until.Equal(g[0].Until) || !a.Expires.Equal(g[0].Until) {
 		t.Errorf("%v %+v\n%+v", err, g, a)
+	}
+}
+
+// TestLastingRecorded: what a lasting yes becomes is recorded no later than what asked had it recorded.
+func TestLastingRecorded(t *testing.T) {
+	for name, g := range map[string][]policy.Grant{
+		"said beside it": {{Approve: "ben", Record: "before"}},
+		"said in it":     {{Approve: "ben", Cedar: `@record("before") permit (principal, action == Lanyard::Action::"m.send", resource);`}},
+		"by the second":  {{Approve: "ben"}, {Approve: "ben", Record: "before"}},
+	} {
+		w := open(t)
+		var of []policy.Approve
+		for n, one := range g {
+			of = append(of, w.sends(fmt.Sprint("send-", n), one, registry.End{}))
+		}
+		a, err := w.yes(w.session("ben"), w.question("a", of...), registry.For(day))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, _, all := w.identity("bot"); !slices.ContainsFunc(all, func(g policy.Grant) bool { return g.ID == a.Grant && g.Record == "before" }) {
+			t.Errorf("%s: %+v", name, all)
+		}
 	}
 }
 

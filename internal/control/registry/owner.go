@@ -209,7 +209,26 @@ func (c *Change) offboard(o identity.Owner) error {
 	return nil
 }
 
-// RemoveOwner removes an owner that owns nothing and stands in for nobody.
+// named says what has an owner as a member, or in its consent, as a *Conflict: who gets the name later would be that.
+func (c *Change) named(id identity.OwnerID, owners []identity.Owner) error {
+	for _, o := range owners {
+		if slices.Contains(o.Members, id) {
+			return &Conflict{fmt.Sprintf("owner %s is a member of the team %s; take them out of it first", id, o.ID)}
+		}
+	}
+	upstreams, err := c.Upstreams()
+	if err != nil {
+		return err
+	}
+	for _, u := range upstreams {
+		if slices.Contains(u.Consent.Owners, id) {
+			return &Conflict{fmt.Sprintf("owner %s is in the consent of the upstream %s; take them out of it first", id, u.Name)}
+		}
+	}
+	return nil
+}
+
+// RemoveOwner removes an owner that owns nothing, stands in for nobody, and is in no team and no consent.
 func (c *Change) RemoveOwner(id identity.OwnerID) error {
 	all, err := c.Owners()
 	if err != nil {
@@ -239,6 +258,9 @@ func (c *Change) RemoveOwner(id identity.OwnerID) error {
 				return &Conflict{fmt.Sprintf("the provider %s has people who are owner %s; take them out of it first", p.Name, id)}
 			}
 		}
+	}
+	if err := c.named(id, all); err != nil {
+		return err
 	}
 	const removed = "The owner was removed." // who gets the same name later is another
 	if u, err := c.DirectoryUserOf(id); err == nil {

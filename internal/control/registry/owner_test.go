@@ -2,12 +2,14 @@ package registry_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
 	"github.com/lanyard-dev/lanyard/internal/control/store"
 	"github.com/lanyard-dev/lanyard/internal/identity"
+	"github.com/lanyard-dev/lanyard/internal/policy"
 )
 
 // leave marks an owner as gone.
@@ -115,5 +117,43 @@ func TestNameGivenAgain(t *testing.T) {
 		}
 		seen[o.Generation] = true
 		w.do(func(c *registry.Change) error { return c.RemoveOwner("zoe") })
+	}
+}
+
+// TestRemovedIsNotNamed: an owner is removed only when no team and no consent names them any more; who gets the name later would be a member, and connect clients, as they did.
+func TestRemovedIsNotNamed(t *testing.T) {
+	mail := policy.Upstream{Name: "mail", URL: "http://127.0.0.1:1", Owner: "maya", Family: "patterns", Description: []byte("GET /m/{id} -> m.read read /m/{id}\nPOST /m -> m.send write /m")}
+	for name, k := range map[string]struct {
+		names, not func(*registry.Change) error
+		says       string
+	}{
+		"of a team": {
+			func(c *registry.Change) error {
+				_, err := c.PutOwner(identity.Owner{ID: "desk", Name: "Desk", Email: "desk@example.com", Team: true, Members: []identity.OwnerID{"kim"}})
+				return err
+			},
+			func(c *registry.Change) error {
+				_, err := c.PutOwner(identity.Owner{ID: "desk", Name: "Desk", Email: "desk@example.com", Team: true})
+				return err
+			}, "member of the team desk"},
+		"who may connect": {
+			func(c *registry.Change) error {
+				u := mail
+				u.Consent.Owners = []identity.OwnerID{"kim"}
+				_, err := c.PutUpstream(u, nil)
+				return err
+			},
+			func(c *registry.Change) error { _, err := c.PutUpstream(mail, nil); return err }, "consent of the upstream mail"},
+	} {
+		w := open(t)
+		w.do(func(c *registry.Change) error {
+			_, err := c.PutOwner(identity.Owner{ID: "kim", Name: "Kim Sato", Email: "kim@example.com"})
+			return errors.Join(err, k.names(c))
+		})
+		var conflict *registry.Conflict
+		if _, err := w.Do(t.Context(), maya, func(c *registry.Change) error { return c.RemoveOwner("kim") }); !errors.As(err, &conflict) || !strings.Contains(err.Error(), k.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+		w.do(func(c *registry.Change) error { return errors.Join(k.not(c), c.RemoveOwner("kim")) })
 	}
 }

@@ -47,13 +47,18 @@ func (c *Change) PutProvider(p identity.Provider) (Outcome, error) {
 	if err := errors.Join(c.Tx.PutProvider(p), c.EndSessions(store.Ended{Provider: p.Name}), c.record(kind, p.Name, "", "", out.detail())); err != nil {
 		return out, err
 	}
+	if !created && (p.Issuer != old.Issuer || p.Client != old.Client) { // what was for one server is shown to no other
+		if err := c.DeleteSecret(store.ProviderClient(p.Name)); err != nil {
+			return out, err
+		}
+	}
 	if !created && (!slices.Contains(p.Uses, identity.IDJAG) || p.Issuer != old.Issuer || string(p.JWKS) != string(old.JWKS)) {
 		return out, c.unvouch(p.Name, "The identity provider "+p.Name+" is no longer trusted for it as it was.")
 	}
 	return out, nil
 }
 
-// PutProviderClient is PutProvider with the secret that Lanyard shows at the provider when people sign in; nil: the one it has stays.
+// PutProviderClient is PutProvider with the secret that Lanyard shows at the provider when people sign in; nil: the one it has stays, as long as issuer and client are the same.
 func (c *Change) PutProviderClient(p identity.Provider, secret *string) (Outcome, error) {
 	out, err := c.PutProvider(p)
 	if err != nil || secret == nil {

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -65,5 +66,57 @@ func TestSealRotation(t *testing.T) {
 	}
 	if err := w.Store.Read(ctx, func(tx *store.Tx) error { _, err := tx.Secret("upstream/a"); return err }); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSealRewrappedElsewhere: what wraps the data keys is changed at another node; this one, which does not have it, goes on sealing with the
+// same data key, and says that it could not start. Only another data key is one that it cannot seal with.
+func TestSealRewrappedElsewhere(t *testing.T) {
+	w, ctx := open(t), t.Context()
+	put := func(name string) error {
+		_, err := w.Store.Write(ctx, func(tx *store.Tx) error {
+			tx.Record(storetest.Event("test.put"))
+			return tx.PutSecret(name, []byte("hush"))
+		})
+		return err
+	}
+	elsewhere := func(n *seal.Next, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Store.Write(ctx, func(tx *store.Tx) error {
+			tx.Record(storetest.Event("seal.rewrap"))
+			return tx.PutSeal(n)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := seal.CreateFile(filepath.Join(t.TempDir(), "two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere(w.Store.Seal.Rewrap(ctx, f))
+	if err := put("upstream/a"); err != nil {
+		t.Errorf("with the data key that everybody seals with: %v", err)
+	}
+	var kek *seal.KEKError
+	if err := w.Store.RefreshSeal(ctx); !errors.As(err, &kek) {
+		t.Errorf("it says nothing of the key that it has not: %v", err)
+	}
+	if err := w.RotateSeal(ctx, maya, w.now); !errors.As(err, &kek) {
+		t.Errorf("it rotates what it cannot open: %v", err)
+	}
+	other := seal.Hold(f)
+	var kept []byte
+	if err := w.Store.Read(ctx, func(tx *store.Tx) (err error) { kept, err = tx.Meta("seal"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Use(ctx, kept); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere(other.Rotate(ctx, w.now))
+	if err := put("upstream/b"); !errors.As(err, &kek) {
+		t.Errorf("sealed with a data key of before: %v", err)
 	}
 }

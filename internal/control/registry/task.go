@@ -35,6 +35,25 @@ type Work struct {
 	Until    End // default in 24 hours, and at most the identity's end
 }
 
+// Beyond says why a token on a person's behalf opens no task on that person's behalf that needs scope, or "": tokens for the task
+// rest on the task, and not on what came before it. Behind are those behind the token, the person last; line is who works on the
+// task, with those that started it; limit is the scope of the token, empty for all that is granted.
+func Beyond(behind []string, line identity.Chain, limit string, scope []policy.Grant) string {
+	if !slices.Equal(behind[:len(behind)-1], line.Texts()) {
+		return "A task on somebody's behalf is opened by whoever that person asked; others are behind this token, and a task would leave them out."
+	}
+	classes := strings.Fields(limit)
+	if len(classes) == 0 || !slices.ContainsFunc(policy.Classes, func(c policy.Class) bool { return !slices.Contains(classes, string(c)) }) {
+		return ""
+	}
+	for _, g := range scope {
+		if slices.ContainsFunc(g.Actions, func(action string) bool { return !slices.Contains(classes, action) }) {
+			return fmt.Sprintf("The token is limited to the scope %q, so a task on somebody's behalf that is opened with it names no other actions than that.", limit)
+		}
+	}
+	return ""
+}
+
 // OpenTask opens a task. It names only upstreams on which the identity holds a
 // grant; whether that covers what is named is decided call by call.
 func (c *Change) OpenTask(w Work) (policy.Task, error) {

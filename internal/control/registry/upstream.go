@@ -28,7 +28,7 @@ type Secret struct {
 func (Secret) String() string   { return "[secret]" }
 func (Secret) GoString() string { return "[secret]" }
 
-// PutUpstream adds or changes an upstream. With no secret, the one it has stays.
+// PutUpstream adds or changes an upstream. With no secret, the one it has stays, as long as its URL leads to the same server.
 func (c *Change) PutUpstream(u policy.Upstream, secret *Secret) (Outcome, error) {
 	return c.PutUpstreamOAuth(u, secret, nil)
 }
@@ -56,7 +56,18 @@ func (c *Change) PutUpstreamOAuth(u policy.Upstream, secret *Secret, client *str
 	if err := c.checkUpstream(&u, secret, client); err != nil {
 		return Outcome{}, err
 	}
+	forget := secret == nil && !created && server(u.URL) != server(old.URL) // what was for one server is shown to no other
+	if forget {
+		u.Header = ""
+	}
 	out := compare(old, u, created)
+	if forget {
+		if _, err := c.Secret(store.UpstreamSecret(u.Name)); err == nil {
+			out.Fields = append(out.Fields, Diff{"credential", "set", ""})
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return out, err
+		}
+	}
 	if secret != nil {
 		kept, err := c.Secret(store.UpstreamSecret(u.Name))
 		switch {
@@ -94,11 +105,25 @@ func (c *Change) PutUpstreamOAuth(u policy.Upstream, secret *Secret, client *str
 			return out, err
 		}
 	}
+	if forget {
+		if err := c.DeleteSecret(store.UpstreamSecret(u.Name)); err != nil {
+			return out, err
+		}
+	}
 	if err := c.moveAccounts(old, u, client); err != nil {
 		return out, err
 	}
 	c.rails, c.moved[u.Name] = true, true
 	return out, errors.Join(c.Tx.PutUpstream(u), c.record(kind, u.Name, string(u.Owner), "", out.detail()))
+}
+
+// server is the part of an upstream's URL that says which server it is.
+func server(at string) string {
+	u, err := url.Parse(at)
+	if err != nil {
+		return at
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 func (c *Change) checkUpstream(u *policy.Upstream, secret *Secret, client *string) error {

@@ -48,11 +48,13 @@ type keys struct {
 	since  time.Time // when the primary key became that
 }
 
-// record is how data keys are kept. By is for people: what unwraps is the KEK that can.
+// record is how data keys are kept. By is for people: what unwraps is the KEK that can. Key is the one that seals, as all that it
+// sealed says too; 0 in what was kept by versions before it was said.
 type record struct {
 	By    string    `json:"by"`
 	Keys  []byte    `json:"keys"`
 	Since time.Time `json:"since"`
+	Key   uint32    `json:"key,omitempty"`
 }
 
 // Info is what can be told of a box.
@@ -113,6 +115,12 @@ func (b *Box) Use(ctx context.Context, kept []byte) error {
 	return nil
 }
 
+// Seals reports whether the box seals with the data key that the kept ones seal with, whatever wraps those.
+func (b *Box) Seals(kept []byte) bool {
+	var r record
+	return b.keys.Load() != nil && json.Unmarshal(kept, &r) == nil && r.Key != 0 && r.Key == b.Info().Key
+}
+
 func unwrap(ctx context.Context, kek KEK, kept []byte) (*keys, error) {
 	var r record
 	if err := json.Unmarshal(kept, &r); err != nil {
@@ -155,7 +163,11 @@ func wrap(ctx context.Context, kek KEK, h *keyset.Handle, since time.Time) (*Nex
 	if err != nil {
 		return nil, &KEKError{"wrapping the seal keys with " + kek.Name(), err}
 	}
-	kept, err := json.Marshal(record{kek.Name(), wrapped, since.UTC()})
+	primary, err := h.Primary()
+	if err != nil {
+		return nil, fmt.Errorf("writing the seal keys: %w", err)
+	}
+	kept, err := json.Marshal(record{kek.Name(), wrapped, since.UTC(), primary.KeyID()})
 	if err != nil {
 		return nil, err
 	}

@@ -388,3 +388,43 @@ func TestNewerBeside(t *testing.T) {
 		}
 	}
 }
+
+// TestNewerMeanwhile: a write that waited for its turn while a newer program changed the schema is not made.
+func TestNewerMeanwhile(t *testing.T) {
+	conf := storetest.Config(t)
+	conf.Database = pg.New(t)
+	db, err := store.Open(t.Context(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	c, err := pgx.Connect(t.Context(), conf.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	exec := func(text string) {
+		t.Helper()
+		if _, err := c.Exec(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size, written := db.Size(), make(chan error, 1)
+	exec("BEGIN")
+	exec("SELECT 1 FROM head FOR UPDATE")
+	go func() { written <- db.Record(context.Background(), []ledger.Event{storetest.Event("o")}) }()
+	for waits := 0; waits == 0; {
+		if err := c.QueryRow(t.Context(), "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() AND query LIKE '%FROM head FOR UPDATE'").Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("INSERT INTO schema_version (version) VALUES (999)")
+	exec("COMMIT")
+	if err := <-written; !errors.Is(err, store.ErrNewer) {
+		t.Errorf("it writes: %v", err)
+	}
+	exec("DELETE FROM schema_version WHERE version = 999")
+	if err := db.Record(t.Context(), []ledger.Event{storetest.Event("o")}); err != nil || db.Size() != size+1 {
+		t.Errorf("%d events, then %d: %v", size, db.Size(), err)
+	}
+}

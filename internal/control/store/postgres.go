@@ -107,6 +107,14 @@ func postgresConfig(database string) (*pgx.ConnConfig, error) {
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 5 * time.Second
 	}
+	// What a standby shows may be old: a lease that stands on it goes on beyond its bound, and no write gets through.
+	asked := c.ValidateConnect
+	c.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if err := pgconn.ValidateConnectTargetSessionAttrsPrimary(ctx, conn); err != nil || asked == nil {
+			return err
+		}
+		return asked(ctx, conn)
+	}
 	for name, value := range map[string]string{"application_name": "lanyard",
 		// A node that went away in the midst of a write must not keep the others from theirs, or gateways that turn to them from a lease of the usual length.
 		"idle_in_transaction_session_timeout": "5s", "lock_timeout": "20s", "tcp_user_timeout": "10s"} {

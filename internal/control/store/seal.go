@@ -61,12 +61,15 @@ func (tx *Tx) PutSeal(n *seal.Next) error {
 	return tx.PutMeta(sealKeys, n.Kept)
 }
 
-// current has the box use the seal keys that this transaction sees: another node may have rotated them. What is sealed here
-// is sealed with the newest, so that a key with which nothing is sealed can be dropped.
+// current has the box seal with the newest of the seal keys that this transaction sees, so that a key with which nothing is sealed can
+// be dropped: another node may have rotated them. One that has only wrapped them anew, in a key that is perhaps not here, changes nothing.
 func (tx *Tx) current() error {
 	kept, err := tx.Meta(sealKeys)
 	if err != nil {
 		return fmt.Errorf("reading the seal keys: %w", err)
+	}
+	if tx.db.Seal.Seals(kept) {
+		return nil
 	}
 	return tx.db.Seal.Use(tx.ctx, kept)
 }
@@ -153,7 +156,13 @@ func (db *DB) Reseal(ctx context.Context, n int) (done int, err error) {
 	return done, nil
 }
 
-// RefreshSeal has the box use the seal keys as they are kept now.
+// RefreshSeal has the box use the seal keys as they are kept now, wrapped as they are, as the next start will.
 func (db *DB) RefreshSeal(ctx context.Context) error {
-	return db.Read(ctx, (*Tx).current)
+	return db.Read(ctx, func(tx *Tx) error {
+		kept, err := tx.Meta(sealKeys)
+		if err != nil {
+			return fmt.Errorf("reading the seal keys: %w", err)
+		}
+		return tx.db.Seal.Use(ctx, kept)
+	})
 }

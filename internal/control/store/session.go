@@ -16,13 +16,22 @@ type Session struct {
 	Subject  string           `json:"sub,omitempty"`      // whom the provider knows them as
 	SID      string           `json:"sid,omitempty"`      // their session at the provider, if it says
 	Method   SignIn           `json:"method"`
-	Roles    []identity.Role  `json:"roles,omitempty"` // for as long as this lasts, beside those that the owner has
-	Name     string           `json:"name,omitempty"`  // as it was then
-	Email    string           `json:"email,omitempty"` // as it was then
-	Began    time.Time        `json:"began"`           // when they proved who they are
+	Roles    []identity.Role  `json:"roles,omitempty"`    // for as long as this lasts, beside those that the owner has
+	Name     string           `json:"name,omitempty"`     // as it was then
+	Email    string           `json:"email,omitempty"`    // as it was then
+	Began    time.Time        `json:"began"`              // when they proved who they are
+	Unproven bool             `json:"unproven,omitempty"` // their provider does not say when they did: it may have been long before Began
 	Expires  time.Time        `json:"expires"`
 	From     string           `json:"from,omitempty"` // peer address
 	With     string           `json:"with,omitempty"` // the browser or program, as it called itself
+}
+
+// Proven is when they proved who they are, the zero time if nobody says when.
+func (s Session) Proven() time.Time {
+	if s.Unproven {
+		return time.Time{}
+	}
+	return s.Began
 }
 
 // SignIn is how somebody proved who they are.

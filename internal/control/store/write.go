@@ -180,7 +180,17 @@ func (tx *Tx) append(h *head) error {
 		return err
 	}
 	root := h.tree.Root()
-	_, err := tx.sql.ExecContext(tx.ctx, "UPDATE head SET seq = $1, kept = $2, size = $3, root = $4"+tx.db.told, h.seq, h.kept, h.tree.Size(), root[:])
+	// The schema is looked at again: a newer program may have changed it while this waited to be the one writer.
+	res, err := tx.sql.ExecContext(tx.ctx, "UPDATE head SET seq = $1, kept = $2, size = $3, root = $4 WHERE (SELECT MAX(version) FROM schema_version) <= $5"+tx.db.told,
+		h.seq, h.kept, h.tree.Size(), root[:], len(steps()))
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 {
+		tx.db.newer.Store(true)
+		err = ErrNewer
+	}
 	return err
 }
 

@@ -44,7 +44,7 @@ const places = [
   { to: '/ledger', label: 'Ledger', icon: IconBook2 },
   { to: '/upstreams', label: 'Upstreams', icon: IconServer2 },
   { to: '/owners', label: 'Owners', icon: IconUsers },
-  { to: '/gateways', label: 'Gateways', icon: IconArrowsExchange },
+  { to: '/gateways', label: 'Gateways', icon: IconArrowsExchange, needs: 'list-gateways' },
 ] as const
 
 function Frame({ me }: { me: Me }) {
@@ -74,7 +74,7 @@ function Frame({ me }: { me: Me }) {
         </Group>
       </AppShell.Header>
       <AppShell.Navbar className="nav" p="sm" aria-label="Main">
-        {places.map((p) => (
+        {places.filter((p) => !('needs' in p) || me.may.includes(p.needs)).map((p) => (
           <Link key={p.to} to={p.to} activeOptions={{ exact: 'exact' in p, includeSearch: false }} activeProps={{ className: 'active' }}>
             <p.icon size={18} stroke={1.7} aria-hidden />
             {p.label}

@@ -62,7 +62,7 @@ export default function Ledger() {
         {q.by && <Button variant="default" rightSection={<IconX size={14} />} onClick={() => set({ by: undefined })}>By identities</Button>}
         {filtered && <Button variant="subtle" color="gray" leftSection={<IconX size={14} />} onClick={() => void navigate({ search: {} })}>Clear</Button>}
       </Group>
-      <div className="wide">
+      <div className={may('get-status') ? 'wide' : undefined}>
         <Card label="Events">
           <Await of={list} lines={10}>
             {() =>
@@ -84,7 +84,7 @@ export default function Ledger() {
             </Text>
           )}
         </Card>
-        <Whole />
+        {may('get-status') && <Whole />}
       </div>
     </>
   )

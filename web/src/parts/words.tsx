@@ -74,11 +74,12 @@ const verbs: Record<string, string> = {
   'identity.suspend': 'suspended', 'identity.resume': 'resumed', 'identity.retire': 'retired', 'identity.renew': 'renewed', 'identity.change': 'changed',
   'identity.expire': 'noted the end of', 'identity.transfer': 'handed over',
   'credential.add': 'added a credential to', 'credential.revoke': 'revoked a credential of',
-  'grant.put': 'gave a grant', 'grant.revoke': 'took a grant', 'guardrail.put': 'set the guardrail', 'guardrail.remove': 'removed the guardrail',
+  'grant.put': 'gave a grant to', 'grant.revoke': 'took a grant from', 'guardrail.put': 'set the guardrail', 'guardrail.remove': 'removed the guardrail',
   'owner.add': 'added the owner', 'owner.change': 'changed the owner', 'owner.remove': 'removed the owner', 'owner.sign_in': 'signed in', 'owner.sign_out': 'signed out', 'owner.sign_in_code': 'made a sign-in code for', 'owner.transfer': 'handed over what is of',
   'upstream.put': 'put the upstream', 'upstream.add': 'added the upstream', 'upstream.change': 'changed the upstream', 'upstream.kill': 'pulled the cord on the upstream', 'upstream.differ': 'saw another offer of',
   'key.rotate': 'rotated the signing key', 'approval.ask': 'asked for a yes to', 'approval.approve': 'approved', 'approval.deny': 'denied', 'approval.answer': 'answered',
-  'child.register': 'started', 'task.open': 'opened a task', 'task.close': 'closed a task',
+  'approval.use': 'used the yes to', 'approval.agree': 'agreed to', 'approval.notify': 'told people of', 'approval.expire': 'noted the end of',
+  'child.register': 'started', 'task.open': 'opened a task for', 'task.close': 'closed a task of',
 }
 
 /** did says what an event is, without who did it. */
@@ -87,7 +88,7 @@ export function did(e: Leaf): string {
   if (type === 'request') return `${e.api.operation || cls || 'called'} on ${e.api.service.name}`
   if (type === 'token.issue' && e.unmapped.outcome === 'refused') return `asked for a token${e.api.service.name ? ` for ${e.api.service.name}` : ''}`
   const verb = verbs[type] ?? type.replace('.', ': ').replace(/_/g, ' ')
-  if (type === 'approval.ask') return `${verb} ${e.api.operation} on ${e.api.service.name}`
+  if (type.startsWith('approval.') && e.api.operation) return `${verb} ${e.api.operation} on ${e.api.service.name}`
   if (type.startsWith('token.') && e.api.service.name) return `${verb} for ${e.api.service.name}`
   const what = e.resources?.[0]?.name
   return what && type !== 'owner.sign_in' ? `${verb} ${short(what)}` : verb
