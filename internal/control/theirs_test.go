@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lanyard-dev/lanyard/internal/control/registry"
+	"github.com/lanyard-dev/lanyard/internal/feed"
 	"github.com/lanyard-dev/lanyard/internal/identity"
 	"github.com/lanyard-dev/lanyard/internal/ledger"
 	"github.com/lanyard-dev/lanyard/internal/policy"
@@ -201,6 +202,7 @@ func TestWaitingEndsWithTheSession(t *testing.T) {
 	p := start(t)
 	office(p)
 	p.settle()
+	p.Lease = feed.MaxLease // what far has ends before nobody's wait
 	put := func(roles, members string) {
 		t.Helper()
 		p.must("PUT", "/v1/owners/maya?wait=1ms", `{"name":"Maya Lind","email":"maya@example.com","roles":[`+roles+`]}`)
