@@ -113,7 +113,7 @@ func meanings() map[string]office.Meaning {
 		"calendar.freebusy.query":    event(office.Meaning{Words: words("event.read"), Body: busy, Args: strs("calendars"), Reply: office.Same}),
 		"calendar.events.insert":     event(office.Meaning{Words: words("event.create", "event.invite"), Body: invite, Args: attendees, To: with, Place: true}),
 		"calendar.events.import":     event(office.Meaning{Words: words("event.create", "event.invite"), Body: invite, Args: attendees, To: with, Place: true}),
-		"calendar.events.quickAdd":   event(office.Meaning{Words: words("event.create"), To: with, Place: true}),
+		"calendar.events.quickAdd":   event(office.Meaning{Words: words("event.invite"), To: with, Place: true}),
 		"calendar.events.update":     event(office.Meaning{Words: words("event.update", "event.invite"), Body: invite, Args: attendees, To: with, ToOn: true, Place: true, On: []string{eventLook}}),
 		"calendar.events.patch":      event(office.Meaning{Words: words("event.update", "event.invite"), Body: invite, Args: attendees, To: with, ToOn: true, Place: true, On: []string{eventLook}}),
 		"calendar.events.delete":     event(office.Meaning{Words: words("event.delete"), ToOn: true, On: []string{eventLook}}),

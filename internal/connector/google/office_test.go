@@ -84,6 +84,7 @@ func TestBodies(t *testing.T) {
 		"a file trashed":     {"drive/v3", "PATCH", "/drive/v3/files/1", "application/json", `{"trashed":true}`, "file.delete"},
 		"a file written":     {"drive/v3", "PATCH", "/drive/v3/files/1", "application/json", `{"name":"x"}`, "file.write"},
 		"invited":            {"calendar/v3", "POST", "/calendar/v3/calendars/primary/events", "application/json", `{"attendees":[{"email":"ben@example.com"}]}`, "event.invite ben@example.com"},
+		"in words":           {"calendar/v3", "POST", "/calendar/v3/calendars/primary/events/quickAdd?text=Lunch+with+eve%40evil.example", "", "", "event.invite"},
 		"alone":              {"calendar/v3", "POST", "/calendar/v3/calendars/primary/events", "application/json", `{"summary":"x"}`, "event.create"},
 		"changed":            {"calendar/v3", "PATCH", "/calendar/v3/calendars/primary/events/1", "application/json", `{"summary":"x"}`, "event.update"},
 		"a nameless guest":   {"calendar/v3", "POST", "/calendar/v3/calendars/primary/events", "application/json", `{"attendees":[{"id":"x"}]}`, "refused"},

@@ -16,7 +16,7 @@ var structured = map[string]bool{"in": true, "is": true, "label": true, "after":
 
 var spoken = map[string]bool{"from": true, "to": true, "cc": true, "bcc": true, "subject": true, "deliveredto": true}
 
-var fileTerm = regexp.MustCompile(`\bfullText\b|\bproperties\b|\bappProperties\b`)
+var fileTerm = regexp.MustCompile(`(?i)\bfullText\b|\bproperties\b|\bappProperties\b`)
 
 // Search refuses a search by which could be found out, word by word, what is not shown:
 // that something is found says that it has what was searched for.
@@ -31,7 +31,7 @@ func Search(q string, k layer.Kind, rules []*layer.Rules) error {
 		}
 	}
 	if k == layer.File {
-		if l < Text && fileTerm.MatchString(q) || l == There && strings.Contains(q, "name") {
+		if l < Text && fileTerm.MatchString(q) || l == There && strings.Contains(strings.ToLower(q), "name") {
 			return errors.New("a search in what the layers of the grant do not show is not allowed")
 		}
 		return nil
