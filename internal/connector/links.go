@@ -106,7 +106,9 @@ func (t *turned) look(end bool) error {
 			return errLink
 		}
 		turned := []byte("null")
-		if s := t.turn(string(link)); s != "" {
+		if len(link) == 0 { // it leads nowhere
+			turned = value[:n]
+		} else if s := t.turn(string(link)); s != "" {
 			if turned, err = jsontext.AppendQuote(nil, s); err != nil {
 				return errLink
 			}

@@ -31,6 +31,7 @@ func TestTurn(t *testing.T) {
 		`{"@odata.nextLink":"https://evil.example/x","v":1}`:                                                `{"@odata.nextLink":null,"v":1}`,
 		`{"@odata.nextLink":"https://graph.example/` + strings.Repeat("x", 40000) + `","v":"@odata.nextLin`: `{"@odata.nextLink":"http://here/graph/` + strings.Repeat("x", 40000) + `","v":"@odata.nextLin`,
 		`{"uploadUrl":"https://graph.example/up","uploadUr":"uploadUrl","@odata.":"@odata.nextLin"}`:        `{"uploadUrl":"http://here/graph/up","uploadUr":"uploadUrl","@odata.":"@odata.nextLin"}`,
+		`{"uploadUrl":"","@odata.nextLink" : "" }`:                                                          `{"uploadUrl":"","@odata.nextLink":"" }`, // of others, whose names are the same
 		"": "", "x": "x", "u": "u", `"uploadUrl`: `"uploadUrl`,
 	} {
 		for _, slow := range []bool{false, true} {
