@@ -291,7 +291,7 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 	if len(a.Question.Chain) > 1 {
 		return nil
 	}
-	rails, record := false, ""
+	rails, record, asking := false, "", map[string]policy.Grant{}
 	for _, one := range a.Of { // all that ask would have had it recorded
 		if one.Guardrail {
 			continue
@@ -305,14 +305,15 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 		} else if before {
 			record = "before"
 		}
+		asking[one.Policy] = g
 	}
 	for _, one := range a.Of {
 		if rails = rails || one.Guardrail; one.Guardrail {
 			continue
 		}
 		if a.Grant != "" { // all that ask are of the one who acts
-			if g, err := c.Grant(one.Policy); err != nil || g.Layers != nil {
-				return errors.Join(err, &Conflict{"several grants ask this, and " + one.Policy + " holds something back by its layers: approve it each time, or make one grant of them"})
+			if asking[one.Policy].Layers != nil {
+				return &Conflict{"several grants ask this, and " + one.Policy + " holds something back by its layers: approve it each time, or make one grant of them"}
 			}
 			continue
 		}
@@ -322,11 +323,7 @@ func (c *Change) lasting(a *store.Approval, until time.Time) error {
 		if err != nil {
 			return err
 		}
-		asked, err := c.Grant(one.Policy)
-		if err != nil {
-			return err
-		}
-		g, _, err := c.PutGrant(name, "approved-"+strings.TrimPrefix(a.ID, "appr_"), policy.Grant{Upstream: q.Upstream, Cedar: text, Layers: asked.Layers, Record: record}, At(until))
+		g, _, err := c.PutGrant(name, "approved-"+strings.TrimPrefix(a.ID, "appr_"), policy.Grant{Upstream: q.Upstream, Cedar: text, Layers: asking[one.Policy].Layers, Record: record}, At(until))
 		if err != nil {
 			return err
 		}
