@@ -20,6 +20,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/lanyard-dev/lanyard/internal/connector"
+	"github.com/lanyard-dev/lanyard/internal/identity"
 )
 
 // Several MCP upstreams behind one endpoint. Each caller has a door of its own: an MCP
@@ -46,8 +47,6 @@ const (
 // request is made with what another may. A kill changes the generation, so it opens another.
 type doorKey struct {
 	chain, credential, scope, task, source string
-
-	root string // the last of the chain
 }
 
 type doors struct {
@@ -199,7 +198,7 @@ func (w *doorway) begin(status int) {
 	if w.r.status = status; w.r.session != "" {
 		w.r.rename(w.r.Header())
 	}
-	w.stream = w.stream || strings.HasPrefix(w.r.Header().Get("Content-Type"), "text/event-stream")
+	w.stream = w.stream || streamed(w.r.Header().Get("Content-Type"))
 	w.r.WriteHeader(status)
 }
 
@@ -245,14 +244,14 @@ func (w *doorway) Flush() {
 
 func (g *Gateway) door(r *request, j connector.Joiner) *door {
 	c := r.claims
-	key := doorKey{fmt.Sprint(c.Chain), c.Credential, c.Scope, c.Task, r.source, c.Chain.Root().String()}
+	key := doorKey{fmt.Sprint(c.Chain), c.Credential, c.Scope, c.Task, r.source}
 	b := r.backend
 	b.doors.mu.Lock()
 	defer b.doors.mu.Unlock()
 	if d := b.doors.open[key]; d != nil {
 		return d
 	}
-	b.doors.makeRoom(r.start, key.root)
+	b.doors.makeRoom(r.start, c.Chain.Root())
 	d := &door{g: g, name: r.name, joined: j.Members(),
 		lines: map[*line]bool{}, mending: map[lineKey]bool{}, attempts: map[lineKey]*attempt{}, guests: map[*sdk.ServerSession]bool{}, parked: map[string]*parked{}, progress: map[string]progress{}, seats: map[string]int64{}, hearing: make(chan struct{}, maxHearing)}
 	d.caller.Store(&caller{r.claims, r.access, r.source})
@@ -284,13 +283,13 @@ func (g *Gateway) sweepDoors() {
 	defer g.mu.RUnlock()
 	for _, b := range g.backends {
 		b.doors.mu.Lock()
-		b.doors.makeRoom(g.Now(), "")
+		b.doors.makeRoom(g.Now(), identity.ID{})
 		b.doors.mu.Unlock()
 	}
 }
 
 // makeRoom closes the doors that nobody uses any more, and where there are too many, or root has, one. The caller holds the lock.
-func (all *doors) makeRoom(now time.Time, root string) {
+func (all *doors) makeRoom(now time.Time, root identity.ID) {
 	var each, own oldest
 	for key, d := range all.open {
 		used := d.used.Load()
@@ -300,7 +299,7 @@ func (all *doors) makeRoom(now time.Time, root string) {
 			continue
 		}
 		each.see(key, used)
-		if key.root == root {
+		if d.caller.Load().claims.Chain.Root() == root {
 			own.see(key, used)
 		}
 	}
